@@ -1,1 +1,31 @@
+//! The words of the framework: what a job is, what it is cut into, what an attempt brings back, and how it fails.
+//!
+//! Plain values and pure functions only. There is no IO here, nothing async and nothing of the wire; every other room
+//! speaks in these types, so they hold what is true after the door and need no second check.
 
+mod failure;
+mod graph;
+mod ids;
+mod listing;
+mod output;
+mod plan;
+mod report;
+mod spec;
+mod split;
+mod status;
+mod work;
+
+pub use failure::{Failure, FailureClass};
+pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};
+pub use ids::{AttemptId, JobId, StageIndex, TaskId, WorkerId};
+pub use listing::{Listing, Object, select};
+pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes, blob_key};
+pub use plan::{BroadcastPlan, InputFilter, JobPlan, Source, StagePlan};
+pub use report::{Books, Report, StageSeconds};
+pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, SplitSettings};
+pub use split::{Split, plan_splits};
+pub use status::{JobPhase, JobStatus, StageStatus};
+pub use work::{AttemptProgress, AttemptResult, BroadcastRef, Order, Work};
+
+/// The version that goes into footers: it shapes the data, so it is the workspace's and not a build's.
+pub const FRAMEWORK_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,69 @@
+//! Why an attempt or a job failed, typed by what is to be done about it.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What whoever decides does differently. Set where the error is born and kept across the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureClass {
+    /// The job's own code failed: another attempt may help, and `attempts_max` bounds how many.
+    Application,
+    /// No attempt can succeed (a wrong hash, fewer images than components): the job fails at once.
+    Permanent,
+    /// What was asked for can't be done to begin with (no input, an output that may not be touched): nothing was written.
+    Refused,
+    /// The store or the network failed for now.
+    Transient,
+    /// The worker went away, or gave its lease back. Never charged to the application.
+    WorkerLost,
+    /// The user took the job back.
+    Cancelled,
+}
+
+impl FailureClass {
+    /// Whether another attempt of the same task may succeed.
+    pub fn retryable(self) -> bool {
+        match self {
+            Self::Application | Self::Transient | Self::WorkerLost => true,
+            Self::Permanent | Self::Refused | Self::Cancelled => false,
+        }
+    }
+}
+
+/// A failure with its story: one line for a person, the class for the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub class: FailureClass,
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into() }
+    }
+
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self::new(FailureClass::Permanent, message)
+    }
+
+    pub fn application(message: impl Into<String>) -> Self {
+        Self::new(FailureClass::Application, message)
+    }
+
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::new(FailureClass::Transient, message)
+    }
+
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(FailureClass::Refused, message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,208 @@
+//! From a plan and the number of its splits to every task, and which tasks each one waits for.
+//!
+//! Expansion is a pure function, so the coordinator can make the same graph again after a restart. A reduce over many
+//! runs becomes levels of combining tasks: the shape of that tree depends on the number of tasks and `fan_in` alone,
+//! and so does the order in which sums are made.
+
+use crate::{JobPlan, Source, StageIndex};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskGraph {
+    pub stages: Vec<TaskStage>,
+}
+
+/// A stage of the plan, or a level of combining in front of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskStage {
+    /// Name of the stage in the plan that these tasks belong to.
+    pub name: String,
+    pub tasks: Vec<TaskNode>,
+    /// How many partitions this stage's runs have.
+    pub partitions: u32,
+    pub writes_output: bool,
+    pub one_row_per_record: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskNode {
+    pub kind: TaskKind,
+    /// The tasks whose kept rows or runs this one reads, in order.
+    pub reads: Vec<(StageIndex, u32)>,
+    /// The tasks whose broadcasts it is given, with the name it goes by.
+    pub broadcasts: Vec<(String, StageIndex, u32)>,
+}
+
+impl TaskNode {
+    /// Every task that has to be done before this one can start.
+    pub fn waits_for(&self) -> impl Iterator<Item = (StageIndex, u32)> + '_ {
+        self.reads.iter().copied().chain(self.broadcasts.iter().map(|(_, stage, index)| (*stage, *index)))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskKind {
+    /// Over the split with the task's own number.
+    MapSplit,
+    MapKept,
+    Combine,
+    Reduce {
+        partition: u32,
+    },
+}
+
+/// Makes the tasks of `plan` for a listing of `splits` splits.
+///
+/// # Errors
+/// A sentence when the plan names a stage that is not there before it, or asks for no partition or a fan-in below two.
+pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
+    let mut graph = TaskGraph::default();
+    for (position, stage) in plan.stages.iter().enumerate() {
+        let broadcasts = broadcasts(&graph, &stage.broadcasts_of)?;
+        let push = |graph: &mut TaskGraph, tasks: Vec<(TaskKind, Vec<(StageIndex, u32)>)>, last: bool| {
+            let tasks = tasks
+                .into_iter()
+                .map(|(kind, reads)| TaskNode {
+                    kind,
+                    reads,
+                    // Combining is given no broadcast: it only adds up what others emitted.
+                    broadcasts: if last { broadcasts.clone() } else { Vec::new() },
+                })
+                .collect();
+            graph.stages.push(TaskStage {
+                name: stage.name.clone(),
+                tasks,
+                partitions: 1,
+                writes_output: last && stage.writes_output,
+                one_row_per_record: last && stage.one_row_per_record,
+            });
+        };
+        match &stage.source {
+            Source::Input => {
+                push(&mut graph, (0..splits).map(|_| (TaskKind::MapSplit, Vec::new())).collect(), true);
+            }
+            Source::Kept { stage: of } => {
+                let (of, count) = find(&graph, of)?;
+                push(&mut graph, (0..count).map(|index| (TaskKind::MapKept, vec![(of, index)])).collect(), true);
+            }
+            Source::Emitted { stage: of, partitions, fan_in } => {
+                if *partitions == 0 || *fan_in < 2 {
+                    return Err(format!("stage `{}` needs at least one partition and a fan-in of two", stage.name));
+                }
+                let (mut of, mut count) = find(&graph, of)?;
+                graph.stages[of as usize].partitions = *partitions;
+                while count > *fan_in {
+                    let groups = count.div_ceil(*fan_in);
+                    let members =
+                        |group: u32| (group * fan_in..count.min((group + 1) * fan_in)).map(|i| (of, i)).collect();
+                    push(&mut graph, (0..groups).map(|group| (TaskKind::Combine, members(group))).collect(), false);
+                    of = graph.stages.len() as StageIndex - 1;
+                    graph.stages[of as usize].partitions = *partitions;
+                    count = groups;
+                }
+                let all: Vec<_> = (0..count).map(|index| (of, index)).collect();
+                let tasks = (0..*partitions).map(|partition| (TaskKind::Reduce { partition }, all.clone())).collect();
+                push(&mut graph, tasks, true);
+            }
+        }
+        if plan.stages[..position].iter().any(|earlier| earlier.name == stage.name) {
+            return Err(format!("two stages are named `{}`", stage.name));
+        }
+    }
+    Ok(graph)
+}
+
+/// The last stage of that name (the one that is not a level of combining), and how many tasks it has.
+fn find(graph: &TaskGraph, name: &str) -> Result<(StageIndex, u32), String> {
+    let position = graph
+        .stages
+        .iter()
+        .rposition(|stage| stage.name == name)
+        .ok_or_else(|| format!("the plan reads stage `{name}`, which is not before it"))?;
+    Ok((position as StageIndex, graph.stages[position].tasks.len() as u32))
+}
+
+fn broadcasts(graph: &TaskGraph, names: &[String]) -> Result<Vec<(String, StageIndex, u32)>, String> {
+    let mut found = Vec::new();
+    for name in names {
+        let (stage, count) = find(graph, name)?;
+        if count != 1 {
+            return Err(format!("stage `{name}` has {count} tasks; only a stage of one task can be broadcast"));
+        }
+        found.push((name.clone(), stage, 0));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{InputFilter, JobSpec, Limits, Mode, Params, SplitSettings, StagePlan};
+
+    fn plan(stages: Vec<StagePlan>) -> JobPlan {
+        JobPlan {
+            spec: JobSpec {
+                job: "test".into(),
+                input: "file:///in/".into(),
+                output: "file:///out/".into(),
+                mode: Mode::Fail,
+                adopt: false,
+                params: Params::new(),
+                limits: Limits::default(),
+                split: SplitSettings::default(),
+            },
+            job_version: 1,
+            filter: InputFilter::default(),
+            broadcasts: Vec::new(),
+            stages,
+            footer: Default::default(),
+        }
+    }
+
+    fn stage(name: &str, source: Source, broadcasts_of: &[&str]) -> StagePlan {
+        StagePlan {
+            name: name.into(),
+            source,
+            broadcasts_of: broadcasts_of.iter().map(|s| s.to_string()).collect(),
+            writes_output: name == "project",
+            one_row_per_record: name != "fit",
+        }
+    }
+
+    fn features(fan_in: u32) -> JobPlan {
+        plan(vec![
+            stage("embed", Source::Input, &[]),
+            stage("fit", Source::Emitted { stage: "embed".into(), partitions: 1, fan_in }, &[]),
+            stage("project", Source::Kept { stage: "embed".into() }, &["fit"]),
+        ])
+    }
+
+    #[test]
+    fn many_runs_are_combined_in_a_tree_that_keeps_their_order() {
+        let graph = expand(&features(4), 18).unwrap();
+        let shape: Vec<_> = graph.stages.iter().map(|s| (s.name.as_str(), s.tasks.len())).collect();
+        assert_eq!(shape, [("embed", 18), ("fit", 5), ("fit", 2), ("fit", 1), ("project", 18)]);
+        assert_eq!(graph.stages[1].tasks[4].reads, [(0, 16), (0, 17)]);
+        assert_eq!(graph.stages[2].tasks[1].reads, [(1, 4)]);
+        assert_eq!(graph.stages[3].tasks[0].reads, [(2, 0), (2, 1)]);
+        assert_eq!(graph.stages[4].tasks[7].waits_for().collect::<Vec<_>>(), [(0, 7), (3, 0)]);
+        assert!(graph.stages[4].writes_output && !graph.stages[3].writes_output);
+    }
+
+    #[test]
+    fn few_runs_need_no_tree() {
+        let graph = expand(&features(4), 3).unwrap();
+        assert_eq!(graph.stages.len(), 3);
+        assert_eq!(graph.stages[1].tasks[0].kind, TaskKind::Reduce { partition: 0 });
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_is_refused_with_a_sentence() {
+        let missing = plan(vec![stage("a", Source::Kept { stage: "b".into() }, &[])]);
+        assert!(expand(&missing, 1).unwrap_err().contains("`b`"));
+        let twice = plan(vec![stage("a", Source::Input, &[]), stage("a", Source::Input, &[])]);
+        assert!(expand(&twice, 1).unwrap_err().contains("two stages"));
+        let wide = plan(vec![stage("a", Source::Input, &[]), stage("b", Source::Input, &["a"])]);
+        assert!(expand(&wide, 2).unwrap_err().contains("2 tasks"));
+    }
+}

@@ -1,0 +1,66 @@
+//! How a job is to be done: stages, what each reads, and what is broadcast to all of them.
+//!
+//! A plan is made where the job's code is (the submitter) and carried out where it is not (the coordinator), so it
+//! says everything that planning tasks and committing needs, and nothing about how a record is mapped.
+
+use crate::{BlobRef, JobSpec};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobPlan {
+    pub spec: JobSpec,
+    /// Of the job's code: workers whose code differs must not mix their results.
+    pub job_version: u32,
+    pub filter: InputFilter,
+    pub broadcasts: Vec<BroadcastPlan>,
+    pub stages: Vec<StagePlan>,
+    /// What shapes the data, for the footer of every part. Never an id, a host, a path or a time.
+    pub footer: BTreeMap<String, String>,
+}
+
+/// A blob that every worker fetches once by its content hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BroadcastPlan {
+    pub name: String,
+    pub blob: BlobRef,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagePlan {
+    pub name: String,
+    pub source: Source,
+    /// Names of earlier stages whose broadcast this stage's tasks are given.
+    pub broadcasts_of: Vec<String>,
+    /// Whether this stage's rows are the job's result.
+    pub writes_output: bool,
+    /// Every record that is not quarantined gives exactly one row: checked for each task, and again over the whole.
+    pub one_row_per_record: bool,
+}
+
+/// Where the tasks of a stage get their records. Stages are named, since expansion may put others in between.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Source {
+    /// One task for each split of the listing.
+    Input,
+    /// One task for each task of `stage`, over the rows it kept.
+    Kept { stage: String },
+    /// One task for each partition of what `stage` emitted, its runs combined `fan_in` at a time until few are left.
+    Emitted { stage: String, partitions: u32, fan_in: u32 },
+}
+
+/// Which objects under the input's root are the job's; the others are counted as skipped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFilter {
+    /// Without a dot; compared without regard to case. Empty: all objects.
+    pub extensions: Vec<String>,
+}
+
+impl InputFilter {
+    pub fn wants(&self, key: &str) -> bool {
+        let name = key.rsplit('/').next().unwrap_or(key);
+        self.extensions.is_empty()
+            || name.rsplit_once('.').is_some_and(|(_, ext)| self.extensions.iter().any(|e| e.eq_ignore_ascii_case(ext)))
+    }
+}

@@ -1,0 +1,48 @@
+//! What is said of a job when it is over.
+
+use crate::{JobId, JobSpec};
+use serde::{Deserialize, Serialize};
+
+/// Every listed object is in exactly one of `embedded` and `quarantined`, or the job has not succeeded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Books {
+    pub listed: u64,
+    /// Objects whose rows are in the result.
+    pub embedded: u64,
+    pub quarantined: u64,
+    /// Objects under the input's root that the job's filter does not want.
+    pub skipped: u64,
+}
+
+impl Books {
+    pub fn balanced(&self) -> bool {
+        self.embedded.checked_add(self.quarantined) == Some(self.listed)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageSeconds {
+    pub stage: String,
+    pub seconds: f64,
+}
+
+/// Becomes `report.json`. Times and hosts vary from run to run, which is why they are here and nowhere else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub job_id: JobId,
+    #[serde(flatten)]
+    pub books: Books,
+    /// `list`, the plan's stages, `commit`, and `total`.
+    pub seconds: std::collections::BTreeMap<String, f64>,
+    /// From the start of the job to the end of its first record.
+    pub first_image_s: Option<f64>,
+    /// The largest resident set of any process that took part.
+    pub peak_rss_bytes: u64,
+    /// Slots' seconds in the job's code for records (decode and embed).
+    pub busy_s: f64,
+    pub slots: u32,
+    pub workers: u32,
+    pub kernel_family: String,
+    pub framework_version: String,
+    pub settings: JobSpec,
+}

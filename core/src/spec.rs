@@ -1,0 +1,72 @@
+//! What a user means: checked once by whoever read it, and then true everywhere.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A parameter of a job as its file may hold it. Ordered maps and no floats that are not numbers, so that the same
+/// parameters are always the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ParamValue {
+    Bool(bool),
+    Integer(i64),
+    Number(f64),
+    Text(String),
+    List(Vec<ParamValue>),
+}
+
+pub type Params = BTreeMap<String, ParamValue>;
+
+/// A job as it can be run: URLs are absolute, values are possible.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Name in the registry.
+    pub job: String,
+    /// Root of the input, ending in `/`: `file:///…/` or `s3://bucket/prefix/`.
+    pub input: String,
+    /// Root of the output, ending in `/`.
+    pub output: String,
+    pub mode: Mode,
+    /// Take over an output folder that holds Parquet which is no table of ours.
+    pub adopt: bool,
+    pub params: Params,
+    pub limits: Limits,
+    pub split: SplitSettings,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Refuse an output that exists.
+    #[default]
+    Fail,
+    /// Replace its rows in one commit.
+    Overwrite,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Share of the listed objects that may be quarantined before the job fails, 0 to 1.
+    pub quarantine_share_max: f64,
+    /// Attempts a task may have before its application's failures fail the job.
+    pub attempts_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { quarantine_share_max: 0.01, attempts_max: 4 }
+    }
+}
+
+/// A split ends when it holds this many objects or this many bytes, whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitSettings {
+    pub objects_max: u32,
+    pub bytes_max: u64,
+}
+
+impl Default for SplitSettings {
+    fn default() -> Self {
+        Self { objects_max: 64, bytes_max: 256 << 20 }
+    }
+}

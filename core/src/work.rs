@@ -1,0 +1,63 @@
+//! An order: all that a worker needs to run one attempt, and what it says back while and after it runs.
+
+use crate::{AttemptId, BlobRef, Failure, FileRef, Object, Params, TaskOutput};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    pub attempt: AttemptId,
+    /// Name in the registry, and the version that the plan was made with.
+    pub job: String,
+    pub job_version: u32,
+    pub params: Params,
+    /// Name of the planned stage.
+    pub stage: String,
+    /// Root of the input; objects of a split are relative to it.
+    pub input: String,
+    /// Root of the state store.
+    pub state: String,
+    pub broadcasts: Vec<BroadcastRef>,
+    pub footer: BTreeMap<String, String>,
+    /// Rows are the job's result rather than rows for a later stage.
+    pub writes_output: bool,
+    /// A record that is not quarantined must give exactly one row.
+    pub one_row_per_record: bool,
+    /// How many partitions the pairs that are emitted go to.
+    pub partitions: u32,
+    pub work: Work,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BroadcastRef {
+    pub name: String,
+    pub blob: BlobRef,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Work {
+    /// Map the objects of a split.
+    MapObjects { objects: Vec<Object> },
+    /// Map the rows that one earlier task kept.
+    MapKept { rows: FileRef },
+    /// Merge runs into one, combining the values of each key.
+    Combine { runs: Vec<FileRef> },
+    /// Merge one partition of runs and reduce each key.
+    Reduce { runs: Vec<FileRef>, partition: u32 },
+}
+
+/// How far a running attempt is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptProgress {
+    pub attempt: AttemptId,
+    pub records: u64,
+    pub quarantined: u64,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptResult {
+    pub attempt: AttemptId,
+    pub outcome: Result<TaskOutput, Failure>,
+}
