@@ -7,6 +7,9 @@
 use crate::{JobPlan, Source, StageIndex};
 use serde::{Deserialize, Serialize};
 
+/// How many tasks a stage over kept rows has at least, where its groups may be small enough: work for a fair fleet.
+const KEPT_TASKS: u32 = 64;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskGraph {
     pub stages: Vec<TaskStage>,
@@ -81,9 +84,15 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
             Source::Input => {
                 push(&mut graph, (0..splits).map(|_| (TaskKind::MapSplit, Vec::new())).collect(), true);
             }
-            Source::Kept { stage: of } => {
+            Source::Kept { stage: of, group_min, group_max } => {
+                if *group_min == 0 || group_max < group_min {
+                    return Err(format!("stage `{}` needs groups of at least one task", stage.name));
+                }
                 let (of, count) = find(&graph, of)?;
-                push(&mut graph, (0..count).map(|index| (TaskKind::MapKept, vec![(of, index)])).collect(), true);
+                let group = count.div_ceil(KEPT_TASKS).clamp(*group_min, *group_max);
+                let members = |first: u32| (first..count.min(first + group)).map(|i| (of, i)).collect();
+                let tasks = (0..count).step_by(group as usize).map(|first| (TaskKind::MapKept, members(first)));
+                push(&mut graph, tasks.collect(), true);
             }
             Source::Emitted { stage: of, partitions, fan_in } => {
                 if *partitions == 0 || *fan_in < 2 {
@@ -173,7 +182,7 @@ mod tests {
         plan(vec![
             stage("embed", Source::Input, &[]),
             stage("fit", Source::Emitted { stage: "embed".into(), partitions: 1, fan_in }, &[]),
-            stage("project", Source::Kept { stage: "embed".into() }, &["fit"]),
+            stage("project", Source::Kept { stage: "embed".into(), group_min: 4, group_max: 400 }, &["fit"]),
         ])
     }
 
@@ -181,11 +190,11 @@ mod tests {
     fn many_runs_are_combined_in_a_tree_that_keeps_their_order() {
         let graph = expand(&features(4), 18).unwrap();
         let shape: Vec<_> = graph.stages.iter().map(|s| (s.name.as_str(), s.tasks.len())).collect();
-        assert_eq!(shape, [("embed", 18), ("fit", 5), ("fit", 2), ("fit", 1), ("project", 18)]);
+        assert_eq!(shape, [("embed", 18), ("fit", 5), ("fit", 2), ("fit", 1), ("project", 5)]);
         assert_eq!(graph.stages[1].tasks[4].reads, [(0, 16), (0, 17)]);
         assert_eq!(graph.stages[2].tasks[1].reads, [(1, 4)]);
         assert_eq!(graph.stages[3].tasks[0].reads, [(2, 0), (2, 1)]);
-        assert_eq!(graph.stages[4].tasks[7].waits_for().collect::<Vec<_>>(), [(0, 7), (3, 0)]);
+        assert_eq!(graph.stages[4].tasks[4].waits_for().collect::<Vec<_>>(), [(0, 16), (0, 17), (3, 0)]);
         assert!(graph.stages[4].writes_output && !graph.stages[3].writes_output);
     }
 
@@ -198,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_plan_that_cannot_be_is_refused_with_a_sentence() {
-        let missing = plan(vec![stage("a", Source::Kept { stage: "b".into() }, &[])]);
+        let missing = plan(vec![stage("a", Source::Kept { stage: "b".into(), group_min: 1, group_max: 1 }, &[])]);
         assert!(expand(&missing, 1).unwrap_err().contains("`b`"));
         let twice = plan(vec![stage("a", Source::Input, &[]), stage("a", Source::Input, &[])]);
         assert!(expand(&twice, 1).unwrap_err().contains("two stages"));

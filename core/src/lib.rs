@@ -19,7 +19,7 @@ pub use failure::{Failure, FailureClass};
 pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};
 pub use ids::{AttemptId, JobId, StageIndex, TaskId, WorkerId};
 pub use listing::{Listing, Object, select};
-pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes, blob_key};
+pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
 pub use plan::{BroadcastPlan, InputFilter, JobPlan, Source, StagePlan};
 pub use report::{Books, Report, StageSeconds};
 pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, SplitSettings};

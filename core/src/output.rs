@@ -11,17 +11,21 @@ pub struct FileRef {
     pub crc32: u32,
 }
 
-/// A blob under its content hash; its key in the state store follows from it.
+/// A blob known by its content, wherever it lies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BlobRef {
+    /// Relative to the state store's root.
+    pub key: String,
     /// Lower-case hexadecimal.
     pub sha256: String,
     pub bytes: u64,
 }
 
-/// Where the state store keeps the blob with this hash.
-pub fn blob_key(sha256: &str) -> String {
-    format!("blobs/{sha256}")
+impl BlobRef {
+    /// A blob that is kept for all jobs, under its hash.
+    pub fn shared(sha256: String, bytes: u64) -> Self {
+        Self { key: format!("blobs/{sha256}"), sha256, bytes }
+    }
 }
 
 /// All that an attempt has to show. Only the winner's becomes part of the job.

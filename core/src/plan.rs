@@ -44,8 +44,9 @@ pub struct StagePlan {
 pub enum Source {
     /// One task for each split of the listing.
     Input,
-    /// One task for each task of `stage`, over the rows it kept.
-    Kept { stage: String },
+    /// Over the rows that the tasks of `stage` kept, consecutive tasks together: between `group_min` and `group_max` of
+    /// them, so that a large input gives files worth opening and a small one still gives more than one slot work.
+    Kept { stage: String, group_min: u32, group_max: u32 },
     /// One task for each partition of what `stage` emitted, its runs combined `fan_in` at a time until few are left.
     Emitted { stage: String, partitions: u32, fan_in: u32 },
 }

@@ -39,8 +39,8 @@ pub struct BroadcastRef {
 pub enum Work {
     /// Map the objects of a split.
     MapObjects { objects: Vec<Object> },
-    /// Map the rows that one earlier task kept.
-    MapKept { rows: FileRef },
+    /// Map the rows that some earlier tasks kept, in order.
+    MapKept { rows: Vec<FileRef> },
     /// Merge runs into one, combining the values of each key.
     Combine { runs: Vec<FileRef> },
     /// Merge one partition of runs and reduce each key.
