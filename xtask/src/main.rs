@@ -1,1 +1,60 @@
-fn main() {}
+//! `cargo xtask`: what a developer, a new user and CI type. This file is the table of contents; each command is a module
+//! of the library beside it.
+
+use std::process::ExitCode;
+
+use xtask::args::Args;
+use xtask::{bench, check, demo, photos, setup, tests, tidy, venv};
+
+const HELP: &str = "\
+cargo xtask COMMAND [OPTIONS]
+
+Getting started
+  setup      get what a fresh machine lacks (protoc), without root
+  demo       build, draw a few hundred photos, run the main job on them, say how to read the results
+               [--count 300] [--seed 1] [--dir target/demo]
+  photos     draw fruit-like photos; the same seed gives the same bytes everywhere
+               --out DIR [--count 300] [--seed 1] [--labels 24] [--threads N]
+
+Working on it
+  test       all tests, in release; what follows is passed to the test runner
+  check      formatting, tidy, and clippy with warnings denied
+  ci         test, then check: what CI runs
+  tidy       which room may import which, and other house rules (see ARCHITECTURE.md)
+  venv       a Python with the Parquet readers that the tests use, in target/venv
+  bench job  time the whole job  [--rounds 5] [--slots N] [--input DIR] [--markdown]
+";
+
+fn main() -> ExitCode {
+    let mut args = Args::from_command_line();
+    let outcome = match args.word().as_deref() {
+        Some("setup") => setup::main(args),
+        Some("demo") => demo::main(args),
+        Some("photos") => photos::main(args),
+        Some("test") => tests::main(args),
+        Some("check") => check::main(args),
+        Some("ci") => check::ci(args),
+        Some("tidy") => tidy::main(args),
+        Some("venv") => venv::main(args),
+        Some("bench") => bench::main(args),
+        Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Some(other) => {
+            eprintln!("xtask: no command named {other:?}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+        None => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
