@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use xtask::args::Args;
-use xtask::{bench, check, demo, photos, setup, tests, tidy, venv};
+use xtask::{bench, check, demo, photos, run_tests, setup, tidy, venv};
 
 const HELP: &str = "\
 cargo xtask COMMAND [OPTIONS]
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Some("setup") => setup::main(args),
         Some("demo") => demo::main(args),
         Some("photos") => photos::main(args),
-        Some("test") => tests::main(args),
+        Some("test") => run_tests::main(args),
         Some("check") => check::main(args),
         Some("ci") => check::ci(args),
         Some("tidy") => tidy::main(args),

@@ -19,7 +19,8 @@ pub fn main(args: Args) -> Result<()> {
 /// Quick and quiet when there is nothing to do.
 pub fn setup() -> Result<()> {
     let ours = root().join("tools/protoc");
-    if let Some(theirs) = std::env::var_os("PROTOC").map(PathBuf::from).filter(|path| *path != ours) {
+    // Cargo sets the variable to our own place when it runs us, written as it knows the folder.
+    if let Some(theirs) = std::env::var_os("PROTOC").map(PathBuf::from).filter(|path| !path.ends_with("tools/protoc")) {
         if runs(&theirs) {
             return Ok(());
         }

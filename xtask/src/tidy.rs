@@ -1,8 +1,9 @@
+//! .
 use crate::args::Args;
 use anyhow::Result;
 pub fn main(_: Args) -> Result<()> {
     Ok(())
 }
-pub fn ci(_: Args) -> Result<()> {
+pub fn tidy() -> Result<()> {
     Ok(())
 }

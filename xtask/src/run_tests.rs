@@ -1,0 +1,33 @@
+//! `cargo xtask test`: everything, in release, the one profile that we build and test in. The binaries come first, because
+//! the tests of the house as a whole start them from `target/release`.
+
+use anyhow::Result;
+
+use crate::args::Args;
+use crate::setup::setup;
+use crate::shell::{cargo, run, works};
+use crate::venv::venv;
+
+/// What follows on the command line is handed to the test runner, a filter for instance.
+pub fn main(args: Args) -> Result<()> {
+    test(&args.rest())
+}
+
+pub fn test(extra: &[String]) -> Result<()> {
+    setup()?;
+    if let Err(error) = venv() {
+        // A laptop without network still wants its tests; where everything must be shown this is a failure.
+        if std::env::var_os("CI").is_some() {
+            return Err(error);
+        }
+        eprintln!("venv: {error:#}\nvenv: tests that read the output with Python will be skipped");
+    }
+    run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
+    if works(&mut cargo(&["nextest", "--version"])) {
+        run(cargo(&["nextest", "run", "--release", "--workspace"]).args(extra))?;
+        // nextest leaves these out.
+        run(cargo(&["test", "--release", "--workspace", "--doc", "--quiet"]).args(extra))
+    } else {
+        run(cargo(&["test", "--release", "--workspace"]).args(extra))
+    }
+}

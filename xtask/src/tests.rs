@@ -1,8 +1,0 @@
-use crate::args::Args;
-use anyhow::Result;
-pub fn main(_: Args) -> Result<()> {
-    Ok(())
-}
-pub fn ci(_: Args) -> Result<()> {
-    Ok(())
-}
