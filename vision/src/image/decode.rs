@@ -1,0 +1,183 @@
+//! The bytes of a file to a photo, or to the reason why not.
+//!
+//! The format is told from the bytes, never from a name. Sizes are read from the headers and checked before a picture is
+//! allocated. What `image` decodes is a photo, though the file be cut short or damaged; what it refuses is refused here.
+
+use std::io::Cursor;
+
+use image::error::{ImageError as DecoderError, UnsupportedErrorKind};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+
+use super::quiet::catch_quietly;
+use super::{Budget, BudgetGuard, ImageError, ImageErrorClass as Class, Photo, memory, rgb};
+
+/// The most pixels that a photo may have.
+pub const PIXELS_MAX: u64 = 100_000_000;
+
+/// The most memory that decoding one photo may want. It is a constant, so that the verdict is the same on every host.
+pub const MEMORY_MAX_BYTES: u64 = 512 << 20;
+
+/// What a decoder may spend on things that are not pixels: profiles, comments, tables, one row.
+const METADATA_MAX_BYTES: u64 = 16 << 20;
+
+/// What a job may choose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DecodeOptions {
+    /// Turn the photo upright as the camera noted it, instead of taking the pixels as stored.
+    pub exif_orientation: bool,
+}
+
+/// A photo, and the share of the budget that it occupies while it lives.
+#[derive(Debug)]
+pub struct Decoded {
+    photo: Photo,
+    _share: BudgetGuard,
+}
+
+impl Decoded {
+    pub fn photo(&self) -> &Photo {
+        &self.photo
+    }
+}
+
+/// Decodes a file's first picture, after waiting for room in the budget.
+pub fn decode(bytes: &[u8], options: &DecodeOptions, budget: &Budget) -> Result<Decoded, ImageError> {
+    let format = format_of(bytes)?;
+    match catch_quietly(|| decode_as(format, bytes, options, budget)) {
+        Ok(result) => result,
+        Err(panic) => {
+            Err(ImageError::new(Class::Undecodable, format!("the {} decoder panicked: {panic}", name(format))))
+        }
+    }
+}
+
+fn format_of(bytes: &[u8]) -> Result<ImageFormat, ImageError> {
+    if bytes.is_empty() {
+        return Err(ImageError::new(Class::Empty, "the file is empty"));
+    }
+    let format = image::guess_format(bytes)
+        .map_err(|_| ImageError::new(Class::NotAnImage, "the file does not begin like an image"))?;
+    match format {
+        ImageFormat::Jpeg
+        | ImageFormat::Png
+        | ImageFormat::WebP
+        | ImageFormat::Gif
+        | ImageFormat::Bmp
+        | ImageFormat::Tiff => Ok(format),
+        other => Err(ImageError::new(Class::Unsupported, format!("{} images are not decoded", name(other)))),
+    }
+}
+
+fn decode_as(
+    format: ImageFormat,
+    bytes: &[u8],
+    options: &DecodeOptions,
+    budget: &Budget,
+) -> Result<Decoded, ImageError> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits(METADATA_MAX_BYTES));
+    let mut decoder = reader.into_decoder().map_err(|error| refusal(format, &error))?;
+
+    let (width, height) = decoder.dimensions();
+    let color = decoder.color_type();
+    let orientation = if options.exif_orientation {
+        // Damaged camera notes say nothing about the pixels.
+        decoder.orientation().unwrap_or(Orientation::NoTransforms)
+    } else {
+        Orientation::NoTransforms
+    };
+
+    let wanted = check_size(bytes, format, (width, height), color, orientation)?;
+    let share = budget.acquire(wanted);
+    decoder
+        .set_limits(limits(match format {
+            ImageFormat::Tiff => memory::tiff_working_copy(u64::from(width) * u64::from(height), color),
+            _ => MEMORY_MAX_BYTES,
+        }))
+        .map_err(|error| refusal(format, &error))?;
+
+    let mut pixels = vec![0; decoder.total_bytes() as usize]; // at most `wanted`
+    decoder.read_image(&mut pixels).map_err(|error| refusal(format, &error))?;
+    let rgb = rgb::to_rgb8(pixels, color)
+        .ok_or_else(|| ImageError::new(Class::Unsupported, format!("{color:?} pixels are not converted")))?;
+    Ok(Decoded { photo: turn(width, height, rgb, orientation), _share: share })
+}
+
+/// What decoding will want, if the limits allow it.
+fn check_size(
+    bytes: &[u8],
+    format: ImageFormat,
+    (width, height): (u32, u32),
+    color: image::ColorType,
+    orientation: Orientation,
+) -> Result<u64, ImageError> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err(ImageError::new(Class::Undecodable, "the image has no pixels"));
+    }
+    if pixels > PIXELS_MAX {
+        return Err(ImageError::new(
+            Class::TooLarge,
+            format!("{width} x {height} is {pixels} pixels, more than {PIXELS_MAX}"),
+        ));
+    }
+    let mut wanted = memory::wanted(bytes, format, (width, height), color);
+    if orientation != Orientation::NoTransforms {
+        wanted += pixels * 3; // a turned copy
+    }
+    if wanted > MEMORY_MAX_BYTES {
+        return Err(ImageError::new(
+            Class::TooLarge,
+            format!("decoding {width} x {height} would take {wanted} bytes, more than {MEMORY_MAX_BYTES}"),
+        ));
+    }
+    Ok(wanted)
+}
+
+fn turn(width: u32, height: u32, rgb: Vec<u8>, orientation: Orientation) -> Photo {
+    if orientation == Orientation::NoTransforms {
+        return Photo { width, height, rgb };
+    }
+    let image = RgbImage::from_raw(width, height, rgb).expect("three bytes for each pixel were made");
+    let mut image = DynamicImage::ImageRgb8(image);
+    image.apply_orientation(orientation);
+    Photo { width: image.width(), height: image.height(), rgb: image.into_bytes() }
+}
+
+fn limits(bytes: u64) -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(bytes);
+    limits
+}
+
+fn refusal(format: ImageFormat, error: &DecoderError) -> ImageError {
+    let class = match error {
+        DecoderError::Limits(_) => Class::TooLarge,
+        DecoderError::Unsupported(unsupported) => match unsupported.kind() {
+            UnsupportedErrorKind::Format(_) => Class::NotAnImage,
+            _ => Class::Unsupported,
+        },
+        // An error of reading is one of the bytes too: they are all here, and what was wanted lies beyond their end.
+        DecoderError::Decoding(_)
+        | DecoderError::Encoding(_)
+        | DecoderError::Parameter(_)
+        | DecoderError::IoError(_) => Class::Undecodable,
+    };
+    ImageError::new(class, format!("{}: {error}", name(format)))
+}
+
+fn name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::Png => "PNG",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Tiff => "TIFF",
+        ImageFormat::Avif => "AVIF",
+        ImageFormat::Ico => "ICO",
+        ImageFormat::Pnm => "PNM",
+        _ => "such",
+    }
+}
