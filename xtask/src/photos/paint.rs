@@ -183,7 +183,7 @@ impl<'a> Shot<'a> {
         // Thicker where it was torn off.
         let width = width * (0.8 + 0.5 * along * along);
         let cover = ((width - off.abs()) * self.radius + 0.5).clamp(0.0, 1.0) * ends;
-        let light = self.exposure * (1.05 + 0.5 * off / width * -1.0);
+        let light = self.exposure * (1.05 - 0.5 * off / width);
         (STEM.map(|value| value * light), cover)
     }
 

@@ -72,7 +72,6 @@ const TABLE: [(&str, Look); 24] = {
     use Pattern::{Downy, Pored, Smooth, Speckled, Striped};
     use Stem::{Calyx, Long, None, Short};
     // In the order of the fields: form, colours, surface.
-    #[expect(clippy::too_many_arguments)]
     const fn look(
         [size, aspect, taper, dimple, lobes]: [f32; 5],
         skin: [u8; 3],
