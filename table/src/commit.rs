@@ -1,0 +1,259 @@
+//! Making a job's results the table: look, publish, and then one conditional write.
+
+use crate::action::{self, Action};
+use crate::entry::{Draft, NewFile};
+use crate::error::TableError;
+use crate::footer::{Footer, footer};
+use crate::names;
+use crate::schema::delta_schema;
+use crate::settle::abandon;
+use crate::snapshot::{Run, run_in};
+use crate::state::{OutputState, may_write};
+use crate::survey::{PARALLEL, Survey, survey};
+use arrow::datatypes::Schema;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use mr_core::{JobId, Mode};
+use mr_storage::{DynStore, GetOptions, Put, StoreError};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How often the entry is written when the store keeps failing, and how long the first pause is.
+const TRIES_MAX: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A part that lies somewhere else until it is published.
+#[derive(Clone, Debug)]
+pub struct StagedPart {
+    pub store: DynStore,
+    pub key: String,
+    pub bytes: u64,
+    pub rows: u64,
+}
+
+/// A file for the run's folder. Its copy will be found as `_<path>` beside the parts.
+#[derive(Clone, Debug)]
+pub struct RunFile {
+    pub path: String,
+    pub source: RunSource,
+}
+
+#[derive(Clone, Debug)]
+pub enum RunSource {
+    Bytes(Bytes),
+    Stored { store: DynStore, key: String },
+}
+
+#[derive(Clone, Debug)]
+pub struct Commit<'a> {
+    /// Commits once, however often it tries.
+    pub job: &'a JobId,
+    pub output: &'a DynStore,
+    /// Asked again at this moment, since somebody may have made a table since the job began.
+    pub mode: Mode,
+    pub adopt: bool,
+    /// In row order. Parts without rows are left out, but for one when no part has any, so that a glob finds columns.
+    pub parts: Vec<StagedPart>,
+    /// Of a table without any part. Not looked at when there are parts.
+    pub schema: Option<&'a Schema>,
+    pub run_files: Vec<RunFile>,
+    /// For people: it becomes `info` in the entry's `commitInfo`.
+    pub info: Map<String, Value>,
+    pub now_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub version: u64,
+    pub files_added: u64,
+    pub files_removed: u64,
+}
+
+impl From<&Run> for Committed {
+    fn from(run: &Run) -> Self {
+        Self { version: run.version, files_added: run.added, files_removed: run.removed }
+    }
+}
+
+/// Publishes the results and makes them the table. A job that has committed already succeeds again without an entry.
+///
+/// # Errors
+/// After `Unresolved` only the same call may follow; after a retryable `Store` it may. After `Conflict` the job's
+/// files have been taken away, or the next commit's sweep will do it.
+pub async fn commit(commit: Commit<'_>) -> Result<Committed, TableError> {
+    let survey = survey(commit.output).await?;
+    if let Some(table) = survey.table() {
+        if let Some(run) = table.run_of(commit.job) {
+            return Ok(run.into());
+        }
+        if table.condemned.contains(commit.job) {
+            let by = format!("version {} or before, while this one was away", table.version);
+            return Err(given_up(&commit, by).await);
+        }
+    }
+    may_write(&survey.state, commit.mode, commit.adopt)?;
+
+    let (parts, schema) = checked_parts(&commit).await?;
+    let files = named(&parts, commit.job);
+    let run_files = run_paths(&commit.run_files)?;
+    let condemned = survey.to_condemn(commit.job);
+    let draft = Draft {
+        job: commit.job,
+        url: commit.output.url(),
+        base: survey.table(),
+        adopted: adopted(&survey),
+        condemned: &condemned,
+        schema: &schema,
+        files: &files,
+        run_files: &run_files,
+        info: commit.info.clone(),
+        now_ms: commit.now_ms,
+    };
+    if let Some(name) = draft.reused() {
+        return Err(TableError::Invalid(format!("the table has had a file named {name} before")));
+    }
+    let version = draft.version();
+    let entry = Bytes::from(action::write(&draft.actions()));
+
+    publish(&commit, &parts, &files).await?;
+    write_entry(&commit, version, entry).await
+}
+
+/// Parquet that is no table of ours and is to be replaced: `may_write` has let it pass, so the user said so.
+fn adopted(survey: &Survey) -> &[String] {
+    match &survey.state {
+        OutputState::Absent | OutputState::Empty | OutputState::Ours(_) => &[],
+        OutputState::Foreign { parquet, .. } => parquet,
+    }
+}
+
+/// The parts that become files, and the schema that all of them share.
+async fn checked_parts(commit: &Commit<'_>) -> Result<(Vec<StagedPart>, String), TableError> {
+    let footers: Vec<Footer> = stream::iter(&commit.parts)
+        .map(|part| footer(&part.store, &part.key, part.bytes))
+        .buffered(PARALLEL)
+        .try_collect()
+        .await?;
+    for (part, footer) in commit.parts.iter().zip(&footers) {
+        if part.rows != footer.rows {
+            let (key, said, has) = (&part.key, part.rows, footer.rows);
+            return Err(TableError::Invalid(format!("staged part {key} should have {said} rows, but has {has}")));
+        }
+        if footer.schema != footers[0].schema {
+            let (one, other) = (&commit.parts[0].key, &part.key);
+            let (left, right) = (&footers[0].schema, &footer.schema);
+            return Err(TableError::Invalid(format!(
+                "staged parts {one} and {other} have different columns: {left} and {right}"
+            )));
+        }
+    }
+    let schema = match (footers.first(), commit.schema) {
+        (Some(footer), _) => footer.schema.clone(),
+        (None, Some(schema)) => delta_schema(schema).map_err(TableError::Invalid)?,
+        (None, None) => {
+            return Err(TableError::Invalid(
+                "there is neither a part nor a schema, so the table has no columns".into(),
+            ));
+        }
+    };
+    let mut parts: Vec<_> = commit.parts.iter().filter(|part| part.rows > 0).cloned().collect();
+    if parts.is_empty() {
+        parts.extend(commit.parts.first().cloned());
+    }
+    Ok((parts, schema))
+}
+
+fn named(parts: &[StagedPart], job: &JobId) -> Vec<NewFile> {
+    let name = |index| names::part_name(index, parts.len(), job);
+    parts.iter().enumerate().map(|(i, part)| NewFile { key: name(i), bytes: part.bytes, rows: part.rows }).collect()
+}
+
+fn run_paths(files: &[RunFile]) -> Result<Vec<String>, TableError> {
+    let mut paths = BTreeSet::new();
+    for file in files {
+        let path = &file.path;
+        let refused = |why: String| TableError::Invalid(format!("a run can't have the file {path:?}: {why}"));
+        mr_storage::check_key(path).map_err(|error| refused(error.to_string()))?;
+        if let Some(fault) = names::run_path_fault(path) {
+            return Err(refused(fault.into()));
+        }
+        if !paths.insert(path.clone()) {
+            return Err(refused("it is there twice".into()));
+        }
+    }
+    Ok(paths.into_iter().collect())
+}
+
+/// The marker comes before anything else, so that whatever lies there can be told to be ours.
+async fn publish(commit: &Commit<'_>, parts: &[StagedPart], files: &[NewFile]) -> Result<(), StoreError> {
+    let marker = json!({ "jobId": commit.job, "writer": format!("mr/{}", env!("CARGO_PKG_VERSION")) });
+    commit.output.put(&names::marker(commit.job), marker.to_string().into(), Put::Overwrite).await?;
+
+    let folder = names::run_folder(commit.job);
+    let parts = parts.iter().zip(files).map(|(part, file)| Item {
+        to: file.key.clone(),
+        source: RunSource::Stored { store: part.store.clone(), key: part.key.clone() },
+    });
+    let run_files =
+        commit.run_files.iter().map(|file| Item { to: format!("{folder}{}", file.path), source: file.source.clone() });
+    stream::iter(parts.chain(run_files).map(Ok))
+        .try_for_each_concurrent(PARALLEL, |item| item.publish(commit.output))
+        .await
+}
+
+struct Item {
+    to: String,
+    source: RunSource,
+}
+
+impl Item {
+    async fn publish(self, output: &DynStore) -> Result<(), StoreError> {
+        match self.source {
+            RunSource::Bytes(bytes) => output.put(&self.to, bytes, Put::Overwrite).await.map(drop),
+            RunSource::Stored { store, key } => mr_storage::copy(store.as_ref(), &key, output.as_ref(), &self.to).await,
+        }
+    }
+}
+
+/// The one write that decides. Whatever the store answers, what lies there afterwards is the truth.
+async fn write_entry(commit: &Commit<'_>, version: u64, entry: Bytes) -> Result<Committed, TableError> {
+    let key = names::entry(version);
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1.. {
+        let error = match commit.output.put(&key, entry.clone(), Put::IfAbsent).await {
+            Ok(_) => return Ok((&written(&entry, version).expect("we wrote it so")).into()),
+            Err(error) => error,
+        };
+        match commit.output.get(&key, GetOptions::default()).await {
+            Ok(there) => {
+                return match written(&there.bytes, version) {
+                    Some(run) if run.job == *commit.job => Ok((&run).into()),
+                    Some(run) => Err(given_up(commit, format!("job {} with version {version}", run.job)).await),
+                    None => Err(given_up(commit, format!("version {version}, by another program")).await),
+                };
+            }
+            // It is known not to be there, and the store says that it can't be.
+            Err(StoreError::NotFound { .. }) if !error.retryable() => return Err(error.into()),
+            Err(StoreError::NotFound { .. }) if attempt < TRIES_MAX => {}
+            Err(read) if read.retryable() && attempt < TRIES_MAX => {}
+            // A write whose answer was lost may still arrive, so that its absence now proves nothing.
+            Err(_) => return Err(TableError::Unresolved { version, source: error }),
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// The job of ours that wrote an entry.
+fn written(entry: &[u8], version: u64) -> Option<Run> {
+    let actions: Vec<Action> = action::read(entry).ok()?;
+    run_in(version, &actions).ok().flatten().map(|(run, _)| run)
+}
+
+/// Takes away what was published. If that fails, it stays for the next sweep, and the conflict is what matters.
+async fn given_up(commit: &Commit<'_>, by: String) -> TableError {
+    let _ = abandon(commit.output, commit.job).await;
+    TableError::Conflict { by }
+}

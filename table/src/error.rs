@@ -1,0 +1,56 @@
+//! What can go wrong with an output, sorted by what the caller does next.
+
+use mr_core::{Failure, FailureClass};
+use mr_storage::StoreError;
+use std::fmt;
+
+/// Why an output may not be touched: a sentence that also says what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// Nothing was touched, and nothing will be until somebody decides.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// This job can't commit any more; what it had published is gone or will be swept.
+    #[error("another job committed to this output meanwhile ({by}): run this one again to replace its rows")]
+    Conflict { by: String },
+    /// The job's results don't fit a table. Another attempt would bring the same ones.
+    #[error("{0}")]
+    Invalid(String),
+    /// The log entry may be there or come to be: commit again, and abandon nothing.
+    #[error("whether version {version} was committed is not known")]
+    Unresolved { version: u64, source: StoreError },
+    /// The store failed before the entry was written. Committing again is safe, and so is abandoning.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl TableError {
+    /// The same for those who only tell users and decide whether to try again.
+    pub fn failure(&self) -> Failure {
+        let class = match self {
+            TableError::Refused(_) => FailureClass::Refused,
+            TableError::Conflict { .. } | TableError::Invalid(_) => FailureClass::Permanent,
+            TableError::Unresolved { .. } => FailureClass::Transient,
+            TableError::Store(error) if error.retryable() => FailureClass::Transient,
+            TableError::Store(_) => FailureClass::Permanent,
+        };
+        let mut message = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            message = format!("{message}: {error}");
+            cause = error.source();
+        }
+        Failure::new(class, message)
+    }
+}

@@ -1,0 +1,145 @@
+//! Which key is what in the output folder.
+
+use mr_core::JobId;
+
+pub(crate) const LOG: &str = "_delta_log/";
+pub(crate) const RUNS: &str = "_runs/";
+pub(crate) const SUCCESS: &str = "_SUCCESS";
+
+/// The file of a run that is written before any part, so that a part without an entry is known as ours.
+pub(crate) const MARKER: &str = "job.json";
+
+/// Name order is row order for any count: all names of a job have the same number of digits, five at least.
+pub fn part_name(index: usize, count: usize, job: &JobId) -> String {
+    let digits = count.saturating_sub(1).to_string().len().max(5);
+    format!("part-{index:0digits$}-{job}.parquet")
+}
+
+/// Whose part this would be. Other writers' parts can look like ours, so this alone proves nothing.
+pub(crate) fn job_of_part(key: &str) -> Option<JobId> {
+    let (number, id) = key.strip_prefix("part-")?.strip_suffix(".parquet")?.split_once('-')?;
+    let numbered = number.len() >= 5 && number.bytes().all(|b| b.is_ascii_digit());
+    if numbered { JobId::parse(id).ok() } else { None }
+}
+
+/// Where a job's other files lie, relative to the output; ends in `/`.
+pub fn run_folder(job: &JobId) -> String {
+    format!("{RUNS}{job}/")
+}
+
+pub(crate) fn marker(job: &JobId) -> String {
+    format!("{RUNS}{job}/{MARKER}")
+}
+
+/// The job whose run folder this key lies in, and the rest of the key.
+pub(crate) fn job_of_run_file(key: &str) -> Option<(JobId, &str)> {
+    let (id, path) = key.strip_prefix(RUNS)?.split_once('/')?;
+    Some((JobId::parse(id).ok()?, path))
+}
+
+/// Where the copy of a run's file lies for people to find.
+pub(crate) fn copy_of(run_path: &str) -> String {
+    format!("_{run_path}")
+}
+
+/// Why a run's file can't have this path, or nothing.
+pub(crate) fn run_path_fault(path: &str) -> Option<&'static str> {
+    match path {
+        MARKER => Some("the table itself writes a file of that name"),
+        "SUCCESS" => Some("its copy would be the mark of success"),
+        _ if path.starts_with("delta_log/") || path.starts_with("runs/") => {
+            Some("its copy would lie in a folder of the table's own")
+        }
+        _ => None,
+    }
+}
+
+pub(crate) fn entry(version: u64) -> String {
+    format!("{LOG}{version:020}.json")
+}
+
+/// What a key in the log's folder is, as far as we need to know.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum LogFile {
+    Entry(u64),
+    /// Of this version.
+    Checkpoint(u64),
+    Other,
+}
+
+pub(crate) fn log_file(key: &str) -> Option<LogFile> {
+    let name = key.strip_prefix(LOG)?;
+    let Some((version, rest)) = name.split_at_checked(20) else { return Some(LogFile::Other) };
+    let version = match version.parse::<u64>() {
+        Ok(version) if !name.starts_with('+') => version,
+        _ => return Some(LogFile::Other),
+    };
+    Some(match rest {
+        ".json" => LogFile::Entry(version),
+        _ if rest.starts_with(".checkpoint") => LogFile::Checkpoint(version),
+        _ => LogFile::Other,
+    })
+}
+
+/// Whether readers of a folder take this for data. They skip names that begin with `_` or `.`.
+pub(crate) fn visible(key: &str) -> bool {
+    !key.split('/').any(|segment| segment.starts_with(['_', '.']))
+}
+
+pub(crate) fn is_parquet(key: &str) -> bool {
+    let extension = key.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension);
+    extension.is_some_and(|e| e.eq_ignore_ascii_case("parquet") || e.eq_ignore_ascii_case("parq"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(id: &str) -> JobId {
+        JobId::parse(id).unwrap()
+    }
+
+    #[test]
+    fn name_order_is_row_order() {
+        for count in [1, 2, 99_999, 100_000, 100_001, 1_000_001] {
+            let names: Vec<_> = [0, count / 2, count - 1].map(|i| part_name(i, count, &job("j"))).into();
+            assert!(names.is_sorted(), "{names:?}");
+        }
+        assert_eq!(part_name(7, 63, &job("a-1")), "part-00007-a-1.parquet");
+        assert_eq!(part_name(7, 100_001, &job("a-1")), "part-000007-a-1.parquet");
+    }
+
+    #[test]
+    fn a_part_says_whose_it_is() {
+        assert_eq!(job_of_part(&part_name(123_456, 200_000, &job("2026-x"))), Some(job("2026-x")));
+        let others =
+            ["part-00000-a/b.parquet", "part-00000-a.snappy.parquet", "part-0000-a.parquet", "x/part-00000-a.parquet"];
+        for other in others {
+            assert_eq!(job_of_part(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_log_holds_entries_and_what_others_leave() {
+        assert_eq!(log_file(&entry(12)), Some(LogFile::Entry(12)));
+        for (name, is) in [
+            ("00000000000000000010.checkpoint.parquet", LogFile::Checkpoint(10)),
+            ("00000000000000000010.checkpoint.0000000001.0000000002.parquet", LogFile::Checkpoint(10)),
+            ("_last_checkpoint", LogFile::Other),
+            ("00000000000000000010.crc", LogFile::Other),
+            ("+0000000000000000010.json", LogFile::Other),
+            ("0000000000000000001é.json", LogFile::Other),
+            (".tmp/00000000000000000010.json", LogFile::Other),
+        ] {
+            assert_eq!(log_file(&format!("{LOG}{name}")), Some(is), "{name}");
+        }
+        assert_eq!(log_file("x/_delta_log/00000000000000000000.json"), None);
+    }
+
+    #[test]
+    fn hidden_names_are_no_data() {
+        assert!(visible("a/b.parquet") && visible("a_b.parquet"));
+        assert!(!visible("_a/b.parquet") && !visible("a/_b.parquet") && !visible(".x/b.parquet"));
+        assert!(is_parquet("a.b/c.PARQUET") && !is_parquet("a.parquet/c") && !is_parquet("parquet"));
+    }
+}

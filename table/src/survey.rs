@@ -1,0 +1,172 @@
+//! Reading an output: what lies there, what its log says, and whether the two agree.
+
+use crate::error::{Refusal, TableError};
+use crate::names::{self, LogFile};
+use crate::snapshot::{Replay, Snapshot};
+use crate::state::{OutputState, classify, uncommitted};
+use futures::{StreamExt, TryStreamExt, stream};
+use mr_core::{JobId, Object};
+use mr_storage::{DynStore, GetOptions, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many requests are under way at once.
+pub(crate) const PARALLEL: usize = 16;
+
+/// What an output is. Nothing is written.
+///
+/// # Errors
+/// `Refused` when there is a log that can't be read or that asks for more than we know.
+pub async fn inspect(store: &DynStore) -> Result<OutputState, TableError> {
+    Ok(survey(store).await?.state)
+}
+
+/// What is true of a table whose files are all there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    pub version: u64,
+    pub files: u64,
+    pub bytes: u64,
+    pub rows: Option<u64>,
+    /// Parquet in the folder that belongs neither to the table nor to a job that is under way.
+    pub strays: Vec<String>,
+}
+
+/// Compares the log with what lies there.
+///
+/// # Errors
+/// `Invalid` when there is no table, or a file is missing or has another size than the log says.
+pub async fn verify(store: &DynStore) -> Result<Verified, TableError> {
+    let survey = survey(store).await?;
+    let Some(table) = survey.table() else {
+        return Err(TableError::Invalid(format!("{} is no table", store.url())));
+    };
+    let there: BTreeMap<_, _> = survey.listing.iter().map(|object| (object.key.as_str(), object.bytes)).collect();
+    let mut bytes = 0;
+    for file in &table.files {
+        let found = file.key.as_deref().and_then(|key| there.get(key));
+        if found != Some(&file.bytes) {
+            let found = found.map_or("it is not there".to_owned(), |bytes| format!("it has {bytes}"));
+            return Err(TableError::Invalid(format!("{} should have {} bytes, but {found}", file.path, file.bytes)));
+        }
+        bytes += file.bytes;
+    }
+    let under_way = uncommitted(&survey.listing, Some(table));
+    let active = active(table);
+    let stray = |key: &&str| {
+        let expected = active.contains(*key) || names::job_of_part(key).is_some_and(|job| under_way.contains(&job));
+        names::is_parquet(key) && names::visible(key) && !expected
+    };
+    let strays = there.keys().copied().filter(stray).map(str::to_owned).collect();
+    Ok(Verified { version: table.version, files: table.files.len() as u64, bytes, rows: table.rows(), strays })
+}
+
+/// One look at an output.
+pub(crate) struct Survey {
+    pub state: OutputState,
+    /// Everything below its root, in the order of keys.
+    pub listing: Vec<Object>,
+}
+
+impl Survey {
+    /// The table that is there, whoever's it is.
+    pub(crate) fn table(&self) -> Option<&Snapshot> {
+        match &self.state {
+            OutputState::Absent | OutputState::Empty => None,
+            OutputState::Ours(table) => Some(table),
+            OutputState::Foreign { table, .. } => table.as_ref(),
+        }
+    }
+
+    /// Jobs that can't commit once the next entry is written.
+    pub(crate) fn to_condemn(&self, writer: &JobId) -> BTreeSet<JobId> {
+        let mut jobs = uncommitted(&self.listing, self.table());
+        jobs.retain(|job| job != writer && self.table().is_none_or(|table| !table.condemned.contains(job)));
+        jobs
+    }
+}
+
+pub(crate) fn active(table: &Snapshot) -> BTreeSet<&str> {
+    table.files.iter().filter_map(|file| file.key.as_deref()).collect()
+}
+
+pub(crate) async fn survey(store: &DynStore) -> Result<Survey, TableError> {
+    let listing = match store.list("").await {
+        Ok(listing) => listing,
+        Err(StoreError::NotFound { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    if listing.is_empty() {
+        return Ok(Survey { state: OutputState::Absent, listing });
+    }
+    let table = match entries(&listing)? {
+        None => None,
+        Some(count) => Some(replay(store, count).await?),
+    };
+    Ok(Survey { state: classify(&listing, table), listing })
+}
+
+/// How many entries the log has, all of them from version 0 on.
+fn entries(listing: &[Object]) -> Result<Option<u64>, Refusal> {
+    let mut next = 0;
+    let mut checkpoint = None;
+    for file in listing.iter().filter_map(|object| names::log_file(&object.key)) {
+        match file {
+            // Keys come in order and versions have one length, so the first that is out of step is the gap.
+            LogFile::Entry(version) if version == next => next += 1,
+            LogFile::Entry(version) => return Err(gap(next, Some(version), checkpoint)),
+            LogFile::Checkpoint(version) => checkpoint = Some(version),
+            LogFile::Other => {}
+        }
+    }
+    match (next, checkpoint) {
+        (0, None) => Ok(None),
+        (next, Some(version)) if version >= next => Err(gap(next, None, checkpoint)),
+        (next, _) => Ok(Some(next)),
+    }
+}
+
+fn gap(missing: u64, found: Option<u64>, checkpoint: Option<u64>) -> Refusal {
+    let found = found.map_or(String::new(), |version| format!(" though entry {version} is there"));
+    Refusal(match checkpoint {
+        Some(version) => format!(
+            "the output's Delta log has no entry {missing}{found}: another program made a checkpoint of version \
+             {version} and removed older entries, and this program reads entries only: choose another output"
+        ),
+        None => format!("the output's Delta log has no entry {missing}{found}: restore it, or choose another output"),
+    })
+}
+
+async fn replay(store: &DynStore, count: u64) -> Result<Snapshot, TableError> {
+    let mut entries = stream::iter(0..count)
+        .map(|version| async move { store.get(&names::entry(version), GetOptions::default()).await })
+        .buffered(PARALLEL);
+    let mut replay = Replay::default();
+    while let Some(entry) = entries.try_next().await? {
+        replay.entry(&entry.bytes)?;
+    }
+    Ok(replay.finish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(names: &[&str]) -> Result<Option<u64>, String> {
+        let object = |name: &&str| Object { key: format!("_delta_log/{name}"), bytes: 1, etag: String::new() };
+        entries(&names.iter().map(object).collect::<Vec<_>>()).map_err(|refusal| refusal.0)
+    }
+
+    #[test]
+    fn a_log_is_whole_or_refused() {
+        let [e0, e1, e2] = [0, 1, 2].map(|version| format!("{version:020}.json"));
+        let c1 = "00000000000000000001.checkpoint.parquet";
+        assert_eq!(count(&[]), Ok(None));
+        assert_eq!(count(&["_last_vacuum_info"]), Ok(None));
+        assert_eq!(count(&[&e0, &e1]), Ok(Some(2)));
+        assert_eq!(count(&[&e0, c1, &e1, "_last_checkpoint"]), Ok(Some(2)));
+        assert!(count(&[&e0, &e2]).unwrap_err().contains("has no entry 1 though entry 2 is there: restore"));
+        assert!(count(&[c1, &e2]).unwrap_err().contains("checkpoint of version 1"));
+        assert!(count(&[c1]).unwrap_err().contains("checkpoint of version 1"));
+        assert!(count(&[&e0, c1]).unwrap_err().contains("checkpoint of version 1"));
+    }
+}
