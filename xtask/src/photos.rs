@@ -124,8 +124,8 @@ fn claim(out: &Path) -> Result<()> {
     if taken && !mark.exists() {
         bail!("{} has something in it that was not drawn here: name a new or an empty folder", out.display());
     }
-    if taken {
-        let old = out.join("Training");
+    let old = out.join("Training");
+    if old.exists() {
         fs::remove_dir_all(&old).with_context(|| format!("removing the earlier photos in {}", old.display()))?;
     }
     fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
