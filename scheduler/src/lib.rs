@@ -1,1 +1,26 @@
+//! Which attempt runs where, and when a job is done: a pure state machine.
+//!
+//! Events and the time come in, commands go out ([`Scheduler::handle`]). There is no clock here, no socket, no store
+//! and no chance, and every collection is ordered: the same events at the same times give the same commands, so a
+//! journal of events is a journal of the state.
+//!
+//! - [`event`] has what is said to the scheduler and by it.
+//! - `scheduler` has one arm for each event; `results` what an attempt's end does to its task and its job; `assign`
+//!   who is given which task.
+//! - `job`, `tasks` and `fleet` are what is known of jobs, of one job's tasks, and of workers; `books` is what an
+//!   output must add up to; `view` is what others may see.
 
+mod assign;
+mod audit;
+mod books;
+pub mod event;
+mod fleet;
+mod job;
+mod results;
+mod scheduler;
+mod tasks;
+mod view;
+
+pub use event::{Answer, Command, Config, Event, Millis, Poll};
+pub use scheduler::Scheduler;
+pub use view::{JobView, StageView, WorkerView};

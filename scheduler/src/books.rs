@@ -1,0 +1,152 @@
+//! What a task's output must add up to, and what the job's books are so far.
+//!
+//! Each output is checked when it comes in, against the split or the rows that the task was given; the whole is checked
+//! again before the commit, with the rows that are about to become the result.
+
+use mr_core::{Books, Quarantined, StageIndex, TaskGraph, TaskKind, TaskOutput};
+use std::collections::BTreeSet;
+
+/// How many reasons are shown.
+const FIRST: usize = 5;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    split_objects: Vec<u32>,
+    listed: u64,
+    /// Objects come in here; a second stage over the same splits sees the same ones.
+    input_stage: StageIndex,
+    mapped: u64,
+    /// Keys, so that an object which two stages refuse counts once.
+    quarantined: BTreeSet<String>,
+    first: Vec<Quarantined>,
+}
+
+impl Ledger {
+    pub fn new(graph: &TaskGraph, split_objects: Vec<u32>) -> Self {
+        let maps_input = |stage: &mr_core::TaskStage| stage.tasks.iter().any(|node| node.kind == TaskKind::MapSplit);
+        Self {
+            listed: split_objects.iter().map(|&objects| u64::from(objects)).sum(),
+            split_objects,
+            input_stage: graph.stages.iter().position(maps_input).expect("a checked graph maps its input")
+                as StageIndex,
+            mapped: 0,
+            quarantined: BTreeSet::new(),
+            first: Vec::new(),
+        }
+    }
+
+    pub fn listed(&self) -> u64 {
+        self.listed
+    }
+
+    pub fn enter(&mut self, stage: StageIndex, output: &TaskOutput) {
+        if stage == self.input_stage {
+            self.mapped += output.records;
+        }
+        for quarantined in &output.quarantined {
+            if self.quarantined.insert(quarantined.key.clone()) {
+                // The first in the order of keys, not of arrival, so that two runs show the same.
+                let at = self.first.partition_point(|other| other.key < quarantined.key);
+                if at < FIRST {
+                    self.first.insert(at, quarantined.clone());
+                    self.first.truncate(FIRST);
+                }
+            }
+        }
+    }
+
+    pub fn books(&self) -> Books {
+        let quarantined = self.quarantined.len() as u64;
+        // Another stage may have refused an object before the first stage came to it.
+        Books { listed: self.listed, embedded: self.mapped.saturating_sub(quarantined), quarantined, skipped: 0 }
+    }
+
+    pub fn quarantined_first(&self) -> &[Quarantined] {
+        &self.first
+    }
+
+    /// A sentence when more is quarantined than `share_max` of what is listed.
+    pub fn over_share(&self, share_max: f64) -> Option<String> {
+        let (count, listed) = (self.quarantined.len(), self.listed);
+        if count as f64 <= share_max * listed as f64 {
+            return None;
+        }
+        let reason = |q: &Quarantined| format!("{} ({}: {})", q.key, q.class, q.message);
+        let reasons: Vec<_> = self.first.iter().map(reason).collect();
+        let more = if count > reasons.len() { "; ..." } else { "" };
+        Some(format!(
+            "{count} of {listed} listed objects are quarantined, more than quarantine_share_max = {share_max} allows: {}{more}",
+            reasons.join("; ")
+        ))
+    }
+
+    /// Whether an output can be that of its task. `rows_read` is how many rows the tasks that it reads have kept.
+    ///
+    /// # Errors
+    /// A sentence with both numbers.
+    pub fn check(
+        &self,
+        graph: &TaskGraph,
+        (stage, index): (StageIndex, u32),
+        rows_read: u64,
+        output: &TaskOutput,
+    ) -> Result<(), String> {
+        let TaskOutput { records, rows, quarantined, .. } = output;
+        let stage = &graph.stages[stage as usize];
+        match stage.tasks[index as usize].kind {
+            TaskKind::MapSplit => {
+                let objects = u64::from(self.split_objects[index as usize]);
+                if *records != objects {
+                    return Err(format!("it reports {records} records of a split of {objects} objects"));
+                }
+            }
+            TaskKind::MapKept => {
+                if *records != rows_read {
+                    return Err(format!("it reports {records} records, but what it reads has {rows_read} rows"));
+                }
+            }
+            TaskKind::Combine | TaskKind::Reduce { .. } => {}
+        }
+        let refused = quarantined.len() as u64;
+        if refused != quarantined.iter().map(|q| &q.key).collect::<BTreeSet<_>>().len() as u64 {
+            return Err("it quarantines an object twice".to_owned());
+        }
+        if stage.one_row_per_record && rows.checked_add(refused) != Some(*records) {
+            return Err(format!("it reports {records} records, but {rows} rows and {refused} quarantined"));
+        }
+        Ok(())
+    }
+
+    /// Whether everything that was listed is in the result or in the quarantine. `rows` has those of each stage.
+    ///
+    /// # Errors
+    /// A sentence with the counts.
+    pub fn balance(&self, graph: &TaskGraph, rows: &[u64]) -> Result<(), String> {
+        let books = self.books();
+        let Books { listed, embedded, quarantined, .. } = books;
+        if !books.balanced() {
+            return Err(format!("{listed} objects are listed, {embedded} embedded and {quarantined} quarantined"));
+        }
+        for (position, stage) in graph.stages.iter().enumerate() {
+            if stage.writes_output && one_row_per_object(graph, position) && rows[position] != embedded {
+                let (name, rows) = (&stage.name, rows[position]);
+                return Err(format!(
+                    "stage `{name}` writes {rows} rows of {listed} listed objects, {quarantined} of them quarantined"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether each row of this stage is one listed object's, through all stages that it comes from. The tasks of a stage are
+/// of one kind.
+fn one_row_per_object(graph: &TaskGraph, position: usize) -> bool {
+    let stage = &graph.stages[position];
+    stage.one_row_per_record
+        && stage.tasks.first().is_some_and(|node| match node.kind {
+            TaskKind::MapSplit => true,
+            TaskKind::MapKept => node.reads.first().is_some_and(|(of, _)| one_row_per_object(graph, *of as usize)),
+            TaskKind::Combine | TaskKind::Reduce { .. } => false,
+        })
+}

@@ -1,0 +1,119 @@
+//! What the scheduler is told, and what it asks for in return.
+
+use mr_core::{AttemptId, AttemptResult, Failure, JobId, Limits, TaskGraph, WorkerId};
+use std::sync::Arc;
+
+/// Since some fixed start, by the caller's clock.
+pub type Millis = u64;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How long a worker may be silent before its leases go to others.
+    pub lease_ms: Millis,
+    /// How many jobs that have ended are remembered.
+    pub finished_jobs_kept: usize,
+    /// How many transient failures a task may have for each attempt that `attempts_max` allows.
+    pub transients_per_attempt: u32,
+    /// Pause after a task's first transient failure; it doubles with each further one. A store that is away for some
+    /// seconds must not use up the whole budget meanwhile.
+    pub pause_ms: Millis,
+    pub pause_max_ms: Millis,
+    /// How many workers a task may lose. Generous, since losing one is never the task's fault for certain, but a task
+    /// that takes its worker down each time must not take the whole fleet.
+    pub losses_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            lease_ms: 15_000,
+            finished_jobs_kept: 1000,
+            transients_per_attempt: 3,
+            pause_ms: 250,
+            pause_max_ms: 10_000,
+            losses_max: 20,
+        }
+    }
+}
+
+/// Everything that can make the scheduler change its mind. Each may come late or twice.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The same id again changes nothing.
+    Submit {
+        job: JobId,
+        limits: Limits,
+    },
+    /// The input is listed. `split_objects` has the number of objects of each split, in order.
+    Prepared {
+        job: JobId,
+        graph: Arc<TaskGraph>,
+        split_objects: Vec<u32>,
+    },
+    PrepareFailed {
+        job: JobId,
+        failure: Failure,
+    },
+    Poll(Poll),
+    CommitEnded {
+        job: JobId,
+        outcome: Result<(), Failure>,
+    },
+    Cancel {
+        job: JobId,
+    },
+    /// Time has passed, to [`next_deadline`](crate::Scheduler::next_deadline) or beyond. Leases expire here and nowhere
+    /// else, so whoever was kept from listening hears the polls that are waiting first.
+    Tick,
+}
+
+/// A worker's only call: it registers, shows that it lives, reports and asks in one message that may be repeated.
+#[derive(Clone, Debug)]
+pub struct Poll {
+    pub worker: WorkerId,
+    /// Grows with each poll. One that does not is an old message that comes late: ignored.
+    pub seq: u64,
+    pub slots: u32,
+    /// How many attempts it will hold, at least `slots`: it fetches ahead for those that can't run yet.
+    pub capacity: u32,
+    /// Of its kernels: results of different families differ in their bytes.
+    pub family: String,
+    pub draining: bool,
+    /// Attempts that it has been given and has no result of.
+    pub held: Vec<AttemptId>,
+    /// Repeated until a poll that carried them is answered.
+    pub results: Vec<AttemptResult>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// List the input, check the output; then [`Event::Prepared`] or [`Event::PrepareFailed`].
+    Prepare { job: JobId },
+    /// There is something new for this worker: answer its poll, if one waits, with
+    /// [`answer`](crate::Scheduler::answer).
+    Answer { worker: WorkerId },
+    /// All tasks are done and the books balance; then [`Event::CommitEnded`].
+    Commit { job: JobId },
+    /// The job has ended, one way or another, and its work files can go. Comes again when something may have been
+    /// written since.
+    CleanUp { job: JobId },
+}
+
+/// What a worker is to do, as far as it does not do so already.
+///
+/// A function of the state and of what the worker says it holds, so an answer that is lost is simply given again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Leased to it and not held, in the order in which they were given.
+    pub orders: Vec<AttemptId>,
+    /// Held and not, or no longer, leased to it.
+    pub stop: Vec<AttemptId>,
+    /// Whether it is registered. A worker that was silent for too long is not, until its next poll.
+    pub known: bool,
+}
+
+impl Answer {
+    pub fn is_empty(&self) -> bool {
+        self.orders.is_empty() && self.stop.is_empty()
+    }
+}

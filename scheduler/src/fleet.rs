@@ -1,0 +1,274 @@
+//! Workers: who is in touch, what each has, and who has room.
+//!
+//! Workers of one kernel family make a pool. A pool knows its workers with a free slot and those that would fetch
+//! ahead, most room first, so that finding one takes no walk over the fleet.
+
+use crate::event::{Millis, Poll};
+use mr_core::{AttemptId, WorkerId};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A worker, by the order in which they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WorkerNo(u64);
+
+/// For how many leases' time a worker that is gone is remembered, so that its old messages are known as old.
+const REMEMBERED_LEASES: Millis = 20;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    pub id: WorkerId,
+    seq: u64,
+    pub slots: u32,
+    pub capacity: u32,
+    pub family: Arc<str>,
+    pub draining: bool,
+    pub presence: Presence,
+    /// With their place in the order in which they were given.
+    leases: BTreeMap<AttemptId, u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Live { until: Millis },
+    Gone { remembered_until: Millis },
+}
+
+impl Worker {
+    pub fn live(&self) -> bool {
+        match self.presence {
+            Presence::Live { .. } => true,
+            Presence::Gone { .. } => false,
+        }
+    }
+
+    pub fn leases(&self) -> &BTreeMap<AttemptId, u64> {
+        &self.leases
+    }
+
+    /// Whether it is given anything at all.
+    pub fn takes_work(&self) -> bool {
+        self.live() && !self.draining && self.slots > 0
+    }
+
+    fn room(&self, room: Room) -> u32 {
+        let most = match room {
+            Room::Slot => self.slots,
+            Room::Ahead => self.capacity,
+        };
+        if self.takes_work() { most.saturating_sub(self.leases.len() as u32) } else { 0 }
+    }
+}
+
+/// What a lease would take: a slot that is free now, or a place in the queue behind the slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Slot,
+    Ahead,
+}
+
+/// Workers of one family that are in touch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pool {
+    with_slot: BTreeSet<(Reverse<u32>, WorkerNo)>,
+    with_ahead: BTreeSet<(Reverse<u32>, WorkerNo)>,
+    takers: BTreeSet<WorkerNo>,
+    pub live: u32,
+    /// Of those that take work.
+    pub slots: u64,
+}
+
+impl Pool {
+    fn with(&self, room: Room) -> &BTreeSet<(Reverse<u32>, WorkerNo)> {
+        match room {
+            Room::Slot => &self.with_slot,
+            Room::Ahead => &self.with_ahead,
+        }
+    }
+
+    /// The worker with most room that may have a task which `avoids` another: any but that one, if there is any.
+    pub fn roomiest(&self, room: Room, avoids: Option<WorkerNo>) -> Option<WorkerNo> {
+        let others = avoids.is_some_and(|worker| self.takers.len() > usize::from(self.takers.contains(&worker)));
+        let may = |worker: &WorkerNo| !others || Some(*worker) != avoids;
+        self.with(room).iter().map(|(_, worker)| *worker).find(may)
+    }
+
+    pub fn has(&self, room: Room) -> bool {
+        !self.with(room).is_empty()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fleet {
+    workers: BTreeMap<WorkerNo, Worker>,
+    numbers: BTreeMap<WorkerId, WorkerNo>,
+    pools: BTreeMap<Arc<str>, Pool>,
+    /// When each is to be lost or forgotten.
+    deadlines: BTreeSet<(Millis, WorkerNo)>,
+    next_worker: u64,
+    next_lease: u64,
+}
+
+impl Fleet {
+    pub fn find(&self, id: &WorkerId) -> Option<WorkerNo> {
+        self.numbers.get(id).copied()
+    }
+
+    pub fn worker(&self, number: WorkerNo) -> &Worker {
+        &self.workers[&number]
+    }
+
+    pub fn live(&self) -> impl Iterator<Item = (WorkerNo, &Worker)> {
+        self.workers.iter().map(|(number, worker)| (*number, worker)).filter(|(_, worker)| worker.live())
+    }
+
+    pub fn pools(&self) -> &BTreeMap<Arc<str>, Pool> {
+        &self.pools
+    }
+
+    pub fn has_live(&self, family: &str) -> bool {
+        self.pools.get(family).is_some_and(|pool| pool.live > 0)
+    }
+
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Whether a poll is an old message that comes late.
+    pub fn stale(&self, poll: &Poll) -> bool {
+        self.find(&poll.worker).is_some_and(|number| poll.seq <= self.workers[&number].seq)
+    }
+
+    /// Registers a worker, or renews what it has.
+    pub fn renew(&mut self, poll: &Poll, until: Millis) -> WorkerNo {
+        let presence = Presence::Live { until };
+        let capacity = poll.capacity.max(poll.slots);
+        let (seq, slots, draining) = (poll.seq, poll.slots, poll.draining);
+        let family = match self.pools.get_key_value(poll.family.as_str()) {
+            Some((family, _)) => family.clone(),
+            None => Arc::from(poll.family.as_str()),
+        };
+        match self.find(&poll.worker) {
+            Some(number) => {
+                self.change(number, |worker| {
+                    (worker.seq, worker.slots, worker.capacity) = (seq, slots, capacity);
+                    (worker.family, worker.draining, worker.presence) = (family, draining, presence);
+                });
+                number
+            }
+            None => {
+                self.next_worker += 1;
+                let number = WorkerNo(self.next_worker);
+                let (id, leases) = (poll.worker.clone(), BTreeMap::new());
+                self.numbers.insert(id.clone(), number);
+                self.workers.insert(number, Worker { id, seq, slots, capacity, family, draining, presence, leases });
+                self.enter(number);
+                number
+            }
+        }
+    }
+
+    /// Takes a worker out and returns what it had.
+    pub fn lose(&mut self, number: WorkerNo, now: Millis, lease_ms: Millis) -> Vec<AttemptId> {
+        let remembered_until = now.saturating_add(lease_ms.saturating_mul(REMEMBERED_LEASES));
+        self.change(number, |worker| {
+            worker.presence = Presence::Gone { remembered_until };
+            std::mem::take(&mut worker.leases).into_keys().collect()
+        })
+    }
+
+    /// Forgets a worker that has been gone for long.
+    pub fn forget(&mut self, number: WorkerNo) {
+        self.leave(number);
+        let worker = self.workers.remove(&number).expect("it has a deadline");
+        self.numbers.remove(&worker.id);
+    }
+
+    /// Those whose time is over, lost or remembered.
+    pub fn overdue(&self, now: Millis) -> Vec<WorkerNo> {
+        self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, number)| *number).collect()
+    }
+
+    pub fn grant(&mut self, number: WorkerNo, attempt: AttemptId) {
+        self.next_lease += 1;
+        let order = self.next_lease;
+        self.change(number, |worker| worker.leases.insert(attempt, order));
+    }
+
+    /// Whether the worker had that lease.
+    pub fn release(&mut self, number: WorkerNo, attempt: &AttemptId) -> bool {
+        self.workers[&number].leases.contains_key(attempt)
+            && self.change(number, |worker| worker.leases.remove(attempt).is_some())
+    }
+
+    fn change<T>(&mut self, number: WorkerNo, change: impl FnOnce(&mut Worker) -> T) -> T {
+        self.leave(number);
+        let result = change(self.workers.get_mut(&number).expect("numbers are of workers"));
+        self.enter(number);
+        result
+    }
+
+    /// Into the indexes.
+    fn enter(&mut self, number: WorkerNo) {
+        let worker = &self.workers[&number];
+        let at = match worker.presence {
+            Presence::Live { until } => until,
+            Presence::Gone { remembered_until } => remembered_until,
+        };
+        self.deadlines.insert((at, number));
+        if !worker.live() {
+            return;
+        }
+        let (slot, ahead) = (worker.room(Room::Slot), worker.room(Room::Ahead));
+        let pool = self.pools.entry(worker.family.clone()).or_default();
+        pool.live += 1;
+        if worker.takes_work() {
+            pool.takers.insert(number);
+            pool.slots += u64::from(worker.slots);
+        }
+        if slot > 0 {
+            pool.with_slot.insert((Reverse(slot), number));
+        }
+        if ahead > 0 {
+            pool.with_ahead.insert((Reverse(ahead), number));
+        }
+    }
+
+    /// Out of the indexes.
+    fn leave(&mut self, number: WorkerNo) {
+        let worker = &self.workers[&number];
+        let at = match worker.presence {
+            Presence::Live { until } => until,
+            Presence::Gone { remembered_until } => remembered_until,
+        };
+        self.deadlines.remove(&(at, number));
+        if !worker.live() {
+            return;
+        }
+        let (slot, ahead) = (worker.room(Room::Slot), worker.room(Room::Ahead));
+        let pool = self.pools.get_mut(&worker.family).expect("a live worker is in a pool");
+        pool.live -= 1;
+        if pool.takers.remove(&number) {
+            pool.slots -= u64::from(worker.slots);
+        }
+        pool.with_slot.remove(&(Reverse(slot), number));
+        pool.with_ahead.remove(&(Reverse(ahead), number));
+        if pool.live == 0 {
+            self.pools.remove(&worker.family);
+        }
+    }
+
+    /// What the indexes say against what the workers say.
+    pub fn audit(&self) -> Result<(), String> {
+        let mut fresh = Self::default();
+        for (number, worker) in &self.workers {
+            fresh.workers.insert(*number, worker.clone());
+            fresh.numbers.insert(worker.id.clone(), *number);
+            fresh.enter(*number);
+        }
+        let parts = |fleet: &Self| format!("{:?} {:?} {:?}", fleet.pools, fleet.numbers, fleet.deadlines);
+        let (is, ought) = (parts(self), parts(&fresh));
+        if is == ought { Ok(()) } else { Err(format!("the fleet's indexes are {is}, but its workers say {ought}")) }
+    }
+}

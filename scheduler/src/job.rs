@@ -1,0 +1,123 @@
+//! One job: its phase, and what is left of it at the end.
+
+use crate::event::Millis;
+use crate::tasks::Tasks;
+use crate::view::StageView;
+use mr_core::{Books, Failure, JobId, JobPhase, Limits, Quarantined};
+use std::sync::Arc;
+
+/// A job, by the order of submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct JobNo(pub u64);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub id: JobId,
+    pub limits: Limits,
+    pub submitted_at: Millis,
+    pub prepared_at: Option<Millis>,
+    /// The kernel family that its bytes are made with, from its first lease on.
+    pub family: Option<Arc<str>>,
+    pub phase: Phase,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Phase {
+    Listing,
+    Running(Tasks),
+    /// The log entry may be there at any time now: nothing but the commit's own end ends it.
+    Committing(Tasks),
+    Committed(Remains),
+    Failed {
+        failure: Failure,
+        /// Whether it was still listing: what that writes may come after the clean-up.
+        listing: bool,
+        remains: Remains,
+    },
+    Cancelled {
+        listing: bool,
+        remains: Remains,
+    },
+}
+
+/// What is remembered of a job that has ended: sums, not tasks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remains {
+    pub ended_at: Millis,
+    pub stages: Vec<StageView>,
+    pub books: Books,
+    pub quarantined_first: Vec<Quarantined>,
+}
+
+impl Remains {
+    pub fn of(phase: &Phase, now: Millis) -> Self {
+        match phase {
+            Phase::Listing => Self { ended_at: now, ..Self::default() },
+            Phase::Running(tasks) | Phase::Committing(tasks) => Self {
+                ended_at: now,
+                stages: StageView::of(tasks),
+                books: tasks.ledger.books(),
+                quarantined_first: tasks.ledger.quarantined_first().to_vec(),
+            },
+            Phase::Committed(remains) | Phase::Failed { remains, .. } | Phase::Cancelled { remains, .. } => {
+                remains.clone()
+            }
+        }
+    }
+}
+
+/// How a job ends.
+#[derive(Clone, Debug)]
+pub(crate) enum Ending {
+    Committed,
+    Failed(Failure),
+    Cancelled,
+}
+
+impl Job {
+    pub fn new(id: JobId, limits: Limits, now: Millis) -> Self {
+        Self { id, limits, submitted_at: now, prepared_at: None, family: None, phase: Phase::Listing }
+    }
+
+    /// The tasks, as long as there are any to know of.
+    pub fn tasks(&self) -> Option<&Tasks> {
+        match &self.phase {
+            Phase::Running(tasks) | Phase::Committing(tasks) => Some(tasks),
+            Phase::Listing | Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => None,
+        }
+    }
+
+    /// The tasks, as long as something can still happen to them.
+    pub fn running(&self) -> Option<&Tasks> {
+        match &self.phase {
+            Phase::Running(tasks) => Some(tasks),
+            Phase::Listing
+            | Phase::Committing(_)
+            | Phase::Committed(_)
+            | Phase::Failed { .. }
+            | Phase::Cancelled { .. } => None,
+        }
+    }
+
+    pub fn running_mut(&mut self) -> Option<&mut Tasks> {
+        match &mut self.phase {
+            Phase::Running(tasks) => Some(tasks),
+            Phase::Listing
+            | Phase::Committing(_)
+            | Phase::Committed(_)
+            | Phase::Failed { .. }
+            | Phase::Cancelled { .. } => None,
+        }
+    }
+
+    pub fn phase(&self) -> JobPhase {
+        match &self.phase {
+            Phase::Listing => JobPhase::Listing,
+            Phase::Running(_) => JobPhase::Running,
+            Phase::Committing(_) => JobPhase::Committing,
+            Phase::Committed(_) => JobPhase::Committed,
+            Phase::Failed { .. } => JobPhase::Failed,
+            Phase::Cancelled { .. } => JobPhase::Cancelled,
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The scheduler's state, one arm for each event, and what can be asked of it.
+
+use crate::event::{Answer, Command, Config, Event, Millis, Poll};
+use crate::fleet::{Fleet, WorkerNo};
+use crate::job::{Ending, Job, JobNo, Phase, Remains};
+use crate::tasks::{Place, TaskState, Tasks};
+use crate::view::{JobView, WorkerView, output};
+use mr_core::{AttemptId, Failure, FailureClass, JobId, Limits, StageIndex, TaskGraph, TaskId, TaskOutput, WorkerId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    pub(crate) config: Config,
+    pub(crate) now: Millis,
+    pub(crate) jobs: BTreeMap<JobNo, Job>,
+    pub(crate) job_numbers: BTreeMap<JobId, JobNo>,
+    /// Those with tasks to give.
+    pub(crate) running: BTreeSet<JobNo>,
+    /// The one that ended first in front.
+    ended: VecDeque<JobNo>,
+    pub(crate) fleet: Fleet,
+    /// When paused tasks are ready again. A task that has gone another way meanwhile is left alone then.
+    pub(crate) pauses: BTreeSet<(Millis, JobNo, Place)>,
+    next_job: u64,
+}
+
+/// What one event brings about. Workers are told once, however much is new for them.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pub commands: Vec<Command>,
+    pub news: BTreeSet<WorkerNo>,
+}
+
+impl Scheduler {
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            now: 0,
+            jobs: BTreeMap::new(),
+            job_numbers: BTreeMap::new(),
+            running: BTreeSet::new(),
+            ended: VecDeque::new(),
+            fleet: Fleet::default(),
+            pauses: BTreeSet::new(),
+            next_job: 0,
+        }
+    }
+
+    /// The only way in. A time before the last one is taken for the last one.
+    pub fn handle(&mut self, now: Millis, event: Event) -> Vec<Command> {
+        self.now = self.now.max(now);
+        let mut out = Outbox::default();
+        match event {
+            Event::Submit { job, limits } => self.submit(job, limits, &mut out),
+            Event::Prepared { job, graph, split_objects } => self.prepared(&job, graph, split_objects, &mut out),
+            Event::PrepareFailed { job, failure } => self.prepare_failed(&job, failure, &mut out),
+            Event::Poll(poll) => self.poll(poll, &mut out),
+            Event::CommitEnded { job, outcome } => self.commit_ended(&job, outcome, &mut out),
+            Event::Cancel { job } => self.cancel(&job, &mut out),
+            Event::Tick => self.tick(&mut out),
+        }
+        self.assign(&mut out);
+        let answers =
+            out.news.into_iter().map(|number| Command::Answer { worker: self.fleet.worker(number).id.clone() });
+        out.commands.into_iter().chain(answers).collect()
+    }
+
+    /// When a [`Tick`](Event::Tick) has something to do.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let pause = self.pauses.first().map(|(at, _, _)| *at);
+        [pause, self.fleet.next_deadline()].into_iter().flatten().min()
+    }
+
+    pub fn answer(&self, worker: &WorkerId, held: &[AttemptId]) -> Answer {
+        let worker = self.fleet.find(worker).map(|number| self.fleet.worker(number)).filter(|worker| worker.live());
+        let Some(worker) = worker else {
+            return Answer { orders: Vec::new(), stop: held.to_vec(), known: false };
+        };
+        let holds: BTreeSet<_> = held.iter().collect();
+        let new = |(attempt, order): (&AttemptId, &u64)| (!holds.contains(attempt)).then(|| (*order, attempt.clone()));
+        let mut orders: Vec<_> = worker.leases().iter().filter_map(new).collect();
+        orders.sort_unstable_by_key(|(order, _)| *order);
+        Answer {
+            orders: orders.into_iter().map(|(_, attempt)| attempt).collect(),
+            stop: held.iter().filter(|attempt| !worker.leases().contains_key(attempt)).cloned().collect(),
+            known: true,
+        }
+    }
+
+    /// Of the attempt that won, while the job runs and commits.
+    pub fn output(&self, task: &TaskId) -> Option<&Arc<TaskOutput>> {
+        output(&self.find(&task.job)?.tasks()?.find(Place::of(task))?.state)
+    }
+
+    /// Of a stage's tasks that are done, in the order of tasks, while the job runs and commits.
+    pub fn outputs(&self, job: &JobId, stage: StageIndex) -> Vec<Arc<TaskOutput>> {
+        let tasks = self.find(job).and_then(Job::tasks).map_or(&[][..], |tasks| tasks.stage_tasks(stage));
+        tasks.iter().filter_map(|task| output(&task.state).cloned()).collect()
+    }
+
+    pub fn job(&self, job: &JobId) -> Option<JobView<'_>> {
+        self.find(job).map(|job| JobView::of(job, &self.fleet))
+    }
+
+    /// In order of submission.
+    pub fn jobs(&self) -> impl Iterator<Item = JobView<'_>> {
+        self.jobs.values().map(|job| JobView::of(job, &self.fleet))
+    }
+
+    /// Those that are in touch, in the order in which they came.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerView<'_>> {
+        self.fleet.live().filter_map(|(_, worker)| WorkerView::of(worker))
+    }
+
+    fn find(&self, job: &JobId) -> Option<&Job> {
+        self.job_numbers.get(job).map(|number| &self.jobs[number])
+    }
+
+    fn submit(&mut self, id: JobId, limits: Limits, out: &mut Outbox) {
+        if self.job_numbers.contains_key(&id) {
+            return;
+        }
+        self.next_job += 1;
+        let number = JobNo(self.next_job);
+        self.job_numbers.insert(id.clone(), number);
+        self.jobs.insert(number, Job::new(id.clone(), limits, self.now));
+        out.commands.push(Command::Prepare { job: id });
+    }
+
+    fn prepared(&mut self, id: &JobId, graph: Arc<TaskGraph>, split_objects: Vec<u32>, out: &mut Outbox) {
+        let Some(&number) = self.job_numbers.get(id) else { return };
+        let job = self.jobs.get_mut(&number).expect("numbers are of jobs");
+        match &job.phase {
+            Phase::Listing => match Tasks::new(graph, split_objects) {
+                Ok(tasks) => {
+                    job.phase = Phase::Running(tasks);
+                    job.prepared_at = Some(self.now);
+                    self.running.insert(number);
+                }
+                Err(failure) => self.end(number, Ending::Failed(failure), out),
+            },
+            Phase::Failed { listing: true, .. } | Phase::Cancelled { listing: true, .. } => {
+                out.commands.push(Command::CleanUp { job: id.clone() });
+            }
+            Phase::Running(_)
+            | Phase::Committing(_)
+            | Phase::Committed(_)
+            | Phase::Failed { listing: false, .. }
+            | Phase::Cancelled { listing: false, .. } => {}
+        }
+    }
+
+    fn prepare_failed(&mut self, id: &JobId, failure: Failure, out: &mut Outbox) {
+        let Some(&number) = self.job_numbers.get(id) else { return };
+        match &self.jobs[&number].phase {
+            Phase::Listing => self.end(number, Ending::Failed(failure), out),
+            Phase::Failed { listing: true, .. } | Phase::Cancelled { listing: true, .. } => {
+                out.commands.push(Command::CleanUp { job: id.clone() });
+            }
+            Phase::Running(_)
+            | Phase::Committing(_)
+            | Phase::Committed(_)
+            | Phase::Failed { listing: false, .. }
+            | Phase::Cancelled { listing: false, .. } => {}
+        }
+    }
+
+    fn poll(&mut self, mut poll: Poll, out: &mut Outbox) {
+        if self.fleet.stale(&poll) {
+            return;
+        }
+        // Results of the new family's kernels must not pass for those of the old one's.
+        let known = self.fleet.find(&poll.worker);
+        if let Some(number) = known.filter(|number| *self.fleet.worker(*number).family != *poll.family) {
+            self.lose(number, out);
+        }
+        let number = self.fleet.renew(&poll, self.now.saturating_add(self.config.lease_ms));
+        let acknowledges = !poll.results.is_empty();
+        for result in mem::take(&mut poll.results) {
+            self.result(number, result, out);
+        }
+        if poll.draining {
+            self.take_back(number, &poll.held, out);
+        }
+        // A worker that drains is never kept waiting: it wants to leave.
+        if acknowledges || poll.draining || !self.answer(&poll.worker, &poll.held).is_empty() {
+            out.news.insert(number);
+        }
+    }
+
+    /// What a draining worker was given and did not get.
+    fn take_back(&mut self, number: WorkerNo, held: &[AttemptId], out: &mut Outbox) {
+        let not_held = |attempt: &&AttemptId| !held.contains(attempt);
+        let leases: Vec<_> = self.fleet.worker(number).leases().keys().filter(not_held).cloned().collect();
+        for attempt in leases {
+            self.fleet.release(number, &attempt);
+            if let Some(tasks) = self.running_tasks(&attempt.task.job) {
+                tasks.give_back(Place::of(&attempt.task));
+            }
+            out.news.insert(number);
+        }
+    }
+
+    fn commit_ended(&mut self, id: &JobId, outcome: Result<(), Failure>, out: &mut Outbox) {
+        let Some(&number) = self.job_numbers.get(id) else { return };
+        match &self.jobs[&number].phase {
+            Phase::Committing(_) => match outcome {
+                Ok(()) => self.end(number, Ending::Committed, out),
+                Err(failure) => self.end(number, Ending::Failed(failure), out),
+            },
+            // Told twice, or of a commit that was never asked for.
+            Phase::Listing | Phase::Running(_) => {}
+            Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => {}
+        }
+    }
+
+    fn cancel(&mut self, id: &JobId, out: &mut Outbox) {
+        let Some(&number) = self.job_numbers.get(id) else { return };
+        match &self.jobs[&number].phase {
+            Phase::Listing | Phase::Running(_) => self.end(number, Ending::Cancelled, out),
+            Phase::Committing(_) => {} // the log entry may be there already
+            Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => {}
+        }
+    }
+
+    fn tick(&mut self, out: &mut Outbox) {
+        for number in self.fleet.overdue(self.now) {
+            if self.fleet.worker(number).live() {
+                self.lose(number, out);
+            } else {
+                self.fleet.forget(number);
+                out.news.remove(&number);
+            }
+        }
+        while let Some(&(at, job, place)) = self.pauses.first().filter(|(at, _, _)| *at <= self.now) {
+            self.pauses.remove(&(at, job, place));
+            if let Some(tasks) = self.jobs.get_mut(&job).and_then(Job::running_mut) {
+                tasks.wake(place, self.now);
+            }
+        }
+    }
+
+    /// A worker is gone: what it had goes to others.
+    fn lose(&mut self, number: WorkerNo, out: &mut Outbox) {
+        let leases = self.fleet.lose(number, self.now, self.config.lease_ms);
+        out.news.insert(number);
+        for attempt in leases {
+            let Some(tasks) = self.running_tasks(&attempt.task.job) else { continue };
+            let lost = tasks.lose(Place::of(&attempt.task));
+            self.judge_losses(&attempt.task, lost, number, out);
+        }
+        self.unbind();
+    }
+
+    pub(crate) fn judge_losses(&mut self, task: &TaskId, lost: u32, last: WorkerNo, out: &mut Outbox) {
+        if lost < self.config.losses_max {
+            return;
+        }
+        let what = self.name(task);
+        let last = &self.fleet.worker(last).id;
+        let message = format!("{what} has lost its worker {lost} times, the last one {last}");
+        let job = self.job_numbers[&task.job];
+        self.end(job, Ending::Failed(Failure::new(FailureClass::WorkerLost, message)), out);
+    }
+
+    /// Jobs that are bound to a family which nobody has any more, and have nothing done that binds them to it.
+    fn unbind(&mut self) {
+        for number in &self.running {
+            let job = self.jobs.get_mut(number).expect("running jobs are jobs");
+            let alone = job.family.as_deref().is_some_and(|family| !self.fleet.has_live(family));
+            if alone && job.running().is_some_and(Tasks::none_done) {
+                job.family = None;
+            }
+        }
+    }
+
+    pub(crate) fn running_tasks(&mut self, job: &JobId) -> Option<&mut Tasks> {
+        self.jobs.get_mut(self.job_numbers.get(job)?)?.running_mut()
+    }
+
+    /// "task 3 of stage `embed`"
+    pub(crate) fn name(&self, task: &TaskId) -> String {
+        let graph = self.find(&task.job).and_then(Job::tasks).map(Tasks::graph);
+        let stage = graph.and_then(|graph| graph.stages.get(task.stage as usize)).map_or("", |stage| &stage.name);
+        format!("task {} of stage `{stage}`", task.index)
+    }
+
+    /// Ends a job in any way, takes back what its tasks have, and forgets the job that has been over for longest.
+    pub(crate) fn end(&mut self, number: JobNo, ending: Ending, out: &mut Outbox) {
+        let job = self.jobs.get_mut(&number).expect("numbers are of jobs");
+        if let Some(tasks) = job.running() {
+            for (place, task) in tasks.iter() {
+                match &task.state {
+                    TaskState::Leased { number, worker } => {
+                        let task = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
+                        self.fleet.release(*worker, &AttemptId { task, number: *number });
+                        out.news.insert(*worker);
+                    }
+                    TaskState::Waiting { .. }
+                    | TaskState::Ready
+                    | TaskState::Paused { .. }
+                    | TaskState::Done { .. } => {}
+                }
+            }
+        }
+        let remains = Remains::of(&job.phase, self.now);
+        let listing = matches!(job.phase, Phase::Listing);
+        job.phase = match ending {
+            Ending::Committed => Phase::Committed(remains),
+            Ending::Failed(failure) => Phase::Failed { failure, listing, remains },
+            Ending::Cancelled => Phase::Cancelled { listing, remains },
+        };
+        out.commands.push(Command::CleanUp { job: job.id.clone() });
+        self.running.remove(&number);
+        self.ended.push_back(number);
+        while self.ended.len() > self.config.finished_jobs_kept {
+            let oldest = self.ended.pop_front().expect("longer than nothing");
+            let job = self.jobs.remove(&oldest).expect("ended jobs are jobs");
+            self.job_numbers.remove(&job.id);
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! The tasks of one job: what each waits for, who has it, and which could start now.
+//!
+//! Nothing here walks over all tasks after the start: a task that is done counts down those that wait for it, and those
+//! that can start are kept in order of choice.
+
+use crate::books::Ledger;
+use crate::event::Millis;
+use crate::fleet::WorkerNo;
+use mr_core::{Failure, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Where a task is in its job. Ordered by choice: the deepest stage first, since its inputs are there and what it makes
+/// is wanted, then from the front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    stage: Reverse<StageIndex>,
+    index: u32,
+}
+
+impl Place {
+    pub fn new(stage: StageIndex, index: u32) -> Self {
+        Self { stage: Reverse(stage), index }
+    }
+
+    pub fn of(task: &TaskId) -> Self {
+        Self::new(task.stage, task.index)
+    }
+
+    pub fn stage(self) -> StageIndex {
+        self.stage.0
+    }
+
+    pub fn index(self) -> u32 {
+        self.index
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub state: TaskState,
+    /// Attempts given so far: the number of the last one.
+    pub given: u32,
+    pub failed: u32,
+    pub transient: u32,
+    pub lost: u32,
+    /// The worker where it failed last: the next attempt goes to another, if there is one.
+    pub avoids: Option<WorkerNo>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum TaskState {
+    /// For so many others, not done yet.
+    Waiting {
+        missing: u32,
+    },
+    Ready,
+    /// The store was away: it is ready again at this time.
+    Paused {
+        until: Millis,
+    },
+    Leased {
+        number: u32,
+        worker: WorkerNo,
+    },
+    Done {
+        output: Arc<TaskOutput>,
+    },
+}
+
+/// Sums over one stage.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StageSums {
+    /// Position of its first task among all.
+    first: usize,
+    pub total: u32,
+    pub done: u32,
+    pub running: u32,
+    pub records: u64,
+    pub rows: u64,
+    pub started_at: Option<Millis>,
+    pub ended_at: Option<Millis>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Tasks {
+    graph: Arc<TaskGraph>,
+    stages: Vec<StageSums>,
+    /// Stage after stage.
+    tasks: Vec<Task>,
+    dependents: Dependents,
+    /// Ready for any worker, and for any but the one where they failed last.
+    ready: BTreeSet<Place>,
+    ready_elsewhere: BTreeMap<WorkerNo, BTreeSet<Place>>,
+    ready_count: usize,
+    done_count: usize,
+    pub ledger: Ledger,
+}
+
+impl Tasks {
+    /// # Errors
+    /// An input without objects is refused; a graph that does not fit its splits fails for good.
+    pub fn new(graph: Arc<TaskGraph>, split_objects: Vec<u32>) -> Result<Self, Failure> {
+        if split_objects.iter().all(|&objects| objects == 0) {
+            return Err(Failure::refused("the input holds no object for this job"));
+        }
+        check_graph(&graph, &split_objects).map_err(Failure::permanent)?;
+        let mut stages = Vec::with_capacity(graph.stages.len());
+        let mut tasks = Vec::new();
+        for stage in &graph.stages {
+            stages.push(StageSums { first: tasks.len(), total: stage.tasks.len() as u32, ..StageSums::default() });
+            tasks.extend(stage.tasks.iter().map(|node| Task {
+                state: TaskState::Waiting { missing: node.waits_for().count() as u32 },
+                given: 0,
+                failed: 0,
+                transient: 0,
+                lost: 0,
+                avoids: None,
+            }));
+        }
+        let dependents = Dependents::of(&graph, &stages, tasks.len());
+        let ledger = Ledger::new(&graph, split_objects);
+        let (ready, ready_elsewhere) = Default::default();
+        let mut new =
+            Self { graph, stages, tasks, dependents, ready, ready_elsewhere, ready_count: 0, done_count: 0, ledger };
+        for stage in 0..new.stages.len() {
+            for index in 0..new.stages[stage].total {
+                let place = Place::new(stage as StageIndex, index);
+                if matches!(new.task(place).state, TaskState::Waiting { missing: 0 }) {
+                    new.make_ready(place);
+                }
+            }
+        }
+        Ok(new)
+    }
+
+    pub fn graph(&self) -> &Arc<TaskGraph> {
+        &self.graph
+    }
+
+    pub fn stages(&self) -> &[StageSums] {
+        &self.stages
+    }
+
+    pub fn find(&self, place: Place) -> Option<&Task> {
+        let sums = self.stages.get(place.stage() as usize)?;
+        (place.index < sums.total).then(|| &self.tasks[sums.first + place.index as usize])
+    }
+
+    /// In order of stage and index.
+    pub fn iter(&self) -> impl Iterator<Item = (Place, &Task)> {
+        let places = self.stages.iter().enumerate().flat_map(|(stage, sums)| {
+            (0..sums.total).map(move |index| Place::new(stage as StageIndex, index)) //
+        });
+        places.zip(&self.tasks)
+    }
+
+    pub fn stage_tasks(&self, stage: StageIndex) -> &[Task] {
+        self.stages.get(stage as usize).map_or(&[], |sums| &self.tasks[sums.first..sums.first + sums.total as usize])
+    }
+
+    pub fn ready_count(&self) -> usize {
+        self.ready_count
+    }
+
+    pub fn all_done(&self) -> bool {
+        self.done_count == self.tasks.len()
+    }
+
+    pub fn none_done(&self) -> bool {
+        self.done_count == 0
+    }
+
+    /// The first ready task of each kind: for anyone, and for anyone but some worker.
+    pub fn heads(&self) -> impl Iterator<Item = (Place, Option<WorkerNo>)> {
+        let anyone = self.ready.first().map(|place| (*place, None));
+        let elsewhere = self.ready_elsewhere.iter();
+        anyone.into_iter().chain(elsewhere.filter_map(|(worker, set)| Some((*set.first()?, Some(*worker)))))
+    }
+
+    /// Ready → leased. Returns the attempt's number.
+    pub fn lease(&mut self, place: Place, worker: WorkerNo, now: Millis) -> u32 {
+        self.unready(place);
+        let task = self.task_mut(place);
+        task.given += 1;
+        let number = task.given;
+        task.state = TaskState::Leased { number, worker };
+        let sums = &mut self.stages[place.stage() as usize];
+        sums.running += 1;
+        sums.started_at.get_or_insert(now);
+        number
+    }
+
+    /// Leased → ready, as if it had not been given.
+    pub fn give_back(&mut self, place: Place) {
+        self.unlease(place);
+        self.make_ready(place);
+    }
+
+    /// Leased → ready, for its worker is gone. Returns how many it has lost.
+    pub fn lose(&mut self, place: Place) -> u32 {
+        self.give_back(place);
+        let task = self.task_mut(place);
+        task.lost += 1;
+        task.lost
+    }
+
+    /// Leased → ready, on another worker if there is one.
+    pub fn retry(&mut self, place: Place, failed_on: WorkerNo) {
+        self.unlease(place);
+        self.task_mut(place).avoids = Some(failed_on);
+        self.make_ready(place);
+    }
+
+    /// Leased → paused.
+    pub fn pause(&mut self, place: Place, failed_on: WorkerNo, until: Millis) {
+        self.unlease(place);
+        let task = self.task_mut(place);
+        task.avoids = Some(failed_on);
+        task.state = TaskState::Paused { until };
+    }
+
+    /// Paused → ready, if it is paused until then or sooner.
+    pub fn wake(&mut self, place: Place, now: Millis) {
+        if matches!(self.task(place).state, TaskState::Paused { until } if until <= now) {
+            self.make_ready(place);
+        }
+    }
+
+    /// Anything → done. Returns the lease that this ends, if there is one.
+    pub fn succeed(&mut self, place: Place, output: TaskOutput, now: Millis) -> Option<(u32, WorkerNo)> {
+        let ended = match self.task(place).state {
+            TaskState::Waiting { .. } | TaskState::Done { .. } => unreachable!("only a given, undone task succeeds"),
+            TaskState::Ready => {
+                self.unready(place);
+                None
+            }
+            TaskState::Paused { .. } => None,
+            TaskState::Leased { number, worker } => {
+                self.unlease(place);
+                Some((number, worker))
+            }
+        };
+        self.ledger.enter(place.stage(), &output);
+        let sums = &mut self.stages[place.stage() as usize];
+        sums.done += 1;
+        sums.records += output.records;
+        sums.rows += output.rows;
+        // A late result of an attempt that was lost may end a stage before anything else is leased in it.
+        sums.started_at.get_or_insert(now);
+        if sums.done == sums.total {
+            sums.ended_at = Some(now);
+        }
+        self.done_count += 1;
+        self.task_mut(place).state = TaskState::Done { output: Arc::new(output) };
+        self.count_down(place);
+        ended
+    }
+
+    fn count_down(&mut self, place: Place) {
+        let task = self.position(place);
+        for edge in self.dependents.range(task) {
+            let dependent = self.dependents.places[edge];
+            match &mut self.task_mut(dependent).state {
+                TaskState::Waiting { missing } => {
+                    *missing -= 1;
+                    if *missing == 0 {
+                        self.make_ready(dependent);
+                    }
+                }
+                TaskState::Ready | TaskState::Paused { .. } | TaskState::Leased { .. } | TaskState::Done { .. } => {
+                    unreachable!("it waits for a task that is done only now")
+                }
+            }
+        }
+    }
+
+    fn make_ready(&mut self, place: Place) {
+        let task = self.task_mut(place);
+        task.state = TaskState::Ready;
+        match task.avoids {
+            None => self.ready.insert(place),
+            Some(worker) => self.ready_elsewhere.entry(worker).or_default().insert(place),
+        };
+        self.ready_count += 1;
+    }
+
+    fn unready(&mut self, place: Place) {
+        let was_there = match self.task(place).avoids {
+            None => self.ready.remove(&place),
+            Some(worker) => {
+                let set = self.ready_elsewhere.get_mut(&worker).expect("a ready task is in the set of whom it avoids");
+                let was_there = set.remove(&place);
+                if set.is_empty() {
+                    self.ready_elsewhere.remove(&worker);
+                }
+                was_there
+            }
+        };
+        assert!(was_there, "a ready task is in one of the ready sets");
+        self.ready_count -= 1;
+    }
+
+    fn unlease(&mut self, place: Place) {
+        debug_assert!(matches!(self.task(place).state, TaskState::Leased { .. }));
+        self.stages[place.stage() as usize].running -= 1;
+    }
+
+    fn task(&self, place: Place) -> &Task {
+        &self.tasks[self.position(place)]
+    }
+
+    fn task_mut(&mut self, place: Place) -> &mut Task {
+        let position = self.position(place);
+        &mut self.tasks[position]
+    }
+
+    /// One more application failure, and so on: counts are kept here, their limits where jobs are judged.
+    pub fn charge(&mut self, place: Place, count: impl FnOnce(&mut Task) -> &mut u32) -> u32 {
+        let count = count(self.task_mut(place));
+        *count += 1;
+        *count
+    }
+
+    fn position(&self, place: Place) -> usize {
+        self.stages[place.stage() as usize].first + place.index as usize
+    }
+
+    /// What the indexes say against what the tasks say.
+    pub fn audit(&self) -> Result<(), String> {
+        let mut ready = BTreeSet::new();
+        for (stage, sums) in self.stages.iter().enumerate() {
+            let tasks = self.stage_tasks(stage as StageIndex);
+            let count = |is: fn(&TaskState) -> bool| tasks.iter().filter(|task| is(&task.state)).count();
+            let running = count(|state| matches!(state, TaskState::Leased { .. }));
+            let done = count(|state| matches!(state, TaskState::Done { .. }));
+            if (running, done) != (sums.running as usize, sums.done as usize) {
+                return Err(format!("stage {stage}: {running} running and {done} done, but its sums are {sums:?}"));
+            }
+        }
+        for (place, task) in self.iter() {
+            let node = &self.graph.stages[place.stage() as usize].tasks[place.index as usize];
+            let undone = |&(stage, index): &(StageIndex, u32)| {
+                !matches!(self.task(Place::new(stage, index)).state, TaskState::Done { .. })
+            };
+            let missing = node.waits_for().filter(undone).count() as u32;
+            match &task.state {
+                TaskState::Waiting { missing: counted } if *counted == missing && missing > 0 => {}
+                TaskState::Waiting { missing: counted } => {
+                    return Err(format!("{place:?} waits for {counted}, but {missing} are undone"));
+                }
+                state if missing > 0 => return Err(format!("{place:?} is {state:?}, but {missing} are undone")),
+                TaskState::Ready => {
+                    let elsewhere = task.avoids.and_then(|worker| self.ready_elsewhere.get(&worker));
+                    if !(if task.avoids.is_some() { elsewhere } else { Some(&self.ready) })
+                        .is_some_and(|set| set.contains(&place))
+                    {
+                        return Err(format!("{place:?} is ready but not in its ready set"));
+                    }
+                    ready.insert(place);
+                }
+                TaskState::Paused { .. } | TaskState::Leased { .. } | TaskState::Done { .. } => {}
+            }
+        }
+        let in_sets = self.ready.len() + self.ready_elsewhere.values().map(BTreeSet::len).sum::<usize>();
+        if in_sets != ready.len() || self.ready_count != ready.len() {
+            return Err(format!("{} tasks are ready, {in_sets} in sets, {} counted", ready.len(), self.ready_count));
+        }
+        Ok(())
+    }
+}
+
+/// For each task, those that wait for it, one after the other in one array.
+#[derive(Clone, Debug)]
+struct Dependents {
+    starts: Vec<usize>,
+    places: Vec<Place>,
+}
+
+impl Dependents {
+    fn of(graph: &TaskGraph, stages: &[StageSums], tasks: usize) -> Self {
+        let position = |(stage, index): (StageIndex, u32)| stages[stage as usize].first + index as usize;
+        let nodes = || graph.stages.iter().flat_map(|stage| &stage.tasks);
+        let mut starts = vec![0; tasks + 1];
+        for earlier in nodes().flat_map(|node| node.waits_for()) {
+            starts[position(earlier) + 1] += 1;
+        }
+        for task in 0..tasks {
+            starts[task + 1] += starts[task];
+        }
+        let mut next = starts.clone();
+        let mut places = vec![Place::new(0, 0); starts[tasks]];
+        for (stage, nodes) in graph.stages.iter().enumerate() {
+            for (index, node) in nodes.tasks.iter().enumerate() {
+                for earlier in node.waits_for() {
+                    let slot = &mut next[position(earlier)];
+                    places[*slot] = Place::new(stage as StageIndex, index as u32);
+                    *slot += 1;
+                }
+            }
+        }
+        Self { starts, places }
+    }
+
+    fn range(&self, task: usize) -> std::ops::Range<usize> {
+        self.starts[task]..self.starts[task + 1]
+    }
+}
+
+fn check_graph(graph: &TaskGraph, split_objects: &[u32]) -> Result<(), String> {
+    for (position, stage) in graph.stages.iter().enumerate() {
+        let splits = stage.tasks.iter().filter(|node| node.kind == TaskKind::MapSplit).count();
+        if splits > 0 && (splits != stage.tasks.len() || splits != split_objects.len()) {
+            let name = &stage.name;
+            return Err(format!("stage `{name}` maps {splits} splits, but the listing has {}", split_objects.len()));
+        }
+        for (earlier, index) in stage.tasks.iter().flat_map(|node| node.waits_for()) {
+            let there = graph.stages.get(earlier as usize).is_some_and(|s| (index as usize) < s.tasks.len());
+            if earlier as usize >= position || !there {
+                let name = &stage.name;
+                return Err(format!(
+                    "stage `{name}` waits for task {index} of stage {earlier}, which is not before it"
+                ));
+            }
+        }
+    }
+    if graph.stages.iter().flat_map(|stage| &stage.tasks).all(|node| node.kind != TaskKind::MapSplit) {
+        return Err("no stage maps the input".to_owned());
+    }
+    Ok(())
+}

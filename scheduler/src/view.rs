@@ -1,0 +1,163 @@
+//! What others may see of jobs and workers: borrowed and computed when asked for, nothing kept.
+
+use crate::event::Millis;
+use crate::fleet::{Fleet, Presence, Worker};
+use crate::job::{Job, Phase, Remains};
+use crate::tasks::{TaskState, Tasks};
+use mr_core::{AttemptId, Books, Failure, JobId, JobPhase, Quarantined, StageIndex, TaskGraph, TaskKind, WorkerId};
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub struct JobView<'a> {
+    pub id: &'a JobId,
+    pub phase: JobPhase,
+    pub failure: Option<&'a Failure>,
+    /// So far; `skipped` is not known here.
+    pub books: Books,
+    /// While it runs and commits.
+    pub graph: Option<&'a Arc<TaskGraph>>,
+    /// In the order of the expanded graph; none before the input is listed.
+    pub stages: Vec<StageView>,
+    /// The first reasons, in the order of keys.
+    pub quarantined_first: Vec<Quarantined>,
+    pub submitted_at: Millis,
+    pub prepared_at: Option<Millis>,
+    pub ended_at: Option<Millis>,
+    /// The kernel family that it is bound to.
+    pub family: Option<&'a str>,
+    /// Its family, when the job has tasks left and no worker of that family is in touch: it waits for one.
+    pub waits_for_family: Option<&'a str>,
+    /// Workers in touch that get none of its tasks, since their family is another.
+    pub workers_turned_away: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageView {
+    /// The planned stage's. A stage with levels of combining in front has one view for each level.
+    pub name: String,
+    pub total: u32,
+    pub done: u32,
+    pub running: u32,
+    /// Done so far, and in all where that is known.
+    pub records: u64,
+    pub records_total: Option<u64>,
+    pub rows: u64,
+    pub started_at: Option<Millis>,
+    pub ended_at: Option<Millis>,
+}
+
+#[derive(Clone, Debug)]
+pub struct WorkerView<'a> {
+    pub id: &'a WorkerId,
+    pub family: &'a str,
+    pub slots: u32,
+    pub capacity: u32,
+    pub draining: bool,
+    /// In the order in which they were given.
+    pub leases: Vec<&'a AttemptId>,
+    pub leased_until: Millis,
+}
+
+impl<'a> JobView<'a> {
+    pub(crate) fn of(job: &'a Job, fleet: &Fleet) -> Self {
+        let now = |tasks: &'a Tasks| {
+            let first = tasks.ledger.quarantined_first().to_vec();
+            (Some(tasks.graph()), StageView::of(tasks), tasks.ledger.books(), first, None)
+        };
+        let then = |remains: &Remains| {
+            let first = remains.quarantined_first.clone();
+            (None, remains.stages.clone(), remains.books, first, Some(remains.ended_at))
+        };
+        let (graph, stages, books, quarantined_first, ended_at) = match &job.phase {
+            Phase::Listing => (None, Vec::new(), Books::default(), Vec::new(), None),
+            Phase::Running(tasks) | Phase::Committing(tasks) => now(tasks),
+            Phase::Committed(remains) | Phase::Failed { remains, .. } | Phase::Cancelled { remains, .. } => {
+                then(remains)
+            }
+        };
+        let failure = match &job.phase {
+            Phase::Failed { failure, .. } => Some(failure),
+            Phase::Listing
+            | Phase::Running(_)
+            | Phase::Committing(_)
+            | Phase::Committed(_)
+            | Phase::Cancelled { .. } => None,
+        };
+        let family = job.family.as_deref();
+        let bound = if job.running().is_some() { family } else { None };
+        let turned_away = |family: &str| {
+            let others = fleet.pools().iter().filter(|(other, _)| other.as_ref() != family);
+            others.map(|(_, pool)| pool.live).sum()
+        };
+        Self {
+            id: &job.id,
+            phase: job.phase(),
+            failure,
+            books,
+            graph,
+            stages,
+            quarantined_first,
+            submitted_at: job.submitted_at,
+            prepared_at: job.prepared_at,
+            ended_at,
+            family,
+            waits_for_family: bound.filter(|family| !fleet.has_live(family)),
+            workers_turned_away: bound.map_or(0, turned_away),
+        }
+    }
+}
+
+impl StageView {
+    pub(crate) fn of(tasks: &Tasks) -> Vec<Self> {
+        let views = tasks.graph().stages.iter().zip(tasks.stages()).map(|(stage, sums)| Self {
+            name: stage.name.clone(),
+            total: sums.total,
+            done: sums.done,
+            running: sums.running,
+            records: sums.records,
+            records_total: match stage.tasks.first().map(|node| node.kind) {
+                Some(TaskKind::MapSplit) => Some(tasks.ledger.listed()),
+                Some(TaskKind::MapKept) => rows_to_read(tasks, &stage.tasks[0].reads),
+                Some(TaskKind::Combine | TaskKind::Reduce { .. }) | None => None,
+            },
+            rows: sums.rows,
+            started_at: sums.started_at,
+            ended_at: sums.ended_at,
+        });
+        views.collect()
+    }
+}
+
+/// All rows of the stage that is read, once it is complete.
+fn rows_to_read(tasks: &Tasks, reads: &[(StageIndex, u32)]) -> Option<u64> {
+    let sums = &tasks.stages()[reads.first()?.0 as usize];
+    (sums.done == sums.total).then_some(sums.rows)
+}
+
+impl<'a> WorkerView<'a> {
+    pub(crate) fn of(worker: &'a Worker) -> Option<Self> {
+        let leased_until = match worker.presence {
+            Presence::Live { until } => until,
+            Presence::Gone { .. } => return None,
+        };
+        let mut leases: Vec<_> = worker.leases().iter().collect();
+        leases.sort_unstable_by_key(|(_, order)| **order);
+        Some(Self {
+            id: &worker.id,
+            family: &worker.family,
+            slots: worker.slots,
+            capacity: worker.capacity,
+            draining: worker.draining,
+            leases: leases.into_iter().map(|(attempt, _)| attempt).collect(),
+            leased_until,
+        })
+    }
+}
+
+/// The output of a task that is done.
+pub(crate) fn output(state: &TaskState) -> Option<&Arc<mr_core::TaskOutput>> {
+    match state {
+        TaskState::Done { output } => Some(output),
+        TaskState::Waiting { .. } | TaskState::Ready | TaskState::Paused { .. } | TaskState::Leased { .. } => None,
+    }
+}
