@@ -1,1 +1,27 @@
+//! What a job is written with, and the data plane that runs it.
+//!
+//! The upper half ([`Job`], [`StageCode`], [`Mapper`], [`Registry`]) is what the author of a job sees: synchronous code
+//! over records that knows no storage, retries or threads. The lower half ([`execute`]) runs one attempt of one task:
+//! it fetches ahead, feeds the job's code on a slot, and writes what came out into the state store. It reports and
+//! never decides: leases and retries are not known here.
 
+mod attempt;
+mod broadcast;
+mod emit;
+mod fetch;
+mod host;
+mod job;
+mod merge;
+mod params;
+mod registry;
+mod rows;
+mod run;
+
+pub use attempt::{Control, Progress, execute};
+pub use broadcast::{Broadcast, sha256_hex};
+pub use emit::{MapOutput, ReduceOutput, RowOutput};
+pub use host::{Host, HostSettings};
+pub use job::{BroadcastSource, Content, Context, Job, Mapper, ObjectRecord, RecordError, RowMapper, StageCode};
+pub use params::{ParamError, ParamKind, ParamSpec};
+pub use registry::Registry;
+pub use run::{Pair, RunError, RunReader, RunWriter};

@@ -1,0 +1,60 @@
+//! Where a job's code puts what it makes.
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+
+/// What a map task has so far.
+#[derive(Default)]
+pub struct MapOutput {
+    pub(crate) pairs: Vec<(Vec<u8>, Bytes)>,
+    pub(crate) rows: Vec<RecordBatch>,
+}
+
+impl MapOutput {
+    /// Sends a value to the reduce of `key`.
+    pub fn emit(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Bytes>) {
+        self.pairs.push((key.into(), value.into()));
+    }
+
+    /// Keeps rows for a later stage.
+    pub fn keep(&mut self, rows: RecordBatch) {
+        self.rows.push(rows);
+    }
+}
+
+/// What a task over kept rows has so far.
+#[derive(Default)]
+pub struct RowOutput {
+    pub(crate) rows: Vec<RecordBatch>,
+}
+
+impl RowOutput {
+    /// Rows of the result, or rows for a later stage, as the plan says.
+    pub fn keep(&mut self, rows: RecordBatch) {
+        self.rows.push(rows);
+    }
+}
+
+/// What a reduce task has so far.
+#[derive(Default)]
+pub struct ReduceOutput {
+    pub(crate) rows: Vec<RecordBatch>,
+    pub(crate) side: Vec<(String, Bytes)>,
+    pub(crate) broadcast: Option<Bytes>,
+}
+
+impl ReduceOutput {
+    pub fn keep(&mut self, rows: RecordBatch) {
+        self.rows.push(rows);
+    }
+
+    /// A file beside the result, such as `pca/mean.npy`. Relative, without `..`.
+    pub fn side_file(&mut self, path: impl Into<String>, bytes: impl Into<Bytes>) {
+        self.side.push((path.into(), bytes.into()));
+    }
+
+    /// A blob for later stages; the last one counts.
+    pub fn broadcast(&mut self, bytes: impl Into<Bytes>) {
+        self.broadcast = Some(bytes.into());
+    }
+}

@@ -1,0 +1,108 @@
+//! What the attempts of one process share: slots, stores, broadcasts and the code made from them.
+
+use crate::Registry;
+use crate::broadcast::{Broadcast, BroadcastCache, CodeCache};
+use crate::fetch::failure;
+use crate::job::{Context, StageCode};
+use mr_core::{Failure, Order};
+use mr_storage::DynStore;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{Mutex, Semaphore};
+
+#[derive(Clone, Debug)]
+pub struct HostSettings {
+    /// Attempts that compute at the same time.
+    pub slots: u32,
+    /// Where broadcasts are kept on this host.
+    pub scratch: PathBuf,
+    /// Bytes that all slots together may use for decoding.
+    pub decode_budget_bytes: u64,
+}
+
+pub struct Host {
+    pub(crate) registry: Registry,
+    pub(crate) slots: Arc<Semaphore>,
+    settings: HostSettings,
+    stores: Mutex<BTreeMap<String, DynStore>>,
+    broadcasts: BroadcastCache,
+    codes: CodeCache,
+}
+
+impl Host {
+    pub fn new(registry: Registry, settings: HostSettings) -> Self {
+        Self {
+            slots: Arc::new(Semaphore::new(settings.slots as usize)),
+            broadcasts: BroadcastCache::new(settings.scratch.join("broadcasts")),
+            codes: CodeCache::default(),
+            stores: Mutex::default(),
+            registry,
+            settings,
+        }
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub fn settings(&self) -> &HostSettings {
+        &self.settings
+    }
+
+    /// The store at that root, opened once.
+    pub(crate) async fn store(&self, root: &str) -> Result<DynStore, Failure> {
+        let mut stores = self.stores.lock().await;
+        if let Some(store) = stores.get(root) {
+            return Ok(store.clone());
+        }
+        let store = mr_storage::open(root).await.map_err(|error| failure(&error))?;
+        stores.insert(root.to_owned(), store.clone());
+        Ok(store)
+    }
+
+    /// The code of the order's stage, made once and shared: weights are read and packed by the first attempt only.
+    pub(crate) async fn code(&self, order: &Order, state: &DynStore) -> Result<Arc<dyn StageCode>, Failure> {
+        let job = self.registry.find(&order.job).cloned().ok_or_else(|| {
+            let known: Vec<_> = self.registry.jobs().map(|job| job.name()).collect();
+            Failure::permanent(format!("this worker knows no job `{}`; it knows {}", order.job, known.join(", ")))
+        })?;
+        if job.version() != order.job_version {
+            return Err(Failure::permanent(format!(
+                "the job was planned with version {} of `{}` and this worker has version {}: use the same binaries",
+                order.job_version,
+                order.job,
+                job.version()
+            )));
+        }
+        let slot = self.codes.slot(&format!("{}/{}", order.attempt.task.job, order.stage));
+        let code = slot.get_or_try_init(|| async {
+            let broadcasts = self.broadcasts.get_all(state.as_ref(), &order.broadcasts).await?;
+            let (stage, params) = (order.stage.clone(), order.params.clone());
+            let decode_budget_bytes = self.settings.decode_budget_bytes;
+            blocking(move || {
+                let broadcasts: &[Broadcast] = &broadcasts;
+                job.open(&Context { stage: &stage, params: &params, broadcasts, decode_budget_bytes })
+            })
+            .await
+        });
+        code.await.cloned()
+    }
+}
+
+/// Runs the job's code away from the threads that move bytes. A panic in it is a failure of the attempt.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        let story = match error.try_into_panic() {
+            Ok(panic) => match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+                (Some(text), _) => format!("the job's code panicked: {text}"),
+                (_, Some(text)) => format!("the job's code panicked: {text}"),
+                _ => "the job's code panicked".to_owned(),
+            },
+            Err(_) => "the process is stopping".to_owned(),
+        };
+        Err(Failure::application(story))
+    })
+}

@@ -1,0 +1,161 @@
+//! The traits that a job implements.
+//!
+//! A [`Job`] plans; a [`StageCode`], made once a process for each stage of a running job and shared by its slots, makes
+//! a [`Mapper`] or [`RowMapper`] for each attempt, which sees one record after another. What a mapper **emits** travels
+//! to the reduce of its key; what it **keeps** stays as its task's rows for a later stage.
+
+use crate::Broadcast;
+use crate::emit::{MapOutput, ReduceOutput, RowOutput};
+use crate::params::{ParamError, ParamSpec};
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use mr_core::{Failure, JobPlan, JobSpec, Params};
+use std::sync::Arc;
+
+pub trait Job: Send + Sync + 'static {
+    /// What `job = "…"` in a job file calls it.
+    fn name(&self) -> &'static str;
+
+    /// Raised with every change of the code that changes results, so that old and new are never mixed.
+    fn version(&self) -> u32;
+
+    /// A line for `--help`.
+    fn about(&self) -> &'static str;
+
+    /// The keys under `[params]`.
+    fn params(&self) -> Vec<ParamSpec>;
+
+    /// What has to reach every worker, by what the parameters say.
+    ///
+    /// # Errors
+    /// The parameter that can't be, and why.
+    fn broadcasts(&self, params: &Params) -> Result<Vec<BroadcastSource>, ParamError>;
+
+    /// The stages, once the broadcasts are at hand. Checks everything that can be checked before anything is read.
+    ///
+    /// # Errors
+    /// The parameter that can't be, and why.
+    fn plan(&self, spec: &JobSpec, broadcasts: &[Broadcast]) -> Result<JobPlan, ParamError>;
+
+    /// Makes what the slots of this process share for one stage.
+    ///
+    /// # Errors
+    /// A failure of the attempt that needed it.
+    fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure>;
+}
+
+/// Something to be broadcast, and the hash that the user expects of it.
+pub struct BroadcastSource {
+    pub name: String,
+    pub content: Content,
+    /// Lower-case hexadecimal; with the name of the parameter that said so.
+    pub sha256: Option<String>,
+    /// The parameter that named it, for messages.
+    pub param: &'static str,
+}
+
+pub enum Content {
+    BuiltIn(&'static [u8]),
+    /// A path or URL, read where the job is submitted.
+    Url(String),
+}
+
+/// What a stage's code is made from.
+pub struct Context<'a> {
+    pub stage: &'a str,
+    pub params: &'a Params,
+    pub broadcasts: &'a [Broadcast],
+    /// Bytes that all slots of this process together may use for decoding.
+    pub decode_budget_bytes: u64,
+}
+
+impl Context<'_> {
+    /// The broadcast of that name.
+    ///
+    /// # Errors
+    /// A permanent failure: the plan does not fit the code.
+    pub fn broadcast(&self, name: &str) -> Result<&Broadcast, Failure> {
+        self.broadcasts
+            .iter()
+            .find(|broadcast| broadcast.name == name)
+            .ok_or_else(|| Failure::permanent(format!("stage `{}` was given no broadcast `{name}`", self.stage)))
+    }
+}
+
+/// The code of one stage. A stage implements what its source in the plan calls for.
+pub trait StageCode: Send + Sync {
+    /// For a stage over objects.
+    fn mapper(&self) -> Result<Box<dyn Mapper + '_>, Failure> {
+        Err(unfit("objects"))
+    }
+
+    /// For a stage over rows that an earlier one kept.
+    fn row_mapper(&self) -> Result<Box<dyn RowMapper + '_>, Failure> {
+        Err(unfit("kept rows"))
+    }
+
+    /// Makes one value of several of the same key, given in task order. Without one, values are only concatenated.
+    fn combine(&self, _key: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
+        Ok(values)
+    }
+
+    /// For a stage over emitted pairs: all values of one key, in task order.
+    fn reduce(&self, _key: &[u8], _values: Vec<Bytes>, _out: &mut ReduceOutput) -> Result<(), Failure> {
+        Err(unfit("emitted pairs"))
+    }
+
+    /// Objects larger than this are quarantined unread.
+    fn object_bytes_max(&self) -> u64 {
+        256 << 20
+    }
+}
+
+fn unfit(what: &str) -> Failure {
+    Failure::permanent(format!("the plan gives this stage {what}, which its code does not take"))
+}
+
+/// One object of the input.
+pub struct ObjectRecord {
+    /// The whole URI, not percent-encoded.
+    pub uri: String,
+    /// Relative to the input's root.
+    pub key: String,
+    pub bytes: Bytes,
+}
+
+pub trait Mapper {
+    /// # Errors
+    /// A verdict on the record, or a failure of the attempt.
+    fn map(&mut self, record: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError>;
+
+    /// After the split's last record.
+    ///
+    /// # Errors
+    /// A failure of the attempt.
+    fn finish(&mut self, _out: &mut MapOutput) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+pub trait RowMapper {
+    /// # Errors
+    /// A failure of the attempt.
+    fn map(&mut self, rows: &RecordBatch, out: &mut RowOutput) -> Result<(), Failure>;
+}
+
+/// Why a record gave nothing.
+#[derive(Debug)]
+pub enum RecordError {
+    /// The record itself is at fault, anywhere and always: it is set aside with the reason and the job goes on.
+    Quarantine {
+        class: &'static str,
+        message: String,
+    },
+    Fail(Failure),
+}
+
+impl From<Failure> for RecordError {
+    fn from(failure: Failure) -> Self {
+        Self::Fail(failure)
+    }
+}

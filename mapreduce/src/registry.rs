@@ -1,0 +1,38 @@
+//! The jobs that a binary knows, by name.
+
+use crate::Job;
+use std::sync::Arc;
+
+#[derive(Clone)]
+pub struct Registry {
+    jobs: Vec<Arc<dyn Job>>,
+    kernel_family: &'static str,
+}
+
+impl Registry {
+    /// `kernel_family` names the arithmetic of this process: what it computes has the same bytes as on every other
+    /// process of that family.
+    pub fn new(kernel_family: &'static str) -> Self {
+        Self { jobs: Vec::new(), kernel_family }
+    }
+
+    /// # Panics
+    /// When two jobs have one name.
+    pub fn with(mut self, job: impl Job) -> Self {
+        assert!(self.find(job.name()).is_none(), "two jobs are named `{}`", job.name());
+        self.jobs.push(Arc::new(job));
+        self
+    }
+
+    pub fn find(&self, name: &str) -> Option<&Arc<dyn Job>> {
+        self.jobs.iter().find(|job| job.name() == name)
+    }
+
+    pub fn jobs(&self) -> impl Iterator<Item = &Arc<dyn Job>> {
+        self.jobs.iter()
+    }
+
+    pub fn kernel_family(&self) -> &'static str {
+        self.kernel_family
+    }
+}

@@ -1,0 +1,477 @@
+//! Messages to core types and back.
+
+use crate::v1;
+use mr_core as core;
+use thiserror::Error;
+
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum WireError {
+    #[error("the message lacks `{0}`")]
+    Missing(&'static str),
+    #[error("`{0}` is out of range")]
+    OutOfRange(&'static str),
+    #[error("{0}")]
+    Invalid(String),
+}
+
+type Wire<T> = Result<T, WireError>;
+
+fn need<T>(field: Option<T>, name: &'static str) -> Wire<T> {
+    field.ok_or(WireError::Missing(name))
+}
+
+fn each<A, B>(items: Vec<A>, convert: impl Fn(A) -> Wire<B>) -> Wire<Vec<B>> {
+    items.into_iter().map(convert).collect()
+}
+
+pub fn job_id(text: &str) -> Wire<core::JobId> {
+    core::JobId::parse(text).map_err(WireError::Invalid)
+}
+
+fn param_to(value: core::ParamValue) -> v1::Param {
+    use v1::param::Value;
+    v1::Param {
+        value: Some(match value {
+            core::ParamValue::Bool(b) => Value::Boolean(b),
+            core::ParamValue::Integer(i) => Value::Integer(i),
+            core::ParamValue::Number(n) => Value::Number(n),
+            core::ParamValue::Text(t) => Value::Text(t),
+            core::ParamValue::List(items) => {
+                Value::List(v1::ParamList { items: items.into_iter().map(param_to).collect() })
+            }
+        }),
+    }
+}
+
+/// Lists of lists are of no use to any job; a bound keeps a hostile message from using up the stack.
+fn param_from(param: v1::Param, depth: u32) -> Wire<core::ParamValue> {
+    use v1::param::Value;
+    Ok(match need(param.value, "param.value")? {
+        Value::Boolean(b) => core::ParamValue::Bool(b),
+        Value::Integer(i) => core::ParamValue::Integer(i),
+        Value::Number(n) if n.is_finite() => core::ParamValue::Number(n),
+        Value::Number(_) => return Err(WireError::OutOfRange("param.number")),
+        Value::Text(t) => core::ParamValue::Text(t),
+        Value::List(_) if depth == 0 => return Err(WireError::OutOfRange("param.list")),
+        Value::List(list) => core::ParamValue::List(each(list.items, |item| param_from(item, depth - 1))?),
+    })
+}
+
+fn params_from(params: std::collections::BTreeMap<String, v1::Param>) -> Wire<core::Params> {
+    params.into_iter().map(|(key, value)| Ok((key, param_from(value, 4)?))).collect()
+}
+
+fn params_to(params: core::Params) -> std::collections::BTreeMap<String, v1::Param> {
+    params.into_iter().map(|(key, value)| (key, param_to(value))).collect()
+}
+
+pub fn blob_to(blob: core::BlobRef) -> v1::Blob {
+    v1::Blob { key: blob.key, sha256: blob.sha256, bytes: blob.bytes }
+}
+
+pub fn blob_from(blob: v1::Blob) -> Wire<core::BlobRef> {
+    let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    if blob.sha256.len() != 64 || !blob.sha256.bytes().all(hex) {
+        return Err(WireError::Invalid(format!("`{}` is no SHA-256 in lower-case hexadecimal", blob.sha256)));
+    }
+    Ok(core::BlobRef { key: blob.key, sha256: blob.sha256, bytes: blob.bytes })
+}
+
+fn spec_to(spec: core::JobSpec) -> v1::JobSpec {
+    v1::JobSpec {
+        job: spec.job,
+        input: spec.input,
+        output: spec.output,
+        mode: match spec.mode {
+            core::Mode::Fail => v1::Mode::Fail,
+            core::Mode::Overwrite => v1::Mode::Overwrite,
+        } as i32,
+        adopt: spec.adopt,
+        params: params_to(spec.params),
+        quarantine_share_max: spec.limits.quarantine_share_max,
+        attempts_max: spec.limits.attempts_max,
+        split_objects_max: spec.split.objects_max,
+        split_bytes_max: spec.split.bytes_max,
+    }
+}
+
+fn spec_from(spec: v1::JobSpec) -> Wire<core::JobSpec> {
+    let mode = match v1::Mode::try_from(spec.mode).map_err(|_| WireError::OutOfRange("spec.mode"))? {
+        v1::Mode::Fail => core::Mode::Fail,
+        v1::Mode::Overwrite => core::Mode::Overwrite,
+    };
+    if !(0.0..=1.0).contains(&spec.quarantine_share_max) {
+        return Err(WireError::OutOfRange("spec.quarantine_share_max"));
+    }
+    for (name, value) in [
+        ("spec.attempts_max", u64::from(spec.attempts_max)),
+        ("spec.split_objects_max", u64::from(spec.split_objects_max)),
+        ("spec.split_bytes_max", spec.split_bytes_max),
+    ] {
+        if value == 0 {
+            return Err(WireError::OutOfRange(name));
+        }
+    }
+    for (name, root) in [("spec.input", &spec.input), ("spec.output", &spec.output)] {
+        if !root.contains("://") || !root.ends_with('/') {
+            return Err(WireError::Invalid(format!("{name} `{root}` is no URL that ends in `/`")));
+        }
+    }
+    Ok(core::JobSpec {
+        job: spec.job,
+        input: spec.input,
+        output: spec.output,
+        mode,
+        adopt: spec.adopt,
+        params: params_from(spec.params)?,
+        limits: core::Limits { quarantine_share_max: spec.quarantine_share_max, attempts_max: spec.attempts_max },
+        split: core::SplitSettings { objects_max: spec.split_objects_max, bytes_max: spec.split_bytes_max },
+    })
+}
+
+fn broadcast_to(name: String, blob: core::BlobRef) -> v1::Broadcast {
+    v1::Broadcast { name, blob: Some(blob_to(blob)) }
+}
+
+fn broadcast_from(broadcast: v1::Broadcast) -> Wire<(String, core::BlobRef)> {
+    Ok((broadcast.name, blob_from(need(broadcast.blob, "broadcast.blob")?)?))
+}
+
+fn stage_to(stage: core::StagePlan) -> v1::Stage {
+    use v1::stage::Source;
+    v1::Stage {
+        name: stage.name,
+        source: Some(match stage.source {
+            core::Source::Input => Source::Input(v1::InputSource {}),
+            core::Source::Kept { stage, group_min, group_max } => {
+                Source::Kept(v1::KeptSource { stage, group_min, group_max })
+            }
+            core::Source::Emitted { stage, partitions, fan_in } => {
+                Source::Emitted(v1::EmittedSource { stage, partitions, fan_in })
+            }
+        }),
+        broadcasts_of: stage.broadcasts_of,
+        writes_output: stage.writes_output,
+        one_row_per_record: stage.one_row_per_record,
+    }
+}
+
+fn stage_from(stage: v1::Stage) -> Wire<core::StagePlan> {
+    use v1::stage::Source;
+    Ok(core::StagePlan {
+        name: stage.name,
+        source: match need(stage.source, "stage.source")? {
+            Source::Input(v1::InputSource {}) => core::Source::Input,
+            Source::Kept(v1::KeptSource { stage, group_min, group_max }) => {
+                core::Source::Kept { stage, group_min, group_max }
+            }
+            Source::Emitted(v1::EmittedSource { stage, partitions, fan_in }) => {
+                core::Source::Emitted { stage, partitions, fan_in }
+            }
+        },
+        broadcasts_of: stage.broadcasts_of,
+        writes_output: stage.writes_output,
+        one_row_per_record: stage.one_row_per_record,
+    })
+}
+
+pub fn plan_to(plan: core::JobPlan) -> v1::JobPlan {
+    v1::JobPlan {
+        spec: Some(spec_to(plan.spec)),
+        job_version: plan.job_version,
+        extensions: plan.filter.extensions,
+        broadcasts: plan.broadcasts.into_iter().map(|b| broadcast_to(b.name, b.blob)).collect(),
+        stages: plan.stages.into_iter().map(stage_to).collect(),
+        footer: plan.footer,
+    }
+}
+
+pub fn plan_from(plan: v1::JobPlan) -> Wire<core::JobPlan> {
+    Ok(core::JobPlan {
+        spec: spec_from(need(plan.spec, "plan.spec")?)?,
+        job_version: plan.job_version,
+        filter: core::InputFilter { extensions: plan.extensions },
+        broadcasts: each(plan.broadcasts, |b| {
+            let (name, blob) = broadcast_from(b)?;
+            Ok(core::BroadcastPlan { name, blob })
+        })?,
+        stages: each(plan.stages, stage_from)?,
+        footer: plan.footer,
+    })
+}
+
+pub fn failure_to(failure: core::Failure) -> v1::Failure {
+    use v1::FailureClass as Class;
+    let class = match failure.class {
+        core::FailureClass::Application => Class::Application,
+        core::FailureClass::Permanent => Class::Permanent,
+        core::FailureClass::Refused => Class::Refused,
+        core::FailureClass::Transient => Class::Transient,
+        core::FailureClass::WorkerLost => Class::WorkerLost,
+        core::FailureClass::Cancelled => Class::Cancelled,
+    };
+    v1::Failure { class: class as i32, message: failure.message }
+}
+
+pub fn failure_from(failure: v1::Failure) -> Wire<core::Failure> {
+    use v1::FailureClass as Class;
+    let class = match Class::try_from(failure.class).map_err(|_| WireError::OutOfRange("failure.class"))? {
+        Class::Unspecified => return Err(WireError::Missing("failure.class")),
+        Class::Application => core::FailureClass::Application,
+        Class::Permanent => core::FailureClass::Permanent,
+        Class::Refused => core::FailureClass::Refused,
+        Class::Transient => core::FailureClass::Transient,
+        Class::WorkerLost => core::FailureClass::WorkerLost,
+        Class::Cancelled => core::FailureClass::Cancelled,
+    };
+    Ok(core::Failure { class, message: failure.message })
+}
+
+fn quarantined_to(q: core::Quarantined) -> v1::Quarantined {
+    v1::Quarantined {
+        key: q.key,
+        etag: q.etag,
+        bytes: q.bytes,
+        stage: q.stage,
+        class: q.class,
+        message: q.message,
+        environment: q.source == core::QuarantineSource::Environment,
+        attempts: q.attempts,
+    }
+}
+
+fn quarantined_from(q: v1::Quarantined) -> core::Quarantined {
+    core::Quarantined {
+        key: q.key,
+        etag: q.etag,
+        bytes: q.bytes,
+        stage: q.stage,
+        class: q.class,
+        message: q.message,
+        source: if q.environment { core::QuarantineSource::Environment } else { core::QuarantineSource::Content },
+        attempts: q.attempts,
+    }
+}
+
+pub fn status_to(status: core::JobStatus) -> v1::JobStatus {
+    let phase = match status.phase {
+        core::JobPhase::Listing => v1::JobPhase::Listing,
+        core::JobPhase::Running => v1::JobPhase::Running,
+        core::JobPhase::Committing => v1::JobPhase::Committing,
+        core::JobPhase::Committed => v1::JobPhase::Committed,
+        core::JobPhase::Failed => v1::JobPhase::Failed,
+        core::JobPhase::Cancelled => v1::JobPhase::Cancelled,
+    };
+    let stage = |s: core::StageStatus| v1::StageStatus {
+        name: s.name,
+        tasks: s.tasks,
+        tasks_done: s.tasks_done,
+        tasks_running: s.tasks_running,
+        records: s.records,
+        records_total: s.records_total,
+    };
+    v1::JobStatus {
+        job_id: status.id.into(),
+        job: status.job,
+        input: status.input,
+        output: status.output,
+        phase: phase as i32,
+        submitted_ms: status.submitted_ms,
+        elapsed_ms: status.elapsed_ms,
+        listed: status.books.listed,
+        embedded: status.books.embedded,
+        quarantined: status.books.quarantined,
+        skipped: status.books.skipped,
+        stages: status.stages.into_iter().map(stage).collect(),
+        workers: status.workers,
+        slots: status.slots,
+        quarantined_first: status.quarantined_first.into_iter().map(quarantined_to).collect(),
+        failure: status.failure.map(failure_to),
+        note: status.note,
+    }
+}
+
+pub fn status_from(status: v1::JobStatus) -> Wire<core::JobStatus> {
+    let phase = match v1::JobPhase::try_from(status.phase).map_err(|_| WireError::OutOfRange("status.phase"))? {
+        v1::JobPhase::Unspecified => return Err(WireError::Missing("status.phase")),
+        v1::JobPhase::Listing => core::JobPhase::Listing,
+        v1::JobPhase::Running => core::JobPhase::Running,
+        v1::JobPhase::Committing => core::JobPhase::Committing,
+        v1::JobPhase::Committed => core::JobPhase::Committed,
+        v1::JobPhase::Failed => core::JobPhase::Failed,
+        v1::JobPhase::Cancelled => core::JobPhase::Cancelled,
+    };
+    let stage = |s: v1::StageStatus| core::StageStatus {
+        name: s.name,
+        tasks: s.tasks,
+        tasks_done: s.tasks_done,
+        tasks_running: s.tasks_running,
+        records: s.records,
+        records_total: s.records_total,
+    };
+    Ok(core::JobStatus {
+        id: job_id(&status.job_id)?,
+        job: status.job,
+        input: status.input,
+        output: status.output,
+        phase,
+        submitted_ms: status.submitted_ms,
+        elapsed_ms: status.elapsed_ms,
+        books: core::Books {
+            listed: status.listed,
+            embedded: status.embedded,
+            quarantined: status.quarantined,
+            skipped: status.skipped,
+        },
+        stages: status.stages.into_iter().map(stage).collect(),
+        workers: status.workers,
+        slots: status.slots,
+        quarantined_first: status.quarantined_first.into_iter().map(quarantined_from).collect(),
+        failure: status.failure.map(failure_from).transpose()?,
+        note: status.note,
+    })
+}
+
+pub fn attempt_to(attempt: core::AttemptId) -> v1::AttemptId {
+    let core::AttemptId { task: core::TaskId { job, stage, index }, number } = attempt;
+    v1::AttemptId { job_id: job.into(), stage, index, number }
+}
+
+pub fn attempt_from(attempt: v1::AttemptId) -> Wire<core::AttemptId> {
+    let task = core::TaskId { job: job_id(&attempt.job_id)?, stage: attempt.stage, index: attempt.index };
+    Ok(core::AttemptId { task, number: attempt.number })
+}
+
+pub fn progress_to(progress: core::AttemptProgress) -> v1::Progress {
+    v1::Progress {
+        attempt: Some(attempt_to(progress.attempt)),
+        records: progress.records,
+        quarantined: progress.quarantined,
+    }
+}
+
+pub fn progress_from(progress: v1::Progress) -> Wire<core::AttemptProgress> {
+    Ok(core::AttemptProgress {
+        attempt: attempt_from(need(progress.attempt, "progress.attempt")?)?,
+        records: progress.records,
+        quarantined: progress.quarantined,
+    })
+}
+
+fn file_to(file: core::FileRef) -> v1::File {
+    v1::File { key: file.key, bytes: file.bytes, crc32: file.crc32 }
+}
+
+fn file_from(file: v1::File) -> Wire<core::FileRef> {
+    Ok(core::FileRef { key: file.key, bytes: file.bytes, crc32: file.crc32 })
+}
+
+pub fn result_to(result: core::AttemptResult) -> v1::Result {
+    use v1::result::Outcome;
+    let outcome = match result.outcome {
+        Ok(output) => Outcome::Output(v1::TaskOutput {
+            records: output.records,
+            rows: output.rows,
+            kept: output.kept.map(file_to),
+            run: output.run.map(file_to),
+            part: output.part.map(file_to),
+            broadcast: output.broadcast.map(blob_to),
+            side: output.side.into_iter().map(|(path, f)| v1::SideFile { path, file: Some(file_to(f)) }).collect(),
+            quarantined: output.quarantined.into_iter().map(quarantined_to).collect(),
+            wall_us: output.times.wall_us,
+            busy_us: output.times.busy_us,
+            first_record_us: output.times.first_record_us,
+        }),
+        Err(failure) => Outcome::Failure(failure_to(failure)),
+    };
+    v1::Result { attempt: Some(attempt_to(result.attempt)), outcome: Some(outcome) }
+}
+
+pub fn result_from(result: v1::Result) -> Wire<core::AttemptResult> {
+    use v1::result::Outcome;
+    let attempt = attempt_from(need(result.attempt, "result.attempt")?)?;
+    let outcome = match need(result.outcome, "result.outcome")? {
+        Outcome::Output(output) => Ok(core::TaskOutput {
+            records: output.records,
+            rows: output.rows,
+            kept: output.kept.map(file_from).transpose()?,
+            run: output.run.map(file_from).transpose()?,
+            part: output.part.map(file_from).transpose()?,
+            broadcast: output.broadcast.map(blob_from).transpose()?,
+            side: each(output.side, |side| Ok((side.path, file_from(need(side.file, "side.file")?)?)))?,
+            quarantined: output.quarantined.into_iter().map(quarantined_from).collect(),
+            times: core::TaskTimes {
+                wall_us: output.wall_us,
+                busy_us: output.busy_us,
+                first_record_us: output.first_record_us,
+            },
+        }),
+        Outcome::Failure(failure) => Err(failure_from(failure)?),
+    };
+    Ok(core::AttemptResult { attempt, outcome })
+}
+
+pub fn object_to(object: core::Object) -> v1::Object {
+    v1::Object { key: object.key, bytes: object.bytes, etag: object.etag }
+}
+
+pub fn object_from(object: v1::Object) -> core::Object {
+    core::Object { key: object.key, bytes: object.bytes, etag: object.etag }
+}
+
+pub fn order_to(order: core::Order) -> v1::Order {
+    use v1::order::Work;
+    let files = |files: Vec<core::FileRef>| files.into_iter().map(file_to).collect();
+    v1::Order {
+        attempt: Some(attempt_to(order.attempt)),
+        job: order.job,
+        job_version: order.job_version,
+        params: params_to(order.params),
+        stage: order.stage,
+        input: order.input,
+        state: order.state,
+        broadcasts: order.broadcasts.into_iter().map(|b| broadcast_to(b.name, b.blob)).collect(),
+        footer: order.footer,
+        writes_output: order.writes_output,
+        one_row_per_record: order.one_row_per_record,
+        partitions: order.partitions,
+        work: Some(match order.work {
+            core::Work::MapObjects { objects } => {
+                Work::MapObjects(v1::MapObjects { objects: objects.into_iter().map(object_to).collect() })
+            }
+            core::Work::MapKept { rows } => Work::MapKept(v1::MapKept { rows: files(rows) }),
+            core::Work::Combine { runs } => Work::Combine(v1::Combine { runs: files(runs) }),
+            core::Work::Reduce { runs, partition } => Work::Reduce(v1::Reduce { runs: files(runs), partition }),
+        }),
+    }
+}
+
+pub fn order_from(order: v1::Order) -> Wire<core::Order> {
+    use v1::order::Work;
+    let files = |files| each(files, file_from);
+    Ok(core::Order {
+        attempt: attempt_from(need(order.attempt, "order.attempt")?)?,
+        job: order.job,
+        job_version: order.job_version,
+        params: params_from(order.params)?,
+        stage: order.stage,
+        input: order.input,
+        state: order.state,
+        broadcasts: each(order.broadcasts, |b| {
+            let (name, blob) = broadcast_from(b)?;
+            Ok(core::BroadcastRef { name, blob })
+        })?,
+        footer: order.footer,
+        writes_output: order.writes_output,
+        one_row_per_record: order.one_row_per_record,
+        partitions: order.partitions,
+        work: match need(order.work, "order.work")? {
+            Work::MapObjects(map) => {
+                core::Work::MapObjects { objects: map.objects.into_iter().map(object_from).collect() }
+            }
+            Work::MapKept(map) => core::Work::MapKept { rows: files(map.rows)? },
+            Work::Combine(combine) => core::Work::Combine { runs: files(combine.runs)? },
+            Work::Reduce(reduce) => core::Work::Reduce { runs: files(reduce.runs)?, partition: reduce.partition },
+        },
+    })
+}
