@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn partitions_are_pinned() {
         let of = |key: &str| partition_of(key.as_bytes(), 1000);
-        assert_eq!([of(""), of("a"), of("apple"), of("Äpfel")], [37, 420, 885, 41]);
+        assert_eq!([of(""), of("a"), of("apple"), of("Äpfel")], [37, 996, 135, 985]);
         assert_eq!(partition_of(b"anything", 1), 0);
     }
 }

@@ -5,11 +5,12 @@ use crate::entry::{Draft, NewFile};
 use crate::error::TableError;
 use crate::footer::{Footer, footer};
 use crate::names;
+use crate::parallel::{PARALLEL, each};
 use crate::schema::delta_schema;
 use crate::settle::abandon;
 use crate::snapshot::{Run, run_in};
 use crate::state::{OutputState, may_write};
-use crate::survey::{PARALLEL, Survey, survey};
+use crate::survey::{Survey, survey};
 use arrow::datatypes::Schema;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -197,9 +198,7 @@ async fn publish(commit: &Commit<'_>, parts: &[StagedPart], files: &[NewFile]) -
     });
     let run_files =
         commit.run_files.iter().map(|file| Item { to: format!("{folder}{}", file.path), source: file.source.clone() });
-    stream::iter(parts.chain(run_files).map(Ok))
-        .try_for_each_concurrent(PARALLEL, |item| item.publish(commit.output))
-        .await
+    each(parts.chain(run_files), |item| item.publish(commit.output)).await
 }
 
 struct Item {

@@ -31,6 +31,7 @@ mod entry;
 mod error;
 mod footer;
 mod names;
+mod parallel;
 mod quarantine;
 mod schema;
 mod settle;

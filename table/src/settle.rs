@@ -2,9 +2,9 @@
 
 use crate::error::TableError;
 use crate::names::{self, SUCCESS};
+use crate::parallel::each;
 use crate::snapshot::{Run, Snapshot};
-use crate::survey::{PARALLEL, Survey, active, survey};
-use futures::{TryStreamExt, stream};
+use crate::survey::{Survey, active, survey};
 use mr_core::{JobId, Object};
 use mr_storage::{DynStore, Put, StoreError};
 use serde_json::json;
@@ -79,9 +79,7 @@ async fn copy(output: &DynStore, survey: &Survey, newest: &Run) -> Result<u64, S
         .map(|path| (format!("{folder}{path}"), names::copy_of(path)))
         .filter(|(from, _)| there.contains(from.as_str()))
         .collect();
-    stream::iter(pairs.iter().map(Ok))
-        .try_for_each_concurrent(PARALLEL, |(from, to)| mr_storage::copy(output.as_ref(), from, output.as_ref(), to))
-        .await?;
+    each(pairs.iter(), |(from, to)| mr_storage::copy(output.as_ref(), from, output.as_ref(), to)).await?;
     Ok(pairs.len() as u64)
 }
 
@@ -119,5 +117,5 @@ pub async fn abandon(output: &DynStore, job: &JobId) -> Result<Abandoned, TableE
 }
 
 async fn delete(output: &DynStore, keys: impl Iterator<Item = &str>) -> Result<(), StoreError> {
-    stream::iter(keys.map(Ok)).try_for_each_concurrent(PARALLEL, |key| output.delete(key)).await
+    each(keys, |key| output.delete(key)).await
 }

@@ -2,15 +2,13 @@
 
 use crate::error::{Refusal, TableError};
 use crate::names::{self, LogFile};
+use crate::parallel::PARALLEL;
 use crate::snapshot::{Replay, Snapshot};
 use crate::state::{OutputState, classify, uncommitted};
 use futures::{StreamExt, TryStreamExt, stream};
 use mr_core::{JobId, Object};
 use mr_storage::{DynStore, GetOptions, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How many requests are under way at once.
-pub(crate) const PARALLEL: usize = 16;
 
 /// What an output is. Nothing is written.
 ///

@@ -5,4 +5,8 @@
 //! another. Nothing here knows of jobs, objects in a store or threads of others.
 
 pub mod image;
+pub mod kernels;
+pub mod network;
 pub mod weights;
+
+pub use network::{Network, NetworkError, Scratch, kernel_family};

@@ -134,6 +134,9 @@ class Graph:
         return self.node("Add", [start, end], f"{name}_add") if residual else end
 
     def conv(self, start, name, norm, stride=1, depthwise=False):
+        for layer in name, norm:
+            if layer not in self.layers:
+                sys.exit(f"the file has no layer {layer}: expected a MobileNetV2 saved with `model.save(\"NAME.h5\")`")
         kernel, norm = self.layers[name]["kernel"], self.layers[norm]
         # Keras keeps kernels as height, width, in, out (depthwise: height, width, channel, 1); ONNX as out, in, ...
         kernel = kernel.transpose((2, 3, 0, 1) if depthwise else (3, 2, 0, 1))
