@@ -1,1 +1,42 @@
+//! Hands: polls the coordinator, runs attempts, reports how they ended, and drains when told to stop.
+//!
+//! A library over a [`Registry`]: the process that holds it decides which jobs there are. A worker never retries an
+//! attempt and never decides what runs next; it does what it was ordered and says how it went, again and again until
+//! it was heard.
 
+mod attempts;
+mod poll;
+mod rss;
+
+pub use poll::{Stopped, run};
+pub use rss::peak_rss_bytes;
+
+use std::path::PathBuf;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Attempts that compute at the same time.
+    pub slots: u32,
+    /// Attempts beyond the slots that fetch ahead.
+    pub ahead: u32,
+    /// Where broadcasts are kept.
+    pub scratch: PathBuf,
+    pub decode_budget_bytes: u64,
+    /// Goes into the worker's name, for people who read logs.
+    pub host: String,
+}
+
+impl Settings {
+    pub fn new(slots: u32, scratch: PathBuf) -> Self {
+        Self { slots, ahead: 1, scratch, decode_budget_bytes: DECODE_BUDGET_BYTES, host: host() }
+    }
+}
+
+/// What all slots of a process together may use for decoding, unless told otherwise.
+pub const DECODE_BUDGET_BYTES: u64 = 512 << 20;
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "host".to_owned() } else { name.to_owned() }
+}

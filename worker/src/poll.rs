@@ -1,0 +1,151 @@
+//! The loop of a worker: one poll at a time, given up and asked anew whenever there is something to say.
+
+use crate::attempts::Attempts;
+use crate::{Settings, peak_rss_bytes};
+use mr_core::AttemptResult;
+use mr_mapreduce::{Host, HostSettings, Registry};
+use mr_proto::v1::workers_client::WorkersClient;
+use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+/// Between polls that fail, doubled up to the second.
+const BACK_OFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
+/// How long a drained worker tries to be heard before it leaves anyway: its leases then expire by themselves.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why [`run`] came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It was told to, and every lease was handed back.
+    Drained,
+    /// It was told to, and the coordinator could not be reached to take the leases back.
+    Unheard,
+}
+
+/// Works until `stop` is cancelled, then hands its leases back.
+pub async fn run(settings: Settings, registry: Registry, channel: Channel, stop: CancellationToken) -> Stopped {
+    let host = Arc::new(Host::new(
+        registry,
+        HostSettings {
+            slots: settings.slots,
+            scratch: settings.scratch.clone(),
+            decode_budget_bytes: settings.decode_budget_bytes,
+        },
+    ));
+    let client = WorkersClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let worker = Worker { name: name(&settings), family: host.registry().kernel_family(), settings, client, seq: 0 };
+    worker.run(Attempts::new(host), stop).await
+}
+
+struct Worker {
+    name: String,
+    family: &'static str,
+    settings: Settings,
+    client: WorkersClient<Channel>,
+    seq: u64,
+}
+
+impl Worker {
+    async fn run(mut self, mut attempts: Attempts, stop: CancellationToken) -> Stopped {
+        let mut back_off = BACK_OFF[0];
+        let mut answered = Instant::now();
+        let mut lease = Duration::from_secs(15);
+        while !stop.is_cancelled() {
+            let (poll, carried) = self.poll(&attempts, false);
+            let mut client = self.client.clone();
+            let answer = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                // Something to say: the poll is dropped, and what its answer might have brought comes with the next.
+                true = attempts.ended() => continue,
+                answer = client.poll(poll) => answer.map(tonic::Response::into_inner),
+                // The coordinator answers well within a lease; an answer that takes longer is lost.
+                () = tokio::time::sleep(lease / 3) => continue,
+            };
+            match answer {
+                Ok(answer) => {
+                    answered = Instant::now();
+                    back_off = BACK_OFF[0];
+                    lease = Duration::from_millis(answer.lease_ms.max(1000));
+                    attempts.heard(&carried);
+                    self.take(answer, &mut attempts);
+                }
+                Err(status) => {
+                    tracing::warn!("polling the coordinator: {}", status.message());
+                    // Cut off for a whole lease: the attempts are someone else's by now.
+                    if answered.elapsed() > lease {
+                        attempts.hand_back("cut off from the coordinator");
+                    }
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = tokio::time::sleep(back_off) => {}
+                    }
+                    back_off = (back_off * 2).min(BACK_OFF[1]);
+                }
+            }
+        }
+        self.drain(attempts).await
+    }
+
+    async fn drain(mut self, mut attempts: Attempts) -> Stopped {
+        attempts.hand_back("the worker was told to stop");
+        let farewell = async {
+            loop {
+                let (poll, _) = self.poll(&attempts, true);
+                match self.client.clone().poll(poll).await {
+                    Ok(_) => return,
+                    Err(_) => tokio::time::sleep(BACK_OFF[0]).await,
+                }
+            }
+        };
+        match tokio::time::timeout(FAREWELL, farewell).await {
+            Ok(()) => Stopped::Drained,
+            Err(_) => Stopped::Unheard,
+        }
+    }
+
+    fn poll(&mut self, attempts: &Attempts, draining: bool) -> (v1::PollRequest, Vec<AttemptResult>) {
+        self.seq += 1;
+        let results = attempts.results();
+        let poll = v1::PollRequest {
+            worker: self.name.clone(),
+            seq: self.seq,
+            slots: self.settings.slots,
+            capacity: self.settings.slots + self.settings.ahead,
+            kernel_family: self.family.to_owned(),
+            draining,
+            held: attempts.held().into_iter().map(convert::progress_to).collect(),
+            results: results.iter().cloned().map(convert::result_to).collect(),
+            peak_rss_bytes: peak_rss_bytes(),
+        };
+        (poll, results)
+    }
+
+    fn take(&self, answer: v1::PollResponse, attempts: &mut Attempts) {
+        for attempt in answer.stop {
+            match convert::attempt_from(attempt) {
+                Ok(attempt) => attempts.stop(&attempt),
+                Err(error) => tracing::error!("an attempt to stop: {error}"),
+            }
+        }
+        for order in answer.orders {
+            match convert::order_from(order) {
+                Ok(order) => attempts.start(order),
+                // Its lease is renewed by no one and expires.
+                Err(error) => tracing::error!("an order that can't be: {error}"),
+            }
+        }
+    }
+}
+
+/// Unlike every other worker's, those of the same host included: two processes must never share leases.
+fn name(settings: &Settings) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let salt = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), now.as_nanos());
+    format!("{}-{}-{:08x}", settings.host, std::process::id(), salt as u32)
+}
