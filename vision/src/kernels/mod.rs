@@ -1,0 +1,255 @@
+//! The arithmetic of the network: products, depthwise rows and means over f32, for whatever processor this is.
+//!
+//! There is one defined order of additions. Every output number is a single chain of fused multiply-adds that starts at
+//! the bias and takes its inputs in a fixed order; kernels work on many channels and pixels side by side and never cut a
+//! chain. So plain Rust, AVX2 and AVX-512 give the same bits, and a result does not tell which machine made it.
+//!
+//! All of the room's `unsafe` lives in this module. Its face is safe: a [`Kernels`] only exists for instructions that
+//! this processor has, and every call checks its lengths before anything is read.
+
+mod depthwise;
+mod lanes;
+mod pack;
+mod product;
+
+pub use lanes::LANES;
+pub use pack::{pack, packed_len};
+
+/// The name of the arithmetic: results are the same bits wherever this is the same.
+pub const FAMILY: &str = "f32";
+
+/// Taps of a 3x3 kernel.
+pub const TAPS: usize = 9;
+
+/// A set of kernels that this processor can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernels(Set);
+
+// Private, so that a value proves that the processor was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// The range that results are brought into; NaN stays NaN.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clamp {
+    pub low: f32,
+    pub high: f32,
+}
+
+impl Clamp {
+    pub const NONE: Clamp = Clamp { low: f32::NEG_INFINITY, high: f32::INFINITY };
+    pub const RELU6: Clamp = Clamp { low: 0.0, high: 6.0 };
+}
+
+/// The left side of a product: for each pixel a vector, read from one or more segments of memory.
+///
+/// Pixel `p` is `values[p * stride + segment ..][.. segment_len]` for each segment in turn: one segment is a 1x1
+/// convolution, one segment for each kernel row any other convolution over a padded image.
+#[derive(Clone, Copy, Debug)]
+pub struct Patches<'a> {
+    pub values: &'a [f32],
+    pub pixels: usize,
+    pub stride: usize,
+    pub segments: &'a [usize],
+    pub segment_len: usize,
+}
+
+impl Patches<'_> {
+    /// Length of a pixel's vector.
+    pub fn depth(&self) -> usize {
+        self.segments.len() * self.segment_len
+    }
+
+    fn check(&self) {
+        let Some(last) = self.pixels.checked_sub(1) else { return };
+        let start = last.checked_mul(self.stride).expect("a stride within memory");
+        for segment in self.segments {
+            let end = start.checked_add(*segment).and_then(|at| at.checked_add(self.segment_len));
+            assert!(end.is_some_and(|end| end <= self.values.len()), "patches reach past their values");
+        }
+    }
+}
+
+/// The input of one row of a 3x3 depthwise convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct DepthwiseRow<'a> {
+    /// The three input rows, `width * channels` long; `None` lies in the padding above or below.
+    pub rows: [Option<&'a [f32]>; 3],
+    pub channels: usize,
+    pub width: usize,
+    pub stride: usize,
+    pub pad_left: usize,
+}
+
+impl Kernels {
+    /// The fastest set that this processor can run.
+    pub fn detect() -> Kernels {
+        *Kernels::available().last().expect("plain Rust runs anywhere")
+    }
+
+    /// Every set that this processor can run, slowest first.
+    pub fn available() -> Vec<Kernels> {
+        let mut sets = vec![Kernels(Set::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                sets.push(Kernels(Set::Avx2));
+                if is_x86_feature_detected!("avx512f") {
+                    sets.push(Kernels(Set::Avx512));
+                }
+            }
+        }
+        sets
+    }
+
+    /// The set of that name, if this processor can run it.
+    pub fn named(name: &str) -> Option<Kernels> {
+        Kernels::available().into_iter().find(|kernels| kernels.name() == name)
+    }
+
+    /// For logs; no result depends on it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Set::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "avx512",
+        }
+    }
+
+    /// `out[p][n] = clamp(bias[n] + sum over k of x[p][k] * w[k][n]) + residual[p][n]`, with weights from [`pack`].
+    ///
+    /// # Panics
+    /// When a slice does not have the length that the shapes ask for.
+    pub fn product(
+        self,
+        x: &Patches,
+        weights: &[f32],
+        channels: usize,
+        clamp: Clamp,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        x.check();
+        assert_eq!(weights.len(), packed_len(x.depth(), channels), "packed weights of another shape");
+        let numbers = x.pixels.checked_mul(channels).expect("a result within memory");
+        assert_eq!(out.len(), numbers, "a result of another shape");
+        assert!(residual.is_none_or(|r| r.len() == numbers), "a residual of another shape");
+        // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above.
+        unsafe {
+            match self.0 {
+                Set::Portable => {
+                    product::product::<lanes::Portable>(x, weights, channels, clamp, residual, out);
+                }
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx2 => x86::product_avx2(x, weights, channels, clamp, residual, out),
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 => x86::product_avx512(x, weights, channels, clamp, residual, out),
+            }
+        }
+    }
+
+    /// One output row of a 3x3 depthwise convolution, with weights from [`pack`] (k counts the taps row by row).
+    ///
+    /// # Panics
+    /// When a slice does not have the length that the shapes ask for.
+    pub fn depthwise_row(self, row: &DepthwiseRow, weights: &[f32], clamp: Clamp, out: &mut [f32]) {
+        assert!(row.channels > 0 && row.stride > 0, "a shape without channels or stride");
+        assert_eq!(weights.len(), packed_len(TAPS, row.channels), "packed weights of another shape");
+        assert_eq!(out.len() % row.channels, 0, "a row of another shape");
+        let numbers = row.width.checked_mul(row.channels).expect("a row within memory");
+        assert!(row.rows.iter().flatten().all(|r| r.len() == numbers), "an input row of another shape");
+        // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above; columns are
+        // checked against `width` where they are computed.
+        unsafe {
+            match self.0 {
+                Set::Portable => depthwise::depthwise_row::<lanes::Portable>(row, weights, clamp, out),
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx2 => x86::depthwise_row_avx2(row, weights, clamp, out),
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 => x86::depthwise_row_avx512(row, weights, clamp, out),
+            }
+        }
+    }
+
+    /// The mean over all pixels of each channel: a chain of additions in pixel order, divided once.
+    ///
+    /// # Panics
+    /// When `pixels` is no whole number of pixels, or none.
+    pub fn mean(self, pixels: &[f32], out: &mut [f32]) {
+        assert!(
+            !out.is_empty() && !pixels.is_empty() && pixels.len().is_multiple_of(out.len()),
+            "pixels of another shape"
+        );
+        out.fill(0.0);
+        for pixel in pixels.chunks_exact(out.len()) {
+            for (sum, value) in out.iter_mut().zip(pixel) {
+                *sum += value;
+            }
+        }
+        let count = (pixels.len() / out.len()) as f32;
+        for sum in out {
+            *sum /= count;
+        }
+    }
+}
+
+/// The generic kernels, compiled once for each instruction set.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::lanes::{Avx2, Avx512};
+    use super::{Clamp, DepthwiseRow, Patches, depthwise, product};
+
+    /// # Safety
+    /// As for [`product::product`].
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn product_avx2(
+        x: &Patches,
+        weights: &[f32],
+        channels: usize,
+        clamp: Clamp,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        // SAFETY: passed on.
+        unsafe { product::product::<Avx2>(x, weights, channels, clamp, residual, out) }
+    }
+
+    /// # Safety
+    /// As for [`product::product`].
+    #[target_feature(enable = "avx2,fma,avx512f")]
+    pub unsafe fn product_avx512(
+        x: &Patches,
+        weights: &[f32],
+        channels: usize,
+        clamp: Clamp,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        // SAFETY: passed on.
+        unsafe { product::product::<Avx512>(x, weights, channels, clamp, residual, out) }
+    }
+
+    /// # Safety
+    /// As for [`depthwise::depthwise_row`].
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn depthwise_row_avx2(row: &DepthwiseRow, weights: &[f32], clamp: Clamp, out: &mut [f32]) {
+        // SAFETY: passed on.
+        unsafe { depthwise::depthwise_row::<Avx2>(row, weights, clamp, out) }
+    }
+
+    /// # Safety
+    /// As for [`depthwise::depthwise_row`].
+    #[target_feature(enable = "avx2,fma,avx512f")]
+    pub unsafe fn depthwise_row_avx512(row: &DepthwiseRow, weights: &[f32], clamp: Clamp, out: &mut [f32]) {
+        // SAFETY: passed on.
+        unsafe { depthwise::depthwise_row::<Avx512>(row, weights, clamp, out) }
+    }
+}

@@ -1,0 +1,141 @@
+//! Convolution as a matrix product: every output number is one chain of fused multiply-adds.
+//!
+//! A register tile holds some pixels times one or two groups of sixteen channels and runs through all of k at once, so
+//! that a number is never put down half-summed: chain order is bias, then k ascending, then clamp, then residual.
+
+use super::lanes::{LANES, Lanes};
+use super::{Clamp, Patches};
+
+/// The largest register tile that [`tile_of`] has an arm for.
+pub(super) const PIXELS_MAX: usize = 12;
+
+/// The product over all pixels and channels.
+///
+/// # Safety
+/// The processor must have `V`'s instructions; `Kernels::product` has checked every length.
+#[inline(always)]
+pub(super) unsafe fn product<V: Lanes>(
+    x: &Patches,
+    weights: &[f32],
+    channels: usize,
+    clamp: Clamp,
+    residual: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    let group_len = (x.depth() + 1) * LANES;
+    let tiles = x.pixels.div_ceil(V::PIXELS).max(1);
+    let mut channel = 0;
+    // Weights outside, pixels inside: a group's weights stay in the nearest cache while all pixels pass by.
+    while channel < channels {
+        let groups = V::GROUPS.min((channels - channel).div_ceil(LANES));
+        for index in 0..tiles {
+            // Evenly cut: 49 pixels are 10, 10, 10, 10, 9 rather than four times 12 and a lonely one.
+            let from = x.pixels * index / tiles;
+            let pixels = x.pixels * (index + 1) / tiles - from;
+            // SAFETY: lengths were checked for all pixels and channels, and the tile lies within both.
+            unsafe {
+                let tile = Tile {
+                    x: x.values.as_ptr().add(from * x.stride),
+                    x_stride: x.stride,
+                    segments: x.segments,
+                    segment_len: x.segment_len,
+                    weights: weights.as_ptr().add(channel / LANES * group_len),
+                    group_len,
+                    lanes: (channels - channel).min(groups * LANES),
+                    clamp,
+                    residual: residual.map(|r| r.as_ptr().add(from * channels + channel)),
+                    out: out.as_mut_ptr().add(from * channels + channel),
+                    out_stride: channels,
+                };
+                match groups {
+                    1 => tile_of::<V, 1>(&tile, pixels),
+                    _ => tile_of::<V, 2>(&tile, pixels),
+                }
+            }
+        }
+        channel += groups * LANES;
+    }
+}
+
+/// Where one register tile reads and writes.
+struct Tile<'a> {
+    x: *const f32,
+    x_stride: usize,
+    segments: &'a [usize],
+    segment_len: usize,
+    weights: *const f32,
+    group_len: usize,
+    /// Channels written, counted over all groups: only the last group can be partly filled.
+    lanes: usize,
+    clamp: Clamp,
+    residual: Option<*const f32>,
+    out: *mut f32,
+    out_stride: usize,
+}
+
+#[inline(always)]
+unsafe fn tile_of<V: Lanes, const GROUPS: usize>(tile: &Tile, pixels: usize) {
+    // SAFETY: passed on from `product`.
+    unsafe {
+        match pixels {
+            0 => {}
+            1 => run::<V, 1, GROUPS>(tile),
+            2 => run::<V, 2, GROUPS>(tile),
+            3 => run::<V, 3, GROUPS>(tile),
+            4 => run::<V, 4, GROUPS>(tile),
+            5 => run::<V, 5, GROUPS>(tile),
+            6 => run::<V, 6, GROUPS>(tile),
+            7 => run::<V, 7, GROUPS>(tile),
+            8 => run::<V, 8, GROUPS>(tile),
+            9 => run::<V, 9, GROUPS>(tile),
+            10 => run::<V, 10, GROUPS>(tile),
+            11 => run::<V, 11, GROUPS>(tile),
+            PIXELS_MAX => run::<V, PIXELS_MAX, GROUPS>(tile),
+            _ => unreachable!("tiles are cut to V::PIXELS"),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn run<V: Lanes, const PIXELS: usize, const GROUPS: usize>(tile: &Tile) {
+    // SAFETY: passed on from `product`.
+    unsafe {
+        let mut weights: [*const f32; GROUPS] = std::array::from_fn(|g| tile.weights.add(g * tile.group_len));
+        let bias: [V; GROUPS] = std::array::from_fn(|g| V::load(weights[g]));
+        let mut sums = [bias; PIXELS];
+        for &segment in tile.segments {
+            let x = tile.x.add(segment);
+            for k in 0..tile.segment_len {
+                let w: [V; GROUPS] = std::array::from_fn(|g| {
+                    weights[g] = weights[g].add(LANES);
+                    V::load(weights[g])
+                });
+                for (pixel, sums) in sums.iter_mut().enumerate() {
+                    let value = V::splat(*x.add(pixel * tile.x_stride + k));
+                    for g in 0..GROUPS {
+                        sums[g] = value.mul_add(w[g], sums[g]);
+                    }
+                }
+            }
+        }
+        let (low, high) = (V::splat(tile.clamp.low), V::splat(tile.clamp.high));
+        for (pixel, sums) in sums.iter().enumerate() {
+            for (g, sum) in sums.iter().enumerate() {
+                let at = pixel * tile.out_stride + g * LANES;
+                let lanes = tile.lanes - g * LANES;
+                let mut value = sum.clamp(low, high);
+                if lanes >= LANES {
+                    if let Some(residual) = tile.residual {
+                        value = value.add(V::load(residual.add(at)));
+                    }
+                    value.store(tile.out.add(at));
+                } else {
+                    if let Some(residual) = tile.residual {
+                        value = value.add(V::load_first(residual.add(at), lanes));
+                    }
+                    value.store_first(tile.out.add(at), lanes);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The last layer as one candle op: a 1x1 convolution, and the mean of its result over the image.
+
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+
+use super::Scratch;
+use super::block::{Packed, contiguous, pointwise};
+use super::layer::Conv;
+use crate::kernels::{Clamp, Kernels, packed_len};
+
+pub struct Head {
+    inputs: usize,
+    features: usize,
+    pixels: usize,
+    weights: Tensor,
+    weights_at: usize,
+}
+
+impl Head {
+    pub fn new(conv: &Conv) -> Result<Head> {
+        let mut packed = Packed::new([conv].into_iter());
+        Ok(Head {
+            inputs: conv.inputs,
+            features: conv.outputs,
+            pixels: conv.size_out[0] * conv.size_out[1],
+            weights_at: packed.append(conv),
+            weights: packed.into_tensor()?,
+        })
+    }
+
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    pub fn apply(&self, x: &Tensor, kernels: Kernels, scratch: &RefCell<&mut Scratch>) -> Result<Tensor> {
+        x.apply_op2_no_bwd(&self.weights, &Run { head: self, kernels, scratch })
+    }
+}
+
+struct Run<'a, 'b> {
+    head: &'a Head,
+    kernels: Kernels,
+    scratch: &'a RefCell<&'b mut Scratch>,
+}
+
+impl CustomOp2 for Run<'_, '_> {
+    fn name(&self) -> &'static str {
+        "pooled-features"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        let Head { inputs, features, pixels, weights_at, .. } = *self.head;
+        let (x, weights) = (contiguous(x, lx)?, contiguous(w, lw)?);
+        let weights = &weights[weights_at..][..packed_len(inputs, features)];
+        let mut scratch = self.scratch.borrow_mut();
+        let (image, _) = scratch.areas(pixels * features, 0);
+        self.kernels.product(&pointwise(x, inputs), weights, features, Clamp::RELU6, None, image);
+        let mut out = vec![0f32; features];
+        self.kernels.mean(image, &mut out);
+        Ok((CpuStorage::F32(out), Shape::from(features)))
+    }
+}
