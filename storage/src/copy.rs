@@ -2,14 +2,22 @@
 
 use crate::{GetOptions, Native, Put, Store, StoreError};
 
-/// Copies over whatever is at `to_key`. Within one file system the copy is a link; anything else is read and written,
+/// Copies over whatever is at `to_key`. Within one file system the copy is a link, within one S3 service it never leaves that; anything else is read and written,
 /// whole and in memory, so this is for objects of a part's size.
 pub async fn copy(from: &dyn Store, from_key: &str, to: &dyn Store, to_key: &str) -> Result<(), StoreError> {
-    if let (Native::Directory(source), Native::Directory(target)) = (from.native(), to.native()) {
-        crate::check_key(from_key)?;
-        if target.link(source.path(from_key), to_key).await? {
-            return Ok(());
+    match (from.native(), to.native()) {
+        (Native::Directory(source), Native::Directory(target)) => {
+            crate::check_key(from_key)?;
+            if target.link(source.path(from_key), to_key).await? {
+                return Ok(());
+            }
         }
+        (Native::S3(source), Native::S3(target)) => {
+            if target.copy_from(source, from_key, to_key).await? {
+                return Ok(());
+            }
+        }
+        (Native::Directory(_) | Native::S3(_) | Native::Other, _) => {}
     }
     let got = from.get(from_key, GetOptions::default()).await?;
     to.put(to_key, got.bytes, Put::Overwrite).await?;

@@ -10,20 +10,25 @@ pub mod conformance;
 mod copy;
 mod directory;
 mod error;
+mod fetch;
+mod http;
 mod key;
 mod memory;
 mod open;
 mod probe;
+mod s3;
 mod unique;
 
 pub use copy::copy;
 pub use directory::Directory;
 pub use error::{BoxError, StoreError};
+pub use fetch::fetch;
 pub use key::{check_key, object_url};
 pub use memory::Memory;
 pub use mr_core::Object;
 pub use open::open;
 pub use probe::check_conditional_writes;
+pub use s3::S3;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -101,5 +106,6 @@ pub struct Got {
 /// The stores that [`copy`] knows from inside.
 pub enum Native<'a> {
     Directory(&'a Directory),
+    S3(&'a S3),
     Other,
 }

@@ -1,5 +1,6 @@
 //! From a URL to a store.
 
+use crate::s3::S3;
 use crate::{Directory, DynStore, Memory, StoreError};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 pub async fn open(url: &str) -> Result<DynStore, StoreError> {
     match Location::parse(url)? {
         Location::Path(path) => Ok(Arc::new(Directory::open(Path::new(path))?)),
+        Location::S3 { name, rest } => Ok(Arc::new(S3::open(name, &as_prefix(rest)).await)),
         Location::Memory { name, rest } => Ok(Arc::new(Memory::open(name, &as_prefix(rest)))),
         Location::Http(_) => {
             Err(StoreError::fatal(format!("opening {url}"), "one object can be fetched over HTTP, but it is no store"))
@@ -19,6 +21,7 @@ pub async fn open(url: &str) -> Result<DynStore, StoreError> {
 /// What a URL points to, for a store's root and for a single object alike.
 pub(crate) enum Location<'a> {
     Path(&'a str),
+    S3 { name: &'a str, rest: &'a str },
     Memory { name: &'a str, rest: &'a str },
     Http(&'a str),
 }
@@ -37,6 +40,7 @@ impl<'a> Location<'a> {
             "file" if rest.starts_with('/') => Ok(Location::Path(rest)),
             "file" => refuse("a file URL has three slashes and then an absolute path"),
             "s3" | "memory" if name.is_empty() => refuse("there is no name after the two slashes"),
+            "s3" => Ok(Location::S3 { name, rest: below }),
             "memory" => Ok(Location::Memory { name, rest: below }),
             "http" | "https" => Ok(Location::Http(url)),
             _ => refuse("it is neither an absolute path nor file://, s3:// or https://"),

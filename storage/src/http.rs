@@ -1,0 +1,165 @@
+//! One GET over HTTPS, with the TLS that the S3 client brings along already.
+
+use crate::StoreError;
+use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Connector, proxy::ProxyConfig};
+use aws_smithy_runtime_api::client::http::HttpConnector;
+use bytes::{Bytes, BytesMut};
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::time::timeout;
+
+const REDIRECTS_MAX: usize = 8;
+const TRIES_MAX: u32 = 4;
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+pub(crate) async fn get(url: &str) -> Result<Bytes, StoreError> {
+    let connector = Connector::builder()
+        .proxy_config(ProxyConfig::from_env())
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .build();
+    for tried in 1..TRIES_MAX {
+        match follow(&connector, url).await {
+            Err(error) if error.retryable() => {
+                tracing::debug!(%url, error = &error as &dyn std::error::Error, "fetching it again");
+                tokio::time::sleep(Duration::from_millis(200) * 3u32.pow(tried)).await;
+            }
+            other => return other,
+        }
+    }
+    follow(&connector, url).await
+}
+
+async fn follow(connector: &Connector, url: &str) -> Result<Bytes, StoreError> {
+    let doing = || format!("fetching {url}");
+    let mut at = url.to_owned();
+    for _ in 0..=REDIRECTS_MAX {
+        check(&at).map_err(|reason| StoreError::fatal(doing(), reason))?;
+        let answer = ask(connector, &at, &doing).await?;
+        let status = answer.status().as_u16();
+        match (status, answer.headers().get("location")) {
+            (200, _) => return read(answer, &doing).await,
+            (301 | 302 | 303 | 307 | 308, Some(to)) => {
+                let next = joined(&at, to);
+                if at.starts_with("https://") && !next.starts_with("https://") {
+                    return Err(StoreError::fatal(doing(), format!("{at} leads on to {next}, which is not HTTPS")));
+                }
+                at = next;
+            }
+            _ => return Err(refused(status, doing())),
+        }
+    }
+    Err(StoreError::fatal(doing(), "it leads on and on"))
+}
+
+async fn ask(connector: &Connector, url: &str, doing: &impl Fn() -> String) -> Result<HttpResponse, StoreError> {
+    let mut request = HttpRequest::get(url).map_err(|error| StoreError::fatal(doing(), error))?;
+    request.headers_mut().insert("user-agent", concat!("mr/", env!("CARGO_PKG_VERSION")));
+    match timeout(SILENCE_MAX, connector.call(request)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(StoreError::transient(doing(), error)),
+        Err(elapsed) => Err(StoreError::transient(doing(), elapsed)),
+    }
+}
+
+async fn read(answer: HttpResponse, doing: &impl Fn() -> String) -> Result<Bytes, StoreError> {
+    let length = answer.headers().get("content-length").and_then(|length| length.parse::<usize>().ok());
+    let mut body = ByteStream::new(answer.into_body());
+    let mut bytes = BytesMut::new();
+    loop {
+        match timeout(SILENCE_MAX, body.next()).await {
+            Ok(Some(Ok(more))) => bytes.extend_from_slice(&more),
+            Ok(Some(Err(error))) => return Err(StoreError::transient(doing(), error)),
+            Ok(None) => break,
+            Err(elapsed) => return Err(StoreError::transient(doing(), elapsed)),
+        }
+    }
+    match length {
+        Some(length) if length != bytes.len() => {
+            let came = format!("{} bytes came instead of {length}", bytes.len());
+            Err(StoreError::transient(doing(), came))
+        }
+        _ => Ok(bytes.freeze()),
+    }
+}
+
+fn refused(status: u16, doing: String) -> StoreError {
+    let source = Some(format!("the server answers with status {status}").into());
+    match status {
+        404 | 410 => StoreError::NotFound { doing, source },
+        401 | 403 | 407 => StoreError::Denied { doing, source },
+        429 | 503 => StoreError::Throttled { doing, source },
+        408 | 500..=599 => StoreError::Transient { doing, source },
+        _ => StoreError::Fatal { doing, source },
+    }
+}
+
+/// Plain HTTP goes no further than this machine.
+fn check(url: &str) -> Result<(), String> {
+    match url.split_once("://") {
+        Some(("https", _)) => Ok(()),
+        Some(("http", rest)) if is_loopback(host(rest)) => Ok(()),
+        Some(("http", _)) => Err(format!("{url} is not HTTPS, and not on this machine")),
+        _ => Err(format!("{url} is no URL of the web")),
+    }
+}
+
+fn host(rest: &str) -> &str {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    match authority.strip_prefix('[').and_then(|six| six.split_once(']')) {
+        Some((six, _)) => six,
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Where a redirect from `at` leads.
+fn joined(at: &str, to: &str) -> String {
+    if to.contains("://") {
+        return to.into();
+    }
+    let (scheme, rest) = at.split_once("://").unwrap_or(("https", at));
+    if let Some(authority_and_path) = to.strip_prefix("//") {
+        return format!("{scheme}://{authority_and_path}");
+    }
+    let path_at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(path_at);
+    if to.starts_with('/') {
+        return format!("{scheme}://{authority}{to}");
+    }
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    format!("{scheme}://{authority}{folder}/{to}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_stays_on_this_machine() {
+        for good in ["https://example.org/x", "http://127.0.0.1:80/x", "http://localhost/x", "http://[::1]:8/x"] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["http://example.org", "http://localhost.example.org/", "http://127.0.0.1@example.org/", "ftp://x/"]
+        {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn redirects_are_joined() {
+        let at = "https://a.org/x/y?q=/z";
+        assert_eq!(joined(at, "https://b.org/"), "https://b.org/");
+        assert_eq!(joined(at, "//b.org/c"), "https://b.org/c");
+        assert_eq!(joined(at, "/c"), "https://a.org/c");
+        assert_eq!(joined(at, "c"), "https://a.org/x/c");
+        assert_eq!(joined("https://a.org", "c"), "https://a.org/c");
+    }
+}

@@ -1,0 +1,347 @@
+//! Bytes under keys in S3, or in what speaks its language.
+//!
+//! The SDK retries single requests; what it cannot do is done here. Requests in flight are bounded, since many small
+//! parallel reads time out inside the SDK otherwise. Bodies are counted and read again when they break off. A
+//! conditional write whose answer was lost meets its own object on the retry: each carries a token in its metadata, by
+//! which it knows itself again. Large bodies go up in parts ([`multipart`]).
+
+mod answers;
+mod multipart;
+
+use crate::key::check_prefix;
+use crate::memory::cut;
+use crate::unique::unique;
+use crate::{GetOptions, Got, Native, Object, Put, Store, StoreError, check_key, object_url};
+use answers::{classify, unquoted};
+use async_trait::async_trait;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::types::EncodingType;
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Enough to fill a fast line with small objects, few enough that each is answered in time.
+const IN_FLIGHT_MAX: usize = 64;
+
+/// Above this a body goes up in parts of this size.
+const PART_BYTES: usize = 16 << 20;
+
+/// How often a body that broke off is read anew, and a conditional write that met another is made again.
+const TRIES_MAX: u32 = 5;
+
+/// The metadata by which a write knows its own object.
+const TOKEN: &str = "mr-write";
+
+const COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+#[derive(Debug)]
+pub struct S3 {
+    client: Client,
+    bucket: String,
+    /// Empty, or ending in `/`.
+    prefix: String,
+    url: String,
+    /// Two stores with the same place can copy between each other without us.
+    place: String,
+    in_flight: Arc<Semaphore>,
+}
+
+impl S3 {
+    /// Credentials, region and endpoint come from where AWS's own tools look for them. Nothing is asked of S3 yet.
+    pub async fn open(bucket: &str, prefix: &str) -> Self {
+        let config = aws_config::defaults(BehaviorVersion::latest()).load().await;
+        Self::with(&config, bucket, prefix)
+    }
+
+    /// A server that the environment does not name.
+    pub fn at(endpoint: &str, access_key: &str, secret_key: &str, bucket: &str, prefix: &str) -> Self {
+        let credentials = Credentials::new(access_key, secret_key, None, None, "given");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(endpoint)
+            .build();
+        Self::with(&config, bucket, prefix)
+    }
+
+    fn with(config: &SdkConfig, bucket: &str, prefix: &str) -> Self {
+        let endpoint = config.endpoint_url().map(String::from);
+        let endpoint = std::env::var("AWS_ENDPOINT_URL_S3").ok().or(endpoint);
+        let region = config.region().cloned().unwrap_or(Region::from_static("us-east-1"));
+        let settings = aws_sdk_s3::config::Builder::from(config)
+            .region(region.clone())
+            // Servers of one's own seldom have a host name for each bucket.
+            .force_path_style(endpoint.is_some())
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(TRIES_MAX)
+                    .with_initial_backoff(Duration::from_millis(100))
+                    .with_max_backoff(Duration::from_secs(5)),
+            )
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(5))
+                    // From the first byte sent to the answer's head, a part's whole upload between them.
+                    .read_timeout(Duration::from_secs(60))
+                    .build(),
+            )
+            .stalled_stream_protection(
+                StalledStreamProtectionConfig::enabled().grace_period(Duration::from_secs(20)).build(),
+            )
+            .build();
+        Self {
+            client: Client::from_conf(settings),
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+            url: format!("s3://{bucket}/{prefix}"),
+            place: format!("{region} {}", endpoint.unwrap_or_default()),
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+        }
+    }
+
+    async fn permit(&self) -> SemaphorePermit<'_> {
+        self.in_flight.acquire().await.expect("it is never closed")
+    }
+
+    fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    fn doing(&self, verb: &str, key: &str) -> String {
+        format!("{verb} {}", object_url(&self.url, key))
+    }
+
+    /// Copies inside S3, when both stores are the same service. `false`: they are not.
+    pub(crate) async fn copy_from(&self, source: &S3, from_key: &str, to_key: &str) -> Result<bool, StoreError> {
+        if source.place != self.place {
+            return Ok(false);
+        }
+        check_key(to_key)?;
+        let doing = || format!("copying {} to {}", object_url(&source.url, from_key), object_url(&self.url, to_key));
+        let from = format!("{}/{}", source.bucket, source.full(from_key));
+        let _permit = self.permit().await;
+        let request = self.client.copy_object().bucket(&self.bucket).key(self.full(to_key));
+        let request = request.copy_source(utf8_percent_encode(&from, COPY_SOURCE).to_string());
+        request.send().await.map_err(|error| classify(error, doing(), None))?;
+        Ok(true)
+    }
+
+    async fn get_once(&self, key: &str, options: &GetOptions) -> Result<Result<Got, StoreError>, StoreError> {
+        let doing = || self.doing("reading", key);
+        let _permit = self.permit().await;
+        let request = self.client.get_object().bucket(&self.bucket).key(self.full(key));
+        let request = request.set_if_match(options.if_match.as_deref().map(quoted));
+        // HTTP's ranges include their last byte.
+        let range = options.range.as_ref().map(|range| format!("bytes={}-{}", range.start, range.end - 1));
+        let answer = request.set_range(range).send().await;
+        let answer = answer.map_err(|error| classify(error, doing(), None))?;
+        let etag = unquoted(answer.e_tag(), doing)?;
+        Ok(match body(answer).await {
+            Ok(bytes) => Ok(Got { bytes, etag }),
+            Err(source) => Err(StoreError::transient(doing(), source)),
+        })
+    }
+
+    /// A range without bytes, which HTTP cannot say: only the object is looked at.
+    async fn get_nothing(&self, key: &str, options: &GetOptions) -> Result<Got, StoreError> {
+        let doing = || self.doing("reading", key);
+        let object = self.head(key).await?;
+        if options.if_match.as_ref().is_some_and(|wanted| *wanted != object.etag) {
+            return Err(StoreError::changed(doing(), "its etag is another"));
+        }
+        let range = options.range.clone().unwrap_or_default();
+        cut(&range, object.bytes).map_err(|error| StoreError::fatal(doing(), error))?;
+        Ok(Got { bytes: Bytes::new(), etag: object.etag })
+    }
+
+    /// The ETag of what is at `key`, if it is the write with this token that put it there.
+    async fn own_write(&self, key: &str, token: &str) -> Result<Option<String>, StoreError> {
+        let doing = || self.doing("looking for our own write at", key);
+        let _permit = self.permit().await;
+        let request = self.client.head_object().bucket(&self.bucket).key(self.full(key));
+        match request.send().await.map_err(|error| classify(error, doing(), None)) {
+            Ok(answer) => {
+                let own =
+                    answer.metadata().and_then(|metadata| metadata.get(TOKEN)).is_some_and(|there| there == token);
+                own.then(|| unquoted(answer.e_tag(), doing)).transpose()
+            }
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put_once(&self, key: &str, bytes: &Bytes, how: &Put, token: &str) -> Result<String, StoreError> {
+        if bytes.len() > PART_BYTES {
+            return self.put_in_parts(key, bytes, how, token).await;
+        }
+        let doing = || self.doing("writing", key);
+        let _permit = self.permit().await;
+        let request = self.client.put_object().bucket(&self.bucket).key(self.full(key));
+        let request = request.body(bytes.clone().into()).metadata(TOKEN, token);
+        let request = match how {
+            Put::Overwrite => request,
+            Put::IfAbsent => request.if_none_match("*"),
+            Put::IfMatch(etag) => request.if_match(quoted(etag)),
+        };
+        let answer = request.send().await.map_err(|error| classify(error, doing(), Some(how)))?;
+        unquoted(answer.e_tag(), doing)
+    }
+}
+
+#[async_trait]
+impl Store for S3 {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
+        check_prefix(prefix)?;
+        let doing = || self.doing("listing", prefix);
+        let mut objects = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.full(prefix));
+            // XML cannot hold every character that a key may have.
+            let request = request.encoding_type(EncodingType::Url).set_continuation_token(next.take());
+            let permit = self.permit().await;
+            let page = request.send().await.map_err(|error| classify(error, doing(), None))?;
+            drop(permit);
+            let encoded = page.encoding_type() == Some(&EncodingType::Url);
+            for object in page.contents() {
+                let key = object.key().unwrap_or_default();
+                let key = if encoded {
+                    decoded(key).ok_or_else(|| StoreError::fatal(doing(), format!("the key {key} is not UTF-8")))?
+                } else {
+                    key.into()
+                };
+                let Some(key) = key.strip_prefix(&self.prefix) else {
+                    return Err(StoreError::fatal(doing(), format!("the store listed {key}, which is elsewhere")));
+                };
+                let bytes = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+                // Consoles show folders by means of empty objects, which are nobody's data.
+                if key.is_empty() || (key.ends_with('/') && bytes == 0) {
+                    continue;
+                }
+                objects.push(Object { key: key.into(), bytes, etag: unquoted(object.e_tag(), doing)? });
+            }
+            match page.next_continuation_token() {
+                Some(token) if page.is_truncated() == Some(true) => next = Some(token.into()),
+                _ => break,
+            }
+        }
+        // S3 lists in this order, but not everything that speaks its language does.
+        if !objects.is_sorted_by(|a, b| a.key < b.key) {
+            objects.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        }
+        Ok(objects)
+    }
+
+    async fn get(&self, key: &str, options: GetOptions) -> Result<Got, StoreError> {
+        check_named(key)?;
+        if options.range.as_ref().is_some_and(|range| range.start >= range.end) {
+            return self.get_nothing(key, &options).await;
+        }
+        for _ in 1..TRIES_MAX {
+            match self.get_once(key, &options).await? {
+                Ok(got) => return Ok(got),
+                Err(error) => tracing::debug!(%key, error = &error as &dyn std::error::Error, "reading it again"),
+            }
+        }
+        self.get_once(key, &options).await?
+    }
+
+    async fn head(&self, key: &str) -> Result<Object, StoreError> {
+        check_named(key)?;
+        let doing = || self.doing("looking at", key);
+        let _permit = self.permit().await;
+        let request = self.client.head_object().bucket(&self.bucket).key(self.full(key));
+        let answer = request.send().await.map_err(|error| classify(error, doing(), None))?;
+        Ok(Object {
+            key: key.into(),
+            bytes: answer.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or_default(),
+            etag: unquoted(answer.e_tag(), doing)?,
+        })
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes, how: Put) -> Result<String, StoreError> {
+        check_key(key)?;
+        let token = unique();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let error = match self.put_once(key, &bytes, &how, &token).await {
+                Ok(etag) => return Ok(etag),
+                Err(error) => error,
+            };
+            // An earlier try may have taken effect though its answer was lost; refused by it, or out of tries, we look.
+            let lost = match &error {
+                StoreError::Transient { .. } | StoreError::Throttled { .. } => true,
+                StoreError::Exists { .. }
+                | StoreError::Changed { .. }
+                | StoreError::Conflict { .. }
+                | StoreError::NotFound { .. } => false,
+                StoreError::Denied { .. } | StoreError::Fatal { .. } => return Err(error),
+            };
+            match self.own_write(key, &token).await {
+                Ok(Some(etag)) => return Ok(etag),
+                Ok(None) => {}
+                // Nobody knows what happened, which is what the first error says already if it was a lost answer.
+                Err(blind) => return Err(if lost { error } else { blind }),
+            }
+            match error {
+                StoreError::Conflict { .. } if tries < TRIES_MAX => {
+                    tokio::time::sleep(Duration::from_millis(50) * tries).await;
+                }
+                error => return Err(error),
+            }
+        }
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        check_named(key)?;
+        let doing = || self.doing("deleting", key);
+        let _permit = self.permit().await;
+        let request = self.client.delete_object().bucket(&self.bucket).key(self.full(key));
+        match request.send().await.map_err(|error| classify(error, doing(), None)) {
+            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn native(&self) -> Native<'_> {
+        Native::S3(self)
+    }
+}
+
+/// Keys that others made are read as they are, even such as we would not make; only none at all means the bucket.
+fn check_named(key: &str) -> Result<(), StoreError> {
+    if key.is_empty() { check_key(key) } else { Ok(()) }
+}
+
+fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
+}
+
+fn decoded(key: &str) -> Option<String> {
+    // As in a form: a space is a plus.
+    let spaced = key.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(String::from)
+}
+
+async fn body(answer: GetObjectOutput) -> Result<Bytes, crate::BoxError> {
+    let length = answer.content_length();
+    let bytes = answer.body.collect().await?.into_bytes();
+    match length {
+        Some(length) if usize::try_from(length) != Ok(bytes.len()) => {
+            Err(format!("{} bytes came instead of {length}", bytes.len()).into())
+        }
+        _ => Ok(bytes),
+    }
+}

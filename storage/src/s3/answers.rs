@@ -1,0 +1,138 @@
+//! What an answer of S3 means for the caller.
+
+use crate::{BoxError, Put, StoreError};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use std::error::Error;
+
+/// Sorts an error by what can be done about it. `write` is the condition of a write, which says what a 412 means.
+pub(super) fn classify<E>(error: SdkError<E, HttpResponse>, doing: String, write: Option<&Put>) -> StoreError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match &error {
+        // Never sent.
+        SdkError::ConstructionFailure(_) => unsigned(&error).unwrap_or(fatal)(doing, Some(error.into())),
+        SdkError::DispatchFailure(failure) if failure.is_user() => fatal(doing, Some(error.into())),
+        SdkError::DispatchFailure(_) => unsigned(&error).unwrap_or(transient)(doing, Some(error.into())),
+        // Sent, and perhaps carried out.
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => transient(doing, Some(error.into())),
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            by_status(status, answer.err().code(), write)(doing, Some(error.into()))
+        }
+        _ => transient(doing, Some(error.into())),
+    }
+}
+
+/// The ETag as we keep it: S3 speaks of it in quotes.
+pub(super) fn unquoted(etag: Option<&str>, doing: impl FnOnce() -> String) -> Result<String, StoreError> {
+    match etag {
+        Some(etag) => Ok(etag.trim_matches('"').into()),
+        None => Err(StoreError::fatal(doing(), "the store gave no ETag, without which versions can't be told apart")),
+    }
+}
+
+type Kind = fn(String, Option<BoxError>) -> StoreError;
+
+fn by_status(status: u16, code: Option<&str>, write: Option<&Put>) -> Kind {
+    match (status, code.unwrap_or_default()) {
+        // Some errors come inside a 200 or a 400, so their names go first.
+        (
+            _,
+            "SlowDown"
+            | "Throttling"
+            | "ThrottlingException"
+            | "TooManyRequests"
+            | "RequestLimitExceeded"
+            | "ServiceUnavailable",
+        ) => throttled,
+        (_, "InternalError" | "RequestTimeout" | "OperationAborted") if status != 409 => transient,
+        (_, "ExpiredToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken") => denied,
+        (_, "NoSuchBucket") => not_found,
+        // Completed by a try whose answer was lost, or aborted by somebody else: whoever wrote has to look.
+        (_, "NoSuchUpload") => transient,
+        (404, _) => match write {
+            // The version to be replaced is gone.
+            Some(Put::IfMatch(_)) => changed,
+            Some(Put::Overwrite | Put::IfAbsent) | None => not_found,
+        },
+        (412, _) => match write {
+            Some(Put::IfAbsent) => exists,
+            Some(Put::IfMatch(_) | Put::Overwrite) | None => changed,
+        },
+        (409, _) => conflict,
+        (429 | 503, _) => throttled,
+        (401 | 403, _) => denied,
+        (408 | 500..=599, _) => transient,
+        _ => fatal,
+    }
+}
+
+/// Whether it failed for want of credentials: then asking again helps only if their source was out of order.
+fn unsigned(error: &(dyn Error + 'static)) -> Option<Kind> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<CredentialsError>() {
+            Some(CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_)) => {
+                return Some(denied);
+            }
+            Some(_) => return Some(transient),
+            None => cause = error.source(),
+        }
+    }
+    None
+}
+
+macro_rules! kinds {
+    ($($name:ident $variant:ident,)*) => {
+        $(fn $name(doing: String, source: Option<BoxError>) -> StoreError {
+            StoreError::$variant { doing, source }
+        })*
+    };
+}
+
+kinds! {
+    not_found NotFound,
+    exists Exists,
+    changed Changed,
+    conflict Conflict,
+    throttled Throttled,
+    denied Denied,
+    transient Transient,
+    fatal Fatal,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_apart() {
+        let if_match = Put::IfMatch("e".into());
+        for (status, code, write, wanted) in [
+            (404, "NoSuchKey", None, "NotFound"),
+            (404, "", None, "NotFound"),
+            (404, "NoSuchBucket", Some(&if_match), "NotFound"),
+            (404, "NoSuchKey", Some(&if_match), "Changed"),
+            (412, "PreconditionFailed", None, "Changed"),
+            (412, "PreconditionFailed", Some(&if_match), "Changed"),
+            (412, "PreconditionFailed", Some(&Put::IfAbsent), "Exists"),
+            (409, "ConditionalRequestConflict", Some(&Put::IfAbsent), "Conflict"),
+            (409, "OperationAborted", Some(&Put::IfAbsent), "Conflict"),
+            (503, "SlowDown", None, "Throttled"),
+            (200, "SlowDown", Some(&Put::IfAbsent), "Throttled"),
+            (200, "InternalError", None, "Transient"),
+            (400, "RequestTimeout", None, "Transient"),
+            (400, "ExpiredToken", None, "Denied"),
+            (403, "AccessDenied", None, "Denied"),
+            (500, "", None, "Transient"),
+            (301, "PermanentRedirect", None, "Fatal"),
+            (416, "InvalidRange", None, "Fatal"),
+        ] {
+            let error = by_status(status, Some(code), write)("doing".into(), None);
+            assert!(format!("{error:?}").starts_with(wanted), "{status} {code} {write:?} gives {error:?}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A large body goes up in parts, several at once, and becomes an object with the last request alone.
+
+use super::answers::{classify, unquoted};
+use super::{PART_BYTES, S3, TOKEN, quoted};
+use crate::{Put, StoreError};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+
+/// A few parts fill a line; more would take the places of small reads.
+const PARTS_AT_ONCE: usize = 4;
+
+impl S3 {
+    pub(super) async fn put_in_parts(
+        &self,
+        key: &str,
+        bytes: &Bytes,
+        how: &Put,
+        token: &str,
+    ) -> Result<String, StoreError> {
+        let mut upload = Upload::begin(self, key, token).await?;
+        let parts = upload.send(self, bytes).await;
+        let done = match parts {
+            Ok(parts) => upload.complete(self, parts, how).await,
+            Err(error) => Err(error),
+        };
+        // Whatever became of it: a completed upload is no longer there, and the parts of another would cost money.
+        if done.is_err() {
+            upload.abort().await;
+        }
+        upload.open = false;
+        done
+    }
+}
+
+/// An upload that has begun. Dropped halfway, it is aborted all the same.
+struct Upload {
+    client: Client,
+    bucket: String,
+    key: String,
+    id: String,
+    doing: String,
+    open: bool,
+}
+
+impl Upload {
+    async fn begin(store: &S3, key: &str, token: &str) -> Result<Self, StoreError> {
+        let doing = store.doing("writing in parts", key);
+        let _permit = store.permit().await;
+        let full = store.full(key);
+        let request = store.client.create_multipart_upload().bucket(&store.bucket).key(&full);
+        let answer = request.metadata(TOKEN, token).send().await;
+        let answer = answer.map_err(|error| classify(error, doing.clone(), None))?;
+        let Some(id) = answer.upload_id() else {
+            return Err(StoreError::fatal(doing, "the store gave no upload id"));
+        };
+        Ok(Self {
+            client: store.client.clone(),
+            bucket: store.bucket.clone(),
+            key: full,
+            id: id.into(),
+            doing,
+            open: true,
+        })
+    }
+
+    async fn send(&self, store: &S3, bytes: &Bytes) -> Result<Vec<CompletedPart>, StoreError> {
+        let starts = (0..bytes.len()).step_by(PART_BYTES);
+        let parts = starts.zip(1..).map(|(start, number)| {
+            let part = bytes.slice(start..bytes.len().min(start + PART_BYTES));
+            self.send_part(store, part, number)
+        });
+        let mut parts: Vec<_> = stream::iter(parts).buffer_unordered(PARTS_AT_ONCE).try_collect().await?;
+        parts.sort_unstable_by_key(CompletedPart::part_number);
+        Ok(parts)
+    }
+
+    async fn send_part(&self, store: &S3, part: Bytes, number: i32) -> Result<CompletedPart, StoreError> {
+        let _permit = store.permit().await;
+        let request = self.client.upload_part().bucket(&self.bucket).key(&self.key).upload_id(&self.id);
+        let answer = request.part_number(number).body(part.into()).send().await;
+        let answer = answer.map_err(|error| classify(error, self.doing.clone(), None))?;
+        // What the store worked out over each part, it wants to hear again.
+        Ok(CompletedPart::builder()
+            .part_number(number)
+            .set_e_tag(answer.e_tag)
+            .set_checksum_crc32(answer.checksum_crc32)
+            .set_checksum_crc32_c(answer.checksum_crc32_c)
+            .set_checksum_crc64_nvme(answer.checksum_crc64_nvme)
+            .set_checksum_sha1(answer.checksum_sha1)
+            .set_checksum_sha256(answer.checksum_sha256)
+            .build())
+    }
+
+    async fn complete(&self, store: &S3, parts: Vec<CompletedPart>, how: &Put) -> Result<String, StoreError> {
+        let _permit = store.permit().await;
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(&self.key);
+        let request = request.upload_id(&self.id).multipart_upload(parts);
+        let request = match how {
+            Put::Overwrite => request,
+            Put::IfAbsent => request.if_none_match("*"),
+            Put::IfMatch(etag) => request.if_match(quoted(etag)),
+        };
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| classify(error, self.doing.clone(), Some(how)))?;
+        unquoted(answer.e_tag(), || self.doing.clone())
+    }
+
+    async fn abort(&self) {
+        let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(&self.key);
+        if let Err(error) = request.upload_id(&self.id).send().await {
+            // Gone already, most likely; a bucket rule sweeps what is not.
+            tracing::debug!(key = %self.key, error = &error as &dyn std::error::Error, "aborting the upload failed");
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if self.open {
+            let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(&self.key).upload_id(&self.id);
+            // Nobody is left to wait for it; should it not get through, a bucket rule sweeps the parts.
+            runtime.spawn(abort.send());
+        }
+    }
+}
