@@ -23,23 +23,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         network = network.with_kernels(kernels);
     }
     for threads in [1, 2] {
-        let rate: f64 = std::thread::scope(|scope| {
-            let slots: Vec<_> = (0..threads)
-                .map(|seed| {
-                    scope.spawn({
-                        let network = &network;
-                        move || images_per_s(network, seed)
-                    })
-                })
-                .collect();
-            slots.into_iter().map(|slot| slot.join().expect("embedding noise does not fail")).sum()
+        let runs: Vec<Run> = std::thread::scope(|scope| {
+            let network = &network;
+            let slots: Vec<_> = (0..threads).map(|seed| scope.spawn(move || run(network, seed))).collect();
+            slots.into_iter().map(|slot| slot.join().expect("embedding noise does not fail")).collect()
         });
-        println!("{}: {threads} threads, {rate:.1} images/s", network.kernels().name());
+        let rate: f64 = runs.iter().map(|run| run.images_per_s).sum();
+        // Where others use the machine too, the fastest image says more than the rate.
+        let fastest = runs.iter().map(|run| run.fastest).min().unwrap_or_default().as_secs_f64() * 1e3;
+        println!("{}: {threads} threads, {rate:.1} images/s, fastest image {fastest:.2} ms", network.kernels().name());
     }
     Ok(())
 }
 
-fn images_per_s(network: &Network, seed: u32) -> f64 {
+struct Run {
+    images_per_s: f64,
+    fastest: Duration,
+}
+
+fn run(network: &Network, seed: u32) -> Run {
     let (height, width) = network.input_size();
     let mut state = seed;
     let input: Vec<f32> = (0..height * width * 3)
@@ -49,11 +51,13 @@ fn images_per_s(network: &Network, seed: u32) -> f64 {
         })
         .collect();
     let mut scratch = Scratch::new();
-    let mut images = 0;
+    let (mut images, mut fastest) = (0, Duration::MAX);
     let started = Instant::now();
     while started.elapsed() < MEASURE {
+        let image = Instant::now();
         network.embed(&input, &mut scratch).expect("noise has finite features");
+        fastest = fastest.min(image.elapsed());
         images += 1;
     }
-    images as f64 / started.elapsed().as_secs_f64()
+    Run { images_per_s: images as f64 / started.elapsed().as_secs_f64(), fastest }
 }
