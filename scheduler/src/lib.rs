@@ -14,10 +14,12 @@ mod assign;
 mod audit;
 mod books;
 pub mod event;
+mod flaw;
 mod fleet;
 mod job;
 mod results;
 mod scheduler;
+pub mod sim;
 mod tasks;
 mod view;
 

@@ -4,6 +4,7 @@
 //! it; a failure counts only for the attempt that has the lease, so one failure is never charged twice.
 
 use crate::event::{Command, Millis};
+use crate::flaw::Flaw;
 use crate::fleet::WorkerNo;
 use crate::job::{Ending, JobNo, Phase};
 use crate::scheduler::{Outbox, Scheduler};
@@ -25,7 +26,9 @@ impl Scheduler {
         }
         match outcome {
             Ok(output) => self.success(number, worker, &attempt, output, leased, out),
-            Err(failure) if leased => self.failure(number, worker, &attempt, failure, out),
+            Err(failure) if leased || self.flawed(Flaw::ChargesStaleFailures) => {
+                self.failure(number, worker, &attempt, failure, out)
+            }
             Err(_) => {} // its task is with somebody else by now, or done
         }
     }
@@ -39,12 +42,13 @@ impl Scheduler {
         leased: bool,
         out: &mut Outbox,
     ) {
+        let (mixes, skips) = (self.flawed(Flaw::MixesFamilies), self.flawed(Flaw::SkipsBooks));
         let now = self.now;
         let place = Place::of(&attempt.task);
         let job = self.jobs.get_mut(&number).expect("numbers are of jobs");
         let share_max = job.limits.quarantine_share_max;
         let family = self.fleet.worker(worker).family.clone();
-        if job.family.as_ref().is_some_and(|bound| *bound != family) {
+        if job.family.as_ref().is_some_and(|bound| *bound != family && !mixes) {
             return; // it was given while the job was bound to another family
         }
         let Some(tasks) = job.running_mut() else { return };
@@ -53,18 +57,19 @@ impl Scheduler {
             TaskState::Waiting { .. } => unreachable!("only a ready task is given"),
             TaskState::Ready | TaskState::Paused { .. } | TaskState::Leased { .. } => {}
         }
-        if let Err(why) = check(tasks, place, &output) {
+        if let Err(why) = check(tasks, place, &output)
+            && !skips
+        {
             if leased {
                 let failure = Failure::application(format!("the books of its output are wrong: {why}"));
                 self.failure(number, worker, attempt, failure, out);
             }
             return;
         }
-        // Another attempt's lease; this one's is released already.
-        if let Some((other, holder)) = tasks.succeed(place, output, now)
-            && other != attempt.number
+        // Unless it was this worker's own, which is released already.
+        if let Some((number, holder)) = tasks.succeed(place, output, now)
+            && self.fleet.release(holder, &AttemptId { task: attempt.task.clone(), number })
         {
-            self.fleet.release(holder, &AttemptId { task: attempt.task.clone(), number: other });
             out.news.insert(holder);
         }
         if let Some(why) = tasks.ledger.over_share(share_max) {

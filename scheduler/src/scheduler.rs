@@ -1,6 +1,7 @@
 //! The scheduler's state, one arm for each event, and what can be asked of it.
 
 use crate::event::{Answer, Command, Config, Event, Millis, Poll};
+use crate::flaw::Flaw;
 use crate::fleet::{Fleet, WorkerNo};
 use crate::job::{Ending, Job, JobNo, Phase, Remains};
 use crate::tasks::{Place, TaskState, Tasks};
@@ -24,6 +25,8 @@ pub struct Scheduler {
     /// When paused tasks are ready again. A task that has gone another way meanwhile is left alone then.
     pub(crate) pauses: BTreeSet<(Millis, JobNo, Place)>,
     next_job: u64,
+    #[cfg(test)]
+    pub(crate) flaw: Option<Flaw>,
 }
 
 /// What one event brings about. Workers are told once, however much is new for them.
@@ -45,6 +48,8 @@ impl Scheduler {
             fleet: Fleet::default(),
             pauses: BTreeSet::new(),
             next_job: 0,
+            #[cfg(test)]
+            flaw: None,
         }
     }
 
@@ -168,7 +173,8 @@ impl Scheduler {
     }
 
     fn poll(&mut self, mut poll: Poll, out: &mut Outbox) {
-        if self.fleet.stale(&poll) {
+        poll.draining &= !self.flawed(Flaw::ServesDraining);
+        if self.fleet.stale(&poll) && !self.flawed(Flaw::HearsOldPolls) {
             return;
         }
         // Results of the new family's kernels must not pass for those of the old one's.
@@ -220,6 +226,9 @@ impl Scheduler {
         let Some(&number) = self.job_numbers.get(id) else { return };
         match &self.jobs[&number].phase {
             Phase::Listing | Phase::Running(_) => self.end(number, Ending::Cancelled, out),
+            Phase::Committing(_) if self.flawed(Flaw::CancelsWhileCommitting) => {
+                self.end(number, Ending::Cancelled, out)
+            }
             Phase::Committing(_) => {} // the log entry may be there already
             Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => {}
         }
@@ -247,6 +256,9 @@ impl Scheduler {
         let leases = self.fleet.lose(number, self.now, self.config.lease_ms);
         out.news.insert(number);
         for attempt in leases {
+            if self.flawed(Flaw::KeepsLostLeases) {
+                continue;
+            }
             let Some(tasks) = self.running_tasks(&attempt.task.job) else { continue };
             let lost = tasks.lose(Place::of(&attempt.task));
             self.judge_losses(&attempt.task, lost, number, out);
@@ -289,8 +301,9 @@ impl Scheduler {
 
     /// Ends a job in any way, takes back what its tasks have, and forgets the job that has been over for longest.
     pub(crate) fn end(&mut self, number: JobNo, ending: Ending, out: &mut Outbox) {
+        let lets_them_run = self.flawed(Flaw::LetsThemRun);
         let job = self.jobs.get_mut(&number).expect("numbers are of jobs");
-        if let Some(tasks) = job.running() {
+        if let Some(tasks) = job.running().filter(|_| !lets_them_run) {
             for (place, task) in tasks.iter() {
                 match &task.state {
                     TaskState::Leased { number, worker } => {

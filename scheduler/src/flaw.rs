@@ -1,0 +1,38 @@
+//! Bugs that can be planted, in tests only, to see whether the simulation finds them.
+
+/// Each is one that such a system has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// A worker is lost and what it had is not given to others.
+    KeepsLostLeases,
+    /// A failure that is told again, or by a worker that has lost its lease, is charged again.
+    ChargesStaleFailures,
+    CancelsWhileCommitting,
+    /// Outputs are taken as they come.
+    SkipsBooks,
+    ServesDraining,
+    MixesFamilies,
+    /// An old poll that comes late is taken for news.
+    HearsOldPolls,
+    /// A job that has ended leaves its attempts running.
+    LetsThemRun,
+}
+
+impl crate::Scheduler {
+    #[cfg(test)]
+    pub(crate) fn with_flaw(config: crate::Config, flaw: Flaw) -> Self {
+        let mut scheduler = Self::new(config);
+        scheduler.flaw = Some(flaw);
+        scheduler
+    }
+
+    #[cfg(test)]
+    pub(crate) fn flawed(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    #[cfg(not(test))]
+    pub(crate) fn flawed(&self, _: Flaw) -> bool {
+        false
+    }
+}

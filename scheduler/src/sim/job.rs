@@ -1,0 +1,161 @@
+//! A simulated job: what it works on, what is wrong with it, and what its attempts bring back.
+
+use super::graphs;
+use super::random::{Random, mix};
+use crate::event::Millis;
+use mr_core::{
+    Failure, FileRef, JobId, Limits, QuarantineSource, Quarantined, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput,
+};
+use std::ops::Range;
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub struct SimJob {
+    pub id: JobId,
+    pub limits: Limits,
+    pub graph: Arc<TaskGraph>,
+    /// Objects of each split.
+    pub splits: Vec<u32>,
+    pub nature: Nature,
+    /// Chance in a thousand of an object being no good; the verdict is the same whoever looks.
+    refused: u64,
+    pub submit_at: Millis,
+    pub cancel_at: Option<Millis>,
+    /// Cancelled just after it was asked to commit, which is too late.
+    pub cancel_at_commit: bool,
+    pub commit_fails: bool,
+    salt: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    Fine,
+    /// One task fails each time.
+    Doomed(StageIndex, u32),
+    /// One task fails for good.
+    Hopeless(StageIndex, u32),
+    /// One task takes its worker down.
+    Deadly(StageIndex, u32),
+    Empty,
+    Unlistable,
+}
+
+impl SimJob {
+    pub fn draw(id: JobId, random: &mut Random, storm_ms: Millis) -> Self {
+        let splits: Vec<_> = (0..random.between(1, 12)).map(|_| random.between(1, 4) as u32).collect();
+        let count = splits.len() as u32;
+        let (fan_in, other) = (random.between(2, 4) as u32, random.between(1, 3) as u32);
+        let graph = match random.between(0, 3) {
+            0 => graphs::plain(count),
+            1 => graphs::groups(count, fan_in, other),
+            _ => graphs::features(count, fan_in, other),
+        };
+        let stage = random.between(0, graph.stages.len() as u64 - 1) as StageIndex;
+        let index = random.between(0, graph.stages[stage as usize].tasks.len() as u64 - 1) as u32;
+        let nature = match random.between(0, 19) {
+            0 => Nature::Doomed(stage, index),
+            1 => Nature::Hopeless(stage, index),
+            2 => Nature::Deadly(stage, index),
+            3 => Nature::Empty,
+            4 => Nature::Unlistable,
+            _ => Nature::Fine,
+        };
+        let limits = Limits {
+            attempts_max: random.between(1, 6) as u32,
+            quarantine_share_max: *random.pick(&[0.0, 0.1, 0.5, 1.0]),
+        };
+        let cancels = random.per_mille(150);
+        Self {
+            id,
+            limits,
+            graph,
+            splits: if nature == Nature::Empty { Vec::new() } else { splits },
+            nature,
+            refused: *random.pick(&[0, 0, 50, 300, 1000]),
+            submit_at: random.between(0, storm_ms / 2),
+            cancel_at: cancels.then(|| random.between(0, storm_ms)),
+            cancel_at_commit: random.per_mille(200),
+            commit_fails: random.per_mille(50),
+            salt: random.next(),
+        }
+    }
+
+    pub fn listed(&self) -> u64 {
+        self.splits.iter().map(|&objects| u64::from(objects)).sum()
+    }
+
+    pub fn refuses(&self, object: u32) -> bool {
+        mix(self.salt ^ u64::from(object)) % 1000 < self.refused
+    }
+
+    /// What must be in the result, in order.
+    pub fn good_objects(&self) -> Vec<u32> {
+        (0..self.listed() as u32).filter(|object| !self.refuses(*object)).collect()
+    }
+
+    /// Whether it may be committed at all.
+    pub fn can_succeed(&self) -> bool {
+        let refused = self.listed() - self.good_objects().len() as u64;
+        self.nature == Nature::Fine
+            && !self.commit_fails
+            && refused as f64 <= self.limits.quarantine_share_max * self.listed() as f64
+    }
+
+    /// Whether parts lie in the order of the listing rather than by key.
+    pub fn keeps_order(&self) -> bool {
+        !self.graph.stages.iter().any(|stage| stage.partitions > 1)
+    }
+
+    pub fn is_at(&self, task: &TaskId, nature: fn(StageIndex, u32) -> Nature) -> bool {
+        self.nature == nature(task.stage, task.index)
+    }
+
+    /// Does the task's work on what it reads, and returns what it says of it and which objects are in what it writes.
+    pub fn work(&self, task: &TaskId, file: &str, reads: &[Vec<u32>]) -> Result<(TaskOutput, Vec<u32>), Failure> {
+        if self.is_at(task, Nature::Doomed) {
+            return Err(Failure::application("it always fails"));
+        }
+        if self.is_at(task, Nature::Hopeless) {
+            return Err(Failure::permanent("it can't be done"));
+        }
+        let stage = &self.graph.stages[task.stage as usize];
+        let node = &stage.tasks[task.index as usize];
+        let all: Vec<u32> = match node.kind {
+            TaskKind::MapSplit => self.split(task.index).collect(),
+            TaskKind::MapKept | TaskKind::Combine => reads.concat(),
+            TaskKind::Reduce { partition } => {
+                let partitions = self.graph.stages[node.reads[0].0 as usize].partitions;
+                reads.concat().into_iter().filter(|object| object % partitions == partition).collect()
+            }
+        };
+        let (refused, good): (Vec<u32>, Vec<u32>) = all.iter().partition(|object| self.refuses(**object));
+        let wrote = FileRef { key: file.to_owned(), bytes: good.len() as u64, crc32: 0 };
+        let output = TaskOutput {
+            records: all.len() as u64,
+            rows: good.len() as u64,
+            kept: Some(wrote.clone()),
+            part: stage.writes_output.then_some(wrote),
+            quarantined: refused.into_iter().map(|object| quarantined(object, &stage.name)).collect(),
+            ..TaskOutput::default()
+        };
+        Ok((output, good))
+    }
+
+    fn split(&self, index: u32) -> Range<u32> {
+        let first = self.splits[..index as usize].iter().sum();
+        first..first + self.splits[index as usize]
+    }
+}
+
+fn quarantined(object: u32, stage: &str) -> Quarantined {
+    Quarantined {
+        key: format!("{object:06}"),
+        etag: String::new(),
+        bytes: 1,
+        stage: stage.to_owned(),
+        class: "undecodable".to_owned(),
+        message: "drawn so".to_owned(),
+        source: QuarantineSource::Content,
+        attempts: 1,
+    }
+}

@@ -1,0 +1,252 @@
+//! What must hold after every step, whatever the weather.
+
+use super::job::{Nature, SimJob};
+use crate::event::{Millis, Poll};
+use crate::scheduler::Scheduler;
+use mr_core::{AttemptId, FailureClass, JobId, JobPhase, TaskId, TaskKind, TaskOutput, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A file that an attempt wrote: which objects are in it, and what kernels made it.
+#[derive(Clone, Debug)]
+pub struct File {
+    pub objects: Vec<u32>,
+    pub family: String,
+}
+
+/// What has happened so far, as far as later steps must agree with it.
+#[derive(Debug, Default)]
+pub struct Laws {
+    phases: BTreeMap<JobId, JobPhase>,
+    winners: BTreeMap<TaskId, Arc<TaskOutput>>,
+    /// What workers had when they were first heard to drain.
+    draining: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
+    heard: BTreeMap<WorkerId, u64>,
+    /// Failures that attempts have really had.
+    failures: BTreeMap<(TaskId, FailureClass), BTreeSet<u32>>,
+    pub cancels: BTreeSet<JobId>,
+    commits: BTreeSet<JobId>,
+    /// Jobs whose log entry is in the store.
+    pub entries: BTreeSet<JobId>,
+    most_attempts: BTreeMap<JobId, u32>,
+}
+
+impl Laws {
+    pub fn failed(&mut self, attempt: &AttemptId, class: FailureClass) {
+        self.failures.entry((attempt.task.clone(), class)).or_default().insert(attempt.number);
+    }
+
+    /// A poll is about to be handled: what its results could change is looked at before.
+    pub fn hear(&mut self, scheduler: &Scheduler, poll: &Poll) {
+        for result in &poll.results {
+            if let Some(output) = scheduler.output(&result.attempt.task) {
+                self.winners.entry(result.attempt.task.clone()).or_insert_with(|| output.clone());
+            }
+        }
+    }
+
+    /// A poll has been handled.
+    pub fn heard(&mut self, scheduler: &Scheduler, poll: &Poll) -> Result<(), String> {
+        let newest = self.heard.entry(poll.worker.clone()).or_default();
+        if poll.seq > *newest {
+            *newest = poll.seq;
+            if poll.draining {
+                let worker = scheduler.workers().find(|worker| *worker.id == poll.worker);
+                let leases = worker.map(|worker| worker.leases.into_iter().cloned().collect()).unwrap_or_default();
+                let before =
+                    self.draining.entry(poll.worker.clone()).or_insert_with(|| poll.held.iter().cloned().collect());
+                let leases: BTreeSet<AttemptId> = leases;
+                if !leases.is_subset(before) {
+                    return Err(format!("{} drains and was given {leases:?}", poll.worker));
+                }
+            }
+        }
+        for result in &poll.results {
+            let task = &result.attempt.task;
+            if let (Some(before), Some(after)) = (self.winners.get(task), scheduler.output(task))
+                && !Arc::ptr_eq(before, after)
+            {
+                return Err(format!("{task} has been won twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A poll is about to be answered: what it carried must have arrived.
+    pub fn acknowledged(
+        &self,
+        scheduler: &Scheduler,
+        poll: &Poll,
+        right: impl Fn(&TaskOutput, &TaskId) -> bool,
+    ) -> Result<(), String> {
+        for result in &poll.results {
+            let (task, Ok(output)) = (&result.attempt.task, &result.outcome) else { continue };
+            let Some(view) = scheduler.job(&task.job) else { continue };
+            let other_family = view.family.is_some_and(|family| family != poll.family);
+            if view.phase == JobPhase::Running
+                && !other_family
+                && right(output, task)
+                && scheduler.output(task).is_none()
+            {
+                return Err(format!("the success of {} was acknowledged and lost", result.attempt));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn always(
+        &mut self,
+        scheduler: &Scheduler,
+        jobs: &BTreeMap<JobId, SimJob>,
+        now: Millis,
+        ticked: bool,
+    ) -> Result<(), String> {
+        self.leases(scheduler, now, ticked)?;
+        for view in scheduler.jobs() {
+            let before = self.phases.insert(view.id.clone(), view.phase);
+            if !may_follow(before, view.phase) {
+                return Err(format!("{} went from {before:?} to {:?}", view.id, view.phase));
+            }
+            if before == Some(view.phase) {
+                continue;
+            }
+            let job = &jobs[view.id];
+            let entry = self.entries.contains(view.id);
+            match view.phase {
+                JobPhase::Listing | JobPhase::Running | JobPhase::Committing => {}
+                JobPhase::Committed if !entry => return Err(format!("{} is committed without a log entry", view.id)),
+                JobPhase::Committed if !job.can_succeed() => return Err(format!("{} can't have succeeded", view.id)),
+                JobPhase::Committed => {}
+                JobPhase::Failed | JobPhase::Cancelled if entry => {
+                    return Err(format!("{} is {:?}, but its log entry is there", view.id, view.phase));
+                }
+                JobPhase::Cancelled if self.cancels.contains(view.id) => {}
+                JobPhase::Cancelled => return Err(format!("nobody cancelled {}", view.id)),
+                JobPhase::Failed => {
+                    let failure = view.failure.ok_or("a failed job has no failure")?;
+                    if !self.explains(job, failure.class, scheduler.config.losses_max) {
+                        return Err(format!("{} has failed for no reason: {failure}", view.id));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn leases(&mut self, scheduler: &Scheduler, now: Millis, ticked: bool) -> Result<(), String> {
+        let mut leased = BTreeSet::new();
+        for worker in scheduler.workers() {
+            if ticked && worker.leased_until <= now {
+                return Err(format!("{} has leases until {}, and it is {now}", worker.id, worker.leased_until));
+            }
+            if worker.leases.len() > worker.capacity as usize {
+                return Err(format!("{} holds more than it can: {:?}", worker.id, worker.leases));
+            }
+            let before = self.draining.get(worker.id);
+            for attempt in worker.leases {
+                if before.is_some_and(|before| !before.contains(attempt)) {
+                    return Err(format!("{} drains and was given {attempt}", worker.id));
+                }
+                if !leased.insert(&attempt.task) {
+                    return Err(format!("{} is leased twice at once", attempt.task));
+                }
+                if scheduler.job(&attempt.task.job).is_none_or(|job| job.phase != JobPhase::Running) {
+                    return Err(format!("{attempt} is leased, but its job does not run"));
+                }
+                let most = self.most_attempts.entry(attempt.task.job.clone()).or_default();
+                *most = attempt.number.max(*most);
+            }
+        }
+        Ok(())
+    }
+
+    /// A job was told to commit: everything must be there, once.
+    pub fn commits(
+        &mut self,
+        scheduler: &Scheduler,
+        job: &SimJob,
+        files: &BTreeMap<String, File>,
+    ) -> Result<(), String> {
+        let id = &job.id;
+        if !self.commits.insert(id.clone()) {
+            return Err(format!("{id} was told to commit twice"));
+        }
+        let view = scheduler.job(id).ok_or("an unknown job was told to commit")?;
+        if view.phase != JobPhase::Committing || !view.books.balanced() || view.books.listed != job.listed() {
+            return Err(format!("{id} was told to commit with {:?} in {:?}", view.books, view.phase));
+        }
+        let mut families = BTreeSet::new();
+        let mut written: Vec<u32> = Vec::new();
+        for (position, stage) in job.graph.stages.iter().enumerate() {
+            let outputs = scheduler.outputs(id, position as u32);
+            if outputs.len() != stage.tasks.len() {
+                return Err(format!("{id} was told to commit with {} tasks of `{}` done", outputs.len(), stage.name));
+            }
+            for output in outputs {
+                let key = &output.kept.as_ref().ok_or("an output without its file")?.key;
+                let file = files.get(key).ok_or_else(|| format!("{key} is gone before the commit of {id}"))?;
+                families.insert(file.family.as_str());
+                if output.part.is_some() {
+                    written.extend(&file.objects);
+                }
+            }
+        }
+        if !job.keeps_order() {
+            written.sort_unstable();
+        }
+        if written != job.good_objects() {
+            return Err(format!("{id} would commit {written:?} instead of {:?}", job.good_objects()));
+        }
+        if families.len() > 1 {
+            return Err(format!("{id} would commit bytes of {families:?}"));
+        }
+        Ok(())
+    }
+
+    pub fn cleans_up(&self, scheduler: &Scheduler, job: &JobId) -> Result<(), String> {
+        match scheduler.job(job) {
+            Some(view) if !view.phase.ended() => Err(format!("{job} was cleaned up while {:?}", view.phase)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether something has happened that may fail a job in this way.
+    fn explains(&self, job: &SimJob, class: FailureClass, losses_max: u32) -> bool {
+        let most = |class: FailureClass| {
+            let of_job = self.failures.iter().filter(|((task, of), _)| task.job == job.id && *of == class);
+            of_job.map(|(_, attempts)| attempts.len() as u32).max().unwrap_or(0)
+        };
+        let refused = job.listed() - job.good_objects().len() as u64;
+        let over_share = refused as f64 > job.limits.quarantine_share_max * job.listed() as f64;
+        match class {
+            FailureClass::Application => most(class) >= job.limits.attempts_max,
+            FailureClass::Transient => most(class) >= 3 * job.limits.attempts_max,
+            FailureClass::Permanent => most(class) > 0 || over_share || job.commit_fails,
+            FailureClass::Refused => job.nature == Nature::Empty || job.nature == Nature::Unlistable,
+            FailureClass::WorkerLost => self.most_attempts.get(&job.id).is_some_and(|most| *most >= losses_max),
+            FailureClass::Cancelled => false,
+        }
+    }
+}
+
+fn may_follow(before: Option<JobPhase>, after: JobPhase) -> bool {
+    use JobPhase::{Cancelled, Committed, Committing, Failed, Listing, Running};
+    match before {
+        None => after == Listing,
+        Some(Listing) => matches!(after, Listing | Running | Failed | Cancelled),
+        Some(Running) => matches!(after, Running | Committing | Failed | Cancelled),
+        Some(Committing) => matches!(after, Committing | Committed | Failed),
+        Some(ended @ (Committed | Failed | Cancelled)) => after == ended,
+    }
+}
+
+/// Whether an output's books can be right, by what the simulation knows.
+pub fn books_are_right(job: &SimJob, output: &TaskOutput, task: &TaskId) -> bool {
+    let stage = &job.graph.stages[task.stage as usize];
+    let adds_up = output.rows + output.quarantined.len() as u64 == output.records;
+    let whole = match stage.tasks[task.index as usize].kind {
+        TaskKind::MapSplit => output.records == u64::from(job.splits[task.index as usize]),
+        TaskKind::MapKept | TaskKind::Combine | TaskKind::Reduce { .. } => true,
+    };
+    whole && (adds_up || !stage.one_row_per_record)
+}

@@ -1,0 +1,157 @@
+//! The scheduler in bad weather: one seed is one story, always the same.
+//!
+//! Workers poll over a network that loses, doubles, delays and reorders; they crash, hang, crawl and drain; attempts
+//! fail in every way; the store answers late; jobs are cancelled at any moment, too late ones among them. After every
+//! step the laws in [`laws`] must hold. Then the weather clears, and every job must end.
+
+pub mod graphs;
+mod job;
+mod laws;
+mod random;
+mod weather;
+mod worker;
+mod world;
+
+use crate::event::Config;
+use crate::scheduler::Scheduler;
+use mr_core::FailureClass;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use world::World;
+
+/// What a run has seen: a simulation in which nothing goes wrong shows nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sights {
+    pub steps: u64,
+    pub attempts: u64,
+    pub committed: u64,
+    pub cancelled: u64,
+    pub failed: BTreeMap<FailureClass, u64>,
+    pub messages_lost: u64,
+    pub crashed: u64,
+    pub drained: u64,
+    pub wrong_books: u64,
+    /// Of an attempt whose lease had been taken away.
+    pub late_successes: u64,
+    /// Cancelled while the commit was under way.
+    pub cancelled_too_late: u64,
+    /// Attempts that went on after the end of their job.
+    pub orphans: u64,
+}
+
+/// A law that did not hold.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    pub seed: u64,
+    pub law: String,
+    /// What happened, step by step, when it was asked for.
+    pub story: Vec<String>,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = &self.story[self.story.len().saturating_sub(60)..];
+        write!(f, "seed {}: {}\n{}", self.seed, self.law, last.join("\n"))
+    }
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// The law that was broken, with the story up to then.
+pub fn run(seed: u64) -> Result<Sights, Broken> {
+    run_with(seed, || Scheduler::new(Config::default()))
+}
+
+fn run_with(seed: u64, scheduler: impl Fn() -> Scheduler) -> Result<Sights, Broken> {
+    // Told only when there is something to tell: telling takes longer than running.
+    let silent = catch_unwind(AssertUnwindSafe(|| World::new(seed, scheduler(), false).run()));
+    match silent {
+        Ok(Ok(sights)) => Ok(sights),
+        Ok(Err(_)) => World::new(seed, scheduler(), true).run(),
+        Err(_) => Err(Broken { seed, law: "it panicked".to_owned(), story: Vec::new() }),
+    }
+}
+
+impl Sights {
+    pub fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.attempts += other.attempts;
+        self.committed += other.committed;
+        self.cancelled += other.cancelled;
+        for (class, count) in &other.failed {
+            *self.failed.entry(*class).or_default() += count;
+        }
+        self.messages_lost += other.messages_lost;
+        self.crashed += other.crashed;
+        self.drained += other.drained;
+        self.wrong_books += other.wrong_books;
+        self.late_successes += other.late_successes;
+        self.cancelled_too_late += other.cancelled_too_late;
+        self.orphans += other.orphans;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flaw::Flaw;
+
+    fn number(name: &str) -> Option<u64> {
+        std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+    }
+
+    /// `MR_SIM_SEEDS` says how many, `MR_SIM_SEED` which one.
+    #[test]
+    fn the_laws_hold_whatever_the_weather() {
+        let seeds = match number("MR_SIM_SEED") {
+            Some(seed) => seed..seed + 1,
+            None => 0..number("MR_SIM_SEEDS").unwrap_or(500),
+        };
+        let all = seeds.end - seeds.start;
+        let mut sights = Sights::default();
+        for seed in seeds {
+            match run(seed) {
+                Ok(seen) => sights.add(&seen),
+                Err(broken) => panic!("{broken}"),
+            }
+        }
+        println!("{all} seeds: {sights:?}");
+        if all >= 100 {
+            let Sights { committed, cancelled, failed, messages_lost, crashed, drained, .. } = &sights;
+            let Sights { wrong_books, late_successes, cancelled_too_late, orphans, .. } = &sights;
+            let seen = [committed, cancelled, messages_lost, crashed, drained];
+            let seen = seen.into_iter().chain([wrong_books, late_successes, cancelled_too_late, orphans]);
+            assert!(seen.chain(failed.values()).all(|count| *count > 0), "not everything has been seen");
+            assert_eq!(failed.len(), 5, "jobs fail in every way but one");
+        }
+    }
+
+    #[test]
+    fn a_seed_is_always_the_same_story() {
+        assert_eq!(run(7).unwrap(), run(7).unwrap());
+    }
+
+    /// A simulation that finds nothing might look at nothing.
+    #[test]
+    fn every_planted_bug_is_found() {
+        use Flaw::*;
+        let flaws = [
+            KeepsLostLeases,
+            ChargesStaleFailures,
+            CancelsWhileCommitting,
+            SkipsBooks,
+            ServesDraining,
+            MixesFamilies,
+            HearsOldPolls,
+            LetsThemRun,
+        ];
+        for flaw in flaws {
+            let found =
+                (0..300).find_map(|seed| run_with(seed, || Scheduler::with_flaw(Config::default(), flaw)).err());
+            let found = found.unwrap_or_else(|| panic!("{flaw:?} was not found"));
+            println!("{flaw:?}: seed {}: {}", found.seed, found.law);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! How bad things are: chances in a thousand and delays in milliseconds, drawn for each seed.
+
+use super::random::Random;
+use crate::event::Millis;
+
+#[derive(Clone, Debug)]
+pub struct Weather {
+    /// Of messages between workers and the coordinator.
+    pub lost: u64,
+    pub doubled: u64,
+    pub late: u64,
+    pub late_max_ms: Millis,
+    /// Of attempts.
+    pub application: u64,
+    pub transient: u64,
+    pub wrong_books: u64,
+    /// Of the store's answers to the coordinator.
+    pub store_late: u64,
+    /// Of events being told at a time before the last one's.
+    pub clock_back: u64,
+    /// Of a worker having a bad fate.
+    pub fate: u64,
+}
+
+impl Weather {
+    /// Some seeds have one kind of trouble and some have many.
+    pub fn storm(random: &mut Random) -> Self {
+        let mut up_to = |most: u64| if random.per_mille(500) { random.between(0, most) } else { 0 };
+        Self {
+            lost: up_to(200),
+            doubled: up_to(200),
+            late: up_to(200),
+            late_max_ms: 100 + up_to(25_000),
+            application: up_to(100),
+            transient: up_to(300),
+            wrong_books: up_to(60),
+            store_late: up_to(500),
+            clock_back: up_to(100),
+            fate: up_to(900),
+        }
+    }
+
+    pub fn calm() -> Self {
+        Self {
+            lost: 0,
+            doubled: 0,
+            late: 0,
+            late_max_ms: 0,
+            application: 0,
+            transient: 0,
+            wrong_books: 0,
+            store_late: 0,
+            clock_back: 0,
+            fate: 0,
+        }
+    }
+
+    pub fn delay(&self, random: &mut Random) -> Millis {
+        if random.per_mille(self.late) { random.between(1, self.late_max_ms) } else { random.between(1, 20) }
+    }
+
+    pub fn store_delay(&self, random: &mut Random) -> Millis {
+        if random.per_mille(self.store_late) { random.between(1, 30_000) } else { random.between(5, 200) }
+    }
+}

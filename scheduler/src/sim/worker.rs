@@ -1,0 +1,145 @@
+//! A simulated worker: it does as it is told, as long as it lives.
+
+use super::random::Random;
+use super::weather::Weather;
+use crate::event::{Millis, Poll};
+use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, WorkerId};
+
+#[derive(Clone, Debug)]
+pub struct SimWorker {
+    pub id: WorkerId,
+    pub family: String,
+    slots: u32,
+    capacity: u32,
+    /// How many times slower than the fastest.
+    slowness: u64,
+    pub fate: Fate,
+    pub alive: bool,
+    pub hangs_until: Millis,
+    pub draining: bool,
+    pub held: Vec<Held>,
+    pub results: Vec<AttemptResult>,
+    seq: u64,
+    in_flight: Option<InFlight>,
+}
+
+/// An order, with the files that it says to read.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub attempt: AttemptId,
+    pub reads: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub order: Order,
+    pub running: bool,
+}
+
+#[derive(Clone, Debug)]
+struct InFlight {
+    seq: u64,
+    carried: Vec<AttemptId>,
+}
+
+/// What becomes of it, and when.
+#[derive(Clone, Copy, Debug)]
+pub enum Fate {
+    Lives,
+    Crashes(Millis),
+    Hangs { at: Millis, until: Millis },
+    Drains(Millis),
+}
+
+impl SimWorker {
+    pub fn draw(id: WorkerId, family: String, random: &mut Random, weather: &Weather, now: Millis) -> Self {
+        let slots = random.between(1, 3) as u32;
+        let at = now + random.between(0, 40_000);
+        let fate = match random.between(0, 2) {
+            _ if !random.per_mille(weather.fate) => Fate::Lives,
+            0 => Fate::Crashes(at),
+            1 => Fate::Hangs { at, until: at + random.between(1000, 60_000) },
+            _ => Fate::Drains(at),
+        };
+        Self {
+            id,
+            family,
+            slots,
+            capacity: slots + random.between(0, 3) as u32,
+            slowness: *random.pick(&[1, 1, 1, 3, 20]),
+            fate,
+            alive: true,
+            hangs_until: 0,
+            draining: false,
+            held: Vec::new(),
+            results: Vec::new(),
+            seq: 0,
+            in_flight: None,
+        }
+    }
+
+    /// Says everything it has to say, again if need be. A poll that is under way is given up.
+    pub fn poll(&mut self) -> Poll {
+        self.seq += 1;
+        let carried = self.results.iter().map(|result| result.attempt.clone()).collect();
+        self.in_flight = Some(InFlight { seq: self.seq, carried });
+        Poll {
+            worker: self.id.clone(),
+            seq: self.seq,
+            slots: self.slots,
+            capacity: self.capacity,
+            family: self.family.clone(),
+            draining: self.draining,
+            held: self.held.iter().map(|held| held.order.attempt.clone()).collect(),
+            results: self.results.clone(),
+        }
+    }
+
+    /// Whether that poll is still without its answer.
+    pub fn waits_for(&self, seq: u64) -> bool {
+        self.in_flight.as_ref().is_some_and(|poll| poll.seq == seq)
+    }
+
+    /// Takes an answer, unless it is one that it has given up on.
+    pub fn take(&mut self, seq: u64, orders: Vec<Order>, stop: &[AttemptId]) -> bool {
+        if !self.waits_for(seq) {
+            return false;
+        }
+        let carried = self.in_flight.take().expect("it waits").carried;
+        self.results.retain(|result| !carried.contains(&result.attempt));
+        self.held.retain(|held| !stop.contains(&held.order.attempt));
+        self.held.extend(orders.into_iter().map(|order| Held { order, running: false }));
+        true
+    }
+
+    /// Starts what its slots have room for and returns it, with how long each takes.
+    pub fn start(&mut self, random: &mut Random) -> Vec<(AttemptId, Millis)> {
+        let running = self.held.iter().filter(|held| held.running).count();
+        let free = (self.slots as usize).saturating_sub(running);
+        let mut started = Vec::new();
+        for held in self.held.iter_mut().filter(|held| !held.running).take(free) {
+            held.running = true;
+            started.push((held.order.attempt.clone(), random.between(20, 1500) * self.slowness));
+        }
+        started
+    }
+
+    /// Lets go of an attempt that is over, if it was not stopped meanwhile.
+    pub fn finish(&mut self, attempt: &AttemptId) -> Option<Order> {
+        let position = self.held.iter().position(|held| held.running && held.order.attempt == *attempt)?;
+        Some(self.held.remove(position).order)
+    }
+
+    pub fn drain(&mut self) {
+        self.draining = true;
+        for held in self.held.drain(..) {
+            let outcome = Err(Failure::new(FailureClass::WorkerLost, "handed back"));
+            self.results.push(AttemptResult { attempt: held.order.attempt, outcome });
+        }
+    }
+
+    /// Whether nothing keeps a draining worker.
+    pub fn may_leave(&self) -> bool {
+        self.draining && self.held.is_empty() && self.results.is_empty() && self.in_flight.is_none()
+    }
+}

@@ -1,0 +1,544 @@
+//! The world around the scheduler: a clock that jumps from happening to happening, a network, workers, a store, and the
+//! coordinator's shell.
+
+use super::job::{Nature, SimJob};
+use super::laws::{File, Laws, books_are_right};
+use super::random::Random;
+use super::weather::Weather;
+use super::worker::{Fate, Order, SimWorker};
+use super::{Broken, Sights};
+use crate::event::{Command, Event, Millis, Poll};
+use crate::scheduler::Scheduler;
+use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, JobId, JobPhase, TaskId, WorkerId};
+use std::collections::BTreeMap;
+
+/// How long the shell lets a poll wait when there is nothing to say.
+const POLL_WAIT_MS: Millis = 5000;
+/// How long a worker waits for an answer before it polls again.
+const ANSWER_WAIT_MS: Millis = 8000;
+/// When the weather has cleared, everything must be over by then: enough for a task that takes down twenty workers.
+const CALM_MS: Millis = 3_600_000;
+/// A walk over everything is dear: only so often.
+const AUDIT_STEPS: u64 = 16;
+
+pub struct World {
+    seed: u64,
+    random: Random,
+    weather: Weather,
+    now: Millis,
+    queue: BTreeMap<(Millis, u64), Happening>,
+    queued: u64,
+    steps: u64,
+    scheduler: Scheduler,
+    tick_at: Option<Millis>,
+    /// Polls that are not answered yet, as the shell has them.
+    waiting: BTreeMap<WorkerId, Poll>,
+    workers: BTreeMap<WorkerId, SimWorker>,
+    families: Vec<String>,
+    jobs: BTreeMap<JobId, SimJob>,
+    files: BTreeMap<String, File>,
+    laws: Laws,
+    sights: Sights,
+    story: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug)]
+enum Happening {
+    Told(Event),
+    PollArrives(Poll),
+    /// The shell has let it wait for long enough.
+    PollWaits {
+        worker: WorkerId,
+        seq: u64,
+    },
+    AnswerArrives {
+        worker: WorkerId,
+        seq: u64,
+        orders: Vec<Order>,
+        stop: Vec<AttemptId>,
+    },
+    /// The worker has waited for long enough.
+    AnswerWaits {
+        worker: WorkerId,
+        seq: u64,
+    },
+    /// The worker polls, for the first time or after an answer.
+    Polls {
+        worker: WorkerId,
+    },
+    Finishes {
+        worker: WorkerId,
+        attempt: AttemptId,
+    },
+    Crashes {
+        worker: WorkerId,
+    },
+    Hangs {
+        worker: WorkerId,
+        until: Millis,
+    },
+    Drains {
+        worker: WorkerId,
+    },
+    WorkerComes {
+        family: String,
+    },
+    EntryWritten {
+        job: JobId,
+    },
+    Clears,
+}
+
+impl World {
+    pub fn new(seed: u64, scheduler: Scheduler, tells: bool) -> Self {
+        let mut random = Random::new(seed);
+        let weather = Weather::storm(&mut random);
+        let families = if random.per_mille(300) { vec!["avx", "neon"] } else { vec!["avx"] };
+        let mut world = Self {
+            seed,
+            random,
+            weather,
+            now: 0,
+            queue: BTreeMap::new(),
+            queued: 0,
+            steps: 0,
+            scheduler,
+            tick_at: None,
+            waiting: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            families: families.into_iter().map(str::to_owned).collect(),
+            jobs: BTreeMap::new(),
+            files: BTreeMap::new(),
+            laws: Laws::default(),
+            sights: Sights::default(),
+            story: tells.then(Vec::new),
+        };
+        world.set_out();
+        world
+    }
+
+    /// Jobs, workers that come in the storm, and when it ends.
+    fn set_out(&mut self) {
+        let storm_ms = self.random.between(5_000, 90_000);
+        for number in 0..self.random.between(1, 3) {
+            let id = JobId::parse(&format!("job-{number}")).expect("a fine name");
+            let job = SimJob::draw(id.clone(), &mut self.random, storm_ms);
+            self.tell_later(job.submit_at, Event::Submit { job: id.clone(), limits: job.limits });
+            if let Some(at) = job.cancel_at {
+                self.tell_later(at, Event::Cancel { job: id.clone() });
+            }
+            self.jobs.insert(id, job);
+        }
+        for _ in 0..self.random.between(1, 6) {
+            let at = if self.random.per_mille(500) { 0 } else { self.random.between(0, storm_ms) };
+            let family = self.random.pick(&self.families).clone();
+            self.queue(at, Happening::WorkerComes { family });
+        }
+        self.queue(storm_ms, Happening::Clears);
+    }
+
+    pub fn run(mut self) -> Result<Sights, Broken> {
+        let outcome = self.run_until_over();
+        let (seed, story) = (self.seed, self.story.unwrap_or_default());
+        outcome.map(|()| self.sights).map_err(|law| Broken { seed, law, story })
+    }
+
+    fn run_until_over(&mut self) -> Result<(), String> {
+        let mut over_at = None;
+        loop {
+            let tick = self.tick_at.unwrap_or(Millis::MAX);
+            let next = self.queue.first_key_value().map(|(key, _)| *key);
+            match next {
+                Some((at, _)) if at < tick => {
+                    let (_, happening) = self.queue.pop_first().expect("it has a first");
+                    self.now = at;
+                    if let Happening::Clears = happening {
+                        over_at = Some(at + CALM_MS);
+                    }
+                    self.tell_story(|| format!("{happening:?}"));
+                    self.happen(happening)?;
+                }
+                Some(_) | None if tick < Millis::MAX => {
+                    self.now = tick;
+                    self.tick_at = None;
+                    self.tell(Event::Tick)?;
+                }
+                Some(_) | None => return Err("nothing more happens".to_owned()),
+            }
+            self.steps += 1;
+            if self.steps.is_multiple_of(AUDIT_STEPS) {
+                self.scheduler.audit()?;
+            }
+            let ended = self.jobs.keys().all(|job| self.scheduler.job(job).is_some_and(|view| view.phase.ended()));
+            if over_at.is_some() && ended {
+                return self.end();
+            }
+            if over_at.is_some_and(|over_at| self.now > over_at) {
+                return Err(self.what_hangs());
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        self.scheduler.audit()?;
+        self.sights.steps = self.steps;
+        for view in self.scheduler.jobs() {
+            match view.phase {
+                JobPhase::Committed => self.sights.committed += 1,
+                JobPhase::Cancelled => self.sights.cancelled += 1,
+                JobPhase::Failed => {
+                    let class = view.failure.map_or(FailureClass::Cancelled, |failure| failure.class);
+                    *self.sights.failed.entry(class).or_default() += 1;
+                }
+                JobPhase::Listing | JobPhase::Running | JobPhase::Committing => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn what_hangs(&self) -> String {
+        let stuck = self.scheduler.jobs().filter(|view| !view.phase.ended());
+        let stuck: Vec<_> = stuck.map(|view| format!("{} is {:?}: {:?}", view.id, view.phase, view.stages)).collect();
+        format!("the weather has cleared and it does not end: {}", stuck.join("; "))
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        if let Some(at) = self.postponed(&happening) {
+            self.queue(at, happening);
+            return Ok(());
+        }
+        match happening {
+            Happening::Told(event) => self.tell(event)?,
+            Happening::PollArrives(poll) => self.poll_arrives(poll)?,
+            Happening::PollWaits { worker, seq } => {
+                if self.waiting.get(&worker).is_some_and(|poll| poll.seq == seq) {
+                    self.answer(&worker)?;
+                }
+            }
+            Happening::AnswerArrives { worker, seq, orders, stop } => self.answer_arrives(&worker, seq, orders, &stop),
+            Happening::AnswerWaits { worker, seq } => {
+                if self.workers[&worker].waits_for(seq) {
+                    self.poll(&worker);
+                }
+            }
+            Happening::Polls { worker } => self.poll(&worker),
+            Happening::Finishes { worker, attempt } => self.finishes(&worker, &attempt),
+            Happening::Crashes { worker } => self.crash(&worker),
+            Happening::Hangs { worker, until } => self.worker(&worker).hangs_until = until,
+            Happening::Drains { worker } => {
+                self.sights.drained += 1;
+                self.worker(&worker).drain();
+                self.poll(&worker);
+            }
+            Happening::WorkerComes { family } => self.worker_comes(family),
+            Happening::EntryWritten { job } => {
+                self.laws.entries.insert(job);
+            }
+            Happening::Clears => self.clears(),
+        }
+        Ok(())
+    }
+
+    /// What happens at a worker that hangs happens when it goes on; at a dead one, never.
+    fn postponed(&self, happening: &Happening) -> Option<Millis> {
+        let worker = match happening {
+            Happening::AnswerArrives { worker, .. }
+            | Happening::AnswerWaits { worker, .. }
+            | Happening::Polls { worker }
+            | Happening::Finishes { worker, .. }
+            | Happening::Crashes { worker }
+            | Happening::Hangs { worker, .. }
+            | Happening::Drains { worker } => worker,
+            Happening::Told(_)
+            | Happening::PollArrives(_)
+            | Happening::PollWaits { .. }
+            | Happening::WorkerComes { .. }
+            | Happening::EntryWritten { .. }
+            | Happening::Clears => return None,
+        };
+        let worker = &self.workers[worker];
+        if worker.alive { (worker.hangs_until > self.now).then_some(worker.hangs_until) } else { Some(Millis::MAX) }
+    }
+
+    // The shell.
+
+    fn tell(&mut self, event: Event) -> Result<(), String> {
+        if let Event::Cancel { job } = &event {
+            self.laws.cancels.insert(job.clone());
+        }
+        let ticked = matches!(event, Event::Tick);
+        let back = if self.random.per_mille(self.weather.clock_back) { 40 } else { 0 };
+        let commands = self.scheduler.handle(self.now.saturating_sub(back), event);
+        self.tell_story(|| format!("    {commands:?}"));
+        let ticked_at = self.now.saturating_sub(back);
+        self.laws.always(&self.scheduler, &self.jobs, ticked_at, ticked)?;
+        for command in commands {
+            self.carry_out(command)?;
+        }
+        if let Some(deadline) = self.scheduler.next_deadline() {
+            let late = self.random.between(0, 5) * self.random.between(0, 1 + self.weather.late);
+            let at = deadline.max(self.now + 1) + late;
+            self.tick_at = Some(self.tick_at.map_or(at, |tick| tick.min(at)));
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, command: Command) -> Result<(), String> {
+        let delay = self.weather.store_delay(&mut self.random);
+        match command {
+            Command::Prepare { job } => {
+                let sim = &self.jobs[&job];
+                let event = match sim.nature {
+                    Nature::Unlistable => {
+                        Event::PrepareFailed { job, failure: Failure::refused("there is no such folder") }
+                    }
+                    Nature::Fine | Nature::Doomed(..) | Nature::Hopeless(..) | Nature::Deadly(..) | Nature::Empty => {
+                        Event::Prepared { job, graph: sim.graph.clone(), split_objects: sim.splits.clone() }
+                    }
+                };
+                self.tell_later(self.now + delay, event);
+            }
+            Command::Answer { worker } => self.answer(&worker)?,
+            Command::Commit { job } => self.commit(job, delay)?,
+            Command::CleanUp { job } => {
+                self.laws.cleans_up(&self.scheduler, &job)?;
+                let prefix = format!("{job}/");
+                self.files.retain(|key, _| !key.starts_with(&prefix));
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, id: JobId, delay: Millis) -> Result<(), String> {
+        let job = &self.jobs[&id];
+        self.laws.commits(&self.scheduler, job, &self.files)?;
+        let (fails, cancelled) = (job.commit_fails, job.cancel_at_commit);
+        if cancelled {
+            self.sights.cancelled_too_late += 1;
+            let at = self.now + self.random.between(0, delay);
+            self.tell_later(at, Event::Cancel { job: id.clone() });
+        }
+        let outcome = if fails { Err(Failure::permanent("the table has changed")) } else { Ok(()) };
+        if !fails {
+            // The entry is there long before the store says so.
+            let at = self.now + self.random.between(0, delay);
+            self.queue(at, Happening::EntryWritten { job: id.clone() });
+        }
+        self.tell_later(self.now + delay, Event::CommitEnded { job: id, outcome });
+        Ok(())
+    }
+
+    fn poll_arrives(&mut self, poll: Poll) -> Result<(), String> {
+        if self.waiting.get(&poll.worker).is_none_or(|waiting| waiting.seq < poll.seq) {
+            self.waiting.insert(poll.worker.clone(), poll.clone());
+            let (worker, seq) = (poll.worker.clone(), poll.seq);
+            self.queue(self.now + POLL_WAIT_MS, Happening::PollWaits { worker, seq });
+        }
+        self.laws.hear(&self.scheduler, &poll);
+        let lost = self.lost_and_undone(&poll);
+        self.tell(Event::Poll(poll.clone()))?;
+        self.laws.heard(&self.scheduler, &poll)?;
+        self.sights.late_successes += lost.iter().filter(|task| self.scheduler.output(task).is_some()).count() as u64;
+        Ok(())
+    }
+
+    /// Tasks of results whose lease the worker has no more.
+    fn lost_and_undone(&self, poll: &Poll) -> Vec<TaskId> {
+        let view = self.scheduler.workers().find(|worker| *worker.id == poll.worker);
+        let leases = view.map(|worker| worker.leases).unwrap_or_default();
+        let lost = poll.results.iter().map(|result| &result.attempt).filter(|attempt| !leases.contains(attempt));
+        lost.map(|attempt| attempt.task.clone()).filter(|task| self.scheduler.output(task).is_none()).collect()
+    }
+
+    fn answer(&mut self, worker: &WorkerId) -> Result<(), String> {
+        let Some(poll) = self.waiting.remove(worker) else { return Ok(()) };
+        let right = |output: &_, task: &TaskId| books_are_right(&self.jobs[&task.job], output, task);
+        self.laws.acknowledged(&self.scheduler, &poll, right)?;
+        let answer = self.scheduler.answer(worker, &poll.held);
+        let mut orders = Vec::new();
+        for attempt in answer.orders {
+            orders.push(Order { reads: self.reads(&attempt)?, attempt });
+        }
+        let (worker, seq) = (worker.clone(), poll.seq);
+        self.send(Happening::AnswerArrives { worker, seq, orders, stop: answer.stop });
+        Ok(())
+    }
+
+    /// The files that an order names: what it waits for must be done.
+    fn reads(&self, attempt: &AttemptId) -> Result<Vec<String>, String> {
+        let TaskId { job, stage, index } = &attempt.task;
+        let node = &self.jobs[job].graph.stages[*stage as usize].tasks[*index as usize];
+        for (stage, index) in node.waits_for() {
+            let task = TaskId { job: job.clone(), stage, index };
+            self.scheduler.output(&task).ok_or_else(|| format!("{attempt} was given before {task} was done"))?;
+        }
+        let file = |&(stage, index): &(u32, u32)| {
+            let output = self.scheduler.output(&TaskId { job: job.clone(), stage, index });
+            output.and_then(|output| output.kept.as_ref()).map(|file| file.key.clone())
+        };
+        node.reads.iter().map(|read| file(read).ok_or_else(|| format!("{attempt} has nothing to read"))).collect()
+    }
+
+    // Workers.
+
+    fn worker(&mut self, id: &WorkerId) -> &mut SimWorker {
+        self.workers.get_mut(id).expect("workers are never forgotten here")
+    }
+
+    fn worker_comes(&mut self, family: String) {
+        let id = WorkerId(format!("w{}", self.workers.len()));
+        let worker = SimWorker::draw(id.clone(), family, &mut self.random, &self.weather, self.now);
+        match worker.fate {
+            Fate::Lives => {}
+            Fate::Crashes(at) => self.queue(at, Happening::Crashes { worker: id.clone() }),
+            Fate::Hangs { at, until } => self.queue(at, Happening::Hangs { worker: id.clone(), until }),
+            Fate::Drains(at) => self.queue(at, Happening::Drains { worker: id.clone() }),
+        }
+        self.workers.insert(id.clone(), worker);
+        self.poll(&id);
+    }
+
+    fn poll(&mut self, id: &WorkerId) {
+        let poll = self.worker(id).poll();
+        let (worker, seq) = (id.clone(), poll.seq);
+        self.send(Happening::PollArrives(poll));
+        self.queue(self.now + ANSWER_WAIT_MS, Happening::AnswerWaits { worker, seq });
+    }
+
+    fn answer_arrives(&mut self, id: &WorkerId, seq: u64, orders: Vec<Order>, stop: &[AttemptId]) {
+        if !self.worker(id).take(seq, orders, stop) {
+            return;
+        }
+        if self.workers[id].draining {
+            // What came too late is handed back at once.
+            self.worker(id).drain();
+            if self.workers[id].may_leave() {
+                self.worker(id).alive = false;
+                return self.replace(id);
+            }
+        }
+        self.start(id);
+        let again = self.now + self.random.between(1, 30);
+        self.queue(again, Happening::Polls { worker: id.clone() });
+    }
+
+    fn start(&mut self, id: &WorkerId) {
+        let worker = self.workers.get_mut(id).expect("workers are never forgotten here");
+        for (attempt, takes) in worker.start(&mut self.random) {
+            let worker = id.clone();
+            self.queue(self.now + takes, Happening::Finishes { worker, attempt });
+        }
+    }
+
+    fn finishes(&mut self, id: &WorkerId, attempt: &AttemptId) {
+        let Some(order) = self.worker(id).finish(attempt) else { return };
+        if self.jobs[&attempt.task.job].is_at(&attempt.task, Nature::Deadly) {
+            return self.crash(id);
+        }
+        let outcome = self.outcome(id, &order);
+        if let Err(failure) = &outcome {
+            self.laws.failed(attempt, failure.class);
+        }
+        self.worker(id).results.push(AttemptResult { attempt: attempt.clone(), outcome });
+        self.start(id);
+        self.poll(id);
+    }
+
+    fn outcome(&mut self, id: &WorkerId, order: &Order) -> Result<mr_core::TaskOutput, Failure> {
+        self.sights.attempts += 1;
+        if self.random.per_mille(self.weather.application) {
+            return Err(Failure::application("bad luck"));
+        }
+        if self.random.per_mille(self.weather.transient) {
+            return Err(Failure::transient("the store is away"));
+        }
+        let missing = |key: &String| Failure::permanent(format!("{key} is gone"));
+        let read = |key: &String| self.files.get(key).map(|file| file.objects.clone()).ok_or_else(|| missing(key));
+        let reads = order.reads.iter().map(read).collect::<Result<Vec<_>, _>>();
+        // Only a job that is over has its files cleaned up. Nobody listens to what comes of it then.
+        let reads = reads.inspect_err(|_| self.sights.orphans += 1)?;
+        let job = &self.jobs[&order.attempt.task.job];
+        let key = order.attempt.to_string();
+        let (mut output, mut objects) = job.work(&order.attempt.task, &key, &reads)?;
+        let one_row = job.graph.stages[order.attempt.task.stage as usize].one_row_per_record;
+        if one_row && !objects.is_empty() && self.random.per_mille(self.weather.wrong_books) {
+            objects.pop();
+            output.rows -= 1;
+            // The scheduler must find that out and charge it.
+            self.laws.failed(&order.attempt, FailureClass::Application);
+            self.sights.wrong_books += 1;
+        }
+        self.files.insert(key, File { objects, family: self.workers[id].family.clone() });
+        Ok(output)
+    }
+
+    fn crash(&mut self, id: &WorkerId) {
+        self.sights.crashed += 1;
+        self.worker(id).alive = false;
+        self.replace(id);
+    }
+
+    /// Another one comes, sooner or later.
+    fn replace(&mut self, id: &WorkerId) {
+        let (at, family) = (self.now + self.random.between(100, 20_000), self.workers[id].family.clone());
+        self.queue(at, Happening::WorkerComes { family });
+    }
+
+    /// From now on everything works, and there is somebody to do it.
+    fn clears(&mut self) {
+        self.weather = Weather::calm();
+        self.queue.retain(|_, happening| match happening {
+            Happening::Crashes { .. } | Happening::Hangs { .. } | Happening::Drains { .. } => false,
+            Happening::Told(_)
+            | Happening::PollArrives(_)
+            | Happening::PollWaits { .. }
+            | Happening::AnswerArrives { .. }
+            | Happening::AnswerWaits { .. }
+            | Happening::Polls { .. }
+            | Happening::Finishes { .. }
+            | Happening::WorkerComes { .. }
+            | Happening::EntryWritten { .. }
+            | Happening::Clears => true,
+        });
+        for family in self.families.clone() {
+            self.worker_comes(family);
+        }
+    }
+
+    // Time and the network.
+
+    fn queue(&mut self, at: Millis, happening: Happening) {
+        if at < Millis::MAX {
+            self.queued += 1;
+            self.queue.insert((at, self.queued), happening);
+        }
+    }
+
+    /// The shell's own events are never lost, but some come twice.
+    fn tell_later(&mut self, at: Millis, event: Event) {
+        if self.random.per_mille(self.weather.doubled) {
+            let again = at + self.random.between(0, 5000);
+            self.queue(again, Happening::Told(event.clone()));
+        }
+        self.queue(at, Happening::Told(event));
+    }
+
+    fn send(&mut self, message: Happening) {
+        if self.random.per_mille(self.weather.lost) {
+            self.sights.messages_lost += 1;
+            return;
+        }
+        if self.random.per_mille(self.weather.doubled) {
+            let at = self.now + self.weather.delay(&mut self.random);
+            self.queue(at, message.clone());
+        }
+        let at = self.now + self.weather.delay(&mut self.random);
+        self.queue(at, message);
+    }
+
+    fn tell_story(&mut self, line: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.story {
+            story.push(format!("{:>7} {}", self.now, line()));
+        }
+    }
+}

@@ -1,0 +1,544 @@
+//! The scheduler's rules, one story each. The language of the stories is in `script`.
+
+mod script;
+
+use mr_scheduler::Config;
+use script::{check, check_with};
+
+const START: &str = "a is listing\nprepare a\na is running\n";
+
+/// A story that begins with job `a` listed, told of what comes after.
+#[track_caller]
+fn check_listed(listing: &str, story: &str, expected: &str) {
+    check(&format!("submit a; {listing}; {story}"), &format!("{START}{expected}"));
+}
+
+#[test]
+fn a_job_goes_through_its_stages_and_is_committed() {
+    check(
+        "submit a; poll w1 2; list a 2 features
+         done w1 a/0/0#1; done w1 a/0/1#1; show a; done w1 a/1/0#1; done w1 a/2/0#1; done w1 a/2/1#1; show a
+         committed a; show a",
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 runs a/1/0#1
+         a: embed 2+0/2 fit 0+1/1 project 0+0/2, 20 = 20 + 0, family avx
+         w1 runs a/2/0#1
+         w1 runs a/2/1#1
+         a is committing
+         commit a
+         a: embed 2+0/2 fit 1+0/1 project 2+0/2, 20 = 20 + 0, family avx
+         a is committed
+         clean up a
+         a: embed 2+0/2 fit 1+0/1 project 2+0/2, 20 = 20 + 0, family avx",
+    );
+}
+
+#[test]
+fn the_same_submission_twice_is_one_job() {
+    check(
+        "submit a; submit a; list a 1; submit a; list a 3; show a",
+        &format!("{START}a: write 0+0/1, 10 = 0 + 0, family open"),
+    );
+}
+
+#[test]
+fn slots_are_filled_from_the_front_and_over_all_workers() {
+    check_listed(
+        "poll w1 1; poll w2 2; list a 4",
+        "done w2 a/0/2#1",
+        "
+         w1 runs a/0/1#1
+         w2 runs a/0/0#1
+         w2 runs a/0/2#1
+         w2 runs a/0/3#1",
+    );
+}
+
+#[test]
+fn the_deepest_stage_goes_first_and_the_first_job_before_the_second() {
+    check(
+        "submit b; submit a; list a 1; list b 1 features; poll w1 1; done w1 b/0/0#1; submit c; list c 1
+         done w1 b/1/0#1; done w1 b/2/0#1",
+        "b is listing
+         prepare b
+         a is listing
+         prepare a
+         a is running
+         b is running
+         w1 runs b/0/0#1
+         w1 runs b/1/0#1
+         c is listing
+         prepare c
+         c is running
+         w1 runs b/2/0#1
+         b is committing
+         commit b
+         w1 runs a/0/0#1",
+    );
+}
+
+#[test]
+fn an_answer_that_is_lost_is_given_again() {
+    check_listed("list a 1", "poll w1 1 deaf; poll w1; poll w1", "w1 runs a/0/0#1");
+}
+
+#[test]
+fn an_old_poll_changes_nothing() {
+    check_listed(
+        "list a 2",
+        "poll w1 1; poll w1 9 old; show a",
+        "
+         w1 runs a/0/0#1
+         a: write 0+1/2, 20 = 0 + 0, family avx",
+    );
+}
+
+#[test]
+fn a_silent_worker_loses_its_lease_and_nobody_is_charged() {
+    check(
+        "submit a attempts=1; list a 1; poll w1 1; wait 14s; poll w2 1; wait 1s; ask w1; poll w1",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         w1 is known: false"
+        ),
+    );
+}
+
+#[test]
+fn a_poll_renews_what_the_worker_has() {
+    check_listed(
+        "list a 1",
+        "poll w1 1; wait 10s; poll w1; wait 10s; poll w1; wait 14.9s; show a; wait 1s; show a",
+        "
+         w1 runs a/0/0#1
+         a: write 0+1/1, 10 = 0 + 0, family avx
+         w1 stops a/0/0#1
+         a: write 0+0/1, 10 = 0 + 0, family open",
+    );
+}
+
+#[test]
+fn a_clock_that_goes_back_stands_still() {
+    check_listed(
+        "list a 1",
+        "poll w1 1; wait 10s; back 10s; poll w1; wait 14s; show a",
+        "
+         w1 runs a/0/0#1
+         a: write 0+1/1, 10 = 0 + 0, family avx",
+    );
+}
+
+#[test]
+fn a_late_success_wins_if_it_is_the_first() {
+    check_listed(
+        "list a 1",
+        "poll w1 1; poll w2 1; wait 14s; poll w2; wait 1s; done w1 a/0/0#1",
+        "
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         a is committing
+         commit a
+         w2 stops a/0/0#2",
+    );
+}
+
+#[test]
+fn a_second_success_changes_nothing() {
+    check_listed(
+        "list a 3",
+        "poll w1 1 deaf; poll w2 1; wait 14s; poll w2; wait 1s; done w2 a/0/1#1; done w2 a/0/0#2
+         done w1 a/0/0#1 rows=3 quarantined=7; poll w1; show a; done w2 a/0/2#1; show a",
+        "
+         w2 runs a/0/1#1
+         w2 runs a/0/0#2
+         w2 runs a/0/2#1
+         a: write 2+1/3, 30 = 20 + 0, family avx
+         a is committing
+         commit a
+         a: write 3+0/3, 30 = 30 + 0, family avx",
+    );
+}
+
+#[test]
+fn a_success_counts_whoever_brings_it() {
+    check_listed(
+        "list a 2",
+        "poll w1 1; poll w2 1; done w2 a/0/0#1; done w2 a/0/1#1",
+        "
+         w1 runs a/0/0#1
+         w2 runs a/0/1#1
+         w1 stops a/0/0#1
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
+fn a_result_that_is_told_again_is_charged_once() {
+    check(
+        "submit a attempts=2; list a 1; poll w1 1; poll w1 deaf; fail w1 a/0/0#1 application; poll w1; poll w1; show a",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w1 runs a/0/0#2
+         a: write 0+1/1, 10 = 0 + 0, family avx"
+        ),
+    );
+}
+
+#[test]
+fn what_was_never_given_cannot_be_done() {
+    check_listed(
+        "list a 1",
+        "poll w1 1; done w1 a/0/0#2; done w1 a/0/7#1; done w1 a/9/0#1; done w1 b/0/0#1; show a",
+        "
+         w1 runs a/0/0#1
+         a: write 0+1/1, 10 = 0 + 0, family avx",
+    );
+}
+
+#[test]
+fn application_failures_are_counted_and_the_last_one_is_told() {
+    check(
+        "submit a attempts=3; list a 2; poll w1 1; fail w1 a/0/0#1 application; fail w1 a/0/0#2 application
+         fail w1 a/0/0#3 application",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w1 runs a/0/0#2
+         w1 runs a/0/0#3
+         a is failed, application: task 0 of stage `write` has failed 3 times, last on worker w1: it broke
+         clean up a"
+        ),
+    );
+}
+
+#[test]
+fn a_task_that_failed_goes_to_another_worker() {
+    check_listed(
+        "list a 2",
+        "poll w1 1; poll w2 1; fail w1 a/0/0#1 application; done w2 a/0/1#1",
+        "
+         w1 runs a/0/0#1
+         w2 runs a/0/1#1
+         w2 runs a/0/0#2",
+    );
+}
+
+#[test]
+fn failures_for_good_are_not_tried_again() {
+    check_listed(
+        "list a 2",
+        "poll w1 1; poll w2 1; fail w2 a/0/1#1 permanent; poll w1",
+        "
+         w1 runs a/0/0#1
+         w2 runs a/0/1#1
+         a is failed, permanent: task 1 of stage `write` has failed for good, last on worker w2: it broke
+         clean up a
+         w1 stops a/0/0#1",
+    );
+    check_listed(
+        "list a 1",
+        "poll w1 1; fail w1 a/0/0#1 refused",
+        "
+         w1 runs a/0/0#1
+         a is failed, refused: task 0 of stage `write` has failed for good, last on worker w1: it broke
+         clean up a",
+    );
+}
+
+#[test]
+fn a_store_that_is_away_gets_time_to_come_back() {
+    let config = Config { transients_per_attempt: 3, pause_ms: 1000, pause_max_ms: 2000, ..Config::default() };
+    check_with(
+        config,
+        "submit a attempts=1; list a 1; poll w1 1
+         fail w1 a/0/0#1 transient; wait 0.9s; show a; wait 0.1s
+         fail w1 a/0/0#2 transient; wait 1.9s; show a; wait 0.1s
+         fail w1 a/0/0#3 transient",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         a: write 0+0/1, 10 = 0 + 0, family avx
+         w1 runs a/0/0#2
+         a: write 0+0/1, 10 = 0 + 0, family avx
+         w1 runs a/0/0#3
+         a is failed, transient: task 0 of stage `write` has met 3 transient failures, last on worker w1: it broke
+         clean up a"
+        ),
+    );
+}
+
+#[test]
+fn a_draining_worker_gets_nothing_new_and_hands_back_uncharged() {
+    check(
+        "submit a attempts=1; list a 2; poll w1 1; poll w1 1 draining; fail w1 a/0/0#1 lost; poll w1; poll w2 1",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w2 runs a/0/0#2"
+        ),
+    );
+}
+
+#[test]
+fn an_order_that_a_draining_worker_did_not_get_is_taken_back() {
+    check_listed("list a 1", "poll w1 1 deaf; poll w1 draining; poll w2 1", "w2 runs a/0/0#2");
+}
+
+#[test]
+fn a_task_that_takes_its_workers_down_fails_in_the_end() {
+    let config = Config { losses_max: 3, ..Config::default() };
+    check_with(
+        config,
+        "submit a attempts=1; list a 1; poll w1 1; wait 15s; poll w2 1; wait 15s; poll w3 1; wait 15s",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         w2 stops a/0/0#2
+         w3 runs a/0/0#3
+         a is failed, workerlost: task 0 of stage `write` has lost its worker 3 times, the last one w3
+         clean up a
+         w3 stops a/0/0#3"
+        ),
+    );
+}
+
+#[test]
+fn orders_ahead_leave_a_wave_for_the_others() {
+    // Three slots at the other worker: with four tasks left it may take one ahead, and no more.
+    check_listed(
+        "poll w1 1+3; poll w2 3; list a 8",
+        "show a; done w2 a/0/1#1",
+        "
+         w1 runs a/0/2#1
+         w1 runs a/0/4#1
+         w2 runs a/0/0#1
+         w2 runs a/0/1#1
+         w2 runs a/0/3#1
+         a: write 0+5/8, 80 = 0 + 0, family avx
+         w2 runs a/0/5#1",
+    );
+    // Alone, there is nobody to leave anything for.
+    check_listed(
+        "poll w1 1+2; list a 4",
+        "show a",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 runs a/0/2#1
+         a: write 0+3/4, 40 = 0 + 0, family avx",
+    );
+}
+
+#[test]
+fn a_job_is_bound_to_the_kernels_that_began_it() {
+    check_listed(
+        "list a 3",
+        "poll w1 1; poll w2 1 family=neon; done w1 a/0/0#1; wait 14s; poll w2; wait 1s; show a",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 stops a/0/1#1
+         a: write 1+0/3, 30 = 10 + 0, family avx, waits for avx, turns 1 away",
+    );
+}
+
+#[test]
+fn a_job_with_nothing_done_may_begin_again_elsewhere() {
+    check_listed(
+        "list a 2",
+        "poll w1 1; poll w2 1 family=neon; wait 14s; poll w2; wait 1s; done w1 a/0/0#1; show a",
+        "
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         a: write 0+1/2, 20 = 0 + 0, family neon, turns 1 away",
+    );
+}
+
+#[test]
+fn the_family_with_most_slots_begins() {
+    check_listed(
+        "poll w1 1; poll w2 2 family=neon; list a 2",
+        "show a",
+        "
+         w2 runs a/0/0#1
+         w2 runs a/0/1#1
+         a: write 0+2/2, 20 = 0 + 0, family neon, turns 1 away",
+    );
+}
+
+#[test]
+fn outputs_that_do_not_add_up_are_failures_of_the_application() {
+    check(
+        "submit a attempts=2; list a 1; poll w1 1; done w1 a/0/0#1 records=9; done w1 a/0/0#2 rows=9",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w1 runs a/0/0#2
+         a is failed, application: task 0 of stage `write` has failed 2 times, last on worker w1: \
+         the books of its output are wrong: it reports 10 records, but 9 rows and 0 quarantined
+         clean up a"
+        ),
+    );
+    check(
+        "submit a attempts=1; list a 1 features; poll w1 1; done w1 a/0/0#1; done w1 a/1/0#1; done w1 a/2/0#1 records=11",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w1 runs a/1/0#1
+         w1 runs a/2/0#1
+         a is failed, application: task 0 of stage `project` has failed 1 times, last on worker w1: \
+         the books of its output are wrong: it reports 11 records, but what it reads has 10 rows
+         clean up a"
+        ),
+    );
+}
+
+#[test]
+fn quarantined_objects_are_in_the_books() {
+    check_listed(
+        "list a 2 features",
+        "poll w1 2; done w1 a/0/0#1 quarantined=2; done w1 a/0/1#1; done w1 a/1/0#1
+         done w1 a/2/0#1; done w1 a/2/1#1; show a",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 runs a/1/0#1
+         w1 runs a/2/0#1
+         w1 runs a/2/1#1
+         a is committing
+         commit a
+         a: embed 2+0/2 fit 1+0/1 project 2+0/2, 20 = 18 + 2, family avx",
+    );
+}
+
+#[test]
+fn too_many_quarantined_fail_the_job_with_the_first_reasons() {
+    check(
+        "submit a share=0.05; list a 4; poll w1 1; done w1 a/0/0#1 quarantined=2; done w1 a/0/1#1 quarantined=1",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         a is failed, permanent: 3 of 40 listed objects are quarantined, more than quarantine_share_max = 0.05 allows: \
+         0-0.jpg (undecodable: no marker); 0-1.jpg (undecodable: no marker); 1-0.jpg (undecodable: no marker)
+         clean up a"
+        ),
+    );
+}
+
+#[test]
+fn a_job_can_be_cancelled_until_it_commits() {
+    check(
+        "submit a; cancel a; list a 1; cancel a",
+        "
+         a is listing
+         prepare a
+         a is cancelled
+         clean up a
+         clean up a",
+    );
+    check_listed(
+        "list a 1",
+        "poll w1 1; cancel a; done w1 a/0/0#1; list a 1",
+        "
+         w1 runs a/0/0#1
+         a is cancelled
+         clean up a
+         w1 stops a/0/0#1",
+    );
+    check_listed(
+        "list a 1",
+        "poll w1 1; done w1 a/0/0#1; cancel a; committed a; cancel a; committed a; uncommitted a",
+        "
+         w1 runs a/0/0#1
+         a is committing
+         commit a
+         a is committed
+         clean up a",
+    );
+}
+
+#[test]
+fn a_commit_that_fails_fails_the_job() {
+    check_listed(
+        "list a 1",
+        "committed a; poll w1 1; done w1 a/0/0#1; uncommitted a; committed a",
+        "
+         w1 runs a/0/0#1
+         a is committing
+         commit a
+         a is failed, permanent: the table has changed
+         clean up a",
+    );
+}
+
+#[test]
+fn an_input_that_can_not_be_worked_on_ends_the_job() {
+    check(
+        "submit a; list a 0",
+        "
+         a is listing
+         prepare a
+         a is failed, refused: the input holds no object for this job
+         clean up a",
+    );
+    check(
+        "submit a; list a fails; list a 3",
+        "
+         a is listing
+         prepare a
+         a is failed, refused: there is no such folder
+         clean up a
+         clean up a",
+    );
+    check(
+        "submit a; list a wrong",
+        "
+         a is listing
+         prepare a
+         a is failed, permanent: stage `write` maps 3 splits, but the listing has 2
+         clean up a",
+    );
+}
+
+#[test]
+fn only_so_many_ended_jobs_are_remembered() {
+    check_with(
+        Config { finished_jobs_kept: 1, ..Config::default() },
+        "submit a; submit b; cancel a; cancel b",
+        "
+         a is listing
+         prepare a
+         b is listing
+         prepare b
+         a is cancelled
+         clean up a
+         b is cancelled
+         a is forgotten
+         clean up b",
+    );
+}
+
+#[test]
+fn a_worker_without_slots_is_only_known() {
+    check_listed(
+        "list a 1",
+        "poll w1 0+3; ask w1; show a",
+        "
+         w1 is known: true
+         a: write 0+0/1, 10 = 0 + 0, family open",
+    );
+}

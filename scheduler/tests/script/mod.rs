@@ -1,0 +1,313 @@
+//! A little language for telling the scheduler a story and reading what it did.
+//!
+//! ```text
+//! submit a [attempts=N] [share=X]      list a 3 [features]     list a fails    list a wrong
+//! poll w1 [2 | 2+1] [family=F] [draining] [deaf] [old]          its answer is lost when deaf; old: an old message
+//! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N]          fail w1 a/0/0#1 CLASS
+//! wait 15s    back 5s    cancel a    committed a    uncommitted a    show a    ask w1
+//! ```
+//!
+//! Splits have ten objects each. A plain job writes its rows in one stage; `features` is the three stages of the main
+//! job. Workers do as they are told at once.
+
+use mr_core::{
+    AttemptId, AttemptResult, Failure, FailureClass, InputFilter, JobId, JobPhase, JobPlan, JobSpec, Limits, Mode,
+    Params, QuarantineSource, Quarantined, Source, SplitSettings, StagePlan, TaskGraph, TaskId, TaskKind, TaskOutput,
+    WorkerId, expand,
+};
+use mr_scheduler::{Command, Config, Event, Poll, Scheduler};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub const SPLIT_OBJECTS: u32 = 10;
+
+/// Tells the story and compares what came of it, line by line.
+#[track_caller]
+pub fn check(story: &str, expected: &str) {
+    check_with(Config::default(), story, expected);
+}
+
+#[track_caller]
+pub fn check_with(config: Config, story: &str, expected: &str) {
+    let mut stage = Stage::new(config);
+    for line in story.split([';', '\n']).map(str::trim).filter(|line| !line.is_empty()) {
+        stage.play(line);
+        stage.scheduler.audit().unwrap_or_else(|why| panic!("after `{line}`: {why}"));
+    }
+    let lines = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    let (told, expected) = (stage.told.join("\n"), lines(expected));
+    assert!(told == expected, "\nstory: {story}\ncame to:\n{told}\nnot to:\n{expected}\n");
+}
+
+struct Stage {
+    scheduler: Scheduler,
+    now: u64,
+    workers: BTreeMap<String, Worker>,
+    phases: BTreeMap<JobId, JobPhase>,
+    told: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Worker {
+    seq: u64,
+    slots: u32,
+    capacity: u32,
+    family: String,
+    draining: bool,
+    deaf: bool,
+    held: Vec<AttemptId>,
+    results: Vec<AttemptResult>,
+}
+
+impl Stage {
+    fn new(config: Config) -> Self {
+        let (workers, phases) = Default::default();
+        Self { scheduler: Scheduler::new(config), now: 1000, workers, phases, told: Vec::new() }
+    }
+
+    fn play(&mut self, line: &str) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let given = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        let number = |name: &str| given(name).map(|value| value.parse::<u64>().unwrap());
+        let job = || JobId::parse(words[1]).unwrap();
+        match words[0] {
+            "submit" => {
+                let limits = Limits {
+                    attempts_max: number("attempts").unwrap_or(4) as u32,
+                    quarantine_share_max: given("share").map_or(0.5, |share| share.parse().unwrap()),
+                };
+                self.tell(Event::Submit { job: job(), limits });
+            }
+            "list" if words[2] == "fails" => {
+                self.tell(Event::PrepareFailed { job: job(), failure: Failure::refused("there is no such folder") });
+            }
+            "list" if words[2] == "wrong" => {
+                self.tell(Event::Prepared { job: job(), graph: plain(3), split_objects: vec![SPLIT_OBJECTS; 2] });
+            }
+            "list" => {
+                let splits = words[2].parse().unwrap();
+                let graph = if words.contains(&"features") { features(splits) } else { plain(splits) };
+                self.tell(Event::Prepared { job: job(), graph, split_objects: vec![SPLIT_OBJECTS; splits as usize] });
+            }
+            "poll" => {
+                let worker = self
+                    .workers
+                    .entry(words[1].to_owned())
+                    .or_insert_with(|| Worker { family: "avx".into(), ..Worker::default() });
+                if let Some((slots, ahead)) = words.get(2).and_then(|room| room.split_once('+')) {
+                    worker.slots = slots.parse().unwrap();
+                    worker.capacity = worker.slots + ahead.parse::<u32>().unwrap();
+                } else if let Some(slots) = words.get(2).and_then(|room| room.parse().ok()) {
+                    (worker.slots, worker.capacity) = (slots, slots);
+                }
+                if let Some(family) = given("family") {
+                    worker.family = family.to_owned();
+                }
+                worker.draining |= words.contains(&"draining");
+                worker.deaf = words.contains(&"deaf");
+                worker.seq += u64::from(!words.contains(&"old"));
+                self.poll(words[1]);
+            }
+            "done" | "fail" => {
+                let attempt = attempt(words[2]);
+                let outcome = match words[0] {
+                    "done" => Ok(self.output(&attempt.task, &number)),
+                    _ => Err(Failure::new(class(words[3]), "it broke")),
+                };
+                let worker = self.workers.get_mut(words[1]).expect("polled before");
+                worker.held.retain(|held| *held != attempt);
+                worker.results.push(AttemptResult { attempt, outcome });
+                worker.seq += 1;
+                self.poll(words[1]);
+            }
+            "wait" => {
+                let until = self.now + seconds(words[1]);
+                while let Some(at) = self.scheduler.next_deadline().filter(|at| *at <= until) {
+                    self.now = self.now.max(at);
+                    self.tell(Event::Tick);
+                    assert!(self.scheduler.next_deadline().is_none_or(|next| next > at), "the tick did nothing");
+                }
+                self.now = until;
+            }
+            "back" => self.now -= seconds(words[1]),
+            "cancel" => self.tell(Event::Cancel { job: job() }),
+            "committed" => self.tell(Event::CommitEnded { job: job(), outcome: Ok(()) }),
+            "uncommitted" => {
+                self.tell(Event::CommitEnded { job: job(), outcome: Err(Failure::permanent("the table has changed")) });
+            }
+            "show" => self.show(&job()),
+            "ask" => {
+                let answer = self.scheduler.answer(&WorkerId(words[1].into()), &self.workers[words[1]].held);
+                self.told.push(format!("{} is known: {}", words[1], answer.known));
+            }
+            other => panic!("`{other}` is no word of this language"),
+        }
+    }
+
+    fn poll(&mut self, name: &str) {
+        let worker = self.workers[name].clone();
+        self.tell(Event::Poll(Poll {
+            worker: WorkerId(name.into()),
+            seq: worker.seq,
+            slots: worker.slots,
+            capacity: worker.capacity,
+            family: worker.family,
+            draining: worker.draining,
+            held: worker.held,
+            results: worker.results,
+        }));
+    }
+
+    fn tell(&mut self, event: Event) {
+        let commands = self.scheduler.handle(self.now, event);
+        let mut phases = BTreeMap::new();
+        for view in self.scheduler.jobs() {
+            if self.phases.get(view.id) != Some(&view.phase) {
+                let why = view.failure.map_or(String::new(), |failure| format!(", {:?}: {failure}", failure.class));
+                self.told.push(format!("{} is {:?}{why}", view.id, view.phase).to_lowercase());
+            }
+            phases.insert(view.id.clone(), view.phase);
+        }
+        for forgotten in self.phases.keys().filter(|job| !phases.contains_key(job)) {
+            self.told.push(format!("{forgotten} is forgotten"));
+        }
+        self.phases = phases;
+        for command in commands {
+            match command {
+                Command::Answer { worker } => self.answer(&worker),
+                Command::Prepare { job } => self.told.push(format!("prepare {job}")),
+                Command::Commit { job } => self.told.push(format!("commit {job}")),
+                Command::CleanUp { job } => self.told.push(format!("clean up {job}")),
+            }
+        }
+    }
+
+    fn answer(&mut self, id: &WorkerId) {
+        let worker = self.workers.get_mut(&id.0).expect("answers go to workers that polled");
+        if worker.deaf {
+            return;
+        }
+        let answer = self.scheduler.answer(id, &worker.held);
+        worker.results.clear();
+        worker.held.retain(|held| !answer.stop.contains(held));
+        worker.held.extend(answer.orders.clone());
+        self.told.extend(answer.stop.iter().map(|attempt| format!("{id} stops {attempt}")));
+        self.told.extend(answer.orders.iter().map(|attempt| format!("{id} runs {attempt}")));
+    }
+
+    fn output(&self, task: &TaskId, number: &dyn Fn(&str) -> Option<u64>) -> TaskOutput {
+        let graph = self.scheduler.job(&task.job).and_then(|view| view.graph.cloned());
+        let node =
+            graph.and_then(|graph| graph.stages.get(task.stage as usize)?.tasks.get(task.index as usize).cloned());
+        let records = number("records").unwrap_or_else(|| match node {
+            Some(node) if node.kind == TaskKind::MapKept => {
+                let id = |&(stage, index): &(u32, u32)| TaskId { job: task.job.clone(), stage, index };
+                node.reads.iter().filter_map(|read| self.scheduler.output(&id(read))).map(|o| o.rows).sum()
+            }
+            Some(_) | None => u64::from(SPLIT_OBJECTS),
+        });
+        let refused = number("quarantined").unwrap_or(0);
+        let quarantined = |n| Quarantined {
+            key: format!("{}-{n}.jpg", task.index),
+            etag: "e".into(),
+            bytes: 1,
+            stage: "embed".into(),
+            class: "undecodable".into(),
+            message: "no marker".into(),
+            source: QuarantineSource::Content,
+            attempts: 1,
+        };
+        TaskOutput {
+            records,
+            rows: number("rows").unwrap_or_else(|| records.saturating_sub(refused)),
+            quarantined: (0..refused).map(quarantined).collect(),
+            ..TaskOutput::default()
+        }
+    }
+
+    fn show(&mut self, job: &JobId) {
+        let view = self.scheduler.job(job).expect("submitted before");
+        let stages = view.stages.iter().map(|s| format!(" {} {}+{}/{}", s.name, s.done, s.running, s.total));
+        let stages: String = stages.collect();
+        let books = view.books;
+        let waits = view.waits_for_family.map_or(String::new(), |family| format!(", waits for {family}"));
+        let away = match view.workers_turned_away {
+            0 => String::new(),
+            workers => format!(", turns {workers} away"),
+        };
+        self.told.push(format!(
+            "{job}:{stages}, {} = {} + {}, family {}{waits}{away}",
+            books.listed,
+            books.embedded,
+            books.quarantined,
+            view.family.unwrap_or("open")
+        ));
+    }
+}
+
+fn seconds(text: &str) -> u64 {
+    (text.strip_suffix('s').unwrap().parse::<f64>().unwrap() * 1000.0) as u64
+}
+
+fn class(word: &str) -> FailureClass {
+    match word {
+        "application" => FailureClass::Application,
+        "permanent" => FailureClass::Permanent,
+        "refused" => FailureClass::Refused,
+        "transient" => FailureClass::Transient,
+        "lost" => FailureClass::WorkerLost,
+        other => panic!("`{other}` is no class"),
+    }
+}
+
+/// `a/0/1#2`
+fn attempt(text: &str) -> AttemptId {
+    let (task, number) = text.split_once('#').unwrap();
+    let parts: Vec<_> = task.split('/').collect();
+    let [job, stage, index] = parts[..] else { panic!("`{text}` is no attempt") };
+    let task = TaskId { job: JobId::parse(job).unwrap(), stage: stage.parse().unwrap(), index: index.parse().unwrap() };
+    AttemptId { task, number: number.parse().unwrap() }
+}
+
+fn plan(stages: Vec<StagePlan>) -> JobPlan {
+    JobPlan {
+        spec: JobSpec {
+            job: "story".into(),
+            input: "file:///in/".into(),
+            output: "file:///out/".into(),
+            mode: Mode::Fail,
+            adopt: false,
+            params: Params::new(),
+            limits: Limits::default(),
+            split: SplitSettings::default(),
+        },
+        job_version: 1,
+        filter: InputFilter::default(),
+        broadcasts: Vec::new(),
+        stages,
+        footer: BTreeMap::new(),
+    }
+}
+
+fn stage(name: &str, source: Source, broadcasts_of: &[&str], writes_output: bool) -> StagePlan {
+    StagePlan {
+        name: name.into(),
+        source,
+        broadcasts_of: broadcasts_of.iter().map(|s| s.to_string()).collect(),
+        writes_output,
+        one_row_per_record: name != "fit",
+    }
+}
+
+fn plain(splits: u32) -> Arc<TaskGraph> {
+    Arc::new(expand(&plan(vec![stage("write", Source::Input, &[], true)]), splits).unwrap())
+}
+
+fn features(splits: u32) -> Arc<TaskGraph> {
+    let stages = vec![
+        stage("embed", Source::Input, &[], false),
+        stage("fit", Source::Emitted { stage: "embed".into(), partitions: 1, fan_in: 4 }, &[], false),
+        stage("project", Source::Kept { stage: "embed".into(), group_min: 1, group_max: 4 }, &["fit"], true),
+    ];
+    Arc::new(expand(&plan(stages), splits).unwrap())
+}
