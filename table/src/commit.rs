@@ -18,6 +18,8 @@ use mr_core::{JobId, Mode};
 use mr_storage::{DynStore, GetOptions, Put, StoreError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the entry is written when the store keeps failing, and how long the first pause is.
@@ -43,7 +45,22 @@ pub struct RunFile {
 #[derive(Clone, Debug)]
 pub enum RunSource {
     Bytes(Bytes),
-    Stored { store: DynStore, key: String },
+    Stored {
+        store: DynStore,
+        key: String,
+    },
+    /// Made when everything else is published, so that a report can say how long that took.
+    Late(Late),
+}
+
+/// Makes a file's bytes at the last moment.
+#[derive(Clone)]
+pub struct Late(pub Arc<dyn Fn() -> Bytes + Send + Sync>);
+
+impl fmt::Debug for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Late")
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -131,8 +148,8 @@ fn adopted(survey: &Survey) -> &[String] {
 
 /// The parts that become files, and the schema that all of them share.
 async fn checked_parts(commit: &Commit<'_>) -> Result<(Vec<StagedPart>, String), TableError> {
-    let footers: Vec<Footer> = stream::iter(&commit.parts)
-        .map(|part| footer(&part.store, &part.key, part.bytes))
+    let footers: Vec<Footer> = stream::iter(commit.parts.clone())
+        .map(|part| async move { footer(&part.store, &part.key, part.bytes).await })
         .buffered(PARALLEL)
         .try_collect()
         .await?;
@@ -198,7 +215,10 @@ async fn publish(commit: &Commit<'_>, parts: &[StagedPart], files: &[NewFile]) -
     });
     let run_files =
         commit.run_files.iter().map(|file| Item { to: format!("{folder}{}", file.path), source: file.source.clone() });
-    each(parts.chain(run_files), |item| item.publish(commit.output)).await
+    let (late, now): (Vec<_>, Vec<_>) =
+        parts.chain(run_files).partition(|item| matches!(item.source, RunSource::Late(_)));
+    each(now.into_iter(), |item| item.publish(commit.output)).await?;
+    each(late.into_iter(), |item| item.publish(commit.output)).await
 }
 
 struct Item {
@@ -210,6 +230,7 @@ impl Item {
     async fn publish(self, output: &DynStore) -> Result<(), StoreError> {
         match self.source {
             RunSource::Bytes(bytes) => output.put(&self.to, bytes, Put::Overwrite).await.map(drop),
+            RunSource::Late(Late(make)) => output.put(&self.to, make(), Put::Overwrite).await.map(drop),
             RunSource::Stored { store, key } => mr_storage::copy(store.as_ref(), &key, output.as_ref(), &self.to).await,
         }
     }

@@ -39,7 +39,7 @@ mod snapshot;
 mod state;
 mod survey;
 
-pub use commit::{Commit, Committed, RunFile, RunSource, StagedPart, commit};
+pub use commit::{Commit, Committed, Late, RunFile, RunSource, StagedPart, commit};
 pub use error::{Refusal, TableError};
 pub use names::{part_name, run_folder};
 pub use quarantine::quarantine_parquet;

@@ -30,25 +30,28 @@ pub struct Settled {
 ///
 /// `None` when the output is no table of ours.
 pub async fn after_commit(output: &DynStore) -> Result<Option<Settled>, TableError> {
-    let mut settled = None;
-    for _ in 0..ROUNDS_MAX {
+    let mut rounds = 0;
+    loop {
         let survey = survey(output).await?;
         let Some(table) = survey.table() else { return Ok(None) };
         let Some(newest) = table.runs.last() else { return Ok(None) };
-        if settled.is_some_and(|settled: Settled| settled.version == newest.version) {
-            break;
-        }
         // From here on until the end the copies are of two runs.
         output.delete(SUCCESS).await?;
         let doomed = doomed(&survey.listing, table, newest);
-        delete(output, doomed.iter().map(String::as_str)).await?;
+        each(doomed.iter(), |key| output.delete(key)).await?;
         let copied = copy(output, &survey, newest).await?;
         let mark = json!({ "jobId": newest.job, "version": newest.version });
         output.put(SUCCESS, mark.to_string().into(), Put::Overwrite).await?;
-        // Another job may have committed and settled meanwhile, and we have put our copies over its own.
-        settled = Some(Settled { version: newest.version, deleted: doomed.len() as u64, copied });
+        let settled = Settled { version: newest.version, deleted: doomed.len() as u64, copied };
+        rounds += 1;
+        match output.head(&names::entry(table.version + 1)).await {
+            Err(StoreError::NotFound { .. }) => return Ok(Some(settled)),
+            // Another job has committed meanwhile, and we may have put our copies over its own.
+            Ok(_) if rounds < ROUNDS_MAX => {}
+            Ok(_) => return Ok(Some(settled)),
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(settled)
 }
 
 /// Keys that go. Nothing that the table refers to, and nothing that the log does not give to us to delete.
@@ -110,12 +113,8 @@ pub async fn abandon(output: &DynStore, job: &JobId) -> Result<Abandoned, TableE
         *key != marker && (part || is_run_file(key))
     };
     let doomed: Vec<_> = keys.filter(ours).collect();
-    delete(output, doomed.iter().copied()).await?;
+    each(doomed.iter(), |key| output.delete(key)).await?;
     // The marker says whose the other files are, so it goes last.
     output.delete(&marker).await?;
     Ok(Abandoned::Removed(doomed.len() as u64 + 1))
-}
-
-async fn delete(output: &DynStore, keys: impl Iterator<Item = &str>) -> Result<(), StoreError> {
-    each(keys, |key| output.delete(key)).await
 }
