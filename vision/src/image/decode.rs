@@ -5,12 +5,12 @@
 
 use std::io::Cursor;
 
-use image::error::{ImageError as DecoderError, UnsupportedErrorKind};
+use image::error::ImageError as DecoderError;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use super::quiet::catch_quietly;
-use super::{Budget, BudgetGuard, ImageError, ImageErrorClass as Class, Photo, memory, rgb};
+use super::{Budget, BudgetGuard, ImageError, ImageErrorClass as Class, Photo, jpeg, memory, rgb};
 
 /// The most pixels that a photo may have.
 pub const PIXELS_MAX: u64 = 100_000_000;
@@ -75,9 +75,13 @@ fn decode_as(
     options: &DecodeOptions,
     budget: &Budget,
 ) -> Result<Decoded, ImageError> {
+    let refuse = |error| refusal(format, bytes, &error);
+    if let Some(size) = memory::stated_size(bytes, format) {
+        check_pixels(size)?;
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits(METADATA_MAX_BYTES));
-    let mut decoder = reader.into_decoder().map_err(|error| refusal(format, &error))?;
+    let mut decoder = reader.into_decoder().map_err(refuse)?;
 
     let (width, height) = decoder.dimensions();
     let color = decoder.color_type();
@@ -95,10 +99,10 @@ fn decode_as(
             ImageFormat::Tiff => memory::tiff_working_copy(u64::from(width) * u64::from(height), color),
             _ => MEMORY_MAX_BYTES,
         }))
-        .map_err(|error| refusal(format, &error))?;
+        .map_err(refuse)?;
 
     let mut pixels = vec![0; decoder.total_bytes() as usize]; // at most `wanted`
-    decoder.read_image(&mut pixels).map_err(|error| refusal(format, &error))?;
+    decoder.read_image(&mut pixels).map_err(refuse)?;
     let rgb = rgb::to_rgb8(pixels, color)
         .ok_or_else(|| ImageError::new(Class::Unsupported, format!("{color:?} pixels are not converted")))?;
     Ok(Decoded { photo: turn(width, height, rgb, orientation), _share: share })
@@ -112,16 +116,7 @@ fn check_size(
     color: image::ColorType,
     orientation: Orientation,
 ) -> Result<u64, ImageError> {
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels == 0 {
-        return Err(ImageError::new(Class::Undecodable, "the image has no pixels"));
-    }
-    if pixels > PIXELS_MAX {
-        return Err(ImageError::new(
-            Class::TooLarge,
-            format!("{width} x {height} is {pixels} pixels, more than {PIXELS_MAX}"),
-        ));
-    }
+    let pixels = check_pixels((width, height))?;
     let mut wanted = memory::wanted(bytes, format, (width, height), color);
     if orientation != Orientation::NoTransforms {
         wanted += pixels * 3; // a turned copy
@@ -133,6 +128,18 @@ fn check_size(
         ));
     }
     Ok(wanted)
+}
+
+fn check_pixels((width, height): (u32, u32)) -> Result<u64, ImageError> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err(ImageError::new(Class::Undecodable, "the image has no pixels"));
+    }
+    if pixels > PIXELS_MAX {
+        let message = format!("{width} x {height} is {pixels} pixels, more than {PIXELS_MAX}");
+        return Err(ImageError::new(Class::TooLarge, message));
+    }
+    Ok(pixels)
 }
 
 fn turn(width: u32, height: u32, rgb: Vec<u8>, orientation: Orientation) -> Photo {
@@ -151,13 +158,13 @@ fn limits(bytes: u64) -> Limits {
     limits
 }
 
-fn refusal(format: ImageFormat, error: &DecoderError) -> ImageError {
+fn refusal(format: ImageFormat, bytes: &[u8], error: &DecoderError) -> ImageError {
+    if let Some(variant) = undecoded_jpeg(format, bytes) {
+        return ImageError::new(Class::Unsupported, format!("{variant} JPEG images are not decoded"));
+    }
     let class = match error {
         DecoderError::Limits(_) => Class::TooLarge,
-        DecoderError::Unsupported(unsupported) => match unsupported.kind() {
-            UnsupportedErrorKind::Format(_) => Class::NotAnImage,
-            _ => Class::Unsupported,
-        },
+        DecoderError::Unsupported(_) => Class::Unsupported,
         // An error of reading is one of the bytes too: they are all here, and what was wanted lies beyond their end.
         DecoderError::Decoding(_)
         | DecoderError::Encoding(_)
@@ -165,6 +172,20 @@ fn refusal(format: ImageFormat, error: &DecoderError) -> ImageError {
         | DecoderError::IoError(_) => Class::Undecodable,
     };
     ImageError::new(class, format!("{}: {error}", name(format)))
+}
+
+/// The decoder calls a JPEG of a kind that it doesn't know broken; its headers know better.
+fn undecoded_jpeg(format: ImageFormat, bytes: &[u8]) -> Option<&'static str> {
+    if format != ImageFormat::Jpeg {
+        return None;
+    }
+    let header = jpeg::Header::read(bytes)?;
+    match header.coding {
+        jpeg::Coding::Lossless => Some("lossless"),
+        jpeg::Coding::Hierarchical => Some("hierarchical"),
+        jpeg::Coding::Arithmetic => Some("arithmetic-coded"),
+        jpeg::Coding::Baseline | jpeg::Coding::Progressive => (header.bits == 12).then_some("12-bit"),
+    }
 }
 
 fn name(format: ImageFormat) -> &'static str {

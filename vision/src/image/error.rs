@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+const MESSAGE_CHARS_MAX: usize = 200;
+
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -11,8 +13,11 @@ pub struct ImageError {
 }
 
 impl ImageError {
-    pub(super) fn new(class: ImageErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into() }
+    /// The message goes into tables and logs: it is made one line without control characters, of bounded length.
+    pub(super) fn new(class: ImageErrorClass, message: impl AsRef<str>) -> Self {
+        let one_line = message.as_ref().split_whitespace().collect::<Vec<_>>().join(" ");
+        let printable = one_line.chars().filter(|character| !character.is_control());
+        Self { class, message: printable.take(MESSAGE_CHARS_MAX).collect() }
     }
 }
 
@@ -48,5 +53,24 @@ impl ImageErrorClass {
 impl fmt::Display for ImageErrorClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_fit_on_a_line() {
+        let error = ImageError::new(ImageErrorClass::Undecodable, "a\nb \u{81}\u{1b}c  d\n");
+        assert_eq!(error.to_string(), "a b c d");
+        let error = ImageError::new(ImageErrorClass::Undecodable, "x".repeat(10_000));
+        assert_eq!(error.message.len(), 200);
+    }
+
+    #[test]
+    fn names_are_distinct_and_stable() {
+        let names = ImageErrorClass::ALL.map(|class| class.to_string());
+        assert_eq!(names, ["empty", "not-an-image", "unsupported", "undecodable", "too-large"]);
     }
 }

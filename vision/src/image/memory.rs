@@ -7,13 +7,25 @@
 
 use image::{ColorType, ImageFormat};
 
+use super::bytes::{u16_le, u32_be, u32_le};
+use super::{jpeg, rgb};
+
 /// Bytes for each pixel along an edge: the intermediate rows and the weights of resizing to up to 300 x 300.
 const RESIZE_BYTES_PER_EDGE_PIXEL: u64 = 1024;
+
+/// The size that the first bytes state, where a decoder would read on, or allocate, before it tells.
+pub fn stated_size(bytes: &[u8], format: ImageFormat) -> Option<(u32, u32)> {
+    match format {
+        ImageFormat::Png if bytes.get(12..16) == Some(b"IHDR") => Some((u32_be(bytes, 16)?, u32_be(bytes, 20)?)),
+        ImageFormat::Gif => Some((u16_le(bytes, 6)?.into(), u16_le(bytes, 8)?.into())),
+        _ => None,
+    }
+}
 
 /// An upper bound on what decoding and resizing will hold at once, besides the file itself.
 pub fn wanted(bytes: &[u8], format: ImageFormat, (width, height): (u32, u32), color: ColorType) -> u64 {
     let pixels = u64::from(width) * u64::from(height);
-    let picture = pixels * super::rgb::bytes_per_pixel(color);
+    let picture = pixels * rgb::bytes_per_pixel(color);
     let edges = (u64::from(width) + u64::from(height)) * RESIZE_BYTES_PER_EDGE_PIXEL;
     picture + edges + working_copy(bytes, format, pixels, color)
 }
@@ -21,7 +33,10 @@ pub fn wanted(bytes: &[u8], format: ImageFormat, (width, height): (u32, u32), co
 fn working_copy(bytes: &[u8], format: ImageFormat, pixels: u64, color: ColorType) -> u64 {
     match format {
         // The decoder takes a copy of the file.
-        ImageFormat::Jpeg => bytes.len() as u64 + jpeg_coefficients(bytes).unwrap_or(0),
+        ImageFormat::Jpeg => {
+            let coefficients = jpeg::Header::read(bytes).map_or(0, |header| header.working_copy_bytes());
+            bytes.len() as u64 + coefficients
+        }
         ImageFormat::Gif => gif_first_frame(bytes).unwrap_or(0) * 4,
         ImageFormat::WebP => webp_frames(bytes, pixels),
         // The picture as stored, which has four samples where CMYK becomes three, and a strip or tile.
@@ -35,51 +50,6 @@ pub fn tiff_working_copy(pixels: u64, color: ColorType) -> u64 {
     let samples = u64::from(color.channel_count()).max(4);
     let sample_bytes = u64::from(color.bytes_per_pixel() / color.channel_count());
     pixels * samples * sample_bytes * 2 + (1 << 20)
-}
-
-/// The coefficients of all components at 2 bytes each, if the whole picture is kept as such until the last scan.
-fn jpeg_coefficients(bytes: &[u8]) -> Option<u64> {
-    let mut at = 2;
-    let (mut coefficients, mut components) = (0, 0);
-    loop {
-        // A marker is 0xff, perhaps again, and a byte; what else lies between segments is skipped.
-        let marker = loop {
-            let [before, marker] = *bytes.get(at..at + 2)? else { return None };
-            at += 1;
-            if before == 0xff && !matches!(marker, 0x00 | 0xff) {
-                at += 1;
-                break marker;
-            }
-        };
-        let length = usize::from(u16_be(bytes, at)?);
-        let segment = bytes.get(at + 2..at + length.max(2))?;
-        match marker {
-            0xc0..=0xc2 => {
-                components = usize::from(*segment.get(5)?);
-                coefficients = jpeg_frame_coefficients(segment)?;
-                if marker == 0xc2 {
-                    return Some(coefficients);
-                }
-            }
-            // Start of scan: with all components in it, rows are finished as they come.
-            0xda if usize::from(*segment.first()?) == components => return Some(0),
-            0xda => return Some(coefficients),
-            _ => {}
-        }
-        at += length;
-    }
-}
-
-fn jpeg_frame_coefficients(segment: &[u8]) -> Option<u64> {
-    let (height, width) = (u64::from(u16_be(segment, 1)?), u64::from(u16_be(segment, 3)?));
-    let samplings = segment.get(6..)?.chunks_exact(3).map(|component| {
-        let sampling = u64::from(component[1]);
-        (sampling >> 4, sampling & 15)
-    });
-    let across = samplings.clone().map(|(across, _)| across).max()?.max(1);
-    let down = samplings.clone().map(|(_, down)| down).max()?.max(1);
-    let blocks: u64 = samplings.map(|(across, down)| across * down).sum();
-    Some(width.div_ceil(across * 8) * height.div_ceil(down * 8) * blocks * 64 * 2)
 }
 
 /// The pixels of a GIF's first frame, which may be larger than its screen.
@@ -131,14 +101,34 @@ fn webp_lossy_planes(bytes: &[u8], at: usize) -> Option<u64> {
     Some(blocks(u16_le(bytes, at + 6)?) * blocks(u16_le(bytes, at + 8)?) * (16 * 16 + 2 * 8 * 8))
 }
 
-fn u16_be(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn u16_le(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
-}
+    #[test]
+    fn a_gif_frame_may_be_larger_than_its_screen() {
+        let mut bytes = b"GIF89a\x02\0\x03\0\x80\0\0abcdef".to_vec(); // a palette of two colours
+        assert_eq!(stated_size(&bytes, ImageFormat::Gif), Some((2, 3)));
+        bytes.extend(b"\x21\xf9\x02ab\x01c\0"); // an extension of two blocks
+        bytes.extend(b"\x2c\0\0\0\0\xe8\x03\xd0\x07\0"); // a frame of 1000 x 2000
+        assert_eq!(gif_first_frame(&bytes), Some(2_000_000));
+        assert_eq!(working_copy(&bytes, ImageFormat::Gif, 6, ColorType::Rgba8), 8_000_000);
+        for length in 0..bytes.len() - 1 {
+            assert_eq!(gif_first_frame(&bytes[..length]), None, "{length} bytes");
+        }
+    }
 
-fn u32_le(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+    #[test]
+    fn a_webp_stream_may_be_larger_than_its_canvas() {
+        let mut bytes = b"RIFF\xff\0\0\0WEBPVP8X\x0a\0\0\0\x02123456789".to_vec();
+        let plain = webp_frames(&bytes, 100);
+        assert_eq!(plain, 400);
+        let stream = b"VP8 \x10\0\0\0abc\x9d\x01\x2a\x21\0\x10\x40"; // 33 x 16, and a scale that doesn't count
+        bytes.extend(stream);
+        assert_eq!(webp_frames(&bytes, 100), 400 + 3 * 384);
+        bytes.truncate(bytes.len() - stream.len());
+        bytes.extend(b"ANMF\x40\0\0\0abcdefghijklmnop");
+        bytes.extend(stream);
+        assert_eq!(webp_frames(&bytes, 100), 400 + 800 + 3 * 384);
+    }
 }

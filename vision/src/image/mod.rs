@@ -8,8 +8,10 @@
 //! colour profiles, which Pillow's `convert("RGB")` does not look at either, and frames after the first.
 
 mod budget;
+mod bytes;
 mod decode;
 mod error;
+mod jpeg;
 mod memory;
 mod prepare;
 mod quiet;
