@@ -1,0 +1,105 @@
+//! The server in this process: a listener, a task for each connection, and an end to both when it is dropped.
+
+use crate::{ACCESS_KEY, Buckets, REGION, SECRET_KEY, Service};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use s3s::S3;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Port 0 picks one.
+    pub listen: SocketAddr,
+    /// Buckets that are there from the start; more are made by CreateBucket.
+    pub buckets: Vec<String>,
+    /// The most keys on a page of a listing: S3 has 1,000.
+    pub page_keys: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), buckets: Vec::new(), page_keys: 1000 }
+    }
+}
+
+/// A server that runs until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// `http://host:port`
+    pub endpoint: String,
+    buckets: Arc<Buckets>,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    pub async fn start(options: Options) -> io::Result<Self> {
+        Self::start_with(options, |service| service).await
+    }
+
+    /// Starts with the service that `wrap` makes of ours.
+    pub async fn start_with<W: S3>(options: Options, wrap: impl FnOnce(Service) -> W) -> io::Result<Self> {
+        let buckets = Arc::new(Buckets::default());
+        options.buckets.iter().for_each(|bucket| buckets.create(bucket));
+        let mut builder = S3ServiceBuilder::new(wrap(Service::new(buckets.clone(), options.page_keys)));
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let listener = TcpListener::bind(options.listen).await?;
+        Ok(Self {
+            endpoint: format!("http://{}", listener.local_addr()?),
+            buckets,
+            accepting: tokio::spawn(accept(listener, builder.build())),
+        })
+    }
+
+    /// What it holds, for loading and looking from outside the protocol.
+    pub fn buckets(&self) -> &Buckets {
+        &self.buckets
+    }
+
+    /// What a process has to find in its environment to use this server.
+    pub fn environment(&self) -> [(&'static str, String); 4] {
+        [
+            ("AWS_ENDPOINT_URL", self.endpoint.clone()),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.into()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.into()),
+            ("AWS_REGION", REGION.into()),
+        ]
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Its connections are in a set of its own, which ends with it.
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, service: S3Service) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => {
+                // A failed accept concerns a client that is gone, or too many open files: others may end meanwhile.
+                let Ok((stream, _)) = accepted else {
+                    tokio::task::yield_now().await;
+                    continue;
+                };
+                // Small answers must not wait for the acknowledgement of what went before.
+                let _ = stream.set_nodelay(true);
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .serve_connection(TokioIo::new(stream), service.clone());
+                connections.spawn(async move {
+                    // It ends when the client goes, which is no news.
+                    let _ = connection.await;
+                });
+            }
+        }
+    }
+}
