@@ -1,4 +1,16 @@
 //! Eigenvalues and eigenvectors of a symmetric matrix, by faer's tridiagonalisation and divide and conquer.
+//!
+//! What the last bits depend on, read in faer 0.24.4 and tried:
+//! - Threads are pinned to one here.
+//! - Most loops go through pulp, which takes 256-bit registers wherever it finds x86-64-v3; its 512-bit code is behind
+//!   the feature `x86-v4` (faer's `nightly`), which nothing may turn on: sums across lanes would then be cut otherwise.
+//! - Larger matrix products go through private-gemm-x86, which takes AVX-512 where it finds it, and no feature pins it.
+//!   It needs no pinning: each element is one chain over the depth in steps of 512 whatever the registers and caches,
+//!   and an emulated Haswell gives the same bits as AVX-512 does.
+//! - Without x86-64-v3 the bits are others. On ARM the gemm crate also cuts the depth by the size of the caches.
+//!
+//! `fit_arithmetic` names these cases, and a test holds a fit to bytes written down, so that a dependency that changes
+//! its mind is seen.
 
 use crate::panels::symmetric_entry;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -11,7 +23,7 @@ pub(crate) struct Eigen {
     pub vectors: Vec<Vec<f64>>,
 }
 
-/// The iteration did not end.
+/// The iteration did not end, or ended in something that is no number.
 pub(crate) struct NoConvergence;
 
 /// All eigenpairs of the matrix whose upper triangle is packed in `triangle`.
@@ -32,10 +44,29 @@ pub(crate) fn decompose(dim: usize, triangle: &[f64]) -> Result<Eigen, NoConverg
         Default::default(),
     )
     .map_err(|_| NoConvergence)?;
+    let finite = |vector: usize| vectors.col(vector).iter().all(|entry| entry.is_finite());
+    if !(0..dim).all(|index| values[index].is_finite() && finite(index)) {
+        return Err(NoConvergence);
+    }
     Ok(Eigen {
         values: (0..dim).rev().map(|index| values[index] / scale).collect(),
         vectors: (0..dim).rev().map(|index| vectors.col(index).iter().copied().collect()).collect(),
     })
+}
+
+/// The arithmetic of this machine's fits: on two machines of one name the same moments give the same fit, bit for bit,
+/// except that `portable` says only what it is not. Moments, merges and projections don't depend on it.
+pub fn fit_arithmetic() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("lzcnt")
+    {
+        return "x86-64-v3";
+    }
+    "portable"
 }
 
 /// A power of two that brings the largest diagonal entry near one: faer compares entries with a tolerance that is

@@ -206,3 +206,46 @@ fn centred(rows: &[f32], mean: &[f64]) -> Panels {
     }
     panels
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Mean and scatter by the definition, element by element.
+    fn by_definition(dim: usize, rows: &[f32]) -> Moments {
+        let column = |column: usize| rows.chunks_exact(dim).map(move |row| f64::from(row[column]));
+        let count = (rows.len() / dim) as u64;
+        let mean: Vec<f64> =
+            (0..dim).map(|index| column(index).fold(0.0, |sum, value| sum + value) / count as f64).collect();
+        let mut scatter = Vec::new();
+        for left in 0..dim {
+            for right in left..dim {
+                scatter.push(
+                    column(left)
+                        .zip(column(right))
+                        .fold(0.0, |sum, (x, y)| (x - mean[left]).mul_add(y - mean[right], sum)),
+                );
+            }
+        }
+        Moments { count, mean, scatter }
+    }
+
+    proptest! {
+        #[test]
+        fn every_instruction_set_and_any_block_give_the_bits_of_the_definition(
+            dim in 1usize..60,
+            count in 1usize..=3 * BLOCK_ROWS,
+            seed in prop::collection::vec(-1e3f32..1e3, 97),
+        ) {
+            let rows: Vec<f32> = (0..dim * count)
+                .map(|place| seed[place % seed.len()] * (1.0 + (place % 13) as f32))
+                .collect();
+            let expected = by_definition(dim, &rows);
+            for isa in Isa::all() {
+                let found = Moments::from_rows_on(isa, dim, &rows).unwrap();
+                prop_assert_eq!(found.to_bytes(), expected.to_bytes(), "{:?}", isa);
+            }
+        }
+    }
+}

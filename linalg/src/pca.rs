@@ -345,3 +345,57 @@ fn smallest_eigengap(eigenvalues: &[f64], kept: usize) -> f64 {
         .unwrap_or(eigenvalues[0]);
     ratio(gap, eigenvalues[0])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_instruction_set_and_any_batch_give_the_bits_of_the_definition(
+            (dim, kept) in (1usize..60).prop_flat_map(|dim| (Just(dim), 1..=dim)),
+            count in 1usize..=2 * BATCH_ROWS + 1,
+            seed in prop::collection::vec(-1e3f32..1e3, 97),
+        ) {
+            let number = |place: usize| seed[place % seed.len()] * (1.0 + (place % 13) as f32);
+            let rows: Vec<f32> = (0..dim * count).map(number).collect();
+            let pca = with_components(dim, (0..dim * kept).map(|place| f64::from(number(place + 7))).collect());
+            let expected: Vec<u32> = rows
+                .chunks_exact(dim)
+                .flat_map(|row| pca.components().chunks_exact(dim).map(|component| {
+                    row.iter().zip(pca.mean()).zip(component).fold(0.0, |sum, ((value, mean), entry)| {
+                        (f64::from(*value) - mean).mul_add(*entry, sum)
+                    })
+                }))
+                .map(|sum: f64| (sum as f32).to_bits())
+                .collect();
+            for isa in Isa::all() {
+                let mut out = vec![0.0; count * kept];
+                pca.project_on(isa, &rows, &mut out).unwrap();
+                let found: Vec<u32> = out.iter().map(|value| value.to_bits()).collect();
+                prop_assert_eq!(&found, &expected, "{:?}", isa);
+            }
+        }
+    }
+
+    fn with_components(dim: usize, components: Vec<f64>) -> Pca {
+        let kept = components.len() / dim;
+        Pca {
+            mean: (0..dim).map(|column| 1.0 / (1.0 + column as f64)).collect(),
+            panels: panels(&components, dim),
+            components,
+            explained_variance: vec![1.0; kept],
+            explained_variance_ratio: vec![0.0; kept],
+            singular_values: vec![1.0; kept],
+            certificate: Certificate {
+                samples: 2,
+                total_variance: 1.0,
+                residual_variance: 0.0,
+                residual: 0.0,
+                orthogonality: 0.0,
+                smallest_eigengap: 0.0,
+            },
+        }
+    }
+}

@@ -92,3 +92,61 @@ fn columns<const R: usize, const FROM: usize, const C: usize>(a: &[f64], first: 
         tile[FROM..FROM + C].copy_from_slice(sums);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Each sum by itself, as the promise is worded.
+    fn chains<const R: usize>(a: &[f64], first: usize, b: &[f64], tile: &Tile<R>) -> Tile<R> {
+        let mut expected = *tile;
+        for row in 0..R {
+            for column in 0..WIDTH {
+                for step in 0..a.len() / WIDTH {
+                    let (left, right) = (a[step * WIDTH + first + row], b[step * WIDTH + column]);
+                    expected[row][column] = left.mul_add(right, expected[row][column]);
+                }
+            }
+        }
+        expected
+    }
+
+    fn check<const R: usize>(a: &[f64], first: usize, b: &[f64], start: f64) {
+        let tile: Tile<R> = [[start; WIDTH]; R];
+        let expected = chains(a, first, b, &tile);
+        for isa in Isa::all() {
+            let mut found = tile;
+            isa.add_product(a, first, b, &mut found);
+            let bits = |tile: Tile<R>| tile.map(|row| row.map(f64::to_bits));
+            assert_eq!(bits(found), bits(expected), "{isa:?}");
+        }
+    }
+
+    /// Numbers of very different size, so that another order of additions would show.
+    fn panel(rows: usize) -> impl Strategy<Value = Vec<f64>> {
+        let number = (-1.0..1.0, -12..12).prop_map(|(digits, power)| digits * 10f64.powi(power));
+        prop::collection::vec(number, rows * WIDTH)
+    }
+
+    proptest! {
+        #[test]
+        fn every_instruction_set_gives_the_bits_of_the_plain_chain(
+            (a, b) in (0usize..40).prop_flat_map(|rows| (panel(rows), panel(rows))),
+            first in 0..=WIDTH - HEIGHT,
+            start in -1e6..1e6,
+        ) {
+            check::<HEIGHT>(&a, first, &b, start);
+            check::<1>(&a, first, &b, start);
+        }
+    }
+
+    #[test]
+    fn another_order_would_be_seen() {
+        let column = |values: [f64; 3]| values.map(|value| [value; WIDTH]).concat();
+        let (a, b) = (column([1e16, 1.0, -1e16]), column([1.0; 3]));
+        let mut tile: Tile<1> = [[0.0; WIDTH]];
+        Isa::best().add_product(&a, 0, &b, &mut tile);
+        assert_eq!(tile, [[0.0; WIDTH]], "1e16 + 1 - 1e16, in this order");
+    }
+}
