@@ -1,0 +1,92 @@
+//! URLs, as stores and as single objects.
+
+use mr_storage::{GetOptions, Put, StoreError, fetch, object_url, open};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+#[tokio::test]
+async fn urls_open_what_they_name() {
+    for (typed, url) in [
+        ("/a b/c", "file:///a b/c/"),
+        ("file:///a%20b/c/", "file:///a%20b/c/"),
+        ("memory://name", "memory://name/"),
+        ("memory://name/a/b", "memory://name/a/b/"),
+        ("s3://bucket", "s3://bucket/"),
+        ("s3://bucket/a b/", "s3://bucket/a b/"),
+    ] {
+        let store = open(typed).await.expect("it is a URL of ours");
+        assert_eq!(store.url(), url);
+        assert_eq!(object_url(store.url(), "x/ü"), format!("{url}x/ü"));
+    }
+    for typed in ["", "relative/path", "./x", "file://relative", "s3://", "s3:///key", "ftp://x/y", "https://x/y"] {
+        let refused = open(typed).await;
+        assert!(matches!(refused, Err(StoreError::Fatal { .. })), "{typed:?}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn memory_is_shared_by_name() {
+    let one = open("memory://shared/a/").await.expect("memory opens");
+    one.put("x/y", "bytes".into(), Put::IfAbsent).await.expect("it is empty");
+    let other = open("memory://shared/a/x").await.expect("memory opens");
+    assert_eq!(&other.get("y", GetOptions::default()).await.expect("there").bytes[..], b"bytes");
+    assert_eq!(&fetch("memory://shared/a/x/y").await.expect("there")[..], b"bytes");
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_by_path_and_by_url() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("a%20 b.onnx");
+    std::fs::write(&path, "weights").expect("writable");
+    let path = path.to_str().expect("UTF-8");
+    assert_eq!(&fetch(path).await.expect("there")[..], b"weights");
+    assert_eq!(&fetch(&format!("file://{path}")).await.expect("there")[..], b"weights");
+    assert!(matches!(fetch(&format!("{path}x")).await, Err(StoreError::NotFound { .. })));
+    assert!(matches!(fetch("a.onnx").await, Err(StoreError::Fatal { .. })));
+}
+
+/// A server that answers each request with the next of these, and says how many it was asked for.
+async fn web(answers: &'static [&'static str]) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let base = format!("http://{}", listener.local_addr().expect("bound"));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("listening");
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.expect("a whole request"));
+            }
+            let answer = answers[count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+            // A client that has seen enough may be gone.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (base, asked)
+}
+
+#[tokio::test]
+async fn the_web_is_fetched_through_redirects_and_breaks() {
+    let (base, asked) = web(&[
+        "HTTP/1.1 302 Found\r\nlocation: /there\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\nwei",
+        "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\nweights",
+    ])
+    .await;
+    assert_eq!(&fetch(&format!("{base}/here")).await.expect("it comes in the end")[..], b"weights");
+    assert_eq!(asked.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn the_web_says_no() {
+    let (base, asked) = web(&["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"]).await;
+    assert!(matches!(fetch(&base).await, Err(StoreError::NotFound { .. })));
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "asking again is of no use");
+    let (base, _) = web(&["HTTP/1.1 302 Found\r\nlocation: http://example.org/\r\nconnection: close\r\n\r\n"]).await;
+    assert!(matches!(fetch(&base).await, Err(StoreError::Fatal { .. })), "plain HTTP leads nowhere but here");
+    assert!(matches!(fetch("http://example.org/x").await, Err(StoreError::Fatal { .. })));
+}
