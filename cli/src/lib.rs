@@ -1,1 +1,58 @@
+//! `mr-submit` as a library over a registry of jobs: what was typed, what is meant, plan, submit, watch, exit code.
+//!
+//! A job file becomes a [`JobFile`](job_file::JobFile) (what was typed), that a `JobSpec` (what is meant), and the job's
+//! own code makes the plan of it. The plan goes to a coordinator, in this process or on the network, through the same
+//! calls. Data goes to stdout and talk to stderr. Deliberately absent: anything that decides where attempts run.
 
+mod args;
+mod cluster;
+mod commands;
+mod embedded;
+mod interrupt;
+mod job_file;
+mod job_id;
+mod keys;
+mod location;
+mod log;
+mod meant;
+mod mistake;
+mod output;
+mod plan;
+mod progress;
+mod state_folder;
+mod stop;
+mod submit;
+mod summary;
+mod talk;
+#[cfg(test)]
+mod testing;
+mod words;
+
+use mr_mapreduce::Registry;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The whole program, from this process's arguments to its exit code.
+pub fn submit_main(registry: Registry) -> ExitCode {
+    let began = Instant::now();
+    let cli = match args::parse(std::env::args_os(), &registry) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help that nobody reads is no failure.
+            _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    log::start();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return stop::Stop::Failed(format!("starting threads: {error}")).report(),
+    };
+    let result = runtime.block_on(commands::run(cli, registry, began));
+    // What still computes when a run broke down is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::from(stop::DONE),
+        Err(stop) => stop.report(),
+    }
+}

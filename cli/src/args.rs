@@ -1,0 +1,210 @@
+//! The command line, as clap takes it.
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use mr_mapreduce::Registry;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Runs a job on this machine, or on a cluster with --coordinator
+#[derive(Debug, Parser)]
+#[command(
+    name = "mr-submit",
+    version,
+    max_term_width = 110,
+    override_usage = "mr-submit [OPTIONS] JOB.toml\n       mr-submit --coordinator URL [OPTIONS] JOB.toml\n       mr-submit --coordinator URL list | status ID | watch ID | cancel ID"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub run: Run,
+
+    /// Where the cluster's coordinator is, http://host:port; without it the job runs here, and no server is needed
+    #[arg(long, value_name = "URL", env = "MR_COORDINATOR", global = true)]
+    pub coordinator: Option<String>,
+
+    /// For machines: the job's last state as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// How many seconds a coordinator that went away is looked for before mr-submit gives up
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, global = true)]
+    pub patience: u64,
+
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The job file; one that is named like a command is given as ./list
+    #[arg(value_name = "JOB.toml")]
+    pub job: Option<PathBuf>,
+
+    /// Sets a key of the job file, such as params.components=0.95; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// In place of the file's `input`: a folder, file:// or s3://bucket/prefix/
+    #[arg(long, value_name = "PLACE")]
+    pub input: Option<OsString>,
+
+    /// In place of the file's `output`
+    #[arg(long, value_name = "PLACE")]
+    pub output: Option<OsString>,
+
+    /// Take over an output folder that holds Parquet which is no table of ours
+    #[arg(long)]
+    pub adopt: bool,
+
+    /// Here only: how many records are worked on at once [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub slots: Option<u32>,
+
+    /// Here only: where working files go [default: the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<OsString>,
+
+    /// Here only: what all slots together may use for decoding [default: 512]
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(16..=1_048_576))]
+    pub decode_budget_mb: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Lists the coordinator's jobs
+    List,
+    /// Shows one job
+    Status {
+        /// As `list` shows it
+        id: String,
+    },
+    /// Watches a job to its end, and ends as it does
+    Watch {
+        /// As `list` shows it
+        id: String,
+    },
+    /// Cancels a job; its output stays as it was
+    Cancel {
+        /// As `list` shows it
+        id: String,
+    },
+    /// Prints completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Prints the manual page, or writes one for each command into a folder
+    Man {
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
+}
+
+const AFTER: &str = "\
+Exit codes: 0 done; 1 the job failed after it had started; 2 the file or the command is wrong, the input is missing or
+empty, or the output may not be touched; 3 the cluster can't be reached; 130 interrupted.
+
+Data goes to stdout, talk to stderr. MR_LOG=info says more.";
+
+/// The command with what is known of this program's jobs.
+pub fn command(registry: &Registry) -> clap::Command {
+    let mut jobs = String::new();
+    for job in registry.jobs() {
+        jobs += &format!("\n  {}: {}\n", job.name(), job.about());
+        for param in job.params() {
+            jobs += &format!("    params.{:16} {}\n", param.name, param.help);
+        }
+    }
+    Cli::command().after_help(AFTER).after_long_help(format!("Jobs:\n{jobs}\n{AFTER}"))
+}
+
+/// # Errors
+/// Clap's, to be printed by clap: help and the version are among them.
+pub fn parse(typed: impl IntoIterator<Item = OsString>, registry: &Registry) -> Result<Cli, clap::Error> {
+    let mut command = command(registry);
+    let cli = Cli::from_arg_matches(&command.try_get_matches_from_mut(typed)?)?;
+    match conflict(&cli) {
+        Some(message) => Err(command.error(clap::error::ErrorKind::ArgumentConflict, message)),
+        None => Ok(cli),
+    }
+}
+
+/// What clap cannot tell apart by itself: a job's options beside a command, and those of a run here beside a cluster.
+fn conflict(cli: &Cli) -> Option<String> {
+    let Run { job, set, input, output, adopt, slots, state, decode_budget_mb } = &cli.run;
+    let here = [
+        ("--slots", slots.is_some()),
+        ("--state", state.is_some()),
+        ("--decode-budget-mb", decode_budget_mb.is_some()),
+    ];
+    let others = [
+        ("a job file", job.is_some()),
+        ("--set", !set.is_empty()),
+        ("--input", input.is_some()),
+        ("--output", output.is_some()),
+        ("--adopt", *adopt),
+    ];
+    let first = |flags: &[(&'static str, bool)]| flags.iter().find(|(_, given)| *given).map(|(name, _)| *name);
+    if cli.command.is_some() {
+        return first(&[&others[..], &here[..]].concat())
+            .map(|name| format!("{name} goes with a job to be run, not with another command"));
+    }
+    let given = first(&here).filter(|_| cli.coordinator().is_some())?;
+    Some(format!("{given} is for a run on this machine, and --coordinator (or MR_COORDINATOR) names a cluster"))
+}
+
+impl Cli {
+    /// An empty `MR_COORDINATOR` is none.
+    pub fn coordinator(&self) -> Option<&str> {
+        self.coordinator.as_deref().filter(|url| !url.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::registry;
+
+    fn parsed(line: &str) -> Result<Cli, String> {
+        let typed = std::iter::once("mr-submit").chain(line.split_whitespace()).map(OsString::from);
+        parse(typed, &registry()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn clap_finds_no_fault_with_it() {
+        command(&registry()).debug_assert();
+    }
+
+    #[test]
+    fn a_job_and_the_commands_are_told_apart() {
+        let cli = parsed("job.toml --set a=1 --set b=2 --slots 3").unwrap();
+        assert!(cli.command.is_none() && cli.run.job == Some("job.toml".into()));
+        assert_eq!((cli.run.set.len(), cli.run.slots), (2, Some(3)));
+        assert!(matches!(parsed("--coordinator http://h:1 list").unwrap().command, Some(Command::List)));
+        assert!(matches!(parsed("status x --coordinator http://h:1 --json").unwrap(), Cli { json: true, .. }));
+        assert_eq!(parsed("./list").unwrap().run.job, Some("./list".into()));
+        let nothing = parsed("").unwrap();
+        assert!(nothing.command.is_none() && nothing.run.job.is_none());
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for (line, expected) in [
+            ("--set a=1 list", "--set goes with a job to be run"),
+            ("job.toml list", "a job file goes with a job to be run"),
+            ("--slots 2 list", "--slots goes with a job to be run"),
+            ("--coordinator http://h:1 job.toml --slots 2", "--slots is for a run on this machine"),
+            ("--coordinator http://h:1 job.toml --state x", "--state is for a run on this machine"),
+            ("job.toml --slots 0", "0 is not in 1..=1024"),
+            ("job.toml --slots many", "invalid value"),
+            ("job.toml other.toml", "unexpected argument"),
+            ("job.toml --colour", "unexpected argument"),
+            ("status", "required"),
+        ] {
+            let message = parsed(line).unwrap_err();
+            assert!(message.contains(expected), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn help_names_the_jobs_and_their_parameters() {
+        let help = parsed("--help").unwrap_err();
+        assert!(help.contains("count: counts things") && help.contains("params.components"), "{help}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Which command was given, and the short ones.
+
+use crate::args::{Cli, Command};
+use crate::cluster::Cluster;
+use crate::interrupt::Interrupts;
+use crate::stop::Stop;
+use crate::talk::say;
+use crate::{args, output, submit, summary};
+use mr_core::{JobId, JobPhase};
+use mr_mapreduce::Registry;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// # Errors
+/// Why it is not done.
+pub async fn run(cli: Cli, registry: Registry, began: Instant) -> Result<(), Stop> {
+    match (&cli.command, &cli.run.job) {
+        (None, Some(job)) => submit::submit(&cli, job, registry, began).await,
+        (None, None) => {
+            eprint!("{}", args::command(&registry).render_help());
+            Err(Stop::Usage)
+        }
+        (Some(Command::List), _) => list(&cli).await,
+        (Some(Command::Status { id }), _) => status(&cli, id).await,
+        (Some(Command::Watch { id }), _) => watch(&cli, id).await,
+        (Some(Command::Cancel { id }), _) => cancel(&cli, id).await,
+        (Some(Command::Completions { shell }), _) => completions(*shell, &registry),
+        (Some(Command::Man { folder }), _) => man(folder.as_deref(), &registry),
+    }
+}
+
+fn cluster(cli: &Cli) -> Result<Cluster, Stop> {
+    match cli.coordinator() {
+        Some(url) => Cluster::at(url, Duration::from_secs(cli.patience)),
+        None => Err(Stop::Refused(
+            "this asks a coordinator: say where it is with --coordinator http://host:port, or in MR_COORDINATOR".into(),
+        )),
+    }
+}
+
+fn id(text: &str) -> Result<JobId, Stop> {
+    JobId::parse(text).map_err(Stop::Refused)
+}
+
+async fn list(cli: &Cli) -> Result<(), Stop> {
+    let jobs = cluster(cli)?.list().await?;
+    if cli.json {
+        return output::json(&jobs);
+    }
+    output::text(&summary::of_jobs(&jobs))
+}
+
+async fn status(cli: &Cli, job: &str) -> Result<(), Stop> {
+    let status = cluster(cli)?.status(&id(job)?).await?;
+    if cli.json {
+        return output::json(&status);
+    }
+    output::text(&summary::of_job(&status))
+}
+
+async fn watch(cli: &Cli, job: &str) -> Result<(), Stop> {
+    let mut interrupts =
+        Interrupts::listen().map_err(|error| Stop::Failed(format!("listening for signals: {error}")))?;
+    submit::watch(&cluster(cli)?, &id(job)?, cli.json, &mut interrupts).await
+}
+
+/// A job that was cancelled before is cancelled: saying so again is no mistake.
+async fn cancel(cli: &Cli, job: &str) -> Result<(), Stop> {
+    let (cluster, id) = (cluster(cli)?, id(job)?);
+    let taken = cluster.cancel(&id).await?;
+    let status = cluster.status(&id).await?;
+    if cli.json {
+        output::json(&status)?;
+    }
+    match status.phase {
+        _ if taken => say(&format!("cancelled job {id}; its output stays as it was")),
+        JobPhase::Cancelled => say(&format!("job {id} was cancelled before")),
+        JobPhase::Committed => return Err(Stop::Failed(format!("too late: job {id} has committed"))),
+        JobPhase::Failed => return Err(Stop::Failed(format!("too late: job {id} has failed"))),
+        JobPhase::Listing | JobPhase::Running | JobPhase::Committing => {
+            return Err(Stop::Failed(format!("too late: job {id} is about to end")));
+        }
+    }
+    Ok(())
+}
+
+fn completions(shell: clap_complete::Shell, registry: &Registry) -> Result<(), Stop> {
+    let mut command = args::command(registry);
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, "mr-submit", &mut text);
+    output::text(String::from_utf8_lossy(&text).trim_end())
+}
+
+fn man(folder: Option<&Path>, registry: &Registry) -> Result<(), Stop> {
+    let command = args::command(registry);
+    let failed = |error: std::io::Error| match folder {
+        Some(folder) => Stop::Refused(format!("writing manual pages into {}: {error}", folder.display())),
+        None => Stop::Failed(format!("writing the manual page: {error}")),
+    };
+    if let Some(folder) = folder {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        clap_mangen::generate_to(command, folder).map_err(failed)?;
+        say(&format!("manual pages are in {}", folder.display()));
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command).render(&mut text).map_err(failed)?;
+    output::text(String::from_utf8_lossy(&text).trim_end())
+}

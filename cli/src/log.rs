@@ -1,0 +1,17 @@
+//! The log: on stderr, quiet unless `MR_LOG` (or `RUST_LOG`) asks for more.
+
+use crate::talk::Stderr;
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+
+/// Starts it, unless the process that calls this library has one.
+pub fn start() {
+    let asked =
+        ["MR_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let filter = EnvFilter::new(asked.unwrap_or_else(|| "warn".to_owned()));
+    _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(|| Stderr)
+        .try_init();
+}

@@ -1,0 +1,119 @@
+//! From what is meant to a plan and the blobs that it needs: broadcasts are read and checked here, where the user is.
+
+use crate::job_file::JobFile;
+use crate::keys;
+use crate::location::{self, Place};
+use crate::meant::Meant;
+use crate::mistake::Mistake;
+use bytes::Bytes;
+use mr_core::{BlobRef, JobPlan, ParamValue};
+use mr_mapreduce::{Broadcast, BroadcastSource, Content, ParamError, sha256_hex};
+
+#[derive(Debug)]
+pub struct Planned {
+    pub plan: JobPlan,
+    pub broadcasts: Vec<Broadcast>,
+}
+
+/// # Errors
+/// The parameter that can't be, at its place.
+pub async fn plan(meant: Meant, file: &JobFile, place: &Place) -> Result<Planned, Mistake> {
+    let Meant { mut spec, job } = meant;
+    let wrong = |error: ParamError| {
+        let key = keys::param(error.param);
+        Mistake::new(&file.value_at(&key), format!("`{key}`: {}", error.message))
+    };
+    let mut broadcasts = Vec::new();
+    for source in job.broadcasts(&spec.params).map_err(wrong)? {
+        let BroadcastSource { name, content, sha256: expected, param } = source;
+        let refuse = |message: String| wrong(ParamError::new(param, message));
+        let bytes = match content {
+            Content::BuiltIn(bytes) => Bytes::from_static(bytes),
+            Content::Url(typed) => {
+                let url = location::object_url(&typed, place).map_err(refuse)?;
+                // From here on the parameter says the same wherever it is read.
+                spec.params.insert(param.to_owned(), ParamValue::Text(url.clone()));
+                fetch(&url).await.map_err(refuse)?
+            }
+        };
+        let sha256 = sha256_hex(&bytes);
+        if let Some(expected) = expected.filter(|expected| !expected.eq_ignore_ascii_case(&sha256)) {
+            return Err(refuse(format!("these bytes have SHA-256 {sha256}, not {expected} as was asked for")));
+        }
+        broadcasts.push(Broadcast { name, blob: BlobRef::shared(sha256, bytes.len() as u64), bytes });
+    }
+    let plan = job.plan(&spec, &broadcasts).map_err(wrong)?;
+    Ok(Planned { plan, broadcasts })
+}
+
+async fn fetch(url: &str) -> Result<Bytes, String> {
+    let Some(path) = location::path_of(url) else {
+        return mr_storage::fetch(url).await.map_err(|error| crate::stop::story(&error));
+    };
+    tokio::fs::read(path).await.map(Bytes::from).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
+        _ => format!("reading {}: {error}", path.display()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meant;
+    use crate::mistake::{Source, render};
+    use crate::testing::registry;
+    use std::path::Path;
+
+    async fn planned(params: &str, here: &Path) -> Result<Planned, String> {
+        let text = format!("job = \"count\"\ninput = \"in\"\noutput = \"out\"\n[params]\n{params}\n");
+        let source = Source { name: "j.toml".into(), text };
+        let file = JobFile::parse(source.clone()).unwrap();
+        let place = Place { here: here.to_owned(), home: None };
+        let meant = meant::resolve(&file, &registry(), false, &place).unwrap();
+        plan(meant, &file, &place).await.map_err(|mistake| render(&[mistake], &source))
+    }
+
+    #[tokio::test]
+    async fn weights_are_read_hashed_and_named_absolutely() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("w 1.onnx"), b"abc").unwrap();
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        for expected in [sha256.to_owned(), sha256.to_uppercase()] {
+            let params = format!("weights = \"w 1.onnx\"\nweights_sha256 = \"{expected}\"");
+            let planned = planned(&params, folder.path()).await.unwrap();
+            assert_eq!(planned.broadcasts[0].blob, BlobRef::shared(sha256.into(), 3));
+            assert_eq!(planned.plan.broadcasts[0].blob, planned.broadcasts[0].blob);
+            let url = format!("file://{}/w 1.onnx", folder.path().display());
+            assert_eq!(planned.plan.spec.params["weights"], ParamValue::Text(url));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_job_refuses_is_shown_at_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("w")).unwrap();
+        let here = folder.path().display();
+        for (params, expected) in [
+            ("components = 0", "j.toml:5:14: `params.components`: at least one is needed".to_owned()),
+            ("weights = \"no.onnx\"", format!("j.toml:5:11: `params.weights`: there is no file {here}/no.onnx")),
+            (
+                "weights = \"w\"",
+                format!("j.toml:5:11: `params.weights`: reading {here}/w: Is a directory (os error 21)"),
+            ),
+            (
+                "weights = \"ftp://x/y\"",
+                "j.toml:5:11: `params.weights`: `ftp://` is not known; use a path, file:// or s3://".to_owned(),
+            ),
+            (
+                "weights_sha256 = \"00\"",
+                format!(
+                    "j.toml: `params.weights`: these bytes have SHA-256 {}, not 00 as was asked for",
+                    sha256_hex(b"built in")
+                ),
+            ),
+        ] {
+            let said = planned(params, folder.path()).await.unwrap_err();
+            assert_eq!(said.lines().next(), Some(&*expected), "{params}");
+        }
+    }
+}

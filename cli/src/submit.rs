@@ -1,0 +1,299 @@
+//! Running a job: what was typed becomes a plan, the plan is submitted here or to a cluster, and watched to its end.
+
+use crate::args::{Cli, Run};
+use crate::cluster::Cluster;
+use crate::embedded::{Embedded, Settings};
+use crate::interrupt::Interrupts;
+use crate::job_file::JobFile;
+use crate::location::{self, Overlap, Place};
+use crate::mistake::{Mistake, Source, render};
+use crate::plan::{Planned, plan};
+use crate::state_folder::{StateFolder, default_root};
+use crate::stop::{Stop, judge, story};
+use crate::talk::{Talk, say};
+use crate::{job_id, keys, meant, output};
+use mr_core::{JobId, JobStatus};
+use mr_mapreduce::Registry;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+/// # Errors
+/// Why the job is not done.
+pub async fn submit(cli: &Cli, job: &Path, registry: Registry, began: Instant) -> Result<(), Stop> {
+    let mut interrupts =
+        Interrupts::listen().map_err(|error| Stop::Failed(format!("listening for signals: {error}")))?;
+    let place = Place::now()
+        .map_err(|error| Stop::Refused(format!("the folder that this was called in can't be found: {error}")))?;
+    let nothing = || Stop::Interrupted("interrupted: nothing was submitted".to_owned());
+    let planned = tokio::select! {
+        planned = prepare(&cli.run, job, &registry, &place) => planned?,
+        () = interrupts.next() => return Err(nothing()),
+    };
+    let id = job_id::new().map_err(|error| Stop::Failed(format!("making a job id: {error}")))?;
+    let submission = Submission { id, planned, began, json: cli.json };
+    match cli.coordinator() {
+        Some(url) => {
+            let cluster = Cluster::at(url, Duration::from_secs(cli.patience))?;
+            submission.there(&cluster, &mut interrupts).await
+        }
+        None => submission.here(&cli.run, registry, &place, &mut interrupts).await,
+    }
+}
+
+/// Everything that can be said against the job before anything of it is touched.
+async fn prepare(run: &Run, job: &Path, registry: &Registry, place: &Place) -> Result<Planned, Stop> {
+    let source = read(job)?;
+    let refuse = |mistakes: &[Mistake]| Stop::Refused(render(mistakes, &source));
+    let mut file = JobFile::parse(source.clone()).map_err(|mistakes| refuse(&mistakes))?;
+    let mut mistakes: Vec<_> = run.set.iter().filter_map(|set| file.set(set).err()).collect();
+    for (key, flag, value) in [(keys::INPUT, "--input", &run.input), (keys::OUTPUT, "--output", &run.output)] {
+        if let Some(value) = value {
+            file.put_text(key, flag, utf8(flag, value)?);
+        }
+    }
+    let meant = match meant::resolve(&file, registry, run.adopt, place) {
+        Ok(meant) if mistakes.is_empty() => meant,
+        Ok(_) => return Err(refuse(&mistakes)),
+        Err(others) => {
+            mistakes.extend(others);
+            return Err(refuse(&mistakes));
+        }
+    };
+    plan(meant, &file, place).await.map_err(|mistake| refuse(&[mistake]))
+}
+
+fn read(job: &Path) -> Result<Source, Stop> {
+    let name = job.display().to_string();
+    let bytes = std::fs::read(job).map_err(|error| {
+        let command = job.to_str().and_then(|word| keys::nearest(word, ["list", "status", "watch", "cancel"]));
+        let hint = command.map_or(String::new(), |near| format!("; did you mean the command `{near}`?"));
+        Stop::Refused(match error.kind() {
+            std::io::ErrorKind::NotFound => format!("there is no job file `{name}`{hint}"),
+            std::io::ErrorKind::IsADirectory => format!("`{name}` is a folder; name a job file"),
+            _ => format!("reading the job file `{name}`: {error}"),
+        })
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        Stop::Refused(format!("{name}:{}: this is not UTF-8, as a job file has to be", line + 1))
+    })?;
+    Ok(Source { name, text: text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned) })
+}
+
+fn utf8<'a>(flag: &str, value: &'a OsStr) -> Result<&'a str, Stop> {
+    let shown = value.to_string_lossy();
+    value.to_str().ok_or_else(|| Stop::Refused(format!("`{flag} {shown}`: this name is not UTF-8; rename it")))
+}
+
+struct Submission {
+    id: JobId,
+    planned: Planned,
+    began: Instant,
+    json: bool,
+}
+
+impl Submission {
+    /// On a cluster. The job goes on without whoever watches it.
+    async fn there(self, cluster: &Cluster, interrupts: &mut Interrupts) -> Result<(), Stop> {
+        let Self { id, planned, began, json } = self;
+        tokio::select! {
+            submitted = cluster.submit(&id, planned.plan, &planned.broadcasts, began) => submitted?,
+            () = interrupts.next() => {
+                let list = cluster.command_line("list");
+                return Err(Stop::Interrupted(format!("interrupted while submitting job {id}: see `{list}` for whether it runs")));
+            }
+        }
+        say(&format!("submitted job {id}"));
+        watch(cluster, &id, json, interrupts).await
+    }
+
+    /// In this process.
+    async fn here(self, run: &Run, registry: Registry, place: &Place, interrupts: &mut Interrupts) -> Result<(), Stop> {
+        let Self { id, planned, began, json } = self;
+        let Planned { plan, broadcasts } = planned;
+        let root = state_root(run.state.as_deref(), place)?;
+        apart(&root, &plan.spec.input, &plan.spec.output)?;
+        let folder = StateFolder::make(&root, &id)
+            .map_err(|error| Stop::Refused(format!("{error:#}; choose a place for working files with --state")))?;
+        let settings = Settings {
+            state: location::file_url(&folder.state()).map_err(Stop::Refused)?,
+            scratch: &folder.scratch(),
+            slots: run.slots.unwrap_or_else(cores),
+            decode_budget_bytes: run.decode_budget_mb.map_or(mr_worker::DECODE_BUDGET_BYTES, |mb| mb << 20),
+        };
+        let failed = |error: anyhow::Error| Stop::Failed(story(error.as_ref()));
+        let mut embedded = Embedded::start(settings, registry).await.map_err(failed)?;
+        let cluster = Cluster::in_process(embedded.channel());
+        let watched = async {
+            cluster.submit(&id, plan, &broadcasts, began).await?;
+            let mut talk = Talk::new();
+            let watched = cluster.watch(&id, |status| talk.see(status), |_| {}).await;
+            drop(talk);
+            watched
+        };
+        let (status, interrupted) = {
+            let mut watched = pin!(watched);
+            let mut interrupted = false;
+            let status = loop {
+                tokio::select! {
+                    status = &mut watched => break status,
+                    error = embedded.broken() => return Err(failed(error)),
+                    () = interrupts.next() => {
+                        if interrupted {
+                            std::process::exit(130);
+                        }
+                        interrupted = true;
+                        say("interrupted: cancelling the job and cleaning up; once more to leave at once");
+                        if !cluster.cancel(&id).await? {
+                            say("it is too late to cancel the job: it is about to end");
+                        }
+                    }
+                }
+            };
+            (status, interrupted)
+        };
+        // A job that failed cleans up after itself: that has to end before the process does.
+        embedded.stop().await.map_err(failed)?;
+        end(&status?, json, interrupted)
+    }
+}
+
+/// Watches a job of a cluster to its end, and ends as it does.
+///
+/// # Errors
+/// Why it is not done.
+pub async fn watch(cluster: &Cluster, id: &JobId, json: bool, interrupts: &mut Interrupts) -> Result<(), Stop> {
+    let mut talk = Talk::new();
+    let again = cluster.command_line(&format!("watch {id}"));
+    let status = tokio::select! {
+        status = cluster.watch(id, |status| talk.see(status), say) => status,
+        () = interrupts.next() => {
+            let cancel = cluster.command_line(&format!("cancel {id}"));
+            Err(Stop::Interrupted(format!("interrupted: job {id} goes on; watch it with `{again}`, cancel it with `{cancel}`")))
+        }
+    };
+    drop(talk);
+    match status {
+        Ok(status) => end(&status, json, false),
+        Err(Stop::Unreachable(why)) => {
+            Err(Stop::Unreachable(format!("{why}; job {id} goes on when it is back, watch it with `{again}`")))
+        }
+        Err(stop) => Err(stop),
+    }
+}
+
+fn end(status: &JobStatus, json: bool, cancelled_here: bool) -> Result<(), Stop> {
+    let verdict = judge(status, cancelled_here);
+    if json {
+        output::json(status)?;
+    } else if verdict.is_ok() {
+        output::text(&crate::summary::of_success(status))?;
+    }
+    verdict
+}
+
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(1024) as u32)
+}
+
+fn state_root(typed: Option<&OsStr>, place: &Place) -> Result<PathBuf, Stop> {
+    match typed {
+        Some(typed) => {
+            let typed = utf8("--state", typed)?;
+            location::local_folder(typed, place)
+                .map_err(|message| Stop::Refused(format!("`--state {typed}`: {message}")))
+        }
+        None => default_root(|name| std::env::var_os(name)).ok_or_else(|| {
+            Stop::Refused(
+                "there is no cache folder, as HOME is not set; choose a place for working files with --state".into(),
+            )
+        }),
+    }
+}
+
+/// Working files are neither results nor input.
+fn apart(state: &Path, input: &str, output: &str) -> Result<(), Stop> {
+    let state_url = location::file_url(state).map_err(Stop::Refused)?;
+    for (what, root) in [("output", output), ("input", input)] {
+        if let Some(Overlap::Same | Overlap::Inside) = location::overlap(&state_url, root) {
+            let place = location::path_of(root).unwrap_or(Path::new(root)).display();
+            return Err(Stop::Refused(format!(
+                "working files would go to {}, which lies in the {what} {place}; choose another place with --state",
+                state.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::registry;
+
+    async fn prepared(file: &str, run: &[&str], content: &[u8]) -> Result<Planned, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(file);
+        if !content.is_empty() {
+            std::fs::write(&path, content).unwrap();
+        }
+        let typed = ["mr-submit"].iter().chain(run).map(Into::into);
+        let run = crate::args::parse(typed, &registry()).unwrap().run;
+        let place = Place { here: "/w".into(), home: None };
+        let result = prepare(&run, &path, &registry(), &place).await;
+        result.map_err(|stop| match stop {
+            Stop::Refused(message) => message.replace(&format!("{}/", folder.path().display()), ""),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    const GOOD: &[u8] = b"job = \"count\"\ninput = \"in\"\noutput = \"out\"\n";
+
+    #[tokio::test]
+    async fn short_forms_win_over_the_file_and_over_settings() {
+        let planned =
+            prepared("j.toml", &["--input", "a b", "--set", "input=c", "--set", "output=d"], GOOD).await.unwrap();
+        assert_eq!((&*planned.plan.spec.input, &*planned.plan.spec.output), ("file:///w/a b/", "file:///w/d/"));
+        let said = prepared("j.toml", &["--output", "gs://x"], GOOD).await.unwrap_err();
+        assert_eq!(said, "`--output gs://x`: `output`: `gs://` is not known; use a path, file:// or s3://");
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_does_no_harm() {
+        let text = [b"\xef\xbb\xbf", GOOD].concat();
+        assert!(prepared("j.toml", &[], &text).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_refused() {
+        assert_eq!(prepared("j.toml", &[], b"").await.unwrap_err(), "there is no job file `j.toml`");
+        assert_eq!(
+            prepared("j.toml", &[], b"job = 1\n\xff").await.unwrap_err(),
+            "j.toml:2: this is not UTF-8, as a job file has to be"
+        );
+        assert_eq!(read(Path::new("/")).unwrap_err(), Stop::Refused("`/` is a folder; name a job file".into()));
+        let Stop::Refused(hint) = read(Path::new("lst")).unwrap_err() else { panic!() };
+        assert_eq!(hint, "there is no job file `lst`; did you mean the command `list`?");
+    }
+
+    #[tokio::test]
+    async fn mistakes_in_settings_and_file_are_told_together() {
+        let text = [GOOD, b"mod = 1\n"].concat();
+        let said = prepared("j.toml", &["--set", "x", "--set", "params.z=1"], &text).await.unwrap_err();
+        let heads: Vec<_> =
+            said.lines().filter(|line| line.contains(": ")).map(|l| l.split(": ").next().unwrap()).collect();
+        assert_eq!(heads, ["j.toml:4:1", "`--set x`", "`--set params.z=1`"]);
+    }
+
+    #[test]
+    fn working_files_lie_apart_from_input_and_output() {
+        let check = |state, output| apart(Path::new(state), "s3://b/in/", output).is_ok();
+        assert!(check("/w/state", "file:///w/out/"));
+        assert!(check("/w/state", "s3://b/out/"));
+        assert!(!check("/w/out", "file:///w/out/"));
+        assert!(!check("/w/out/state", "file:///w/out/"));
+        assert!(apart(Path::new("/w/in/state"), "file:///w/in/", "s3://b/").is_err());
+    }
+}

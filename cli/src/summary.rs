@@ -1,0 +1,252 @@
+//! What is said of a job when it is over, and of jobs that someone asks about: data, for stdout.
+
+use crate::words;
+use mr_core::{JobPhase, JobStatus, Quarantined, StageStatus};
+
+/// Of a job that has committed: counts, the first reasons, where the results are and how to read them.
+pub fn of_success(status: &JobStatus) -> String {
+    let books = &status.books;
+    let noun = words::records(&status.job);
+    let mut head =
+        format!("{} embedded, {} quarantined", words::of(books.embedded, noun), words::count(books.quarantined));
+    if books.skipped > 0 {
+        head = format!("{head}, {} skipped", words::count(books.skipped));
+    }
+    head = format!("{head} in {}", words::duration(status.elapsed_ms));
+    if status.elapsed_ms > 0 {
+        let rate = books.listed as f64 * 1000.0 / status.elapsed_ms as f64;
+        head = format!("{head} ({} {noun}/s)", words::rate(rate));
+    }
+    let mut lines = vec![head];
+    lines.extend(quarantine(status));
+    lines.push(String::new());
+    lines.extend(how_to_read(&status.output));
+    lines.join("\n")
+}
+
+fn quarantine(status: &JobStatus) -> Vec<String> {
+    let mut lines: Vec<_> = status.quarantined_first.iter().map(reason).collect();
+    if status.books.quarantined > 0 {
+        let all = join(&status.output, "_quarantine.parquet");
+        lines.push(match status.books.quarantined > status.quarantined_first.len() as u64 {
+            true => format!("  … and the others: {all}"),
+            false => format!("  more of each: {all}"),
+        });
+    }
+    lines
+}
+
+fn reason(quarantined: &Quarantined) -> String {
+    let Quarantined { key, class, message, .. } = quarantined;
+    format!("  {}: {}: {}", words::harmless(key), words::harmless(class), words::harmless(message))
+}
+
+/// One line each for those who read Parquet.
+fn how_to_read(output: &str) -> Vec<String> {
+    let place = words::place(output);
+    let folder = quoted(place, '"');
+    let parts = join(output, "*.parquet");
+    vec![
+        format!("output   {place}"),
+        format!("pandas   pandas.read_parquet({folder})"),
+        format!("polars   polars.read_delta({folder}), or polars.read_parquet({})", quoted(&parts, '"')),
+        format!("duckdb   select * from '{}'", parts.replace('\'', "''")),
+    ]
+}
+
+fn join(output: &str, name: &str) -> String {
+    match words::place(output) {
+        place if place.ends_with('/') => format!("{place}{name}"),
+        place => format!("{place}/{name}"),
+    }
+}
+
+/// As a text in Python.
+fn quoted(text: &str, quote: char) -> String {
+    format!("{quote}{}{quote}", text.replace('\\', "\\\\").replace(quote, &format!("\\{quote}")))
+}
+
+/// One job in full.
+pub fn of_job(status: &JobStatus) -> String {
+    let noun = words::records(&status.job);
+    let mut lines = vec![
+        format!("id       {}", status.id),
+        format!("job      {}", words::harmless(&status.job)),
+        format!("phase    {}", phase(status.phase)),
+        format!("elapsed  {}", words::duration(status.elapsed_ms)),
+        format!("input    {}", words::harmless(words::place(&status.input))),
+        format!("output   {}", words::harmless(words::place(&status.output))),
+        format!("listed   {}", words::of(status.books.listed, noun)),
+    ];
+    let books = [
+        ("embedded", status.books.embedded),
+        ("quarantined", status.books.quarantined),
+        ("skipped", status.books.skipped),
+    ];
+    let books = books.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!(", {} {word}", words::count(*n)));
+    lines.last_mut().expect("there are seven").extend(books);
+    if !status.phase.ended() {
+        lines.push(format!(
+            "workers  {} with {}",
+            words::count(status.workers.into()),
+            words::of(status.slots.into(), "slots")
+        ));
+    }
+    let width = status.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
+    for stage in &status.stages {
+        lines.push(format!("stage    {:width$}  {}", words::harmless(&stage.name), tasks(stage, noun)));
+    }
+    if let Some(note) = &status.note {
+        lines.push(format!("note     {}", words::harmless(note)));
+    }
+    if let Some(failure) = &status.failure {
+        lines.push(format!("failure  {}", words::harmless(&failure.message)));
+    }
+    if !status.quarantined_first.is_empty() {
+        lines.push("quarantined first:".to_owned());
+        lines.extend(status.quarantined_first.iter().map(reason));
+    }
+    lines.join("\n")
+}
+
+fn tasks(stage: &StageStatus, noun: &str) -> String {
+    let mut said =
+        format!("{} of {} done", words::count(stage.tasks_done.into()), words::of(stage.tasks.into(), "tasks"));
+    if stage.tasks_running > 0 {
+        said = format!("{said}, {} running", words::count(stage.tasks_running.into()));
+    }
+    if stage.records_total > 0 {
+        said = format!("{said}, {} of {}", words::count(stage.records), words::of(stage.records_total, noun));
+    }
+    said
+}
+
+/// A table of jobs, the newest last. The output comes last because it is as long as it likes.
+pub fn of_jobs(jobs: &[JobStatus]) -> String {
+    let mut rows = vec![["ID", "JOB", "PHASE", "DONE", "ELAPSED", "OUTPUT"].map(str::to_owned)];
+    rows.extend(jobs.iter().map(|job| {
+        [
+            job.id.to_string(),
+            words::harmless(&job.job),
+            phase(job.phase).to_owned(),
+            done(job),
+            words::duration(job.elapsed_ms),
+            words::harmless(words::place(&job.output)),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..5).map(width).collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.chain([row[5].clone()]).collect::<Vec<_>>().join("  ")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn done(job: &JobStatus) -> String {
+    let listed = words::count(job.books.listed);
+    match job.phase {
+        JobPhase::Committed => words::count(job.books.embedded),
+        JobPhase::Listing => "-".to_owned(),
+        JobPhase::Running | JobPhase::Committing | JobPhase::Failed | JobPhase::Cancelled => {
+            let done = job.stages.first().map_or(0, |stage| stage.records);
+            format!("{}/{listed}", words::count(done))
+        }
+    }
+}
+
+fn phase(phase: JobPhase) -> &'static str {
+    match phase {
+        JobPhase::Listing => "listing",
+        JobPhase::Running => "running",
+        JobPhase::Committing => "committing",
+        JobPhase::Committed => "committed",
+        JobPhase::Failed => "failed",
+        JobPhase::Cancelled => "cancelled",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::status;
+    use mr_core::{Books, QuarantineSource};
+
+    fn committed() -> JobStatus {
+        let mut status = status(JobPhase::Committed);
+        status.job = "image-features".into();
+        status.output = "file:///home/me/my \"results\"/".into();
+        status.books = Books { listed: 4_021, embedded: 4_020, quarantined: 1, skipped: 12 };
+        status.elapsed_ms = 31_250;
+        status.quarantined_first = vec![Quarantined {
+            key: "a b/x\n.jpg".into(),
+            etag: String::new(),
+            bytes: 0,
+            stage: "embed".into(),
+            class: "empty".into(),
+            message: "the object holds no bytes".into(),
+            source: QuarantineSource::Content,
+            attempts: 1,
+        }];
+        status
+    }
+
+    #[test]
+    fn a_success_says_what_is_there_and_how_to_read_it() {
+        let expected = r#"4,020 images embedded, 1 quarantined, 12 skipped in 31.2 s (129 images/s)
+  a b/x�.jpg: empty: the object holds no bytes
+  more of each: /home/me/my "results"/_quarantine.parquet
+
+output   /home/me/my "results"
+pandas   pandas.read_parquet("/home/me/my \"results\"")
+polars   polars.read_delta("/home/me/my \"results\""), or polars.read_parquet("/home/me/my \"results\"/*.parquet")
+duckdb   select * from '/home/me/my "results"/*.parquet'"#;
+        assert_eq!(of_success(&committed()), expected);
+    }
+
+    #[test]
+    fn nothing_quarantined_needs_no_list() {
+        let mut status = committed();
+        status.books = Books { listed: 1, embedded: 1, quarantined: 0, skipped: 0 };
+        status.quarantined_first.clear();
+        status.output = "s3://bucket/out/".into();
+        let said = of_success(&status);
+        assert!(
+            said.starts_with(
+                "1 image embedded, 0 quarantined in 31.2 s (0.03 images/s)\n\noutput   s3://bucket/out/\n"
+            ),
+            "{said}"
+        );
+        assert!(said.ends_with("duckdb   select * from 's3://bucket/out/*.parquet'"), "{said}");
+    }
+
+    #[test]
+    fn jobs_stand_in_a_table() {
+        let mut running = status(JobPhase::Running);
+        running.elapsed_ms = 100;
+        let expected = "\
+ID                      JOB             PHASE      DONE    ELAPSED  OUTPUT
+20261124-073112-abcdef  image-features  committed  4,020   31.2 s   /home/me/my \"results\"
+20261124-073112-abcdef  count           running    50/100  0.1 s    /out";
+        assert_eq!(of_jobs(&[committed(), running]), expected);
+        assert_eq!(of_jobs(&[]).lines().count(), 1);
+    }
+
+    #[test]
+    fn one_job_is_told_in_full() {
+        let mut running = status(JobPhase::Running);
+        running.note = Some("no worker is in touch".into());
+        let expected = "\
+id       20261124-073112-abcdef
+job      count
+phase    running
+elapsed  10.0 s
+input    /in
+output   /out
+listed   100 records
+workers  1 with 2 slots
+stage    count  2 of 4 tasks done, 1 running, 50 of 100 records
+note     no worker is in touch";
+        assert_eq!(of_job(&running), expected);
+    }
+}
