@@ -118,7 +118,7 @@ mod tests {
         let first = budget.acquire(50);
         let (sender, arrivals) = mpsc::channel();
         thread::scope(|scope| {
-            for (name, bytes) in [("large", 80), ("small", 10)] {
+            for (name, bytes) in [("large", 100), ("small", 10)] {
                 let (thread_budget, thread_sender) = (budget.clone(), sender.clone());
                 let tickets_before = budget.lock().next_ticket;
                 scope.spawn(move || {

@@ -84,7 +84,13 @@ fn decode_as(
     let mut decoder = reader.into_decoder().map_err(refuse)?;
 
     let (width, height) = decoder.dimensions();
-    let color = decoder.color_type();
+    let (color, stored_color) = (decoder.color_type(), decoder.original_color_type());
+    let pixels = check_pixels((width, height))?;
+    let decoder_limits = limits(match format {
+        ImageFormat::Tiff => memory::tiff_limit(bytes, pixels, stored_color),
+        _ => MEMORY_MAX_BYTES,
+    });
+    decoder.set_limits(decoder_limits).map_err(refuse)?;
     let orientation = if options.exif_orientation {
         // Damaged camera notes say nothing about the pixels.
         decoder.orientation().unwrap_or(Orientation::NoTransforms)
@@ -92,42 +98,19 @@ fn decode_as(
         Orientation::NoTransforms
     };
 
-    let wanted = check_size(bytes, format, (width, height), color, orientation)?;
+    let turned_copy = if orientation == Orientation::NoTransforms { 0 } else { pixels * 3 };
+    let wanted = memory::wanted(bytes, format, (width, height), stored_color) + turned_copy;
+    if wanted > MEMORY_MAX_BYTES {
+        let message = format!("decoding {width} x {height} would take {wanted} bytes, more than {MEMORY_MAX_BYTES}");
+        return Err(ImageError::new(Class::TooLarge, message));
+    }
     let share = budget.acquire(wanted);
-    decoder
-        .set_limits(limits(match format {
-            ImageFormat::Tiff => memory::tiff_working_copy(u64::from(width) * u64::from(height), color),
-            _ => MEMORY_MAX_BYTES,
-        }))
-        .map_err(refuse)?;
 
     let mut pixels = vec![0; decoder.total_bytes() as usize]; // at most `wanted`
     decoder.read_image(&mut pixels).map_err(refuse)?;
     let rgb = rgb::to_rgb8(pixels, color)
         .ok_or_else(|| ImageError::new(Class::Unsupported, format!("{color:?} pixels are not converted")))?;
     Ok(Decoded { photo: turn(width, height, rgb, orientation), _share: share })
-}
-
-/// What decoding will want, if the limits allow it.
-fn check_size(
-    bytes: &[u8],
-    format: ImageFormat,
-    (width, height): (u32, u32),
-    color: image::ColorType,
-    orientation: Orientation,
-) -> Result<u64, ImageError> {
-    let pixels = check_pixels((width, height))?;
-    let mut wanted = memory::wanted(bytes, format, (width, height), color);
-    if orientation != Orientation::NoTransforms {
-        wanted += pixels * 3; // a turned copy
-    }
-    if wanted > MEMORY_MAX_BYTES {
-        return Err(ImageError::new(
-            Class::TooLarge,
-            format!("decoding {width} x {height} would take {wanted} bytes, more than {MEMORY_MAX_BYTES}"),
-        ));
-    }
-    Ok(wanted)
 }
 
 fn check_pixels((width, height): (u32, u32)) -> Result<u64, ImageError> {

@@ -5,11 +5,6 @@
 
 use image::ColorType;
 
-/// How large a buffer `to_rgb8` needs for each pixel.
-pub fn bytes_per_pixel(color: ColorType) -> u64 {
-    u64::from(color.bytes_per_pixel()).max(3)
-}
-
 /// Turns pixels of kind `color` into RGB in place. Samples wider than a byte are in the machine's byte order.
 pub fn to_rgb8(mut pixels: Vec<u8>, color: ColorType) -> Option<Vec<u8>> {
     match color {
