@@ -100,21 +100,19 @@ pub async fn abandon(output: &DynStore, job: &JobId) -> Result<Abandoned, TableE
     if survey.table().is_some_and(|table| table.run_of(job).is_some()) {
         return Ok(Abandoned::Committed);
     }
-    let keys = survey.listing.iter().map(|object| object.key.as_str());
-    let is_run_file = |key: &str| names::job_of_run_file(key).is_some_and(|(of, _)| of == *job);
-    let marker = names::marker(job);
-    let marked = keys.clone().any(|key| key == marker);
-    if !marked {
-        return Ok(Abandoned::Removed(0));
-    }
     let known = survey.table().map(active).unwrap_or_default();
+    let marker = names::marker(job);
+    // The marker may be gone already: another job's sweep can come between ours and leave what we published after it.
     let ours = |key: &&str| {
         let part = names::job_of_part(key).is_some_and(|of| of == *job) && !known.contains(*key);
-        *key != marker && (part || is_run_file(key))
+        part || names::job_of_run_file(key).is_some_and(|(of, _)| of == *job)
     };
+    let keys = survey.listing.iter().map(|object| object.key.as_str());
     let doomed: Vec<_> = keys.filter(ours).collect();
-    each(doomed.iter(), |key| output.delete(key)).await?;
+    each(doomed.iter().filter(|key| **key != marker), |key| output.delete(key)).await?;
     // The marker says whose the other files are, so it goes last.
-    output.delete(&marker).await?;
-    Ok(Abandoned::Removed(doomed.len() as u64 + 1))
+    if doomed.contains(&marker.as_str()) {
+        output.delete(&marker).await?;
+    }
+    Ok(Abandoned::Removed(doomed.len() as u64))
 }
