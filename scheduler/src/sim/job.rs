@@ -42,7 +42,7 @@ pub enum Nature {
 
 impl SimJob {
     pub fn draw(id: JobId, random: &mut Random, storm_ms: Millis) -> Self {
-        let splits: Vec<_> = (0..random.between(1, 12)).map(|_| random.between(1, 4) as u32).collect();
+        let splits: Vec<_> = (0..random.between(1, 24)).map(|_| random.between(1, 4) as u32).collect();
         let count = splits.len() as u32;
         let (fan_in, other) = (random.between(2, 4) as u32, random.between(1, 3) as u32);
         let graph = match random.between(0, 3) {
@@ -71,7 +71,7 @@ impl SimJob {
             graph,
             splits: if nature == Nature::Empty { Vec::new() } else { splits },
             nature,
-            refused: *random.pick(&[0, 0, 50, 300, 1000]),
+            refused: *random.pick(&[0, 0, 0, 50, 300]),
             submit_at: random.between(0, storm_ms / 2),
             cancel_at: cancels.then(|| random.between(0, storm_ms)),
             cancel_at_commit: random.per_mille(200),

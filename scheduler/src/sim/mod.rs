@@ -107,7 +107,7 @@ mod tests {
     fn the_laws_hold_whatever_the_weather() {
         let seeds = match number("MR_SIM_SEED") {
             Some(seed) => seed..seed + 1,
-            None => 0..number("MR_SIM_SEEDS").unwrap_or(500),
+            None => 0..number("MR_SIM_SEEDS").unwrap_or(1500),
         };
         let all = seeds.end - seeds.start;
         let mut sights = Sights::default();
@@ -149,7 +149,7 @@ mod tests {
         ];
         for flaw in flaws {
             let found =
-                (0..300).find_map(|seed| run_with(seed, || Scheduler::with_flaw(Config::default(), flaw)).err());
+                (0..3000).find_map(|seed| run_with(seed, || Scheduler::with_flaw(Config::default(), flaw)).err());
             let found = found.unwrap_or_else(|| panic!("{flaw:?} was not found"));
             println!("{flaw:?}: seed {}: {}", found.seed, found.law);
         }

@@ -20,6 +20,8 @@ pub struct Weather {
     pub clock_back: u64,
     /// Of a worker having a bad fate.
     pub fate: u64,
+    /// Of all workers of one family being cut off at once.
+    pub outage: u64,
 }
 
 impl Weather {
@@ -37,6 +39,7 @@ impl Weather {
             store_late: up_to(500),
             clock_back: up_to(100),
             fate: up_to(900),
+            outage: up_to(1000),
         }
     }
 
@@ -52,6 +55,7 @@ impl Weather {
             store_late: 0,
             clock_back: 0,
             fate: 0,
+            outage: 0,
         }
     }
 

@@ -13,9 +13,11 @@ pub struct SimWorker {
     capacity: u32,
     /// How many times slower than the fastest.
     slowness: u64,
-    pub fate: Fate,
+    /// And when it comes.
+    pub fate: (Millis, Fate),
     pub alive: bool,
     pub hangs_until: Millis,
+    pub cut_off_until: Millis,
     pub draining: bool,
     pub held: Vec<Held>,
     pub results: Vec<AttemptResult>,
@@ -42,24 +44,32 @@ struct InFlight {
     carried: Vec<AttemptId>,
 }
 
-/// What becomes of it, and when.
+/// What becomes of a worker.
 #[derive(Clone, Copy, Debug)]
 pub enum Fate {
     Lives,
-    Crashes(Millis),
-    Hangs { at: Millis, until: Millis },
-    Drains(Millis),
+    Crashes,
+    Hangs {
+        until: Millis,
+    },
+    /// It goes on working, and nobody hears of it.
+    CutOff {
+        until: Millis,
+    },
+    Drains,
 }
 
 impl SimWorker {
     pub fn draw(id: WorkerId, family: String, random: &mut Random, weather: &Weather, now: Millis) -> Self {
         let slots = random.between(1, 3) as u32;
-        let at = now + random.between(0, 40_000);
-        let fate = match random.between(0, 2) {
+        let comes_at = now + random.between(0, 40_000);
+        let until = comes_at + random.between(1000, 60_000);
+        let fate = match random.between(0, 3) {
             _ if !random.per_mille(weather.fate) => Fate::Lives,
-            0 => Fate::Crashes(at),
-            1 => Fate::Hangs { at, until: at + random.between(1000, 60_000) },
-            _ => Fate::Drains(at),
+            0 => Fate::Crashes,
+            1 => Fate::Hangs { until },
+            2 => Fate::CutOff { until },
+            _ => Fate::Drains,
         };
         Self {
             id,
@@ -67,9 +77,10 @@ impl SimWorker {
             slots,
             capacity: slots + random.between(0, 3) as u32,
             slowness: *random.pick(&[1, 1, 1, 3, 20]),
-            fate,
+            fate: (comes_at, fate),
             alive: true,
             hangs_until: 0,
+            cut_off_until: 0,
             draining: false,
             held: Vec::new(),
             results: Vec::new(),

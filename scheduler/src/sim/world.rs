@@ -46,42 +46,19 @@ pub struct World {
 enum Happening {
     Told(Event),
     PollArrives(Poll),
-    /// The shell has let it wait for long enough.
+    /// The shell has let a poll wait for long enough.
     PollWaits {
         worker: WorkerId,
         seq: u64,
     },
-    AnswerArrives {
-        worker: WorkerId,
-        seq: u64,
-        orders: Vec<Order>,
-        stop: Vec<AttemptId>,
-    },
-    /// The worker has waited for long enough.
-    AnswerWaits {
-        worker: WorkerId,
-        seq: u64,
-    },
-    /// The worker polls, for the first time or after an answer.
-    Polls {
-        worker: WorkerId,
-    },
-    Finishes {
-        worker: WorkerId,
-        attempt: AttemptId,
-    },
-    Crashes {
-        worker: WorkerId,
-    },
-    Hangs {
-        worker: WorkerId,
-        until: Millis,
-    },
-    Drains {
-        worker: WorkerId,
-    },
+    At(WorkerId, AtWorker),
     WorkerComes {
         family: String,
+    },
+    /// All workers of a family are cut off at once.
+    Outage {
+        family: String,
+        until: Millis,
     },
     EntryWritten {
         job: JobId,
@@ -89,11 +66,28 @@ enum Happening {
     Clears,
 }
 
+/// It happens later at a worker that hangs, and never at a dead one.
+#[derive(Clone, Debug)]
+enum AtWorker {
+    Answer {
+        seq: u64,
+        orders: Vec<Order>,
+        stop: Vec<AttemptId>,
+    },
+    /// It has waited for an answer for long enough.
+    NoAnswer {
+        seq: u64,
+    },
+    Polls,
+    Finishes(AttemptId),
+    Meets(Fate),
+}
+
 impl World {
     pub fn new(seed: u64, scheduler: Scheduler, tells: bool) -> Self {
         let mut random = Random::new(seed);
         let weather = Weather::storm(&mut random);
-        let families = if random.per_mille(300) { vec!["avx", "neon"] } else { vec!["avx"] };
+        let families = if random.per_mille(400) { vec!["avx", "neon"] } else { vec!["avx"] };
         let mut world = Self {
             seed,
             random,
@@ -133,6 +127,14 @@ impl World {
             let at = if self.random.per_mille(500) { 0 } else { self.random.between(0, storm_ms) };
             let family = self.random.pick(&self.families).clone();
             self.queue(at, Happening::WorkerComes { family });
+        }
+        if self.random.per_mille(self.weather.outage) {
+            // Soon after a job has begun, when the least is certain.
+            let submits: Vec<_> = self.jobs.values().map(|job| job.submit_at).collect();
+            let at = self.random.pick(&submits) + self.random.between(0, 5000);
+            let until = at + self.random.between(1000, 60_000);
+            let family = self.random.pick(&self.families).clone();
+            self.queue(at, Happening::Outage { family, until });
         }
         self.queue(storm_ms, Happening::Clears);
     }
@@ -203,10 +205,6 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
-        if let Some(at) = self.postponed(&happening) {
-            self.queue(at, happening);
-            return Ok(());
-        }
         match happening {
             Happening::Told(event) => self.tell(event)?,
             Happening::PollArrives(poll) => self.poll_arrives(poll)?,
@@ -215,22 +213,17 @@ impl World {
                     self.answer(&worker)?;
                 }
             }
-            Happening::AnswerArrives { worker, seq, orders, stop } => self.answer_arrives(&worker, seq, orders, &stop),
-            Happening::AnswerWaits { worker, seq } => {
-                if self.workers[&worker].waits_for(seq) {
-                    self.poll(&worker);
+            Happening::At(worker, what) => match &self.workers[&worker] {
+                at if !at.alive => {}
+                at if at.hangs_until > self.now => self.queue(at.hangs_until, Happening::At(worker, what)),
+                _ => self.happen_at(&worker, what),
+            },
+            Happening::WorkerComes { family } => self.worker_comes(family),
+            Happening::Outage { family, until } => {
+                for worker in self.workers.values_mut().filter(|worker| worker.family == family) {
+                    worker.cut_off_until = until;
                 }
             }
-            Happening::Polls { worker } => self.poll(&worker),
-            Happening::Finishes { worker, attempt } => self.finishes(&worker, &attempt),
-            Happening::Crashes { worker } => self.crash(&worker),
-            Happening::Hangs { worker, until } => self.worker(&worker).hangs_until = until,
-            Happening::Drains { worker } => {
-                self.sights.drained += 1;
-                self.worker(&worker).drain();
-                self.poll(&worker);
-            }
-            Happening::WorkerComes { family } => self.worker_comes(family),
             Happening::EntryWritten { job } => {
                 self.laws.entries.insert(job);
             }
@@ -239,25 +232,26 @@ impl World {
         Ok(())
     }
 
-    /// What happens at a worker that hangs happens when it goes on; at a dead one, never.
-    fn postponed(&self, happening: &Happening) -> Option<Millis> {
-        let worker = match happening {
-            Happening::AnswerArrives { worker, .. }
-            | Happening::AnswerWaits { worker, .. }
-            | Happening::Polls { worker }
-            | Happening::Finishes { worker, .. }
-            | Happening::Crashes { worker }
-            | Happening::Hangs { worker, .. }
-            | Happening::Drains { worker } => worker,
-            Happening::Told(_)
-            | Happening::PollArrives(_)
-            | Happening::PollWaits { .. }
-            | Happening::WorkerComes { .. }
-            | Happening::EntryWritten { .. }
-            | Happening::Clears => return None,
-        };
-        let worker = &self.workers[worker];
-        if worker.alive { (worker.hangs_until > self.now).then_some(worker.hangs_until) } else { Some(Millis::MAX) }
+    fn happen_at(&mut self, id: &WorkerId, what: AtWorker) {
+        match what {
+            AtWorker::Answer { seq, orders, stop } => self.answer_arrives(id, seq, orders, &stop),
+            AtWorker::NoAnswer { seq } => {
+                if self.workers[id].waits_for(seq) {
+                    self.poll(id);
+                }
+            }
+            AtWorker::Polls => self.poll(id),
+            AtWorker::Finishes(attempt) => self.finishes(id, &attempt),
+            AtWorker::Meets(Fate::Lives) => {}
+            AtWorker::Meets(Fate::Crashes) => self.crash(id),
+            AtWorker::Meets(Fate::Hangs { until }) => self.worker(id).hangs_until = until,
+            AtWorker::Meets(Fate::CutOff { until }) => self.worker(id).cut_off_until = until,
+            AtWorker::Meets(Fate::Drains) => {
+                self.sights.drained += 1;
+                self.worker(id).drain();
+                self.poll(id);
+            }
+        }
     }
 
     // The shell.
@@ -359,8 +353,8 @@ impl World {
         for attempt in answer.orders {
             orders.push(Order { reads: self.reads(&attempt)?, attempt });
         }
-        let (worker, seq) = (worker.clone(), poll.seq);
-        self.send(Happening::AnswerArrives { worker, seq, orders, stop: answer.stop });
+        let what = AtWorker::Answer { seq: poll.seq, orders, stop: answer.stop };
+        self.send(worker, Happening::At(worker.clone(), what));
         Ok(())
     }
 
@@ -388,21 +382,17 @@ impl World {
     fn worker_comes(&mut self, family: String) {
         let id = WorkerId(format!("w{}", self.workers.len()));
         let worker = SimWorker::draw(id.clone(), family, &mut self.random, &self.weather, self.now);
-        match worker.fate {
-            Fate::Lives => {}
-            Fate::Crashes(at) => self.queue(at, Happening::Crashes { worker: id.clone() }),
-            Fate::Hangs { at, until } => self.queue(at, Happening::Hangs { worker: id.clone(), until }),
-            Fate::Drains(at) => self.queue(at, Happening::Drains { worker: id.clone() }),
-        }
+        let (at, fate) = worker.fate;
+        self.queue(at, Happening::At(id.clone(), AtWorker::Meets(fate)));
         self.workers.insert(id.clone(), worker);
         self.poll(&id);
     }
 
     fn poll(&mut self, id: &WorkerId) {
         let poll = self.worker(id).poll();
-        let (worker, seq) = (id.clone(), poll.seq);
-        self.send(Happening::PollArrives(poll));
-        self.queue(self.now + ANSWER_WAIT_MS, Happening::AnswerWaits { worker, seq });
+        let seq = poll.seq;
+        self.send(id, Happening::PollArrives(poll));
+        self.queue(self.now + ANSWER_WAIT_MS, Happening::At(id.clone(), AtWorker::NoAnswer { seq }));
     }
 
     fn answer_arrives(&mut self, id: &WorkerId, seq: u64, orders: Vec<Order>, stop: &[AttemptId]) {
@@ -419,14 +409,13 @@ impl World {
         }
         self.start(id);
         let again = self.now + self.random.between(1, 30);
-        self.queue(again, Happening::Polls { worker: id.clone() });
+        self.queue(again, Happening::At(id.clone(), AtWorker::Polls));
     }
 
     fn start(&mut self, id: &WorkerId) {
         let worker = self.workers.get_mut(id).expect("workers are never forgotten here");
         for (attempt, takes) in worker.start(&mut self.random) {
-            let worker = id.clone();
-            self.queue(self.now + takes, Happening::Finishes { worker, attempt });
+            self.queue(self.now + takes, Happening::At(id.clone(), AtWorker::Finishes(attempt)));
         }
     }
 
@@ -488,14 +477,11 @@ impl World {
     fn clears(&mut self) {
         self.weather = Weather::calm();
         self.queue.retain(|_, happening| match happening {
-            Happening::Crashes { .. } | Happening::Hangs { .. } | Happening::Drains { .. } => false,
+            Happening::At(_, AtWorker::Meets(_)) | Happening::Outage { .. } => false,
             Happening::Told(_)
             | Happening::PollArrives(_)
             | Happening::PollWaits { .. }
-            | Happening::AnswerArrives { .. }
-            | Happening::AnswerWaits { .. }
-            | Happening::Polls { .. }
-            | Happening::Finishes { .. }
+            | Happening::At(..)
             | Happening::WorkerComes { .. }
             | Happening::EntryWritten { .. }
             | Happening::Clears => true,
@@ -523,8 +509,10 @@ impl World {
         self.queue(at, Happening::Told(event));
     }
 
-    fn send(&mut self, message: Happening) {
-        if self.random.per_mille(self.weather.lost) {
+    /// A message from or to a worker.
+    fn send(&mut self, worker: &WorkerId, message: Happening) {
+        let cut_off = self.workers[worker].cut_off_until > self.now;
+        if cut_off || self.random.per_mille(self.weather.lost) {
             self.sights.messages_lost += 1;
             return;
         }

@@ -11,13 +11,11 @@
 //! job. Workers do as they are told at once.
 
 use mr_core::{
-    AttemptId, AttemptResult, Failure, FailureClass, InputFilter, JobId, JobPhase, JobPlan, JobSpec, Limits, Mode,
-    Params, QuarantineSource, Quarantined, Source, SplitSettings, StagePlan, TaskGraph, TaskId, TaskKind, TaskOutput,
-    WorkerId, expand,
+    AttemptId, AttemptResult, Failure, FailureClass, JobId, JobPhase, Limits, QuarantineSource, Quarantined, TaskId,
+    TaskKind, TaskOutput, WorkerId,
 };
-use mr_scheduler::{Command, Config, Event, Poll, Scheduler};
+use mr_scheduler::{Command, Config, Event, Poll, Scheduler, sim::graphs};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 pub const SPLIT_OBJECTS: u32 = 10;
 
@@ -82,11 +80,16 @@ impl Stage {
                 self.tell(Event::PrepareFailed { job: job(), failure: Failure::refused("there is no such folder") });
             }
             "list" if words[2] == "wrong" => {
-                self.tell(Event::Prepared { job: job(), graph: plain(3), split_objects: vec![SPLIT_OBJECTS; 2] });
+                self.tell(Event::Prepared {
+                    job: job(),
+                    graph: graphs::plain(3),
+                    split_objects: vec![SPLIT_OBJECTS; 2],
+                });
             }
             "list" => {
                 let splits = words[2].parse().unwrap();
-                let graph = if words.contains(&"features") { features(splits) } else { plain(splits) };
+                let graph =
+                    if words.contains(&"features") { graphs::features(splits, 4, 4) } else { graphs::plain(splits) };
                 self.tell(Event::Prepared { job: job(), graph, split_objects: vec![SPLIT_OBJECTS; splits as usize] });
             }
             "poll" => {
@@ -267,47 +270,4 @@ fn attempt(text: &str) -> AttemptId {
     let [job, stage, index] = parts[..] else { panic!("`{text}` is no attempt") };
     let task = TaskId { job: JobId::parse(job).unwrap(), stage: stage.parse().unwrap(), index: index.parse().unwrap() };
     AttemptId { task, number: number.parse().unwrap() }
-}
-
-fn plan(stages: Vec<StagePlan>) -> JobPlan {
-    JobPlan {
-        spec: JobSpec {
-            job: "story".into(),
-            input: "file:///in/".into(),
-            output: "file:///out/".into(),
-            mode: Mode::Fail,
-            adopt: false,
-            params: Params::new(),
-            limits: Limits::default(),
-            split: SplitSettings::default(),
-        },
-        job_version: 1,
-        filter: InputFilter::default(),
-        broadcasts: Vec::new(),
-        stages,
-        footer: BTreeMap::new(),
-    }
-}
-
-fn stage(name: &str, source: Source, broadcasts_of: &[&str], writes_output: bool) -> StagePlan {
-    StagePlan {
-        name: name.into(),
-        source,
-        broadcasts_of: broadcasts_of.iter().map(|s| s.to_string()).collect(),
-        writes_output,
-        one_row_per_record: name != "fit",
-    }
-}
-
-fn plain(splits: u32) -> Arc<TaskGraph> {
-    Arc::new(expand(&plan(vec![stage("write", Source::Input, &[], true)]), splits).unwrap())
-}
-
-fn features(splits: u32) -> Arc<TaskGraph> {
-    let stages = vec![
-        stage("embed", Source::Input, &[], false),
-        stage("fit", Source::Emitted { stage: "embed".into(), partitions: 1, fan_in: 4 }, &[], false),
-        stage("project", Source::Kept { stage: "embed".into(), group_min: 1, group_max: 4 }, &["fit"], true),
-    ];
-    Arc::new(expand(&plan(stages), splits).unwrap())
 }
