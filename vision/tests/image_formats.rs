@@ -136,7 +136,7 @@ fn orientation_is_honoured_if_asked() {
         let (right, bottom) = (width - 3, height - 3);
         ((width, height), [at(2, 2), at(right, 2), at(right, bottom), at(2, bottom)])
     };
-    let expected: [(u8, (u32, u32), [[u8; 3]; 4]); 8] = [
+    let expected = [
         (1, (48, 32), [red, green, blue, white]),
         (2, (48, 32), [green, red, white, blue]),
         (3, (48, 32), [blue, white, red, green]),

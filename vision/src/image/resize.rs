@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn every_kind_of_cpu_gives_the_same_bytes() {
         for (width, height) in [(100, 100), (37, 113), (348, 9), (5, 500)] {
-            let rgb = (0..width * height * 3).map(|sample| (sample * 7919 >> 5) as u8).collect();
+            let rgb = (0..width * height * 3).map(|sample| ((sample * 7919) >> 5) as u8).collect();
             let photo = Photo::new(width, height, rgb).expect("that many samples were made");
             let mut plain = Resizer { arch: Arch::Scalar, ..Resizer::default() };
             assert!(plain.resize(&photo, 61, 59) == resize(&photo, 61, 59), "{width} x {height}");
