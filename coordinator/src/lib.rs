@@ -1,1 +1,34 @@
+//! The scheduler's body: gRPC, the clock, the listing, the commit.
+//!
+//! What happens is decided in `mr-scheduler`; here it is carried out. One task owns the scheduler and everything that
+//! is known of jobs ([`shell`]): whoever wants something sends it a message, and what takes time (listing, committing,
+//! cleaning up) runs beside it and comes back as a message too. The coordinator reads no input object and computes
+//! nothing of a job.
 
+mod blobs;
+mod clean;
+mod commit;
+mod job;
+mod jobs_service;
+mod orders;
+mod prepare;
+mod serve;
+mod shell;
+mod status;
+mod workers_service;
+
+pub use serve::{Coordinator, in_process, serve};
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Root of the state store, a path or URL.
+    pub state: String,
+    /// Without a poll for this long a worker's leases go to others.
+    pub lease_ms: u64,
+}
+
+impl Settings {
+    pub fn new(state: impl Into<String>) -> Self {
+        Self { state: state.into(), lease_ms: mr_scheduler::Config::default().lease_ms }
+    }
+}

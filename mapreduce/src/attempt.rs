@@ -82,13 +82,14 @@ async fn map_objects(
 ) -> Result<Made, Failure> {
     let input = host.store(&order.input).await?;
     let code = host.code(order, state).await?;
+    let family = host.registry.kernel_family();
     let (sender, fetched) = mpsc::channel(32);
     let fetching = fetch::objects(input, objects.to_vec(), code.object_bytes_max(), sender);
     let mapping = async {
         let slot = host.slots.clone().acquire_owned().await.expect("never closed");
         let (order, control) = (order.clone(), control.clone());
         blocking(move || {
-            let made = map_fetched(code.as_ref(), &order, fetched, &control, started);
+            let made = map_fetched(code.as_ref(), family, &order, fetched, &control, started);
             drop(slot);
             made
         })
@@ -100,6 +101,7 @@ async fn map_objects(
 
 fn map_fetched(
     code: &dyn StageCode,
+    family: &str,
     order: &Order,
     mut fetched: mpsc::Receiver<Fetched>,
     control: &Control,
@@ -157,7 +159,7 @@ fn map_fetched(
         )));
     }
     let run = encode_run(code, out.pairs, order.partitions)?;
-    Ok(Made { rows: encode_rows(order, &out.rows)?, run: Some(run), output, ..Made::default() })
+    Ok(Made { rows: encode_rows(order, family, &out.rows)?, run: Some(run), output, ..Made::default() })
 }
 
 async fn map_kept(
@@ -169,6 +171,7 @@ async fn map_kept(
 ) -> Result<Made, Failure> {
     let code = host.code(order, state).await?;
     let files = fetch::files(state, files).await?;
+    let family = host.registry.kernel_family();
     compute(host, order, control, move |order, control| {
         let mut mapper = code.row_mapper()?;
         let mut out = RowOutput::default();
@@ -185,7 +188,7 @@ async fn map_kept(
         if order.one_row_per_record && output.rows != output.records {
             return Err(Failure::application(format!("{} rows became {}", output.records, output.rows)));
         }
-        Ok(Made { rows: encode_rows(order, &out.rows)?, output, ..Made::default() })
+        Ok(Made { rows: encode_rows(order, family, &out.rows)?, output, ..Made::default() })
     })
     .await
 }
@@ -226,6 +229,7 @@ async fn reduce(
 ) -> Result<Made, Failure> {
     let code = host.code(order, state).await?;
     let runs = fetch::files(state, runs).await?;
+    let family = host.registry.kernel_family();
     compute(host, order, control, move |order, control| {
         let runs = open_runs(runs)?;
         let mut out = ReduceOutput::default();
@@ -236,7 +240,7 @@ async fn reduce(
             code.reduce(&key, values, &mut out)
         })?;
         output.rows = rows::count(&out.rows);
-        let rows = encode_rows(order, &out.rows)?;
+        let rows = encode_rows(order, family, &out.rows)?;
         Ok(Made { rows, side: out.side, broadcast: out.broadcast, output, ..Made::default() })
     })
     .await
@@ -292,8 +296,14 @@ fn push_combined(code: &dyn StageCode, writer: &mut RunWriter, key: &Bytes, valu
     Ok(())
 }
 
-fn encode_rows(order: &Order, batches: &[RecordBatch]) -> Result<Option<Bytes>, Failure> {
-    if order.writes_output { rows::to_parquet(batches, &order.footer) } else { rows::to_ipc(batches) }
+fn encode_rows(order: &Order, family: &str, batches: &[RecordBatch]) -> Result<Option<Bytes>, Failure> {
+    if !order.writes_output {
+        return rows::to_ipc(batches);
+    }
+    let mut footer = order.footer.clone();
+    // Not the planner's word: these rows were computed here.
+    footer.insert("mr.kernel_family".into(), family.into());
+    rows::to_parquet(batches, &footer)
 }
 
 /// Puts everything into the state store under names of this attempt's own.

@@ -1,0 +1,41 @@
+//! Broadcasts that submitters bring: stored once under their content hash.
+
+use bytes::Bytes;
+use mr_core::BlobRef;
+use mr_storage::{DynStore, Put, StoreError};
+use sha2::{Digest, Sha256};
+use tonic::Status;
+
+/// More than any weights that a job would be given, and less than would bring the coordinator down.
+pub const BLOB_BYTES_MAX: u64 = 2 << 30;
+
+/// Whether the state store lacks the blob.
+pub async fn missing(state: &DynStore, blob: &BlobRef) -> Result<bool, Status> {
+    match state.head(&blob.key).await {
+        Ok(object) => Ok(object.bytes != blob.bytes),
+        Err(StoreError::NotFound { .. }) => Ok(true),
+        Err(error) => Err(Status::unavailable(format!("looking for a blob: {error}"))),
+    }
+}
+
+/// Only shared blobs are brought by submitters, so that none writes anywhere else.
+pub fn check(blob: &BlobRef) -> Result<(), Status> {
+    if *blob != BlobRef::shared(blob.sha256.clone(), blob.bytes) {
+        return Err(Status::invalid_argument(format!("`{}` is not where a blob is kept", blob.key)));
+    }
+    if blob.bytes > BLOB_BYTES_MAX {
+        return Err(Status::invalid_argument(format!("a blob of {} bytes is too large", blob.bytes)));
+    }
+    Ok(())
+}
+
+pub async fn store(state: &DynStore, blob: &BlobRef, bytes: Bytes) -> Result<(), Status> {
+    let is: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    if is != blob.sha256 {
+        return Err(Status::data_loss(format!("the blob has SHA-256 {is} where {} was promised", blob.sha256)));
+    }
+    match state.put(&blob.key, bytes, Put::Overwrite).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Status::unavailable(format!("storing a blob: {error}"))),
+    }
+}

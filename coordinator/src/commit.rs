@@ -1,0 +1,194 @@
+//! The end of a job: what its tasks brought becomes the run's folder and the table's next version.
+
+use crate::job::{Job, Measured};
+use bytes::Bytes;
+use mr_core::{Books, FRAMEWORK_VERSION, Failure, FileRef, JobId, JobPlan, Quarantined, Report, TaskGraph, TaskOutput};
+use mr_scheduler::{JobView, Millis, Scheduler};
+use mr_storage::{DynStore, StoreError};
+use mr_table::{Commit, Late, RunFile, RunSource, StagedPart, TableError};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Everything that a commit needs, taken from the scheduler at the moment it asked for it.
+pub struct Finished {
+    job: JobId,
+    plan: Arc<JobPlan>,
+    books: Books,
+    parts: Vec<(FileRef, u64)>,
+    side: Vec<(String, FileRef)>,
+    quarantined: Vec<Quarantined>,
+    seconds: BTreeMap<String, f64>,
+    measured: Measured,
+    kernel_family: String,
+    started: Instant,
+    /// From the job's start to the commit's.
+    before_s: f64,
+    now_epoch_ms: u64,
+}
+
+impl Finished {
+    pub fn gather(scheduler: &Scheduler, id: &JobId, job: &Job, now: Millis, now_epoch_ms: u64) -> Option<Self> {
+        let view = scheduler.job(id)?;
+        let graph: &TaskGraph = view.graph?;
+        let mut finished = Self {
+            job: id.clone(),
+            plan: job.plan.clone(),
+            books: Books { skipped: job.skipped, ..view.books },
+            parts: Vec::new(),
+            side: Vec::new(),
+            quarantined: Vec::new(),
+            seconds: seconds(&view, job),
+            measured: job.measured.clone(),
+            kernel_family: view.family.unwrap_or_default().to_owned(),
+            started: Instant::now(),
+            before_s: seconds_of(now - view.submitted_at + job.prior_ms),
+            now_epoch_ms,
+        };
+        for (index, stage) in graph.stages.iter().enumerate() {
+            for output in scheduler.outputs(id, index as u32) {
+                finished.add(stage.writes_output, &output);
+            }
+        }
+        Some(finished)
+    }
+
+    fn add(&mut self, writes_output: bool, output: &TaskOutput) {
+        if writes_output {
+            self.parts.extend(output.part.iter().map(|part| (part.clone(), output.rows)));
+        }
+        self.side.extend(output.side.iter().cloned());
+        self.quarantined.extend(output.quarantined.iter().cloned());
+    }
+
+    fn report(&self) -> Report {
+        let mut seconds = self.seconds.clone();
+        let commit = self.started.elapsed().as_secs_f64();
+        seconds.insert("commit".into(), commit);
+        seconds.insert("total".into(), self.before_s + commit);
+        Report {
+            job_id: self.job.clone(),
+            books: self.books,
+            seconds,
+            first_image_s: self.measured.first_record_ms.map(seconds_of),
+            peak_rss_bytes: self.measured.workers.values().map(|(_, rss)| *rss).max().unwrap_or(0),
+            busy_s: self.measured.busy_us as f64 / 1e6,
+            slots: self.measured.workers.values().map(|(slots, _)| slots).sum(),
+            workers: self.measured.workers.len() as u32,
+            kernel_family: self.kernel_family.clone(),
+            framework_version: FRAMEWORK_VERSION.to_owned(),
+            settings: self.plan.spec.clone(),
+        }
+    }
+}
+
+/// Commits, trying again as long as that is safe. What the output was stays as it was unless this succeeds.
+///
+/// # Errors
+/// Why the job has not become the table; its files are gone from the output then, or the next commit sweeps them.
+pub async fn commit(finished: Finished, state: DynStore) -> Result<(), Failure> {
+    let output = mr_storage::open(&finished.plan.spec.output).await.map_err(|error| of_store(&error))?;
+    let finished = Arc::new(finished);
+    let quarantine = mr_table::quarantine_parquet(&finished.quarantined, &finished.plan.spec.input)
+        .map_err(|error| error.failure())?;
+    let mut tries = 0;
+    loop {
+        let request = request(&finished, &output, &state, &quarantine);
+        match mr_table::commit(request).await {
+            Ok(_) => break,
+            // The entry may be there: only the same call can tell, for as long as it takes.
+            Err(TableError::Unresolved { .. }) => tries += 1,
+            Err(TableError::Store(error)) if error.retryable() && tries < TRIES_MAX => tries += 1,
+            Err(error) => {
+                let failure = error.failure();
+                if let Err(error) = mr_table::abandon(&output, &finished.job).await {
+                    tracing::warn!(job = %finished.job, "taking back what was published: {error}");
+                }
+                return Err(failure);
+            }
+        }
+        tokio::time::sleep(PAUSE * tries.min(20)).await;
+    }
+    // The job is the table from here on, whatever happens to the old files: the next run goes on where this stops.
+    if let Err(error) = mr_table::after_commit(&output).await {
+        tracing::warn!(job = %finished.job, "tidying up after the commit: {}", error.failure().message);
+    }
+    Ok(())
+}
+
+const TRIES_MAX: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(250);
+
+fn request<'a>(finished: &'a Arc<Finished>, output: &'a DynStore, state: &DynStore, quarantine: &Bytes) -> Commit<'a> {
+    let stored = |file: &FileRef| RunSource::Stored { store: state.clone(), key: file.key.clone() };
+    let mut run_files: Vec<_> =
+        finished.side.iter().map(|(path, file)| RunFile { path: path.clone(), source: stored(file) }).collect();
+    let named = |path: &str, source| RunFile { path: path.to_owned(), source };
+    run_files.push(named("quarantine.parquet", RunSource::Bytes(quarantine.clone())));
+    let report = finished.clone();
+    let report = move || Bytes::from(serde_json::to_vec_pretty(&report.report()).expect("a report is plain data"));
+    run_files.push(named("report.json", RunSource::Late(Late(Arc::new(report)))));
+    let staged = |(part, rows): &(FileRef, u64)| StagedPart {
+        store: state.clone(),
+        key: part.key.clone(),
+        bytes: part.bytes,
+        rows: *rows,
+    };
+    Commit {
+        job: &finished.job,
+        output,
+        mode: finished.plan.spec.mode,
+        adopt: finished.plan.spec.adopt,
+        parts: finished.parts.iter().map(staged).collect(),
+        schema: None,
+        run_files,
+        info: info(finished),
+        now_ms: finished.now_epoch_ms,
+    }
+}
+
+fn info(finished: &Finished) -> Map<String, Value> {
+    let books = &finished.books;
+    let info = json!({
+        "job": finished.plan.spec.job,
+        "listed": books.listed,
+        "embedded": books.embedded,
+        "quarantined": books.quarantined,
+        "skipped": books.skipped,
+    });
+    match info {
+        Value::Object(info) => info,
+        _ => unreachable!("written as an object above"),
+    }
+}
+
+/// A stage's seconds are from the start of its first task to the end of its last, levels of combining included.
+fn seconds(view: &JobView<'_>, job: &Job) -> BTreeMap<String, f64> {
+    let mut spans: BTreeMap<&str, (Millis, Millis)> = BTreeMap::new();
+    for stage in &view.stages {
+        if let (Some(start), Some(end)) = (stage.started_at, stage.ended_at) {
+            let span = spans.entry(&stage.name).or_insert((start, end));
+            *span = (span.0.min(start), span.1.max(end));
+        }
+    }
+    let mut seconds: BTreeMap<_, _> =
+        spans.into_iter().map(|(name, (start, end))| (name.to_owned(), seconds_of(end - start))).collect();
+    let listed = view.prepared_at.unwrap_or(view.submitted_at) - view.submitted_at + job.prior_ms;
+    seconds.insert("list".into(), seconds_of(listed));
+    seconds
+}
+
+fn seconds_of(millis: u64) -> f64 {
+    millis as f64 / 1e3
+}
+
+pub fn of_store(error: &StoreError) -> Failure {
+    let mut story = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        story = format!("{story}: {error}");
+        source = error.source();
+    }
+    if error.retryable() { Failure::transient(story) } else { Failure::permanent(story) }
+}

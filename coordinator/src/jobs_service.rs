@@ -1,0 +1,153 @@
+//! The submitters' side of the door.
+
+use crate::blobs;
+use crate::shell::Message;
+use crate::workers_service::stopping;
+use mr_core::{JobId, JobStatus};
+use mr_proto::v1::jobs_server::Jobs;
+use mr_proto::v1::put_blob_request::Part;
+use mr_proto::{WireError, convert, v1};
+use mr_storage::DynStore;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// How often those who watch hear of progress.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
+
+pub struct JobsService {
+    pub shell: mpsc::Sender<Message>,
+    pub state: DynStore,
+    pub news: watch::Receiver<u64>,
+}
+
+impl JobsService {
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Status> {
+        ask(&self.shell, message).await
+    }
+}
+
+async fn ask<T>(
+    shell: &mpsc::Sender<Message>,
+    message: impl FnOnce(oneshot::Sender<T>) -> Message,
+) -> Result<T, Status> {
+    let (reply, answer) = oneshot::channel();
+    shell.send(message(reply)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+#[tonic::async_trait]
+impl Jobs for JobsService {
+    async fn missing_blobs(
+        &self,
+        request: Request<v1::MissingBlobsRequest>,
+    ) -> Result<Response<v1::MissingBlobsResponse>, Status> {
+        let mut sha256 = Vec::new();
+        for blob in request.into_inner().blobs {
+            let blob = convert::blob_from(blob).map_err(invalid)?;
+            blobs::check(&blob)?;
+            if blobs::missing(&self.state, &blob).await? {
+                sha256.push(blob.sha256);
+            }
+        }
+        Ok(Response::new(v1::MissingBlobsResponse { sha256 }))
+    }
+
+    async fn put_blob(
+        &self,
+        request: Request<Streaming<v1::PutBlobRequest>>,
+    ) -> Result<Response<v1::PutBlobResponse>, Status> {
+        let mut parts = request.into_inner();
+        let Some(Part::Blob(blob)) = parts.message().await?.and_then(|first| first.part) else {
+            return Err(Status::invalid_argument("a blob's first message says which one it is"));
+        };
+        let blob = convert::blob_from(blob).map_err(invalid)?;
+        blobs::check(&blob)?;
+        let mut bytes = Vec::new();
+        while let Some(message) = parts.message().await? {
+            let Some(Part::Chunk(chunk)) = message.part else {
+                return Err(Status::invalid_argument("after its first message a blob is bytes"));
+            };
+            if bytes.len() as u64 + chunk.len() as u64 > blob.bytes {
+                return Err(Status::invalid_argument("the blob is longer than it was said to be"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        blobs::store(&self.state, &blob, bytes.into()).await?;
+        Ok(Response::new(v1::PutBlobResponse {}))
+    }
+
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        let v1::SubmitRequest { job_id, plan, prior_us } = request.into_inner();
+        let id = convert::job_id(&job_id).map_err(invalid)?;
+        let plan = plan.ok_or_else(|| Status::invalid_argument("the message lacks `plan`"))?;
+        let plan = Box::new(convert::plan_from(plan).map_err(invalid)?);
+        self.ask(|reply| Message::Submit { id, plan, prior_ms: prior_us / 1000, reply }).await?;
+        Ok(Response::new(v1::SubmitResponse {}))
+    }
+
+    async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        let jobs = self.ask(|reply| Message::List { reply }).await?;
+        Ok(Response::new(v1::ListResponse { jobs: jobs.into_iter().map(convert::status_to).collect() }))
+    }
+
+    async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::JobStatus>, Status> {
+        let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;
+        let status = status(&self.shell, &id).await?;
+        Ok(Response::new(convert::status_to(status)))
+    }
+
+    type WatchStream = ReceiverStream<Result<v1::JobStatus, Status>>;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;
+        let first = status(&self.shell, &id).await?;
+        let (sender, receiver) = mpsc::channel(4);
+        // It ends with its listener or its job, whichever comes first.
+        tokio::spawn(watch_job(self.shell.clone(), self.news.clone(), id, first, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
+        let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;
+        let taken = self.ask(|reply| Message::Cancel { id: id.clone(), reply }).await?;
+        let taken = taken.ok_or_else(|| unknown(&id))?;
+        Ok(Response::new(v1::CancelResponse { taken }))
+    }
+}
+
+async fn status(shell: &mpsc::Sender<Message>, id: &JobId) -> Result<JobStatus, Status> {
+    let status = ask(shell, |reply| Message::Status { id: id.clone(), reply }).await?;
+    status.ok_or_else(|| unknown(id))
+}
+
+async fn watch_job(
+    shell: mpsc::Sender<Message>,
+    mut news: watch::Receiver<u64>,
+    id: JobId,
+    first: JobStatus,
+    to: mpsc::Sender<Result<v1::JobStatus, Status>>,
+) {
+    let mut next = Ok(first);
+    loop {
+        let ended = next.as_ref().map_or(true, |status| status.phase.ended());
+        if to.send(next.map(convert::status_to)).await.is_err() || ended {
+            return;
+        }
+        tokio::select! {
+            changed = news.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+            () = to.closed() => return,
+        }
+        next = status(&shell, &id).await;
+    }
+}
+
+fn invalid(error: WireError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn unknown(id: &JobId) -> Status {
+    Status::not_found(format!("there is no job `{id}`: `mr-submit list` shows those that there are"))
+}

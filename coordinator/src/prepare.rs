@@ -1,0 +1,54 @@
+//! What comes before the first task: the output is looked at, the input listed and cut into splits.
+
+use crate::job::Input;
+use mr_core::{Failure, JobPlan, TaskGraph, expand, plan_splits, select};
+use mr_storage::StoreError;
+use mr_table::{inspect, may_write};
+use std::sync::Arc;
+
+pub struct Prepared {
+    pub input: Arc<Input>,
+    pub graph: Arc<TaskGraph>,
+    pub split_objects: Vec<u32>,
+}
+
+/// # Errors
+/// `Refused` for whatever the user can put right before anything is written.
+pub async fn prepare(plan: &JobPlan) -> Result<Prepared, Failure> {
+    let spec = &plan.spec;
+    let output = mr_storage::open(&spec.output).await.map_err(|error| refused("opening the output", &error))?;
+    let state = inspect(&output).await.map_err(|error| error.failure())?;
+    may_write(&state, spec.mode, spec.adopt).map_err(|refusal| Failure::refused(refusal.to_string()))?;
+
+    let input = mr_storage::open(&spec.input).await.map_err(|error| refused("opening the input", &error))?;
+    let objects = input.list("").await.map_err(|error| match error {
+        StoreError::NotFound { .. } => Failure::refused(format!("there is no input at {}", spec.input)),
+        error => refused("listing the input", &error),
+    })?;
+    let listing = select(objects, &plan.filter);
+    if listing.objects.is_empty() {
+        return Err(Failure::refused(nothing_to_do(plan, listing.skipped)));
+    }
+    let splits = plan_splits(&listing.objects, &spec.split);
+    let count = u32::try_from(splits.len()).map_err(|_| Failure::refused("the input has more splits than 2^32"))?;
+    let graph = expand(plan, count).map_err(Failure::refused)?;
+    let split_objects = splits.iter().map(|split| split.count).collect();
+    Ok(Prepared { input: Arc::new(Input { listing, splits }), graph: Arc::new(graph), split_objects })
+}
+
+fn nothing_to_do(plan: &JobPlan, skipped: u64) -> String {
+    let wanted = plan.filter.extensions.iter().map(|ext| format!(".{ext}")).collect::<Vec<_>>().join(", ");
+    match (skipped, wanted.as_str()) {
+        (0, _) => format!("the input at {} is empty", plan.spec.input),
+        (_, wanted) => format!(
+            "none of the {skipped} objects at {} ends in {wanted}: check `input` and `params.extensions`",
+            plan.spec.input
+        ),
+    }
+}
+
+/// A store that fails for now before anything has begun is the user's to try again.
+fn refused(doing: &str, error: &StoreError) -> Failure {
+    let failure = crate::commit::of_store(error);
+    Failure::refused(format!("{doing}: {}", failure.message))
+}

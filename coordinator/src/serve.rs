@@ -1,0 +1,101 @@
+//! Starting, serving and stopping.
+
+use crate::Settings;
+use crate::jobs_service::JobsService;
+use crate::shell::{Message, Shell};
+use crate::workers_service::WorkersService;
+use anyhow::Context;
+use futures::Stream;
+use hyper_util::rt::TokioIo;
+use mr_proto::v1::jobs_server::JobsServer;
+use mr_proto::v1::workers_server::WorkersServer;
+use mr_proto::{DESCRIPTORS, MESSAGE_BYTES_MAX};
+use mr_storage::DynStore;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+use tonic::transport::{Channel, Endpoint, Server};
+
+/// A running coordinator. Clones speak to the same one.
+#[derive(Clone)]
+pub struct Coordinator {
+    shell: mpsc::Sender<Message>,
+    news: watch::Receiver<u64>,
+    state: DynStore,
+}
+
+impl Coordinator {
+    /// Opens the state store and starts deciding. Nobody is served yet.
+    pub async fn start(settings: Settings) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        let state = mr_storage::open(&settings.state).await.context("opening the state store")?;
+        mr_storage::check_conditional_writes(state.as_ref(), "probe/").await.context("checking the state store")?;
+        let (shell, messages) = mpsc::channel(1024);
+        let (tell, news) = watch::channel(0);
+        let running = tokio::spawn(Shell::new(state.clone(), settings.lease_ms, tell).run(messages));
+        Ok((Self { shell, news, state }, running))
+    }
+
+    /// Lets what is half-way end, and stops. The handle that came with [`start`](Self::start) is done then.
+    pub async fn stop(&self) {
+        let (reply, stopped) = oneshot::channel();
+        if self.shell.send(Message::Stop { reply }).await.is_ok() {
+            _ = stopped.await;
+        }
+    }
+}
+
+/// Serves gRPC on these connections until `stop`, with health and reflection.
+pub async fn serve<IO, E>(
+    coordinator: &Coordinator,
+    connections: impl Stream<Item = Result<IO, E>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()>
+where
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Coordinator { shell, news, state } = coordinator.clone();
+    let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let workers = WorkersServer::new(WorkersService { shell })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<JobsServer<JobsService>>().await;
+    reporter.set_serving::<WorkersServer<WorkersService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("describing the services")?;
+    Server::builder()
+        .tcp_nodelay(true)
+        .add_service(jobs)
+        .add_service(workers)
+        .add_service(health)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
+        .await
+        .context("serving")
+}
+
+/// The same service without a socket: a channel to it for workers and submitters of this process.
+pub fn in_process(coordinator: &Coordinator, stop: CancellationToken) -> (Channel, JoinHandle<anyhow::Result<()>>) {
+    let (connect, connections) = mpsc::channel::<Result<DuplexStream, std::io::Error>>(16);
+    let coordinator = coordinator.clone();
+    let serving = tokio::spawn(async move { serve(&coordinator, ReceiverStream::new(connections), stop).await });
+    let connector = tower::service_fn(move |_| {
+        let connect = connect.clone();
+        async move {
+            let (near, far) = duplex(1 << 20);
+            connect.send(Ok(far)).await.map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>(TokioIo::new(near))
+        }
+    });
+    let channel = Endpoint::from_static("http://in-process").connect_with_connector_lazy(connector);
+    (channel, serving)
+}

@@ -1,0 +1,79 @@
+//! What those who watch are told of a job.
+
+use crate::job::Job;
+use mr_core::{AttemptId, AttemptProgress, JobStatus, StageStatus};
+use mr_scheduler::{JobView, Millis, WorkerView};
+use std::collections::BTreeMap;
+
+pub fn status(
+    view: &JobView<'_>,
+    job: &Job,
+    workers: &[WorkerView<'_>],
+    progress: &BTreeMap<AttemptId, AttemptProgress>,
+    now: Millis,
+) -> JobStatus {
+    let phase = view.phase;
+    let elapsed = view.ended_at.unwrap_or(now) - view.submitted_at + job.prior_ms;
+    JobStatus {
+        id: view.id.clone(),
+        job: job.plan.spec.job.clone(),
+        input: job.plan.spec.input.clone(),
+        output: job.plan.spec.output.clone(),
+        phase,
+        submitted_ms: job.submitted_epoch_ms,
+        elapsed_ms: elapsed,
+        books: mr_core::Books { skipped: job.skipped, ..view.books },
+        stages: stages(view, progress),
+        workers: workers.len() as u32,
+        slots: workers.iter().map(|worker| worker.slots).sum(),
+        quarantined_first: view.quarantined_first.clone(),
+        failure: view.failure.cloned(),
+        note: note(view, workers),
+    }
+}
+
+/// One for each planned stage: its levels of combining are counted with it.
+fn stages(view: &JobView<'_>, progress: &BTreeMap<AttemptId, AttemptProgress>) -> Vec<StageStatus> {
+    let mut stages: Vec<StageStatus> = Vec::new();
+    for (index, level) in view.stages.iter().enumerate() {
+        let running: u64 = progress
+            .values()
+            .filter(|p| p.attempt.task.job == *view.id && p.attempt.task.stage as usize == index)
+            .map(|p| p.records)
+            .sum();
+        let total = level.records_total.unwrap_or(0);
+        let records = if level.records_total.is_some() { (level.records + running).min(total) } else { level.records };
+        let level = StageStatus {
+            name: level.name.clone(),
+            tasks: level.total,
+            tasks_done: level.done,
+            tasks_running: level.running,
+            records,
+            records_total: total,
+        };
+        match stages.last_mut().filter(|stage| stage.name == level.name) {
+            Some(stage) => {
+                stage.tasks += level.tasks;
+                stage.tasks_done += level.tasks_done;
+                stage.tasks_running += level.tasks_running;
+                (stage.records, stage.records_total) = (level.records, level.records_total);
+            }
+            None => stages.push(level),
+        }
+    }
+    stages
+}
+
+fn note(view: &JobView<'_>, workers: &[WorkerView<'_>]) -> Option<String> {
+    if view.phase.ended() {
+        return None;
+    }
+    if workers.is_empty() {
+        return Some("no worker is in touch: start one with `mr-worker --coordinator URL`".into());
+    }
+    let family = view.waits_for_family?;
+    Some(format!(
+        "the job began on kernel family `{family}`, and none of the {} workers in touch has it",
+        view.workers_turned_away
+    ))
+}

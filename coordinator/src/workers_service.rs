@@ -1,0 +1,56 @@
+//! The workers' side of the door.
+
+use crate::shell::Message;
+use mr_core::WorkerId;
+use mr_proto::v1::workers_server::Workers;
+use mr_proto::{WireError, convert, v1};
+use mr_scheduler::Poll;
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Request, Response, Status};
+
+pub struct WorkersService {
+    pub shell: mpsc::Sender<Message>,
+}
+
+#[tonic::async_trait]
+impl Workers for WorkersService {
+    async fn poll(&self, request: Request<v1::PollRequest>) -> Result<Response<v1::PollResponse>, Status> {
+        let message = request.into_inner();
+        let peak_rss_bytes = message.peak_rss_bytes;
+        let (poll, progress) = read(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Poll { poll, progress, peak_rss_bytes, reply };
+        self.shell.send(message).await.map_err(|_| stopping())?;
+        let answer = answer.await.map_err(|_| stopping())?;
+        Ok(Response::new(v1::PollResponse {
+            orders: answer.orders.into_iter().map(convert::order_to).collect(),
+            stop: answer.stop.into_iter().map(convert::attempt_to).collect(),
+            lease_ms: answer.lease_ms,
+        }))
+    }
+}
+
+fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>), WireError> {
+    if message.worker.is_empty() || message.worker.len() > 256 {
+        return Err(WireError::OutOfRange("poll.worker"));
+    }
+    if message.slots == 0 || message.capacity < message.slots {
+        return Err(WireError::OutOfRange("poll.slots"));
+    }
+    let progress = message.held.into_iter().map(convert::progress_from).collect::<Result<Vec<_>, _>>()?;
+    let poll = Poll {
+        worker: WorkerId(message.worker),
+        seq: message.seq,
+        slots: message.slots,
+        capacity: message.capacity,
+        family: message.kernel_family,
+        draining: message.draining,
+        held: progress.iter().map(|progress| progress.attempt.clone()).collect(),
+        results: message.results.into_iter().map(convert::result_from).collect::<Result<_, _>>()?,
+    };
+    Ok((poll, progress))
+}
+
+pub fn stopping() -> Status {
+    Status::unavailable("the coordinator is stopping")
+}

@@ -1,0 +1,535 @@
+//! `image-features`: every photo becomes MobileNetV2 features, and a PCA is fitted over all of them.
+//!
+//! - `embed` maps each photo to its features, which it keeps with the photo's path, label and size, and emits the
+//!   moments of its split.
+//! - `fit` merges the moments in a tree of fixed shape and takes their principal components.
+//! - `project` adds each photo's coordinates and writes the rows.
+
+use arrow::array::{
+    Array, ArrayRef, Float32Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, cast::AsArray,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema};
+use bytes::Bytes;
+use mr_core::{
+    BroadcastPlan, FRAMEWORK_VERSION, Failure, InputFilter, JobPlan, JobSpec, ParamValue, Params, Source, StagePlan,
+};
+use mr_linalg::{Components, Moments, Pca, npy};
+use mr_mapreduce::{
+    Broadcast, BroadcastSource, Content, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamKind,
+    ParamSpec, RecordError, ReduceOutput, RowMapper, RowOutput, StageCode,
+};
+use mr_vision::image::{Budget, DecodeOptions, Preparer};
+use mr_vision::{Network, Scratch, weights};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+const NAME: &str = "image-features";
+/// Raised with every change that changes a result.
+const VERSION: u32 = 1;
+
+const WEIGHTS: &str = "weights";
+const EMBED: &str = "embed";
+const FIT: &str = "fit";
+const PROJECT: &str = "project";
+const MOMENTS: &[u8] = b"moments";
+
+/// Runs of moments that are merged at a time: 6.6 MB each.
+const FAN_IN: u32 = 8;
+/// Splits whose rows share a part: with 64 photos a split, parts of 5 MB to 140 MB.
+const SPLITS_PER_PART: (u32, u32) = (16, 400);
+
+#[derive(Default)]
+pub struct ImageFeatures {
+    /// By the hash of its weights, the newest last. Planning and both ends of an embedded run share it.
+    networks: Mutex<Vec<(String, Arc<Network>)>>,
+    /// Of this process, made by the first stage that decodes.
+    budget: OnceLock<Budget>,
+}
+
+impl ImageFeatures {
+    fn network(&self, weights: &Broadcast) -> Result<Arc<Network>, String> {
+        let mut networks = self.networks.lock().expect("no one panics while holding it");
+        if let Some((_, network)) = networks.iter().find(|(sha256, _)| *sha256 == weights.blob.sha256) {
+            return Ok(network.clone());
+        }
+        let network = Network::from_onnx_bytes(&weights.bytes).map_err(|error| error.to_string())?;
+        let network = Arc::new(network);
+        if networks.len() == 2 {
+            networks.remove(0);
+        }
+        networks.push((weights.blob.sha256.clone(), network.clone()));
+        Ok(network)
+    }
+}
+
+impl Job for ImageFeatures {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> u32 {
+        VERSION
+    }
+
+    fn about(&self) -> &'static str {
+        "MobileNetV2 features of photos, and their principal components"
+    }
+
+    fn params(&self) -> Vec<ParamSpec> {
+        let texts = |items: &[&str]| ParamValue::List(items.iter().map(|s| ParamValue::Text((*s).into())).collect());
+        vec![
+            ParamSpec {
+                name: "extensions",
+                kind: ParamKind::TextList,
+                default: Some(texts(&["jpg", "jpeg", "png", "webp"])),
+                help: "names that are photos end in one of these, in any case; other objects are counted as skipped",
+            },
+            ParamSpec {
+                name: "label",
+                kind: ParamKind::Integer,
+                default: Some(ParamValue::Integer(-2)),
+                help: "segment of the path that is the label, counted from the end: -1 is the name, -2 its folder",
+            },
+            ParamSpec {
+                name: WEIGHTS,
+                kind: ParamKind::Text,
+                default: Some(ParamValue::Text("builtin".into())),
+                help: "`builtin`, or a path, file://, s3:// or https:// of a MobileNetV2 as an ONNX file",
+            },
+            ParamSpec {
+                name: "weights_sha256",
+                kind: ParamKind::Text,
+                default: None,
+                help: "SHA-256 that the weights must have, in hexadecimal",
+            },
+            ParamSpec {
+                name: "components",
+                kind: ParamKind::Number,
+                default: Some(ParamValue::Integer(50)),
+                help: "an integer is how many principal components, a number between 0 and 1 the share of the variance",
+            },
+            ParamSpec {
+                name: "exif_orientation",
+                kind: ParamKind::Bool,
+                default: Some(ParamValue::Bool(false)),
+                help: "whether to turn photos as their EXIF orientation says",
+            },
+        ]
+    }
+
+    fn broadcasts(&self, params: &Params) -> Result<Vec<BroadcastSource>, ParamError> {
+        let settings = Settings::read(params)?;
+        let content = match settings.weights.as_str() {
+            "builtin" => Content::BuiltIn(weights::BUILTIN),
+            url => Content::Url(url.to_owned()),
+        };
+        Ok(vec![BroadcastSource { name: WEIGHTS.into(), content, sha256: settings.weights_sha256, param: WEIGHTS }])
+    }
+
+    fn plan(&self, spec: &JobSpec, broadcasts: &[Broadcast]) -> Result<JobPlan, ParamError> {
+        let settings = Settings::read(&spec.params)?;
+        let weights = broadcasts
+            .iter()
+            .find(|broadcast| broadcast.name == WEIGHTS)
+            .ok_or_else(|| ParamError::new(WEIGHTS, "no weights were read"))?;
+        let network = self.network(weights).map_err(|error| ParamError::new(WEIGHTS, error))?;
+        if let Components::Count(count) = settings.components
+            && count > network.features()
+        {
+            let most = network.features();
+            return Err(ParamError::new("components", format!("{count} is more than the {most} features of a photo")));
+        }
+        let stage = |name: &str, source, broadcasts_of: &[&str]| StagePlan {
+            name: name.into(),
+            source,
+            broadcasts_of: broadcasts_of.iter().map(|name| (*name).to_owned()).collect(),
+            writes_output: name == PROJECT,
+            one_row_per_record: name != FIT,
+        };
+        let (group_min, group_max) = SPLITS_PER_PART;
+        Ok(JobPlan {
+            spec: spec.clone(),
+            job_version: VERSION,
+            filter: InputFilter { extensions: settings.extensions.clone() },
+            broadcasts: vec![BroadcastPlan { name: WEIGHTS.into(), blob: weights.blob.clone() }],
+            stages: vec![
+                stage(EMBED, Source::Input, &[]),
+                stage(FIT, Source::Emitted { stage: EMBED.into(), partitions: 1, fan_in: FAN_IN }, &[]),
+                stage(PROJECT, Source::Kept { stage: EMBED.into(), group_min, group_max }, &[FIT]),
+            ],
+            footer: settings.footer(spec, &weights.blob.sha256),
+        })
+    }
+
+    fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {
+        let settings = Settings::read(context.params).map_err(|error| Failure::permanent(error.to_string()))?;
+        match context.stage {
+            EMBED => {
+                let network = self.network(context.broadcast(WEIGHTS)?);
+                let network = network.map_err(|error| Failure::permanent(format!("reading the weights: {error}")))?;
+                let budget = self.budget.get_or_init(|| Budget::new(context.decode_budget_bytes)).clone();
+                Ok(Arc::new(Embed { settings, network, budget }))
+            }
+            FIT => Ok(Arc::new(Fit { components: settings.components })),
+            PROJECT => {
+                let pca = Pca::from_bytes(&context.broadcast(FIT)?.bytes);
+                let pca = pca.map_err(|error| Failure::permanent(format!("reading the PCA: {error}")))?;
+                Ok(Arc::new(Project { pca }))
+            }
+            other => Err(Failure::permanent(format!("`{NAME}` has no stage `{other}`"))),
+        }
+    }
+}
+
+/// The parameters, checked.
+#[derive(Clone)]
+struct Settings {
+    extensions: Vec<String>,
+    label: i64,
+    weights: String,
+    weights_sha256: Option<String>,
+    components: Components,
+    exif_orientation: bool,
+}
+
+impl Settings {
+    /// Reads parameters that have passed their kinds; an absent one has its default.
+    fn read(params: &Params) -> Result<Self, ParamError> {
+        let specs = ImageFeatures::default().params();
+        let value = |name: &'static str| {
+            let default = specs.iter().find(|spec| spec.name == name).and_then(|spec| spec.default.clone());
+            params.get(name).cloned().or(default)
+        };
+        let wrong = |name, wanted: &str| Err(ParamError::new(name, format!("should be {wanted}")));
+        let extensions = match value("extensions") {
+            Some(ParamValue::List(items)) => extensions(items)?,
+            _ => return wrong("extensions", "a list of texts"),
+        };
+        let label = match value("label") {
+            Some(ParamValue::Integer(label)) if (-64..=-1).contains(&label) => label,
+            _ => return wrong("label", "from -64 to -1: segments are counted from the end, -2 is a photo's folder"),
+        };
+        let weights = match value(WEIGHTS) {
+            Some(ParamValue::Text(text)) if !text.trim().is_empty() => text,
+            _ => return wrong(WEIGHTS, "`builtin`, a path or a URL"),
+        };
+        let weights_sha256 = match value("weights_sha256") {
+            None => None,
+            Some(ParamValue::Text(text)) if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                Some(text.to_ascii_lowercase())
+            }
+            Some(_) => return wrong("weights_sha256", "64 hexadecimal digits"),
+        };
+        let components = match value("components") {
+            Some(ParamValue::Integer(count)) if count > 0 => Components::Count(count as usize),
+            Some(ParamValue::Number(share)) if share > 0.0 && share < 1.0 => Components::Share(share),
+            _ => {
+                return wrong("components", "an integer from 1 (how many) or a number between 0 and 1 (which share)");
+            }
+        };
+        let exif_orientation = match value("exif_orientation") {
+            Some(ParamValue::Bool(turn)) => turn,
+            _ => return wrong("exif_orientation", "true or false"),
+        };
+        Ok(Self { extensions, label, weights, weights_sha256, components, exif_orientation })
+    }
+
+    /// What shapes the rows, and nothing else: equal rows have equal footers.
+    fn footer(&self, spec: &JobSpec, weights_sha256: &str) -> BTreeMap<String, String> {
+        let components = match self.components {
+            Components::Count(count) => count.to_string(),
+            Components::Share(share) => share.to_string(),
+        };
+        let pairs = [
+            ("mr.job", NAME.to_owned()),
+            ("mr.job_version", VERSION.to_string()),
+            ("mr.version", FRAMEWORK_VERSION.to_owned()),
+            ("mr.weights_sha256", weights_sha256.to_owned()),
+            ("mr.params.components", components),
+            ("mr.params.exif_orientation", self.exif_orientation.to_string()),
+            ("mr.params.extensions", self.extensions.join(",")),
+            ("mr.params.label", self.label.to_string()),
+            // Moments are merged by split, so the split settings reach the last bits of the PCA.
+            ("mr.split.objects_max", spec.split.objects_max.to_string()),
+            ("mr.split.bytes_max", spec.split.bytes_max.to_string()),
+        ];
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+}
+
+/// Without a leading dot, in lower case, each once: however they were typed they mean the same rows.
+fn extensions(items: Vec<ParamValue>) -> Result<Vec<String>, ParamError> {
+    let wrong = || ParamError::new("extensions", "should be a list of endings such as \"jpg\"");
+    let mut extensions = Vec::new();
+    for item in items {
+        let ParamValue::Text(text) = item else { return Err(wrong()) };
+        let ending = text.trim_start_matches('.').to_ascii_lowercase();
+        if ending.is_empty() || ending.contains(['/', '.']) {
+            return Err(wrong());
+        }
+        extensions.push(ending);
+    }
+    if extensions.is_empty() {
+        return Err(wrong());
+    }
+    extensions.sort();
+    extensions.dedup();
+    Ok(extensions)
+}
+
+/// The segment of a photo's URI that is its label, if it has so many.
+fn label(uri: &str, from_end: i64) -> Option<&str> {
+    let path = uri.split_once("://").map_or(uri, |(_, path)| path);
+    path.rsplit('/').nth((-1 - from_end) as usize).filter(|segment| !segment.is_empty())
+}
+
+struct Embed {
+    settings: Settings,
+    network: Arc<Network>,
+    budget: Budget,
+}
+
+impl StageCode for Embed {
+    fn mapper(&self) -> Result<Box<dyn Mapper + '_>, Failure> {
+        let (height, width) = self.network.input_size();
+        let options = DecodeOptions { exif_orientation: self.settings.exif_orientation };
+        Ok(Box::new(Embedder {
+            stage: self,
+            preparer: Preparer::new(height as u32, width as u32, options, self.budget.clone()),
+            scratch: Scratch::new(),
+            photos: Photos::default(),
+        }))
+    }
+}
+
+struct Embedder<'a> {
+    stage: &'a Embed,
+    preparer: Preparer,
+    scratch: Scratch,
+    photos: Photos,
+}
+
+/// A split's rows, column by column.
+#[derive(Default)]
+struct Photos {
+    paths: Vec<String>,
+    labels: Vec<Option<String>>,
+    widths: Vec<i32>,
+    heights: Vec<i32>,
+    bytes: Vec<i64>,
+    features: Vec<f32>,
+}
+
+impl Mapper for Embedder<'_> {
+    fn map(&mut self, photo: &ObjectRecord, _: &mut MapOutput) -> Result<(), RecordError> {
+        let prepared = self
+            .preparer
+            .prepare(&photo.bytes)
+            .map_err(|error| RecordError::Quarantine { class: error.class.name(), message: error.message })?;
+        let features = self.stage.network.embed(prepared.input, &mut self.scratch);
+        let features = features.map_err(|error| Failure::application(format!("embedding: {error}")))?;
+        let photos = &mut self.photos;
+        photos.widths.push(prepared.width as i32);
+        photos.heights.push(prepared.height as i32);
+        photos.features.extend_from_slice(&features);
+        photos.bytes.push(photo.bytes.len() as i64);
+        photos.labels.push(label(&photo.uri, self.stage.settings.label).map(str::to_owned));
+        photos.paths.push(photo.uri.clone());
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut MapOutput) -> Result<(), Failure> {
+        let dim = self.stage.network.features();
+        let photos = std::mem::take(&mut self.photos);
+        // Of no photos too: the fit can then say that there are too few.
+        let moments = Moments::from_rows(dim, &photos.features);
+        let moments = moments.map_err(|error| Failure::application(format!("moments of features: {error}")))?;
+        out.emit(MOMENTS, moments.to_bytes());
+        out.keep(photos.into_rows(dim)?);
+        Ok(())
+    }
+}
+
+impl Photos {
+    fn into_rows(self, dim: usize) -> Result<RecordBatch, Failure> {
+        let columns: [ArrayRef; 6] = [
+            Arc::new(StringArray::from(self.paths)),
+            Arc::new(StringArray::from(self.labels)),
+            Arc::new(Int32Array::from(self.widths)),
+            Arc::new(Int32Array::from(self.heights)),
+            Arc::new(Int64Array::from(self.bytes)),
+            Arc::new(list(self.features, dim)),
+        ];
+        let fields = vec![
+            Field::new("path", DataType::Utf8, false),
+            Field::new("label", DataType::Utf8, true),
+            Field::new("width", DataType::Int32, false),
+            Field::new("height", DataType::Int32, false),
+            Field::new("bytes", DataType::Int64, false),
+            list_field("features"),
+        ];
+        rows(fields.into(), columns.into())
+    }
+}
+
+struct Fit {
+    components: Components,
+}
+
+impl StageCode for Fit {
+    fn combine(&self, _: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
+        Ok(vec![merged(values)?.to_bytes().into()])
+    }
+
+    fn reduce(&self, _: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure> {
+        let moments = merged(values)?;
+        let pca = Pca::fit(&moments, self.components).map_err(|error| Failure::permanent(error.to_string()))?;
+        let (dim, count) = (pca.dim(), pca.count());
+        let mut array = |name: &str, shape: &[usize], values: &[f64]| {
+            out.side_file(format!("pca/{name}.npy"), npy::write_f64(shape, values));
+        };
+        array("mean", &[dim], pca.mean());
+        array("components", &[count, dim], pca.components());
+        array("explained_variance", &[count], pca.explained_variance());
+        array("explained_variance_ratio", &[count], pca.explained_variance_ratio());
+        array("singular_values", &[count], pca.singular_values());
+        out.side_file("pca/summary.json", summary(&pca));
+        out.broadcast(pca.to_bytes());
+        Ok(())
+    }
+}
+
+fn merged(values: Vec<Bytes>) -> Result<Moments, Failure> {
+    let mut values = values.into_iter().map(|bytes| Moments::from_bytes(&bytes));
+    let failed = |error| Failure::application(format!("merging moments: {error}"));
+    let mut merged = values.next().ok_or_else(|| Failure::application("no moments to merge"))?.map_err(failed)?;
+    for moments in values {
+        merged.merge(&moments.map_err(failed)?).map_err(failed)?;
+    }
+    Ok(merged)
+}
+
+fn summary(pca: &Pca) -> Vec<u8> {
+    let certificate = pca.certificate();
+    let summary = json!({
+        "components": pca.count(),
+        "dim": pca.dim(),
+        "samples": certificate.samples,
+        "explained_variance_ratio_sum": pca.explained_variance_ratio().iter().sum::<f64>(),
+        "total_variance": certificate.total_variance,
+        "residual_variance": certificate.residual_variance,
+        "residual": certificate.residual,
+        "orthogonality": certificate.orthogonality,
+        "smallest_eigengap": certificate.smallest_eigengap,
+    });
+    serde_json::to_vec_pretty(&summary).expect("numbers and names")
+}
+
+struct Project {
+    pca: Pca,
+}
+
+impl StageCode for Project {
+    fn row_mapper(&self) -> Result<Box<dyn RowMapper + '_>, Failure> {
+        Ok(Box::new(Projector { pca: &self.pca }))
+    }
+}
+
+struct Projector<'a> {
+    pca: &'a Pca,
+}
+
+impl RowMapper for Projector<'_> {
+    fn map(&mut self, photos: &RecordBatch, out: &mut RowOutput) -> Result<(), Failure> {
+        let unfit = || Failure::permanent("kept rows do not have their features");
+        let features = photos.column_by_name("features").ok_or_else(unfit)?;
+        let features = features.as_list_opt::<i32>().ok_or_else(unfit)?;
+        let numbers = features.values().as_primitive_opt::<Float32Type>().ok_or_else(unfit)?;
+        let mut coordinates = vec![0.0; photos.num_rows() * self.pca.count()];
+        self.pca
+            .project(numbers.values(), &mut coordinates)
+            .map_err(|error| Failure::permanent(format!("projecting: {error}")))?;
+        let mut fields: Vec<_> = photos.schema().fields().iter().cloned().collect();
+        fields.push(Arc::new(list_field("pca")));
+        let mut columns = photos.columns().to_vec();
+        columns.push(Arc::new(list(coordinates, self.pca.count())));
+        out.keep(rows(fields.into(), columns)?);
+        Ok(())
+    }
+}
+
+fn rows(fields: Fields, columns: Vec<ArrayRef>) -> Result<RecordBatch, Failure> {
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns);
+    rows.map_err(|error| Failure::application(format!("making rows: {error}")))
+}
+
+/// Lists and not fixed-size ones: Delta knows none of those.
+fn list_field(name: &str) -> Field {
+    Field::new(name, DataType::List(element()), false)
+}
+
+fn element() -> Arc<Field> {
+    Arc::new(Field::new("element", DataType::Float32, false))
+}
+
+fn list(numbers: Vec<f32>, each: usize) -> ListArray {
+    let offsets = OffsetBuffer::from_repeated_length(each, numbers.len() / each);
+    ListArray::new(element(), offsets, Arc::new(Float32Array::from(numbers)), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(pairs: &[(&str, ParamValue)]) -> Params {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+    }
+
+    fn fault(key: &str, value: ParamValue) -> String {
+        Settings::read(&params(&[(key, value)])).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn nothing_said_means_the_defaults() {
+        let settings = Settings::read(&Params::new()).unwrap();
+        assert_eq!(settings.extensions, ["jpeg", "jpg", "png", "webp"]);
+        assert_eq!((settings.label, settings.components), (-2, Components::Count(50)));
+        assert!(!settings.exif_orientation && settings.weights == "builtin" && settings.weights_sha256.is_none());
+    }
+
+    #[test]
+    fn an_integer_is_a_count_and_a_number_a_share() {
+        let components = |value| Settings::read(&params(&[("components", value)])).map(|s| s.components);
+        assert_eq!(components(ParamValue::Integer(3)).unwrap(), Components::Count(3));
+        assert_eq!(components(ParamValue::Number(0.95)).unwrap(), Components::Share(0.95));
+        for bad in [ParamValue::Integer(0), ParamValue::Integer(-1), ParamValue::Number(1.0), ParamValue::Number(50.0)]
+        {
+            assert!(components(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        assert!(fault("label", ParamValue::Integer(1)).contains("`params.label`"));
+        assert!(fault("weights_sha256", ParamValue::Text("abc".into())).contains("64 hexadecimal"));
+        assert!(fault("extensions", ParamValue::List(Vec::new())).contains("such as"));
+    }
+
+    #[test]
+    fn endings_mean_the_same_however_they_are_typed() {
+        let typed = [".JPG", "png", "jpg"].map(|s| ParamValue::Text(s.into()));
+        assert_eq!(extensions(typed.into()).unwrap(), ["jpg", "png"]);
+    }
+
+    #[test]
+    fn a_label_is_a_segment_from_the_end() {
+        let uri = "file:///photos/Training/Apple Red 1/7_100.jpg";
+        assert_eq!(label(uri, -1), Some("7_100.jpg"));
+        assert_eq!(label(uri, -2), Some("Apple Red 1"));
+        assert_eq!(label(uri, -4), Some("photos"));
+        assert_eq!(label(uri, -9), None);
+        assert_eq!(label("s3://bucket/7.jpg", -2), Some("bucket"));
+    }
+}

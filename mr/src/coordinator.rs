@@ -1,0 +1,76 @@
+//! The `mr-coordinator` program.
+
+use crate::{process, settings};
+use anyhow::Context;
+use clap::Parser;
+use mr_coordinator::{Coordinator, Settings, serve};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+
+/// Shards jobs into tasks, hands them to workers and commits their results.
+///
+/// Prints its address on stdout when it is ready. Credentials, region and endpoint of S3 come from the environment or
+/// the usual AWS files.
+#[derive(Parser)]
+#[command(name = "mr-coordinator", version)]
+struct Args {
+    /// Address to listen on; port 0 picks one
+    #[arg(long, env = "MR_LISTEN", value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where working files are kept, by workers too: a folder that all of them see, or s3://bucket/prefix/
+    #[arg(long, env = "MR_STATE", value_name = "DIR|URL")]
+    state: Option<String>,
+    /// Milliseconds without a word from a worker after which its tasks go to others
+    #[arg(long, env = "MR_LEASE_MS", value_name = "MS")]
+    lease_ms: Option<u64>,
+    /// A TOML file with these settings, named as the flags are but with `_`
+    #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    listen: Option<SocketAddr>,
+    state: Option<String>,
+    lease_ms: Option<u64>,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn coordinator() -> ExitCode {
+    process::exit(run(Args::parse()))
+}
+
+#[tokio::main]
+async fn run(args: Args) -> anyhow::Result<()> {
+    process::start_logging();
+    let file: File = settings::read(args.config.as_deref())?;
+    let listen = args.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7171)));
+    let state = args.state.or(file.state).context("`--state DIR` or `--state s3://bucket/prefix/` is needed")?;
+    let mut settings = Settings::new(state);
+    settings.lease_ms = args.lease_ms.or(file.lease_ms).unwrap_or(settings.lease_ms);
+    anyhow::ensure!(settings.lease_ms >= 1000, "`--lease-ms` should be at least 1000");
+
+    let stop = process::stop_on_signal()?;
+    let (coordinator, running) = Coordinator::start(settings).await?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    println!("http://{}", listener.local_addr()?);
+    let serving = serve(&coordinator, TcpListenerStream::new(listener), stop.clone());
+    // Those who wait for an answer are let go within the bound that a stop has, and then so are connections.
+    let bound = async {
+        stop.cancelled().await;
+        coordinator.stop().await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    tokio::select! {
+        served = serving => served?,
+        () = bound => {}
+    }
+    coordinator.stop().await;
+    running.await.context("the coordinator broke")
+}

@@ -1,0 +1,81 @@
+//! The `mr-worker` program.
+
+use crate::{Registry, process, settings};
+use anyhow::Context;
+use clap::Parser;
+use mr_worker::{Settings, Stopped};
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tonic::transport::Endpoint;
+
+/// Runs tasks for a coordinator until it is told to stop.
+///
+/// SIGTERM hands its leases back. Credentials, region and endpoint of S3 come from the environment or the usual AWS
+/// files.
+#[derive(Parser)]
+#[command(name = "mr-worker", version)]
+struct Args {
+    /// The coordinator, such as http://127.0.0.1:7171
+    #[arg(long, env = "MR_COORDINATOR", value_name = "URL")]
+    coordinator: Option<String>,
+    /// Tasks that compute at the same time; by default one a core
+    #[arg(long, env = "MR_SLOTS", value_name = "N")]
+    slots: Option<u32>,
+    /// Where weights and the like are kept between jobs
+    #[arg(long, env = "MR_SCRATCH", value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// Megabytes that all slots together may use for decoding
+    #[arg(long, env = "MR_DECODE_BUDGET_MB", value_name = "MB")]
+    decode_budget_mb: Option<u64>,
+    /// A TOML file with these settings, named as the flags are but with `_`
+    #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    coordinator: Option<String>,
+    slots: Option<u32>,
+    scratch: Option<PathBuf>,
+    decode_budget_mb: Option<u64>,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn worker(registry: Registry) -> ExitCode {
+    process::exit(run(Args::parse(), registry))
+}
+
+#[tokio::main]
+async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
+    process::start_logging();
+    let file: File = settings::read(args.config.as_deref())?;
+    let coordinator = args.coordinator.or(file.coordinator).context("`--coordinator URL` is needed")?;
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let slots = args.slots.or(file.slots).unwrap_or(cores);
+    anyhow::ensure!((1..=4096).contains(&slots), "`--slots` should be between 1 and 4096");
+    let scratch = args.scratch.or(file.scratch).unwrap_or_else(|| std::env::temp_dir().join("mr-worker"));
+    let mut settings = Settings::new(slots, scratch);
+    if let Some(mb) = args.decode_budget_mb.or(file.decode_budget_mb) {
+        anyhow::ensure!((1..=1 << 30).contains(&mb), "`--decode-budget-mb` should be at least 1");
+        settings.decode_budget_bytes = mb << 20;
+    }
+
+    let endpoint = Endpoint::from_shared(coordinator.clone())
+        .with_context(|| format!("`{coordinator}` is no URL of a coordinator"))?
+        .connect_timeout(Duration::from_secs(5))
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true);
+    let stop = process::stop_on_signal()?;
+    tracing::info!(slots, coordinator, "working");
+    match mr_worker::run(settings, registry, endpoint.connect_lazy(), stop).await {
+        Stopped::Drained => tracing::info!("stopped; leases are handed back"),
+        Stopped::Unheard => tracing::warn!("stopped; the coordinator could not be told, and leases expire by themselves"),
+    }
+    // Job code that is in the middle of a record has nothing left to say.
+    std::process::exit(0)
+}
