@@ -6,7 +6,7 @@
 //! - `project` adds each photo's coordinates and writes the rows.
 
 use arrow::array::{
-    Array, ArrayRef, Float32Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, cast::AsArray,
+    ArrayRef, Float32Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, cast::AsArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema};

@@ -74,7 +74,9 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     tracing::info!(slots, coordinator, "working");
     match mr_worker::run(settings, registry, endpoint.connect_lazy(), stop).await {
         Stopped::Drained => tracing::info!("stopped; leases are handed back"),
-        Stopped::Unheard => tracing::warn!("stopped; the coordinator could not be told, and leases expire by themselves"),
+        Stopped::Unheard => {
+            tracing::warn!("stopped; the coordinator could not be told, and leases expire by themselves")
+        }
     }
     // Job code that is in the middle of a record has nothing left to say.
     std::process::exit(0)
