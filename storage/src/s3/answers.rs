@@ -65,7 +65,8 @@ fn by_status(status: u16, code: Option<&str>, write: Option<&Put>) -> Kind {
         (409, _) => conflict,
         (429 | 503, _) => throttled,
         (401 | 403, _) => denied,
-        (408 | 500..=599, _) => transient,
+        // An error inside a success, or a success that can't be read: what was asked for may have been done.
+        (200..=299 | 408 | 500..=599, _) => transient,
         _ => fatal,
     }
 }
@@ -124,6 +125,7 @@ mod tests {
             (503, "SlowDown", None, "Throttled"),
             (200, "SlowDown", Some(&Put::IfAbsent), "Throttled"),
             (200, "InternalError", None, "Transient"),
+            (200, "", Some(&Put::Overwrite), "Transient"),
             (400, "RequestTimeout", None, "Transient"),
             (400, "ExpiredToken", None, "Denied"),
             (403, "AccessDenied", None, "Denied"),

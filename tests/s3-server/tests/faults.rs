@@ -14,6 +14,7 @@ enum Fault {
     LoseAnswerOfPut,
     LoseAnswerOfComplete,
     SlowDownInsideComplete,
+    GarbleAnswerOfComplete,
     BreakOffBody,
     RefuseGet(Answer),
     IgnoreConditions,
@@ -88,13 +89,21 @@ macro_rules! pass {
 
             async fn complete_multipart_upload(&self, request: S3Request<CompleteMultipartUploadInput>) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
                 if self.strikes(Fault::SlowDownInsideComplete) {
-                    // The head of the answer is out before the outcome is known.
+                    // S3 sends the head of its answer before it knows the outcome.
+                    let mut error = s3_error!(SlowDown);
+                    error.set_status_code(http::StatusCode::OK);
+                    return Err(error);
+                }
+                let answer = self.inner.complete_multipart_upload(request).await?;
+                if self.strikes(Fault::GarbleAnswerOfComplete) {
+                    let mut error = s3_error!(InternalError);
+                    error.set_status_code(http::StatusCode::OK);
+                    // An answer of this kind begins twice in s3s 0.14, and a client can't read it.
                     return Ok(S3Response::new(CompleteMultipartUploadOutput {
-                        future: Some(Box::pin(async { Err(s3_error!(SlowDown)) })),
+                        future: Some(Box::pin(async { Err(error) })),
                         ..Default::default()
                     }));
                 }
-                let answer = self.inner.complete_multipart_upload(request).await?;
                 match self.strikes(Fault::LoseAnswerOfComplete) {
                     true => Err(s3_error!(InternalError)),
                     false => Ok(answer),
@@ -163,7 +172,7 @@ async fn a_write_whose_answers_are_all_lost_looks_for_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_in_parts_knows_its_own_object_again() {
     let large = || bytes::Bytes::from(vec![7; 17 << 20]);
-    for fault in [Fault::LoseAnswerOfComplete, Fault::SlowDownInsideComplete] {
+    for fault in [Fault::LoseAnswerOfComplete, Fault::SlowDownInsideComplete, Fault::GarbleAnswerOfComplete] {
         for how in [Put::IfAbsent, Put::Overwrite] {
             let w = world(fault, 1).await;
             w.store
