@@ -63,7 +63,7 @@ pub enum Event {
         job: JobId,
     },
     /// Time has passed, to [`next_deadline`](crate::Scheduler::next_deadline) or beyond. Leases expire here and nowhere
-    /// else, so whoever was kept from listening hears the polls that are waiting first.
+    /// else. A tick that comes very late gives them a little longer: the polls that would have renewed them are waiting.
     Tick,
 }
 

@@ -19,7 +19,7 @@ const REMEMBERED_LEASES: Millis = 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Worker {
     pub id: WorkerId,
-    seq: u64,
+    pub seq: u64,
     pub slots: u32,
     pub capacity: u32,
     pub family: Arc<str>,
@@ -131,6 +131,10 @@ impl Fleet {
         self.pools.get(family).is_some_and(|pool| pool.live > 0)
     }
 
+    pub fn takes_work(&self, family: &str) -> bool {
+        self.pools.get(family).is_some_and(|pool| !pool.takers.is_empty())
+    }
+
     pub fn next_deadline(&self) -> Option<Millis> {
         self.deadlines.first().map(|(at, _)| *at)
     }
@@ -186,8 +190,12 @@ impl Fleet {
     }
 
     /// Those whose time is over, lost or remembered.
-    pub fn overdue(&self, now: Millis) -> Vec<WorkerNo> {
-        self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, number)| *number).collect()
+    pub fn overdue(&self, now: Millis) -> Vec<(Millis, WorkerNo)> {
+        self.deadlines.iter().take_while(|(at, _)| *at <= now).copied().collect()
+    }
+
+    pub fn extend(&mut self, number: WorkerNo, until: Millis) {
+        self.change(number, |worker| worker.presence = Presence::Live { until });
     }
 
     pub fn grant(&mut self, number: WorkerNo, attempt: AttemptId) {

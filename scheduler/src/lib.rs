@@ -9,6 +9,8 @@
 //!   who is given which task.
 //! - `job`, `tasks` and `fleet` are what is known of jobs, of one job's tasks, and of workers; `books` is what an
 //!   output must add up to; `view` is what others may see.
+//! - [`sim`] drives it all through bad weather by seed; `audit` holds the state against itself, and `flaw` plants bugs for
+//!   the simulation to find.
 
 mod assign;
 mod audit;

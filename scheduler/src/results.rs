@@ -9,7 +9,6 @@ use crate::fleet::WorkerNo;
 use crate::job::{Ending, JobNo, Phase};
 use crate::scheduler::{Outbox, Scheduler};
 use crate::tasks::{Place, TaskState, Tasks};
-use crate::view::output;
 use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, TaskKind, TaskOutput};
 use std::mem;
 
@@ -170,7 +169,10 @@ fn check(tasks: &Tasks, place: Place, result: &TaskOutput) -> Result<(), String>
     let rows_read = match node.kind {
         TaskKind::MapKept => {
             let rows = |&(stage, index): &(u32, u32)| {
-                tasks.find(Place::new(stage, index)).and_then(|task| output(&task.state)).map_or(0, |o| o.rows)
+                tasks
+                    .find(Place::new(stage, index))
+                    .and_then(|task| task.state.output())
+                    .map_or(0, |output| output.rows)
             };
             node.reads.iter().map(rows).sum()
         }

@@ -5,7 +5,7 @@ use crate::flaw::Flaw;
 use crate::fleet::{Fleet, WorkerNo};
 use crate::job::{Ending, Job, JobNo, Phase, Remains};
 use crate::tasks::{Place, TaskState, Tasks};
-use crate::view::{JobView, WorkerView, output};
+use crate::view::{JobView, WorkerView};
 use mr_core::{AttemptId, Failure, FailureClass, JobId, Limits, StageIndex, TaskGraph, TaskId, TaskOutput, WorkerId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -96,13 +96,13 @@ impl Scheduler {
 
     /// Of the attempt that won, while the job runs and commits.
     pub fn output(&self, task: &TaskId) -> Option<&Arc<TaskOutput>> {
-        output(&self.find(&task.job)?.tasks()?.find(Place::of(task))?.state)
+        self.find(&task.job)?.tasks()?.find(Place::of(task))?.state.output()
     }
 
     /// Of a stage's tasks that are done, in the order of tasks, while the job runs and commits.
     pub fn outputs(&self, job: &JobId, stage: StageIndex) -> Vec<Arc<TaskOutput>> {
         let tasks = self.find(job).and_then(Job::tasks).map_or(&[][..], |tasks| tasks.stage_tasks(stage));
-        tasks.iter().filter_map(|task| output(&task.state).cloned()).collect()
+        tasks.iter().filter_map(|task| task.state.output().cloned()).collect()
     }
 
     pub fn job(&self, job: &JobId) -> Option<JobView<'_>> {
@@ -194,6 +194,10 @@ impl Scheduler {
         if acknowledges || poll.draining || !self.answer(&poll.worker, &poll.held).is_empty() {
             out.news.insert(number);
         }
+        // With nothing left to it, a draining worker has said its last: nobody should count on its slots.
+        if poll.draining && poll.held.is_empty() {
+            self.lose(number, out);
+        }
     }
 
     /// What a draining worker was given and did not get.
@@ -235,12 +239,15 @@ impl Scheduler {
     }
 
     fn tick(&mut self, out: &mut Outbox) {
-        for number in self.fleet.overdue(self.now) {
-            if self.fleet.worker(number).live() {
-                self.lose(number, out);
-            } else {
+        let grace = self.config.lease_ms / 3;
+        for (at, number) in self.fleet.overdue(self.now) {
+            if !self.fleet.worker(number).live() {
                 self.fleet.forget(number);
-                out.news.remove(&number);
+            } else if self.now - at > grace {
+                // It is we who were away: what it said meanwhile may be waiting to be heard.
+                self.fleet.extend(number, self.now.saturating_add(grace.max(1)));
+            } else {
+                self.lose(number, out);
             }
         }
         while let Some(&(at, job, place)) = self.pauses.first().filter(|(at, _, _)| *at <= self.now) {

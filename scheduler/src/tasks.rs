@@ -69,6 +69,15 @@ pub(crate) enum TaskState {
     },
 }
 
+impl TaskState {
+    pub fn output(&self) -> Option<&Arc<TaskOutput>> {
+        match self {
+            Self::Done { output } => Some(output),
+            Self::Waiting { .. } | Self::Ready | Self::Paused { .. } | Self::Leased { .. } => None,
+        }
+    }
+}
+
 /// Sums over one stage.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StageSums {

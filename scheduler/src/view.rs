@@ -3,7 +3,7 @@
 use crate::event::Millis;
 use crate::fleet::{Fleet, Presence, Worker};
 use crate::job::{Job, Phase, Remains};
-use crate::tasks::{TaskState, Tasks};
+use crate::tasks::Tasks;
 use mr_core::{AttemptId, Books, Failure, JobId, JobPhase, Quarantined, StageIndex, TaskGraph, TaskKind, WorkerId};
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub struct JobView<'a> {
     pub ended_at: Option<Millis>,
     /// The kernel family that it is bound to.
     pub family: Option<&'a str>,
-    /// Its family, when the job has tasks left and no worker of that family is in touch: it waits for one.
+    /// Its family, when the job has tasks left and no worker of that family takes work: it waits for one.
     pub waits_for_family: Option<&'a str>,
     /// Workers in touch that get none of its tasks, since their family is another.
     pub workers_turned_away: u32,
@@ -53,6 +53,8 @@ pub struct WorkerView<'a> {
     pub slots: u32,
     pub capacity: u32,
     pub draining: bool,
+    /// Of its last poll: one with a lower number is an old message.
+    pub seq: u64,
     /// In the order in which they were given.
     pub leases: Vec<&'a AttemptId>,
     pub leased_until: Millis,
@@ -101,7 +103,7 @@ impl<'a> JobView<'a> {
             prepared_at: job.prepared_at,
             ended_at,
             family,
-            waits_for_family: bound.filter(|family| !fleet.has_live(family)),
+            waits_for_family: bound.filter(|family| !fleet.takes_work(family)),
             workers_turned_away: bound.map_or(0, turned_away),
         }
     }
@@ -148,16 +150,9 @@ impl<'a> WorkerView<'a> {
             slots: worker.slots,
             capacity: worker.capacity,
             draining: worker.draining,
+            seq: worker.seq,
             leases: leases.into_iter().map(|(attempt, _)| attempt).collect(),
             leased_until,
         })
-    }
-}
-
-/// The output of a task that is done.
-pub(crate) fn output(state: &TaskState) -> Option<&Arc<mr_core::TaskOutput>> {
-    match state {
-        TaskState::Done { output } => Some(output),
-        TaskState::Waiting { .. } | TaskState::Ready | TaskState::Paused { .. } | TaskState::Leased { .. } => None,
     }
 }

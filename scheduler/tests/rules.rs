@@ -290,6 +290,36 @@ fn a_draining_worker_gets_nothing_new_and_hands_back_uncharged() {
 }
 
 #[test]
+fn a_draining_worker_may_finish_and_is_gone_with_its_last_result() {
+    check_listed(
+        "list a 2",
+        "poll w1 1; poll w1 draining; ask w1; show a; done w1 a/0/0#1; ask w1; show a",
+        "
+         w1 runs a/0/0#1
+         w1 is known: true
+         a: write 0+1/2, 20 = 0 + 0, family avx, waits for avx
+         w1 is known: false
+         a: write 1+0/2, 20 = 10 + 0, family avx, waits for avx",
+    );
+}
+
+#[test]
+fn a_coordinator_that_stood_still_hears_what_was_said_meanwhile() {
+    check_listed(
+        "list a 1",
+        "poll w1 1; sleep 60s; poll w1; wait 14s; show a; wait 1s; show a; poll w1; sleep 60s; wait 5s; show a",
+        "
+         w1 runs a/0/0#1
+         a: write 0+1/1, 10 = 0 + 0, family avx
+         w1 stops a/0/0#1
+         a: write 0+0/1, 10 = 0 + 0, family open
+         w1 runs a/0/0#2
+         w1 stops a/0/0#2
+         a: write 0+0/1, 10 = 0 + 0, family open",
+    );
+}
+
+#[test]
 fn an_order_that_a_draining_worker_did_not_get_is_taken_back() {
     check_listed("list a 1", "poll w1 1 deaf; poll w1 draining; poll w2 1", "w2 runs a/0/0#2");
 }

@@ -20,8 +20,9 @@ pub struct Weather {
     pub clock_back: u64,
     /// Of a worker having a bad fate.
     pub fate: u64,
-    /// Of all workers of one family being cut off at once.
+    /// Of all workers of one family being cut off at once, and of the coordinator standing still.
     pub outage: u64,
+    pub stall: u64,
 }
 
 impl Weather {
@@ -40,6 +41,7 @@ impl Weather {
             clock_back: up_to(100),
             fate: up_to(900),
             outage: up_to(1000),
+            stall: up_to(1000),
         }
     }
 
@@ -56,6 +58,7 @@ impl Weather {
             clock_back: 0,
             fate: 0,
             outage: 0,
+            stall: 0,
         }
     }
 

@@ -31,6 +31,7 @@ pub struct World {
     steps: u64,
     scheduler: Scheduler,
     tick_at: Option<Millis>,
+    stalled_until: Millis,
     /// Polls that are not answered yet, as the shell has them.
     waiting: BTreeMap<WorkerId, Poll>,
     workers: BTreeMap<WorkerId, SimWorker>,
@@ -58,6 +59,10 @@ enum Happening {
     /// All workers of a family are cut off at once.
     Outage {
         family: String,
+        until: Millis,
+    },
+    /// The coordinator stands still: what comes meanwhile is heard later.
+    Stalls {
         until: Millis,
     },
     EntryWritten {
@@ -98,6 +103,7 @@ impl World {
             steps: 0,
             scheduler,
             tick_at: None,
+            stalled_until: 0,
             waiting: BTreeMap::new(),
             workers: BTreeMap::new(),
             families: families.into_iter().map(str::to_owned).collect(),
@@ -136,6 +142,11 @@ impl World {
             let family = self.random.pick(&self.families).clone();
             self.queue(at, Happening::Outage { family, until });
         }
+        if self.random.per_mille(self.weather.stall) {
+            let at = self.random.between(0, storm_ms);
+            let until = at + self.random.between(1000, 40_000);
+            self.queue(at, Happening::Stalls { until });
+        }
         self.queue(storm_ms, Happening::Clears);
     }
 
@@ -163,7 +174,11 @@ impl World {
                 Some(_) | None if tick < Millis::MAX => {
                     self.now = tick;
                     self.tick_at = None;
-                    self.tell(Event::Tick)?;
+                    if self.stalled_until > tick {
+                        self.tick_at = Some(self.stalled_until);
+                    } else {
+                        self.tell(Event::Tick)?;
+                    }
                 }
                 Some(_) | None => return Err("nothing more happens".to_owned()),
             }
@@ -206,6 +221,11 @@ impl World {
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
         match happening {
+            Happening::Told(_) | Happening::PollArrives(_) | Happening::PollWaits { .. }
+                if self.stalled_until > self.now =>
+            {
+                self.queue(self.stalled_until, happening);
+            }
             Happening::Told(event) => self.tell(event)?,
             Happening::PollArrives(poll) => self.poll_arrives(poll)?,
             Happening::PollWaits { worker, seq } => {
@@ -224,6 +244,7 @@ impl World {
                     worker.cut_off_until = until;
                 }
             }
+            Happening::Stalls { until } => self.stalled_until = until,
             Happening::EntryWritten { job } => {
                 self.laws.entries.insert(job);
             }
@@ -477,7 +498,7 @@ impl World {
     fn clears(&mut self) {
         self.weather = Weather::calm();
         self.queue.retain(|_, happening| match happening {
-            Happening::At(_, AtWorker::Meets(_)) | Happening::Outage { .. } => false,
+            Happening::At(_, AtWorker::Meets(_)) | Happening::Outage { .. } | Happening::Stalls { .. } => false,
             Happening::Told(_)
             | Happening::PollArrives(_)
             | Happening::PollWaits { .. }

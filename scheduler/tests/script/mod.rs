@@ -4,11 +4,12 @@
 //! submit a [attempts=N] [share=X]      list a 3 [features]     list a fails    list a wrong
 //! poll w1 [2 | 2+1] [family=F] [draining] [deaf] [old]          its answer is lost when deaf; old: an old message
 //! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N]          fail w1 a/0/0#1 CLASS
-//! wait 15s    back 5s    cancel a    committed a    uncommitted a    show a    ask w1
+//! wait 15s    sleep 15s    back 5s    cancel a    committed a    uncommitted a    show a    ask w1
 //! ```
 //!
 //! Splits have ten objects each. A plain job writes its rows in one stage; `features` is the three stages of the main
 //! job. Workers do as they are told at once.
+//! Time that is waited passes with a tick at each deadline, time that is slept with one at its end.
 
 use mr_core::{
     AttemptId, AttemptResult, Failure, FailureClass, JobId, JobPhase, Limits, QuarantineSource, Quarantined, TaskId,
@@ -131,6 +132,10 @@ impl Stage {
                     assert!(self.scheduler.next_deadline().is_none_or(|next| next > at), "the tick did nothing");
                 }
                 self.now = until;
+            }
+            "sleep" => {
+                self.now += seconds(words[1]);
+                self.tell(Event::Tick);
             }
             "back" => self.now -= seconds(words[1]),
             "cancel" => self.tell(Event::Cancel { job: job() }),
