@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{f32s, shared};
+use std::path::Path;
+
+use common::shared;
 use mr_vision::kernels::Kernels;
 use mr_vision::{Network, Scratch};
 
@@ -44,4 +46,20 @@ fn relative_l2(a: &[f32], b: &[f32]) -> f64 {
     let difference: f64 = a.iter().zip(b).map(|(a, b)| square(*a as f64 - *b as f64)).sum();
     let norm: f64 = b.iter().map(|b| square(*b as f64)).sum();
     (difference / norm).sqrt()
+}
+
+/// Shape and numbers of a NumPy file of little-endian f32 in C order.
+fn f32s(path: &Path) -> (Vec<usize>, Vec<f32>) {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(&bytes[..7], b"\x93NUMPY\x01", "{}", path.display());
+    let header_len = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
+    let (header, numbers) = bytes[10..].split_at(header_len);
+    let header = String::from_utf8_lossy(header);
+    assert!(header.contains("'<f4'") && header.contains("'fortran_order': False"), "{header}");
+    let shape = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).expect("a shape").0;
+    let shape: Vec<usize> =
+        shape.split(',').map(str::trim).filter(|dim| !dim.is_empty()).map(|dim| dim.parse().expect("a dim")).collect();
+    let numbers: Vec<f32> = numbers.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    assert_eq!(numbers.len(), shape.iter().product::<usize>(), "{}", path.display());
+    (shape, numbers)
 }

@@ -40,6 +40,9 @@ pub fn read(bytes: &[u8]) -> Result<Plan, NetworkError> {
     reader.finish(graph).map_err(NetworkError::Graph)
 }
 
+/// The order of axes that a transposition of an image with channels last says.
+const TO_CHANNELS_FIRST: [i64; 4] = [0, 3, 1, 2];
+
 struct Reader<'a> {
     constants: Constants<'a>,
     /// Names that stand for an earlier one, already resolved.
@@ -65,7 +68,10 @@ impl<'a> Reader<'a> {
             return Err("it does not have one input".into());
         };
         // Channels last is written as a transposition before everything else.
-        let channels_last = graph.node.iter().any(|n| n.op_type == "Transpose" && input(n, 0) == Some(&image.name));
+        let channels_last = graph
+            .node
+            .iter()
+            .any(|node| input(node, 0) == Some(&image.name) && ints::<4>(node, "perm") == Ok(Some(TO_CHANNELS_FIRST)));
         let [height, width] = image_size(image, channels_last)?;
         Ok(Reader {
             constants,
@@ -170,7 +176,7 @@ impl<'a> Reader<'a> {
     fn transpose(&mut self, node: &'a NodeProto) -> Result<(), Reason> {
         let order = ints::<4>(node, "perm")?.ok_or("no order of axes")?;
         match (self.assembly.position(), order) {
-            (Position::Start, [0, 3, 1, 2]) if self.channels_last => self.channels_last = false,
+            (Position::Start, TO_CHANNELS_FIRST) if self.channels_last => self.channels_last = false,
             (Position::Expanded, [0, 2, 3, 1]) if !self.channels_last => self.channels_last = true,
             (Position::Pooled, [0, ..]) => {}
             _ => return Err(format!("an order of axes {order:?} that does not belong here")),
