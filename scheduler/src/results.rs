@@ -113,7 +113,7 @@ impl Scheduler {
                 let failed = tasks.charge(place, |task| &mut task.failed);
                 tasks.retry(place, worker);
                 if failed >= attempts_max {
-                    self.fail(number, worker, attempt, failure, &format!("has failed {failed} times"), out);
+                    self.fail(number, worker, attempt, failure, &format!("has failed {}", times(failed)), out);
                 }
             }
             FailureClass::Transient => {
@@ -162,6 +162,10 @@ impl Scheduler {
         let doublings = failures.saturating_sub(1).min(20);
         self.config.pause_ms.saturating_mul(1 << doublings).min(self.config.pause_max_ms)
     }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 fn check(tasks: &Tasks, place: Place, result: &TaskOutput) -> Result<(), String> {

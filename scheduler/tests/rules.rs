@@ -429,7 +429,7 @@ fn outputs_that_do_not_add_up_are_failures_of_the_application() {
          w1 runs a/0/0#1
          w1 runs a/1/0#1
          w1 runs a/2/0#1
-         a is failed, application: task 0 of stage `project` has failed 1 times, last on worker w1: \
+         a is failed, application: task 0 of stage `project` has failed once, last on worker w1: \
          the books of its output are wrong: it reports 11 records, but what it reads has 10 rows
          clean up a"
         ),
