@@ -4,7 +4,7 @@
 use arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::Float32Type;
 use mr_core::{JobId, Mode, QuarantineSource, Quarantined};
-use mr_storage::{DynStore, Memory, Put, Store};
+use mr_storage::{DynStore, Memory, Put};
 use mr_table::{Commit, RunFile, RunSource, StagedPart, after_commit, commit, quarantine_parquet, verify};
 use parquet::arrow::ArrowWriter;
 use std::error::Error;

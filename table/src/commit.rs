@@ -35,7 +35,7 @@ pub struct StagedPart {
     pub rows: u64,
 }
 
-/// A file for the run's folder. Its copy will be found as `_<path>` beside the parts.
+/// A file for the run's folder. Its copy will be found as `_<path>` beside the parts, Parquet in a folder of that name.
 #[derive(Clone, Debug)]
 pub struct RunFile {
     pub path: String,

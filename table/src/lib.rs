@@ -12,6 +12,7 @@
 //! | `_delta_log/NN….json` | the log; the only truth about what belongs to the table |
 //! | `_runs/<job id>/` | what else a job brought, complete before its entry; `job.json` in it comes before any part |
 //! | `_<path>` | a copy of each file of the newest run, for people; `_SUCCESS` comes last |
+//! | `_<name>.parquet/<name>.parquet` | the same for Parquet, in a folder so that no `*.parquet` takes it for rows |
 //!
 //! What may be deleted is written in the log, and nothing else is: files that an entry of ours removed, and whatever
 //! lies there under the name of a *condemned* job. An entry condemns every job that had published something, but had

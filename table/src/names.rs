@@ -38,8 +38,14 @@ pub(crate) fn job_of_run_file(key: &str) -> Option<(JobId, &str)> {
 }
 
 /// Where the copy of a run's file lies for people to find.
+///
+/// A Parquet file gets a folder of its name, which Parquet readers open like a file: DuckDB and Polars take `_x.parquet`
+/// for data when they are given `*.parquet`, since for a glob an underscore is a letter.
 pub(crate) fn copy_of(run_path: &str) -> String {
-    format!("_{run_path}")
+    if run_path.contains('/') || !is_parquet(run_path) {
+        return format!("_{run_path}");
+    }
+    format!("_{run_path}/{run_path}")
 }
 
 /// Why a run's file can't have this path, or nothing.
@@ -134,6 +140,14 @@ mod tests {
             assert_eq!(log_file(&format!("{LOG}{name}")), Some(is), "{name}");
         }
         assert_eq!(log_file("x/_delta_log/00000000000000000000.json"), None);
+    }
+
+    #[test]
+    fn no_copy_is_taken_for_rows_by_a_glob() {
+        assert_eq!(copy_of("report.json"), "_report.json");
+        assert_eq!(copy_of("pca/mean.npy"), "_pca/mean.npy");
+        assert_eq!(copy_of("quarantine.parquet"), "_quarantine.parquet/quarantine.parquet");
+        assert_eq!(copy_of("more/x.parquet"), "_more/x.parquet");
     }
 
     #[test]

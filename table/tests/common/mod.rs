@@ -9,7 +9,8 @@ use bytes::Bytes;
 use mr_core::{JobId, Mode, Object};
 use mr_storage::{DynStore, GetOptions, Got, Memory, Put, Store, StoreError};
 use mr_table::{
-    Commit, Committed, OutputState, RunFile, RunSource, Settled, StagedPart, TableError, after_commit, commit, inspect,
+    Commit, Committed, Late, OutputState, RunFile, RunSource, Settled, StagedPart, TableError, after_commit, commit,
+    inspect, quarantine_parquet,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -80,6 +81,10 @@ impl Job {
             rows: parts.concat(),
             run_files: vec![
                 RunFile { path: "report.json".into(), source: report },
+                RunFile {
+                    path: "quarantine.parquet".into(),
+                    source: RunSource::Late(Late(Arc::new(|| quarantine_parquet(&[], "file:///in/").unwrap()))),
+                },
                 RunFile {
                     path: "pca/mean.npy".into(),
                     source: RunSource::Stored { store: staging.clone(), key: "mean".into() },
@@ -155,7 +160,7 @@ pub async fn table_rows(output: &DynStore) -> Option<Vec<i64>> {
 /// The rows as `*.parquet` brings them.
 pub async fn glob_rows(output: &DynStore) -> Vec<i64> {
     let mut rows = Vec::new();
-    for key in keys(output).await.iter().filter(|key| !key.contains('/') && !key.starts_with('_')) {
+    for key in keys(output).await.iter().filter(|key| !key.contains('/')) {
         if key.ends_with(".parquet") {
             rows.extend(numbers(output.get(key, GetOptions::default()).await.unwrap().bytes));
         }
@@ -171,10 +176,11 @@ pub async fn check_settled(output: &DynStore, newest: &Job, committed: &[&JobId]
     assert_eq!(verified.strays, Vec::<String>::new());
     let mut expected: BTreeSet<String> = (0..=verified.version).map(|v| format!("_delta_log/{v:020}.json")).collect();
     let runs = committed.iter().rev().take(mr_table::RUNS_KEPT);
-    expected.extend(
-        runs.flat_map(|job| ["job.json", "report.json", "pca/mean.npy"].map(|path| format!("_runs/{job}/{path}"))),
-    );
-    expected.extend(["_SUCCESS", "_report.json", "_pca/mean.npy"].map(str::to_owned));
+    expected.extend(runs.flat_map(|job| {
+        ["job.json", "report.json", "pca/mean.npy", "quarantine.parquet"].map(|path| format!("_runs/{job}/{path}"))
+    }));
+    let copies = ["_SUCCESS", "_report.json", "_pca/mean.npy", "_quarantine.parquet/quarantine.parquet"];
+    expected.extend(copies.map(str::to_owned));
     let count = newest.parts.len();
     expected.extend((0..count).map(|index| mr_table::part_name(index, count, &newest.id)));
     assert_eq!(keys(output).await, expected);
