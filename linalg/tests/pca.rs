@@ -16,13 +16,11 @@ fn fit(dim: usize, rows: &[f32], components: Components) -> Result<Pca, PcaError
 
 /// The full matrix of a packed triangle.
 fn full(moments: &Moments) -> Vec<Vec<f64>> {
-    let mut entries = moments.scatter().iter();
-    let mut matrix = vec![vec![0.0; moments.dim()]; moments.dim()];
-    for row in 0..moments.dim() {
-        for column in row..moments.dim() {
-            let entry = *entries.next().unwrap();
-            (matrix[row][column], matrix[column][row]) = (entry, entry);
-        }
+    let dim = moments.dim();
+    let mut matrix = vec![vec![0.0; dim]; dim];
+    let places = (0..dim).flat_map(|row| (row..dim).map(move |column| (row, column)));
+    for ((row, column), entry) in places.zip(moments.scatter()) {
+        (matrix[row][column], matrix[column][row]) = (*entry, *entry);
     }
     matrix
 }
@@ -43,9 +41,9 @@ fn jacobi(mut matrix: Vec<Vec<f64>>) -> Vec<f64> {
                 for row in &mut matrix {
                     (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
                 }
-                for k in 0..dim {
-                    let (x, y) = (matrix[p][k], matrix[q][k]);
-                    (matrix[p][k], matrix[q][k]) = (c * x - s * y, s * x + c * y);
+                let (above, below) = matrix.split_at_mut(q);
+                for (x, y) in above[p].iter_mut().zip(&mut below[0]) {
+                    (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
                 }
             }
         }
