@@ -163,19 +163,23 @@ fn info(finished: &Finished) -> Map<String, Value> {
     }
 }
 
-/// A stage's seconds are from the start of its first task to the end of its last, levels of combining included.
+/// Where the time went, phase after phase, so that they add up: a stage's seconds are from the end of what came before
+/// it to the end of its last task, though its first tasks may have run beside the stage before.
 fn seconds(view: &JobView<'_>, job: &Job) -> BTreeMap<String, f64> {
-    let mut spans: BTreeMap<&str, (Millis, Millis)> = BTreeMap::new();
+    let mut ends: Vec<(&str, Millis)> = Vec::new();
     for stage in &view.stages {
-        if let (Some(start), Some(end)) = (stage.started_at, stage.ended_at) {
-            let span = spans.entry(&stage.name).or_insert((start, end));
-            *span = (span.0.min(start), span.1.max(end));
+        let end = stage.ended_at.unwrap_or(view.submitted_at);
+        match ends.iter_mut().find(|(name, _)| *name == stage.name) {
+            Some((_, last)) => *last = end.max(*last),
+            None => ends.push((&stage.name, end)),
         }
     }
-    let mut seconds: BTreeMap<_, _> =
-        spans.into_iter().map(|(name, (start, end))| (name.to_owned(), seconds_of(end - start))).collect();
-    let listed = view.prepared_at.unwrap_or(view.submitted_at) - view.submitted_at + job.prior_ms;
-    seconds.insert("list".into(), seconds_of(listed));
+    let mut before = view.prepared_at.unwrap_or(view.submitted_at);
+    let mut seconds = BTreeMap::from([("list".to_owned(), seconds_of(before - view.submitted_at + job.prior_ms))]);
+    for (name, end) in ends {
+        seconds.insert(name.to_owned(), seconds_of(end.saturating_sub(before)));
+        before = before.max(end);
+    }
     seconds
 }
 

@@ -32,7 +32,7 @@ pub struct Report {
     pub job_id: JobId,
     #[serde(flatten)]
     pub books: Books,
-    /// `list`, the plan's stages, `commit`, and `total`.
+    /// Phase after phase: `list`, the plan's stages, `commit`; and their `total`.
     pub seconds: std::collections::BTreeMap<String, f64>,
     /// From the start of the job to the end of its first record.
     pub first_image_s: Option<f64>,
