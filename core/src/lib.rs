@@ -21,7 +21,7 @@ pub use ids::{AttemptId, JobId, StageIndex, TaskId, WorkerId};
 pub use listing::{Listing, Object, select};
 pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
 pub use plan::{BroadcastPlan, InputFilter, JobPlan, Source, StagePlan};
-pub use report::{Books, Report, StageSeconds};
+pub use report::{Books, Report};
 pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, SplitSettings};
 pub use split::{Split, plan_splits};
 pub use status::{JobPhase, JobStatus, StageStatus};

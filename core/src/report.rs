@@ -20,12 +20,6 @@ impl Books {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StageSeconds {
-    pub stage: String,
-    pub seconds: f64,
-}
-
 /// Becomes `report.json`. Times and hosts vary from run to run, which is why they are here and nowhere else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
