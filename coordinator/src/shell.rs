@@ -13,7 +13,7 @@ use mr_core::{
 };
 use mr_scheduler::{Command, Config, Event, Millis, Poll, Scheduler};
 use mr_storage::DynStore;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,6 +21,9 @@ use tokio::task::JoinSet;
 
 /// A poll that brings nothing and gets nothing is answered after this long: workers tell then how far they are.
 const PARKED_MAX: Duration = Duration::from_millis(400);
+
+/// By then an attempt that was stopped has ended and its files are complete.
+const STRAGGLERS_AFTER: Duration = Duration::from_secs(60);
 
 pub enum Message {
     Poll {
@@ -66,6 +69,7 @@ enum Effect {
 }
 
 struct Parked {
+    seq: u64,
     held: Vec<AttemptId>,
     until: Instant,
     reply: oneshot::Sender<PollAnswer>,
@@ -82,6 +86,8 @@ pub struct Shell {
     /// When an attempt's order first went out.
     sent: BTreeMap<AttemptId, Millis>,
     effects: JoinSet<Effect>,
+    /// Ended jobs whose work files are removed once more: an attempt may have been writing when it was stopped.
+    stragglers: VecDeque<(Instant, JobId)>,
     /// Counts up whenever a job's phase may have changed.
     news: watch::Sender<u64>,
 }
@@ -98,26 +104,40 @@ impl Shell {
             progress: BTreeMap::new(),
             sent: BTreeMap::new(),
             effects: JoinSet::new(),
+            stragglers: VecDeque::new(),
             news,
         }
     }
 
     pub async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
-        loop {
+        let reply = loop {
             let wake = self.next_wake();
             tokio::select! {
                 message = messages.recv() => match message {
-                    Some(Message::Stop { reply }) => {
-                        self.finish().await;
-                        _ = reply.send(());
-                        return;
-                    }
+                    Some(Message::Stop { reply }) => break Some(reply),
                     Some(message) => self.receive(message),
-                    None => return self.finish().await,
+                    None => break None,
                 },
                 Some(effect) = self.effects.join_next() => self.effect(effect),
-                () = tokio::time::sleep_until(wake.into()) => self.wake(),
+                () = tokio::time::sleep_until(wake.into()) => {
+                    // Polls that are here already are heard before anyone's lease is found to be over.
+                    let mut stop = None;
+                    while let Ok(message) = messages.try_recv() {
+                        match message {
+                            Message::Stop { reply } => stop = Some(reply),
+                            message => self.receive(message),
+                        }
+                    }
+                    if stop.is_some() {
+                        break stop;
+                    }
+                    self.wake();
+                }
             }
+        };
+        self.finish().await;
+        if let Some(reply) = reply {
+            _ = reply.send(());
         }
     }
 
@@ -146,7 +166,8 @@ impl Shell {
         let deadline = self.scheduler.next_deadline().map(|at| self.started + Duration::from_millis(at));
         let parked = self.parked.values().map(|parked| parked.until).min();
         let idle = Instant::now() + Duration::from_secs(3600);
-        [deadline, parked].into_iter().flatten().min().unwrap_or(idle)
+        let stragglers = self.stragglers.front().map(|(at, _)| *at);
+        [deadline, parked, stragglers].into_iter().flatten().min().unwrap_or(idle)
     }
 
     fn wake(&mut self) {
@@ -154,6 +175,10 @@ impl Shell {
         let due: Vec<_> = self.parked.iter().filter(|(_, p)| p.until <= now).map(|(w, _)| w.clone()).collect();
         for worker in due {
             self.answer(&worker);
+        }
+        while self.stragglers.front().is_some_and(|(at, _)| *at <= now) {
+            let (_, job) = self.stragglers.pop_front().expect("looked at above");
+            self.clean_up(job);
         }
         if self.scheduler.next_deadline().is_some_and(|at| at <= self.now()) {
             self.handle(Event::Tick);
@@ -216,7 +241,10 @@ impl Shell {
             self.progress.insert(progress.attempt.clone(), progress);
         }
         let worker = poll.worker.clone();
-        let parked = Parked { held: poll.held.clone(), until: Instant::now() + PARKED_MAX, reply };
+        if self.parked.get(&worker).is_some_and(|parked| parked.seq >= poll.seq) {
+            return; // it comes late, and whoever sent it has asked anew
+        }
+        let parked = Parked { seq: poll.seq, held: poll.held.clone(), until: Instant::now() + PARKED_MAX, reply };
         let says_something = !poll.results.is_empty() || poll.draining;
         // A newer poll takes the place of an older one, whose caller has gone.
         self.parked.insert(worker.clone(), parked);
@@ -289,13 +317,18 @@ impl Shell {
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.input = None;
                 }
-                let state = self.state.clone();
-                self.effects.spawn(async move {
-                    clean_up(state, job).await;
-                    Effect::CleanedUp
-                });
+                self.stragglers.push_back((Instant::now() + STRAGGLERS_AFTER, job.clone()));
+                self.clean_up(job);
             }
         }
+    }
+
+    fn clean_up(&mut self, job: JobId) {
+        let state = self.state.clone();
+        self.effects.spawn(async move {
+            clean_up(state, job).await;
+            Effect::CleanedUp
+        });
     }
 
     fn effect(&mut self, effect: Result<Effect, tokio::task::JoinError>) {
