@@ -82,7 +82,12 @@ async fn copy(output: &DynStore, survey: &Survey, newest: &Run) -> Result<u64, S
         .map(|path| (format!("{folder}{path}"), names::copy_of(path)))
         .filter(|(from, _)| there.contains(from.as_str()))
         .collect();
-    each(pairs.iter(), |(from, to)| mr_storage::copy(output.as_ref(), from, output.as_ref(), to)).await?;
+    let copy = async |from: &str, to: &str| match mr_storage::copy(output.as_ref(), from, output.as_ref(), to).await {
+        // It was there a moment ago: newer commits have taken this run's folder away, and their copies are coming.
+        Err(StoreError::NotFound { .. }) => Ok(()),
+        other => other,
+    };
+    each(pairs.iter(), |(from, to)| copy(from, to)).await?;
     Ok(pairs.len() as u64)
 }
 
