@@ -130,6 +130,12 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         ("a stride beyond memory", &|k| {
             k.product(&Patches { stride: usize::MAX / 2, ..x }, &weights, 5, Clamp::NONE, None, &mut [0.0; 20]);
         }),
+        ("patches of nothing", &|k| {
+            k.product(&Patches { segments: &[], ..x }, &[0.0; LANES], 5, Clamp::NONE, None, &mut [0.0; 20]);
+        }),
+        ("padding as wide as the kernel", &|k| {
+            k.depthwise_row(&DepthwiseRow { pad_left: 3, ..row }, &taps, Clamp::NONE, &mut [0.0; 64]);
+        }),
         ("a short row", &|k| {
             k.depthwise_row(&DepthwiseRow { width: 9, ..row }, &taps, Clamp::NONE, &mut [0.0; 64]);
         }),

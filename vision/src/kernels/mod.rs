@@ -2,7 +2,9 @@
 //!
 //! There is one defined order of additions. Every output number is a single chain of fused multiply-adds that starts at
 //! the bias and takes its inputs in a fixed order; kernels work on many channels and pixels side by side and never cut a
-//! chain. So plain Rust, AVX2 and AVX-512 give the same bits, and a result does not tell which machine made it.
+//! chain. So plain Rust, AVX2 and AVX-512 give the same bits, and a result does not tell which machine made it. An
+//! arithmetic that rounds otherwise (bf16 tiles, say) would be a family of its own beside [`FAMILY`], never a silent
+//! substitute.
 //!
 //! All of the room's `unsafe` lives in this module. Its face is safe: a [`Kernels`] only exists for instructions that
 //! this processor has, and every call checks its lengths before anything is read.
@@ -63,10 +65,11 @@ pub struct Patches<'a> {
 impl Patches<'_> {
     /// Length of a pixel's vector.
     pub fn depth(&self) -> usize {
-        self.segments.len() * self.segment_len
+        self.segments.len().saturating_mul(self.segment_len)
     }
 
     fn check(&self) {
+        assert!(!self.segments.is_empty(), "patches of no segment");
         let Some(last) = self.pixels.checked_sub(1) else { return };
         let start = last.checked_mul(self.stride).expect("a stride within memory");
         for segment in self.segments {
@@ -95,17 +98,19 @@ impl Kernels {
 
     /// Every set that this processor can run, slowest first.
     pub fn available() -> Vec<Kernels> {
-        let mut sets = vec![Kernels(Set::Portable)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                sets.push(Kernels(Set::Avx2));
-                if is_x86_feature_detected!("avx512f") {
-                    sets.push(Kernels(Set::Avx512));
-                }
-            }
-        }
-        sets
+        let sets = [
+            (Set::Portable, true),
+            #[cfg(target_arch = "x86_64")]
+            (Set::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
+            #[cfg(target_arch = "x86_64")]
+            (
+                Set::Avx512,
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma"),
+            ),
+        ];
+        sets.into_iter().filter(|(_, runs)| *runs).map(|(set, _)| Kernels(set)).collect()
     }
 
     /// The set of that name, if this processor can run it.
@@ -142,6 +147,9 @@ impl Kernels {
         let numbers = x.pixels.checked_mul(channels).expect("a result within memory");
         assert_eq!(out.len(), numbers, "a result of another shape");
         assert!(residual.is_none_or(|r| r.len() == numbers), "a residual of another shape");
+        if numbers == 0 {
+            return;
+        }
         // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above.
         unsafe {
             match self.0 {
@@ -162,6 +170,7 @@ impl Kernels {
     /// When a slice does not have the length that the shapes ask for.
     pub fn depthwise_row(self, row: &DepthwiseRow, weights: &[f32], clamp: Clamp, out: &mut [f32]) {
         assert!(row.channels > 0 && row.stride > 0, "a shape without channels or stride");
+        assert!(row.pad_left < 3, "padding as wide as the kernel");
         assert_eq!(weights.len(), packed_len(TAPS, row.channels), "packed weights of another shape");
         assert_eq!(out.len() % row.channels, 0, "a row of another shape");
         let numbers = row.width.checked_mul(row.channels).expect("a row within memory");

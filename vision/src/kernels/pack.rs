@@ -7,7 +7,8 @@ use super::LANES;
 
 /// Length of [`pack`]'s result.
 pub fn packed_len(depth: usize, channels: usize) -> usize {
-    channels.div_ceil(LANES) * LANES * (depth + 1)
+    // What is too long to count is longer than any slice, which is all that this is compared with.
+    channels.div_ceil(LANES).saturating_mul(LANES).saturating_mul(depth.saturating_add(1))
 }
 
 /// Appends the weights `weight(k, channel)` for `k < depth`, and the biases, in the kernels' order.
