@@ -169,7 +169,7 @@ async fn one_lost_answer_makes_neither_two_entries_nor_none() {
                 let job = new_job().await;
                 let failed = Arc::new(AtomicBool::new(false));
                 let seen = failed.clone();
-                let watched = Watched::new(
+                let watched = Watched::over(
                     output.clone(),
                     Box::new(move |operation| {
                         let hit = operation == n;
@@ -200,7 +200,7 @@ async fn an_answer_that_stays_away_is_said_to_be_unknown() {
     let output = memory();
     prepare(&output, Before::Table).await;
     let job = new_job().await;
-    let dark = Watched::new(
+    let dark = Watched::over(
         output.clone(),
         Box::new(|n| Box::pin(async move { if n < 9 { Verdict::Go } else { Verdict::Fail(Kind::Transient) } })),
     );

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 /// Runs `rival` from beginning to end just before operation `n` of whoever uses the store.
 fn interrupted_at(output: &DynStore, n: u32, rival: &Job) -> DynStore {
     let (inner, rival) = (output.clone(), rival.clone());
-    Watched::new(
+    Watched::over(
         output.clone(),
         Box::new(move |operation| {
             let (inner, rival) = (inner.clone(), rival.clone());
@@ -111,7 +111,7 @@ async fn a_job_that_was_swept_never_commits_later() {
 /// Each operation waits a few turns, as many as the seed says.
 fn jittered(output: &DynStore, seed: u64) -> DynStore {
     let state = AtomicU64::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    Watched::new(
+    Watched::over(
         output.clone(),
         Box::new(move |_| {
             let mut x = state.load(Ordering::Relaxed);
@@ -148,7 +148,7 @@ async fn several_at_once(output: DynStore, seed: u64, count: u64) -> u64 {
     for task in tasks {
         task.await.unwrap();
     }
-    let winners = winners.lock().unwrap();
+    let winners = std::mem::take(&mut *winners.lock().unwrap());
     let newest = winners.last_key_value().expect("of several racers one wins").1.clone();
     assert_eq!(winners.keys().copied().collect::<Vec<_>>(), (0..winners.len() as u64).collect::<Vec<_>>());
     assert_eq!(table_rows(&output).await.unwrap(), newest, "seed {seed}");
@@ -185,7 +185,7 @@ async fn another_programs_commit_in_between_is_a_conflict() {
     let before = keys(&output).await;
     let job = Job::new("job", &[&[2]]).await;
     let theirs = output.clone();
-    let watched = Watched::new(
+    let watched = Watched::over(
         output.clone(),
         Box::new(move |operation| {
             let theirs = theirs.clone();

@@ -215,13 +215,13 @@ pub struct Watched {
 }
 
 impl Watched {
-    pub fn new(inner: DynStore, watch: Watch) -> DynStore {
+    pub fn over(inner: DynStore, watch: Watch) -> DynStore {
         Arc::new(Self { inner, count: AtomicU32::new(0), watch })
     }
 
     /// Dies at operation `n`, which may or may not take place, and is dead from then on.
     pub fn dies_at(inner: DynStore, n: u32, takes_place: bool) -> DynStore {
-        Self::new(
+        Self::over(
             inner,
             Box::new(move |operation| {
                 let verdict = match operation.cmp(&n) {
