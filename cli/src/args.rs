@@ -1,6 +1,7 @@
 //! The command line, as clap takes it.
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use mr_core::ParamValue;
 use mr_mapreduce::Registry;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -97,7 +98,7 @@ pub enum Command {
 }
 
 const AFTER: &str = "\
-Exit codes: 0 done; 1 the job failed after it had started; 2 the file or the command is wrong, the input is missing or
+Exit codes: 0 done; 1 the job failed after it had started; 2 the file or the command is wrong, the input is missing or \
 empty, or the output may not be touched; 3 the cluster can't be reached; 130 interrupted.
 
 Data goes to stdout, talk to stderr. MR_LOG=info says more.";
@@ -108,10 +109,39 @@ pub fn command(registry: &Registry) -> clap::Command {
     for job in registry.jobs() {
         jobs += &format!("\n  {}: {}\n", job.name(), job.about());
         for param in job.params() {
-            jobs += &format!("    params.{:16} {}\n", param.name, param.help);
+            let default = param.default.map_or(String::new(), |value| format!(" [default: {}]", shown(&value)));
+            jobs += &format!("    params.{}\n{}", param.name, indented(&format!("{}{default}", param.help)));
         }
     }
     Cli::command().after_help(AFTER).after_long_help(format!("Jobs:\n{jobs}\n{AFTER}"))
+}
+
+/// As it is written in a job file.
+fn shown(value: &ParamValue) -> String {
+    match value {
+        ParamValue::Bool(value) => value.to_string(),
+        ParamValue::Integer(value) => value.to_string(),
+        ParamValue::Number(value) => value.to_string(),
+        ParamValue::Text(value) => format!("{value:?}"),
+        ParamValue::List(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Wrapped by hand: clap knows no columns in what comes after its own help.
+fn indented(text: &str) -> String {
+    const WIDTH: usize = 68;
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is one");
+        if line.is_empty() {
+            *line = word.to_owned();
+        } else if line.chars().count() + 1 + word.chars().count() <= WIDTH {
+            *line += &format!(" {word}");
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines.iter().map(|line| format!("        {line}\n")).collect()
 }
 
 /// # Errors

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Cluster {
     client: JobsClient<Channel>,
     /// `the coordinator at http://…`
@@ -151,29 +151,33 @@ impl Cluster {
         mut see: impl FnMut(&JobStatus),
         mut lost: impl FnMut(&str),
     ) -> Result<JobStatus, Stop> {
+        let began = Instant::now();
         let mut heard: Option<Instant> = None;
         let mut told = false;
         let mut pause = BACK_OFF[0];
-        let began = Instant::now();
         loop {
+            let before = heard;
             let why = match self.watch_once(id, &mut see, &mut heard).await {
                 Watched::Ended(status) => return Ok(*status),
+                // What was there a moment ago was no mistake of the user's.
+                Watched::Stopped(Stop::Refused(why)) if heard.is_some() => {
+                    return Err(Stop::Failed(format!("{} no longer has the job: {why}", self.name)));
+                }
                 Watched::Stopped(stop) => return Err(stop),
                 Watched::Lost(why) => why,
             };
+            if heard != before {
+                // A stream that was fine a moment ago is not worth a word before it was tried again.
+                (told, pause) = (false, BACK_OFF[0]);
+            } else if heard.is_some() && !std::mem::replace(&mut told, true) {
+                lost(&format!("lost touch with {}, {why}; trying again for {} s", self.name, self.patience.as_secs()));
+            }
             let patience = if heard.is_some() { self.patience } else { self.patience.min(FIRST_PATIENCE) };
             if heard.unwrap_or(began).elapsed() + pause > patience {
                 return Err(self.unreachable(&why));
             }
-            // A stream that was fine a moment ago is not worth a word before it was tried again.
-            if !std::mem::replace(&mut told, true) && heard.is_some() {
-                lost(&format!("lost touch with {} ({why}); trying again for {} s", self.name, patience.as_secs()));
-            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(BACK_OFF[1]);
-            if heard.is_some_and(|heard| heard.elapsed() < pause) {
-                (told, pause) = (false, BACK_OFF[0]);
-            }
         }
     }
 
@@ -293,4 +297,210 @@ fn parts(broadcast: &Broadcast) -> Vec<v1::PutBlobRequest> {
     let chunks = (0..bytes.len()).step_by(CHUNK).map(|at| bytes.slice(at..bytes.len().min(at + CHUNK)));
     let chunks = chunks.map(Part::Chunk);
     std::iter::once(head).chain(chunks).map(|part| v1::PutBlobRequest { part: Some(part) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use mr_core::JobPhase;
+    use mr_mapreduce::sha256_hex;
+    use mr_proto::v1::jobs_server::{Jobs, JobsServer};
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+    use tokio::net::TcpListener;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::{Request, Response};
+
+    type States = Vec<Result<JobStatus, Status>>;
+
+    /// A coordinator that does what it was told to and remembers what it was asked.
+    #[derive(Clone, Default)]
+    struct Fake {
+        /// What each watch tells before it breaks off.
+        watches: Arc<Mutex<VecDeque<States>>>,
+        /// How often submissions are lost before one is answered.
+        lose: Arc<Mutex<u32>>,
+        asked: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Fake {
+        fn note(&self, text: String) {
+            self.asked.lock().unwrap().push(text);
+        }
+
+        async fn serve(self) -> (String, tokio::task::JoinHandle<()>) {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let server = tonic::transport::Server::builder().add_service(JobsServer::new(self));
+            let serving = tokio::spawn(async move {
+                server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+            });
+            (url, serving)
+        }
+    }
+
+    #[tonic::async_trait]
+    impl Jobs for Fake {
+        async fn missing_blobs(
+            &self,
+            request: Request<v1::MissingBlobsRequest>,
+        ) -> Result<Response<v1::MissingBlobsResponse>, Status> {
+            let first = request.into_inner().blobs.into_iter().next().map(|blob| blob.sha256);
+            Ok(Response::new(v1::MissingBlobsResponse { sha256: first.into_iter().collect() }))
+        }
+
+        async fn put_blob(
+            &self,
+            request: Request<Streaming<v1::PutBlobRequest>>,
+        ) -> Result<Response<v1::PutBlobResponse>, Status> {
+            let mut parts = request.into_inner();
+            let mut sizes = Vec::new();
+            while let Some(message) = parts.message().await? {
+                match message.part.unwrap() {
+                    Part::Blob(blob) => self.note(format!("put {}", blob.bytes)),
+                    Part::Chunk(chunk) => sizes.push(chunk.len()),
+                }
+            }
+            self.note(format!("chunks {sizes:?}"));
+            Ok(Response::new(v1::PutBlobResponse {}))
+        }
+
+        async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+            self.note(format!("submit {}", request.into_inner().job_id));
+            let mut lose = self.lose.lock().unwrap();
+            if *lose > 0 {
+                *lose -= 1;
+                return Err(Status::unavailable("starting"));
+            }
+            Ok(Response::new(v1::SubmitResponse {}))
+        }
+
+        async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+            Err(Status::internal("no memory"))
+        }
+
+        async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::JobStatus>, Status> {
+            Err(Status::not_found("there is no such job"))
+        }
+
+        type WatchStream = tokio_stream::Iter<std::vec::IntoIter<Result<v1::JobStatus, Status>>>;
+
+        async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+            let states = self.watches.lock().unwrap().pop_front();
+            let states = states.ok_or_else(|| Status::unavailable("no more"))?;
+            let states: Vec<_> = states.into_iter().map(|state| state.map(convert::status_to)).collect();
+            Ok(Response::new(tokio_stream::iter(states)))
+        }
+
+        async fn cancel(&self, _: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
+            Ok(Response::new(v1::CancelResponse { taken: true }))
+        }
+    }
+
+    fn id() -> JobId {
+        testing::status(JobPhase::Running).id
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_stored_and_a_lost_submission_is_repeated_as_the_same_job() {
+        let fake = Fake::default();
+        *fake.lose.lock().unwrap() = 2;
+        let asked = fake.asked.clone();
+        let (url, _serving) = fake.serve().await;
+        let broadcast = |byte, len| {
+            let bytes = bytes::Bytes::from(vec![byte; len]);
+            let blob = mr_core::BlobRef::shared(sha256_hex(&bytes), len as u64);
+            Broadcast { name: "w".into(), blob, bytes }
+        };
+        let broadcasts = [broadcast(1, 2 * CHUNK + 5), broadcast(2, 7)];
+        let cluster = Cluster::at(&url, Duration::from_secs(30)).unwrap();
+        cluster.submit(&id(), testing::plan(), &broadcasts, Instant::now()).await.unwrap();
+        let submit = format!("submit {}", id());
+        let size = 2 * CHUNK + 5;
+        let chunks = format!("chunks {:?}", [CHUNK, CHUNK, 5]);
+        assert_eq!(
+            *asked.lock().unwrap(),
+            [&format!("put {size}"), &chunks, &submit, &submit, &submit].map(|s| s.to_owned())
+        );
+    }
+
+    async fn watched(watches: Vec<States>) -> (Result<JobStatus, Stop>, usize, usize) {
+        let fake = Fake::default();
+        *fake.watches.lock().unwrap() = watches.into();
+        let (url, _serving) = fake.serve().await;
+        let cluster = Cluster::at(&url, Duration::from_secs(1)).unwrap();
+        let (mut seen, mut lost) = (0, 0);
+        let ended = cluster.watch(&id(), |_| seen += 1, |_| lost += 1).await;
+        (ended, seen, lost)
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_breaks_off_is_taken_up_again() {
+        let running = || Ok(testing::status(JobPhase::Running));
+        let ended = || Ok(testing::status(JobPhase::Committed));
+        let broken = || Err(Status::unavailable("going down"));
+        let (status, seen, lost) =
+            watched(vec![vec![running(), broken()], vec![], vec![running(), running()], vec![ended()]]).await;
+        assert_eq!(status.unwrap().phase, JobPhase::Committed);
+        assert_eq!((seen, lost), (4, 1));
+    }
+
+    #[tokio::test]
+    async fn patience_ends() {
+        let (status, seen, lost) = watched(vec![vec![Ok(testing::status(JobPhase::Running))]]).await;
+        assert!(matches!(status, Err(Stop::Unreachable(_))), "{status:?}");
+        assert_eq!((seen, lost), (1, 1));
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let cluster = Cluster::at(&format!("http://{nobody}"), Duration::from_secs(1)).unwrap();
+        let expected = format!("can't reach the coordinator at http://{nobody}: connection refused");
+        assert_eq!(cluster.list().await, Err(Stop::Unreachable(expected.clone())));
+        assert_eq!(cluster.watch(&id(), |_| {}, |_| {}).await, Err(Stop::Unreachable(expected)));
+    }
+
+    #[tokio::test]
+    async fn an_answer_decides_how_it_ends() {
+        let (url, _serving) = Fake::default().serve().await;
+        let cluster = Cluster::at(&url, Duration::from_secs(5)).unwrap();
+        assert_eq!(cluster.status(&id()).await, Err(Stop::Refused("there is no such job".into())));
+        assert_eq!(cluster.list().await, Err(Stop::Failed(format!("the coordinator at {url}: no memory"))));
+        let gone = Err(Status::not_found("there is no such job"));
+        let (status, ..) = watched(vec![vec![gone.clone()]]).await;
+        assert_eq!(status, Err(Stop::Refused("there is no such job".into())));
+        let (status, ..) = watched(vec![vec![Ok(testing::status(JobPhase::Running)), gone]]).await;
+        assert!(matches!(status, Err(Stop::Failed(_))), "{status:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_coordinator_is_unreachable() {
+        // It speaks HTTP/1.1, as a browser's server would.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                use tokio::io::AsyncWriteExt;
+                _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+            }
+        });
+        let cluster = Cluster::at(&url, Duration::from_secs(1)).unwrap();
+        let stop = cluster.list().await.unwrap_err();
+        assert!(matches!(stop, Stop::Unreachable(_)), "{stop:?}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_is_refused() {
+        for (url, expected) in [
+            ("127.0.0.1:7171", "no scheme"),
+            ("https://host:7171", "no TLS"),
+            ("ftp://host:7171", "not http"),
+            ("http://host", "names no port"),
+            ("http://host:7171/x/y", "a path in it"),
+            ("http://", "is no address"),
+            ("http://a b:1", "is no address"),
+        ] {
+            let Err(Stop::Refused(message)) = Cluster::at(url, Duration::ZERO) else { panic!("{url}") };
+            assert!(message.contains(expected), "{url}: {message}");
+        }
+        assert!(Cluster::at("http://[::1]:7171/", Duration::ZERO).is_ok());
+    }
 }

@@ -13,7 +13,6 @@ pub const TABLES: [&str; 3] = ["params", "limits", "split"];
 
 #[derive(Clone, Debug)]
 pub struct JobFile {
-    pub source: Source,
     /// By the whole name of the key.
     pub entries: BTreeMap<String, Entry>,
 }
@@ -72,7 +71,7 @@ impl Kind {
 impl JobFile {
     /// # Errors
     /// What is no TOML, all of it that can be told apart.
-    pub fn parse(source: Source) -> Result<Self, Vec<Mistake>> {
+    pub fn parse(source: &Source) -> Result<Self, Vec<Mistake>> {
         let (table, errors) = DeTable::parse_recoverable(&source.text);
         if !errors.is_empty() {
             return Err(syntax_mistakes(&errors));
@@ -93,7 +92,7 @@ impl JobFile {
                 }
             }
         }
-        Ok(Self { source, entries })
+        Ok(Self { entries })
     }
 
     /// Takes the argument of `--set`, `key=value`. The value is read as TOML, and as a plain text where that fails.

@@ -332,7 +332,7 @@ mod tests {
     fn read(text: &str, sets: &[&str]) -> Result<Meant, String> {
         let source = Source { name: "j.toml".into(), text: text.into() };
         let shown = |mistakes: Vec<_>| render(&mistakes, &source);
-        let mut file = JobFile::parse(source.clone()).map_err(shown)?;
+        let mut file = JobFile::parse(&source).map_err(shown)?;
         for set in sets {
             file.set(set).map_err(|mistake| shown(vec![mistake]))?;
         }

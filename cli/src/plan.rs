@@ -67,7 +67,7 @@ mod tests {
     async fn planned(params: &str, here: &Path) -> Result<Planned, String> {
         let text = format!("job = \"count\"\ninput = \"in\"\noutput = \"out\"\n[params]\n{params}\n");
         let source = Source { name: "j.toml".into(), text };
-        let file = JobFile::parse(source.clone()).unwrap();
+        let file = JobFile::parse(&source).unwrap();
         let place = Place { here: here.to_owned(), home: None };
         let meant = meant::resolve(&file, &registry(), false, &place).unwrap();
         plan(meant, &file, &place).await.map_err(|mistake| render(&[mistake], &source))

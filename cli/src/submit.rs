@@ -46,7 +46,7 @@ pub async fn submit(cli: &Cli, job: &Path, registry: Registry, began: Instant) -
 async fn prepare(run: &Run, job: &Path, registry: &Registry, place: &Place) -> Result<Planned, Stop> {
     let source = read(job)?;
     let refuse = |mistakes: &[Mistake]| Stop::Refused(render(mistakes, &source));
-    let mut file = JobFile::parse(source.clone()).map_err(|mistakes| refuse(&mistakes))?;
+    let mut file = JobFile::parse(&source).map_err(|mistakes| refuse(&mistakes))?;
     let mut mistakes: Vec<_> = run.set.iter().filter_map(|set| file.set(set).err()).collect();
     for (key, flag, value) in [(keys::INPUT, "--input", &run.input), (keys::OUTPUT, "--output", &run.output)] {
         if let Some(value) = value {

@@ -21,7 +21,8 @@ pub struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        bars().suspend(|| std::io::stderr().write(bytes))
+        bars().suspend(|| std::io::stderr().write_all(bytes))?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -31,8 +32,8 @@ impl Write for Stderr {
 
 /// Says a line for whoever waits.
 pub fn say(line: &str) {
-    // With stderr closed there is nobody to tell.
-    _ = writeln!(Stderr, "{line}");
+    // In one piece, or a bar gets in between. With stderr closed there is nobody to tell.
+    _ = Stderr.write_all(format!("{line}\n").as_bytes());
 }
 
 pub enum Talk {
@@ -73,9 +74,9 @@ impl Bars {
             if position == self.stages.len() {
                 let bar = bars().insert(position, ProgressBar::new(0));
                 bar.set_style(
-                    ProgressStyle::with_template("{prefix} {bar:24} {wide_msg}")
+                    ProgressStyle::with_template("{prefix} [{bar:24}] {wide_msg}")
                         .expect("the template is fixed")
-                        .progress_chars("█▉▊▋▌▍▎▏ "),
+                        .progress_chars("=> "),
                 );
                 bar.set_prefix(format!("{:width$}", line.name));
                 self.stages.push(bar);

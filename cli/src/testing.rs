@@ -106,3 +106,18 @@ pub fn status(phase: JobPhase) -> JobStatus {
         note: None,
     }
 }
+
+/// The small job's plan with nothing said.
+pub fn plan() -> JobPlan {
+    let spec = JobSpec {
+        job: "count".into(),
+        input: "file:///in/".into(),
+        output: "file:///out/".into(),
+        mode: Default::default(),
+        adopt: false,
+        params: Params::new(),
+        limits: Default::default(),
+        split: Default::default(),
+    };
+    Count.plan(&spec, &[]).expect("it has no fault")
+}
