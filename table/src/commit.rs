@@ -253,9 +253,9 @@ async fn write_entry(commit: &Commit<'_>, version: u64, entry: Bytes) -> Result<
                     None => Err(given_up(commit, format!("version {version}, by another program")).await),
                 };
             }
-            // It is known not to be there, and the store says that it can't be.
-            Err(StoreError::NotFound { .. }) if !error.retryable() => return Err(error.into()),
-            Err(StoreError::NotFound { .. }) if attempt < TRIES_MAX => {}
+            // It is not there and can't be, unless an earlier attempt is still on its way.
+            Err(StoreError::NotFound { .. }) if !error.retryable() && attempt == 1 => return Err(error.into()),
+            Err(StoreError::NotFound { .. }) if error.retryable() && attempt < TRIES_MAX => {}
             Err(read) if read.retryable() && attempt < TRIES_MAX => {}
             // A write whose answer was lost may still arrive, so that its absence now proves nothing.
             Err(_) => return Err(TableError::Unresolved { version, source: error }),
