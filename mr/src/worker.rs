@@ -7,8 +7,6 @@ use mr_worker::{Settings, Stopped};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
-use tonic::transport::Endpoint;
 
 /// Runs tasks for a coordinator until it is told to stop.
 ///
@@ -63,16 +61,10 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         settings.decode_budget_bytes = mb << 20;
     }
 
-    let endpoint = Endpoint::from_shared(coordinator.clone())
-        .with_context(|| format!("`{coordinator}` is no URL of a coordinator"))?
-        .connect_timeout(Duration::from_secs(5))
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true);
+    let channel = mr_worker::connect(&coordinator)?;
     let stop = process::stop_on_signal()?;
     tracing::info!(slots, coordinator, "working");
-    match mr_worker::run(settings, registry, endpoint.connect_lazy(), stop).await {
+    match mr_worker::run(settings, registry, channel, stop).await {
         Stopped::Drained => tracing::info!("stopped; leases are handed back"),
         Stopped::Unheard => {
             tracing::warn!("stopped; the coordinator could not be told, and leases expire by themselves")

@@ -5,9 +5,11 @@
 //! it was heard.
 
 mod attempts;
+mod connect;
 mod poll;
 mod rss;
 
+pub use connect::connect;
 pub use poll::{Stopped, run};
 pub use rss::peak_rss_bytes;
 

@@ -16,6 +16,7 @@ mod onnx;
 mod reader;
 mod scratch;
 
+use rayon::prelude::*;
 use std::cell::RefCell;
 
 use candle_core::Device;
@@ -61,12 +62,9 @@ impl Network {
     /// Reads an ONNX file, and refuses one that is not of the family with the first node that differs.
     pub fn from_onnx_bytes(bytes: &[u8]) -> Result<Network, NetworkError> {
         let plan = reader::read(bytes)?;
-        Ok(Network {
-            kernels: Kernels::detect(),
-            size: plan.size,
-            head: Head::new(&plan.head)?,
-            blocks: plan.blocks.iter().map(Block::new).collect::<Result<_, _>>()?,
-        })
+        // A job waits for its weights to be packed before its first image, so all cores take part.
+        let blocks = plan.blocks.par_iter().map(Block::new).collect::<Result<_, _>>()?;
+        Ok(Network { kernels: Kernels::detect(), size: plan.size, head: Head::new(&plan.head)?, blocks })
     }
 
     /// The same network on other kernels; its features stay the same, bit for bit.
