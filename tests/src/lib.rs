@@ -1,1 +1,24 @@
+//! What the tests of the house as a whole share. They use it as people do: the three programs from `target/release`, job
+//! files, folders and buckets, and the readers that users read with.
+//!
+//! A test begins with [`Scratch::enter`], which gives it a folder of its own and its turn: each test keeps the whole
+//! machine busy, so they take turns. What is missing on a laptop (`../shared`, Python) skips a test and says so; where
+//! `CI` is set it fails the test.
 
+mod output;
+mod process;
+mod programs;
+mod python;
+mod s3;
+mod scratch;
+mod shared;
+mod submit;
+
+pub use output::{Output, assert_same_bytes, tree};
+pub use process::{Ended, Running, Signal, wait_until};
+pub use programs::{Coordinator, Worker, program};
+pub use python::Python;
+pub use s3::{BUCKET, S3Server};
+pub use scratch::Scratch;
+pub use shared::{drawn, need, shared};
+pub use submit::{Submit, submit};

@@ -1,0 +1,83 @@
+//! Our programs, found where they were built, in an environment that holds nothing of whoever runs the tests.
+
+use crate::process::Running;
+use crate::{Ended, S3Server, Scratch};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The path of a program of ours: beside the test that runs, which lies in `deps`.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the system knows what it runs");
+    let folder = test.ancestors().nth(2).expect("tests lie in target/release/deps");
+    let path = folder.join(name);
+    assert!(
+        path.is_file(),
+        "{} is not there, and these tests start the programs as users do: run `cargo xtask test`, which builds them first",
+        path.display()
+    );
+    path
+}
+
+/// The program in the scratch folder. `s3`: its credentials and where it is.
+pub(crate) fn command(scratch: &Scratch, name: &str, s3: Option<&S3Server>) -> Command {
+    let mut command = Command::new(program(name));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("MR_") || name.starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+    }
+    let home = scratch.join("home");
+    std::fs::create_dir_all(&home).expect("there is room");
+    command.current_dir(scratch.path()).env("HOME", home).env_remove("XDG_CACHE_HOME");
+    if let Some(s3) = s3 {
+        command.envs(s3.environment());
+    }
+    command
+}
+
+pub struct Coordinator {
+    running: Running,
+    url: String,
+}
+
+impl Coordinator {
+    /// Ready when this returns. `state` is a folder or a URL.
+    pub fn start(scratch: &Scratch, state: &str, s3: Option<&S3Server>, args: &[&str]) -> Self {
+        let mut command = command(scratch, "mr-coordinator", s3);
+        command.args(["--listen", "127.0.0.1:0", "--state", state]).args(args);
+        let mut running = Running::start(command, scratch);
+        let url = running.first_line();
+        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+        Self { running, url }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn terminate(self) -> Ended {
+        self.running.terminate()
+    }
+}
+
+pub struct Worker {
+    running: Running,
+}
+
+impl Worker {
+    /// With one slot, and scratch of its own, as if it were on a machine of its own.
+    pub fn start(scratch: &Scratch, coordinator: &Coordinator, s3: Option<&S3Server>) -> Self {
+        let mut command = command(scratch, "mr-worker", s3);
+        let own = scratch.log("scratch");
+        command.args(["--coordinator", coordinator.url(), "--slots", "1"]).arg("--scratch").arg(own);
+        Self { running: Running::start(command, scratch) }
+    }
+
+    pub fn terminate(self) -> Ended {
+        self.running.terminate()
+    }
+
+    pub fn kill(self) -> Ended {
+        self.running.kill()
+    }
+}

@@ -1,0 +1,79 @@
+//! `mr-submit`, called as a user would.
+
+use crate::programs::command;
+use crate::{Coordinator, Ended, Output, Running, S3Server, Scratch};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Longer than any run takes, on a slow machine too.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// A run of the main job.
+pub struct Submit<'a> {
+    scratch: &'a Scratch,
+    command: Command,
+    output: PathBuf,
+}
+
+/// `mr-submit` with these arguments and nothing else.
+pub fn submit<S: AsRef<OsStr>>(scratch: &Scratch, args: impl IntoIterator<Item = S>) -> Ended {
+    let mut command = command(scratch, "mr-submit", None);
+    command.args(args);
+    Running::start(command, scratch).wait(LIMIT)
+}
+
+impl<'a> Submit<'a> {
+    /// Of the photos in `input`, a folder or a URL, to `output`, a URL or a name in the scratch folder.
+    pub fn job(scratch: &'a Scratch, input: impl AsRef<OsStr>, output: &str) -> Self {
+        Self::over(scratch, input, output, None)
+    }
+
+    /// The same with credentials for a bucket.
+    pub fn over(scratch: &'a Scratch, input: impl AsRef<OsStr>, output: &str, s3: Option<&S3Server>) -> Self {
+        let job = scratch.write("job.toml", "job = \"image-features\"\nmode = \"overwrite\"\n");
+        let mut command = command(scratch, "mr-submit", s3);
+        command.arg(job).arg("--input").arg(input).args(["--output", output]);
+        Self { scratch, command, output: scratch.join(output) }
+    }
+
+    pub fn set(mut self, setting: impl AsRef<str>) -> Self {
+        self.command.arg("--set").arg(setting.as_ref());
+        self
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub fn slots(self, slots: u32) -> Self {
+        self.args(["--slots", &slots.to_string()])
+    }
+
+    pub fn to(self, coordinator: &Coordinator) -> Self {
+        self.args(["--coordinator", coordinator.url()])
+    }
+
+    /// With Google's network from `../shared`.
+    pub fn weights(self, path: &Path) -> Self {
+        self.set(format!("params.weights={}", path.display()))
+    }
+
+    pub fn start(self) -> Running {
+        Running::start(self.command, self.scratch)
+    }
+
+    pub fn run(self) -> Ended {
+        self.start().wait(LIMIT)
+    }
+
+    /// Runs it to a good end, and opens what it wrote into the scratch folder.
+    #[track_caller]
+    pub fn done(self) -> Output {
+        let output = self.output.clone();
+        self.run().done();
+        Output::open(&output)
+    }
+}
