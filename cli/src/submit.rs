@@ -26,10 +26,9 @@ pub async fn submit(cli: &Cli, job: &Path, registry: Registry, began: Instant) -
         Interrupts::listen().map_err(|error| Stop::Failed(format!("listening for signals: {error}")))?;
     let place = Place::now()
         .map_err(|error| Stop::Refused(format!("the folder that this was called in can't be found: {error}")))?;
-    let nothing = || Stop::Interrupted("interrupted: nothing was submitted".to_owned());
     let planned = tokio::select! {
         planned = prepare(&cli.run, job, &registry, &place) => planned?,
-        () = interrupts.next() => return Err(nothing()),
+        () = interrupts.next() => return Err(nothing_submitted()),
     };
     let id = job_id::new().map_err(|error| Stop::Failed(format!("making a job id: {error}")))?;
     let submission = Submission { id, planned, began, json: cli.json };
@@ -40,6 +39,10 @@ pub async fn submit(cli: &Cli, job: &Path, registry: Registry, began: Instant) -
         }
         None => submission.here(&cli.run, registry, &place, &mut interrupts).await,
     }
+}
+
+fn nothing_submitted() -> Stop {
+    Stop::Interrupted("interrupted: nothing was submitted".to_owned())
 }
 
 /// Everything that can be said against the job before anything of it is touched.
@@ -146,8 +149,12 @@ impl Submission {
                         }
                         interrupted = true;
                         say("interrupted: cancelling the job and cleaning up; once more to leave at once");
-                        if !cluster.cancel(&id).await? {
-                            say("it is too late to cancel the job: it is about to end");
+                        match cluster.cancel(&id).await {
+                            Ok(true) => {}
+                            Ok(false) => say("it is too late to cancel the job: it is about to end"),
+                            // It is not known yet, and won't be: dropping the watch takes the submission back.
+                            Err(Stop::Refused(_)) => break Err(nothing_submitted()),
+                            Err(stop) => break Err(stop),
                         }
                     }
                 }

@@ -27,10 +27,10 @@ pub fn of_success(status: &JobStatus) -> String {
 fn quarantine(status: &JobStatus) -> Vec<String> {
     let mut lines: Vec<_> = status.quarantined_first.iter().map(reason).collect();
     if status.books.quarantined > 0 {
-        let all = join(&status.output, "_quarantine.parquet");
-        lines.push(match status.books.quarantined > status.quarantined_first.len() as u64 {
-            true => format!("  … and the others: {all}"),
-            false => format!("  more of each: {all}"),
+        let all = join(&status.output, &format!("_runs/{}/quarantine.parquet", status.id));
+        lines.push(match status.books.quarantined.saturating_sub(status.quarantined_first.len() as u64) {
+            0 => format!("  all of it in {all}"),
+            others => format!("  and {} more, all in {all}", words::count(others)),
         });
     }
     lines
@@ -195,7 +195,7 @@ mod tests {
     fn a_success_says_what_is_there_and_how_to_read_it() {
         let expected = r#"4,020 images embedded, 1 quarantined, 12 skipped in 31.2 s (129 images/s)
   a b/x�.jpg: empty: the object holds no bytes
-  more of each: /home/me/my "results"/_quarantine.parquet
+  all of it in /home/me/my "results"/_runs/20261124-073112-abcdef/quarantine.parquet
 
 output   /home/me/my "results"
 pandas   pandas.read_parquet("/home/me/my \"results\"")
