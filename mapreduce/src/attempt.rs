@@ -6,7 +6,7 @@
 
 use crate::emit::{MapOutput, ReduceOutput, RowOutput};
 use crate::fetch::{self, Fetched, NotFetched};
-use crate::host::{Host, blocking};
+use crate::host::Host;
 use crate::job::{RecordError, StageCode};
 use crate::merge::merge;
 use crate::rows;
@@ -85,16 +85,9 @@ async fn map_objects(
     let family = host.registry.kernel_family();
     let (sender, fetched) = mpsc::channel(32);
     let fetching = fetch::objects(input, objects.to_vec(), code.object_bytes_max(), sender);
-    let mapping = async {
-        let slot = host.slots.clone().acquire_owned().await.expect("never closed");
-        let (order, control) = (order.clone(), control.clone());
-        blocking(move || {
-            let made = map_fetched(code.as_ref(), family, &order, fetched, &control, started);
-            drop(slot);
-            made
-        })
-        .await
-    };
+    let mapping = compute(host, order, control, move |order, control| {
+        map_fetched(code.as_ref(), family, order, fetched, control, started)
+    });
     let ((), made) = tokio::join!(fetching, mapping);
     made
 }
@@ -253,14 +246,8 @@ async fn compute(
     control: &Control,
     work: impl FnOnce(&Order, &Control) -> Result<Made, Failure> + Send + 'static,
 ) -> Result<Made, Failure> {
-    let slot = host.slots.clone().acquire_owned().await.expect("never closed");
     let (order, control) = (order.clone(), control.clone());
-    blocking(move || {
-        let made = work(&order, &control);
-        drop(slot);
-        made
-    })
-    .await
+    host.slots.run(move || work(&order, &control)).await
 }
 
 fn open_runs(runs: Vec<Bytes>) -> Result<Vec<RunReader>, Failure> {

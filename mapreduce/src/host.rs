@@ -4,12 +4,13 @@ use crate::Registry;
 use crate::broadcast::{Broadcast, BroadcastCache, CodeCache};
 use crate::fetch::failure;
 use crate::job::{Context, StageCode};
+use crate::slots::{Slots, beside};
 use mr_core::{Failure, Order};
 use mr_storage::DynStore;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 #[derive(Clone, Debug)]
 pub struct HostSettings {
@@ -23,7 +24,7 @@ pub struct HostSettings {
 
 pub struct Host {
     pub(crate) registry: Registry,
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) slots: Slots,
     settings: HostSettings,
     stores: Mutex<BTreeMap<String, DynStore>>,
     broadcasts: BroadcastCache,
@@ -33,7 +34,7 @@ pub struct Host {
 impl Host {
     pub fn new(registry: Registry, settings: HostSettings) -> Self {
         Self {
-            slots: Arc::new(Semaphore::new(settings.slots as usize)),
+            slots: Slots::new(settings.slots),
             broadcasts: BroadcastCache::new(settings.scratch.join("broadcasts")),
             codes: CodeCache::default(),
             stores: Mutex::default(),
@@ -80,7 +81,7 @@ impl Host {
             let broadcasts = self.broadcasts.get_all(state.as_ref(), &order.broadcasts).await?;
             let (stage, params) = (order.stage.clone(), order.params.clone());
             let decode_budget_bytes = self.settings.decode_budget_bytes;
-            blocking(move || {
+            beside(move || {
                 let broadcasts: &[Broadcast] = &broadcasts;
                 job.open(&Context { stage: &stage, params: &params, broadcasts, decode_budget_bytes })
             })
@@ -88,21 +89,4 @@ impl Host {
         });
         code.await.cloned()
     }
-}
-
-/// Runs the job's code away from the threads that move bytes. A panic in it is a failure of the attempt.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        let story = match error.try_into_panic() {
-            Ok(panic) => match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-                (Some(text), _) => format!("the job's code panicked: {text}"),
-                (_, Some(text)) => format!("the job's code panicked: {text}"),
-                _ => "the job's code panicked".to_owned(),
-            },
-            Err(_) => "the process is stopping".to_owned(),
-        };
-        Err(Failure::application(story))
-    })
 }

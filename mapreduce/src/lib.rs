@@ -16,6 +16,7 @@ mod params;
 mod registry;
 mod rows;
 mod run;
+mod slots;
 
 pub use attempt::{Control, Progress, execute};
 pub use broadcast::{Broadcast, sha256_hex};
