@@ -68,7 +68,8 @@ impl Ledger {
     /// A sentence when more is quarantined than `share_max` of what is listed.
     pub fn over_share(&self, share_max: f64) -> Option<String> {
         let (count, listed) = (self.quarantined.len(), self.listed);
-        if count as f64 <= share_max * listed as f64 {
+        // Divided, since a product rounds: 29 of 100 are 0.29 to the bit, but 0.29 times 100 is less than 29.
+        if count == 0 || count as f64 / listed as f64 <= share_max {
             return None;
         }
         let reason = |q: &Quarantined| format!("{} ({}: {})", q.key, q.class, q.message);
@@ -149,4 +150,41 @@ fn one_row_per_object(graph: &TaskGraph, position: usize) -> bool {
             TaskKind::MapKept => node.reads.first().is_some_and(|(of, _)| one_row_per_object(graph, *of as usize)),
             TaskKind::Combine | TaskKind::Reduce { .. } => false,
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_core::{QuarantineSource, TaskNode, TaskStage};
+
+    fn quarantined(key: usize) -> Quarantined {
+        Quarantined {
+            key: format!("{key:03}"),
+            etag: String::new(),
+            bytes: 0,
+            stage: "embed".into(),
+            class: "empty".into(),
+            message: String::new(),
+            source: QuarantineSource::Content,
+            attempts: 1,
+        }
+    }
+
+    #[test]
+    fn as_many_are_allowed_as_the_share_says_however_it_rounds() {
+        let node = TaskNode { kind: TaskKind::MapSplit, reads: Vec::new(), broadcasts: Vec::new() };
+        let (name, tasks) = ("embed".to_owned(), vec![node]);
+        let stage = TaskStage { name, tasks, partitions: 1, writes_output: true, one_row_per_record: true };
+        let graph = TaskGraph { stages: vec![stage] };
+        for percent in 0..=100 {
+            let share_max: f64 = format!("{}.{:02}", percent / 100, percent % 100).parse().unwrap();
+            let over = |count| {
+                let mut ledger = Ledger::new(&graph, vec![100]);
+                let output = TaskOutput { quarantined: (0..count).map(quarantined).collect(), ..TaskOutput::default() };
+                ledger.enter(0, &output);
+                ledger.over_share(share_max).is_some()
+            };
+            assert!(!over(percent) && over(percent + 1), "{share_max}");
+        }
+    }
 }
