@@ -1,6 +1,6 @@
 //! Bytes under keys: S3, a directory or memory behind one small trait.
 //!
-//! Everything that must survive lies in a [`Store`]: inputs, runs, parts, the journal. Callers choose a store by URL
+//! Everything that must survive lies in a [`Store`]: inputs, broadcasts, runs, parts. Callers choose a store by URL
 //! ([`open`]) and from then on cannot tell which one they have; [`conformance`] holds all of them to the same answers.
 //! Conditional writes ([`Put`]) are what fences two writers, so exactly one of many racers wins in each of them, and
 //! [`check_conditional_writes`] refuses a store where that is not so. Nothing here knows jobs, records or Parquet.
