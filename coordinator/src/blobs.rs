@@ -14,7 +14,7 @@ pub async fn missing(state: &DynStore, blob: &BlobRef) -> Result<bool, Status> {
     match state.head(&blob.key).await {
         Ok(object) => Ok(object.bytes != blob.bytes),
         Err(StoreError::NotFound { .. }) => Ok(true),
-        Err(error) => Err(Status::unavailable(format!("looking for a blob: {error}"))),
+        Err(error) => Err(of_store("looking for a blob", &error)),
     }
 }
 
@@ -36,6 +36,12 @@ pub async fn store(state: &DynStore, blob: &BlobRef, bytes: Bytes) -> Result<(),
     }
     match state.put(&blob.key, bytes, Put::Overwrite).await {
         Ok(_) => Ok(()),
-        Err(error) => Err(Status::unavailable(format!("storing a blob: {error}"))),
+        Err(error) => Err(of_store("storing a blob", &error)),
     }
+}
+
+/// Only what may go well another time is worth a submitter's patience.
+fn of_store(doing: &str, error: &StoreError) -> Status {
+    let story = format!("{doing}: {error}");
+    if error.retryable() { Status::unavailable(story) } else { Status::internal(story) }
 }

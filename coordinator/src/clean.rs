@@ -2,15 +2,32 @@
 
 use futures::stream::{self, StreamExt};
 use mr_core::JobId;
-use mr_storage::DynStore;
+use mr_storage::{DynStore, Object, StoreError};
 
-/// Best effort: what stays behind costs room and nothing else, and goes with the next clean-up.
+/// Best effort: what stays behind costs room and nothing else, and goes when a coordinator next starts.
 pub async fn clean_up(state: DynStore, job: JobId) {
-    let objects = match state.list(&format!("work/{job}/")).await {
+    let objects = listed(&state, &format!("work/{job}/")).await;
+    remove(&state, objects).await;
+}
+
+/// The work files that coordinators before this one left behind. Asked for before there is any job, so that none of
+/// them is a living job's.
+pub async fn left_behind(state: &DynStore) -> Vec<Object> {
+    listed(state, "work/").await
+}
+
+async fn listed(state: &DynStore, prefix: &str) -> Vec<Object> {
+    match state.list(prefix).await {
         Ok(objects) => objects,
-        Err(mr_storage::StoreError::NotFound { .. }) => return,
-        Err(error) => return tracing::warn!(%job, "listing work files to remove them: {error}"),
-    };
+        Err(StoreError::NotFound { .. }) => Vec::new(),
+        Err(error) => {
+            tracing::warn!("listing {prefix} to remove work files: {error}");
+            Vec::new()
+        }
+    }
+}
+
+pub async fn remove(state: &DynStore, objects: Vec<Object>) {
     let failed = stream::iter(objects)
         .map(|object| {
             let state = state.clone();
@@ -21,6 +38,6 @@ pub async fn clean_up(state: DynStore, job: JobId) {
         .collect::<Vec<_>>()
         .await;
     if let Some(error) = failed.first() {
-        tracing::warn!(%job, "{} work files could not be removed: {error}", failed.len());
+        tracing::warn!("{} work files could not be removed: {error}", failed.len());
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use mr_core::{Books, FRAMEWORK_VERSION, Failure, FileRef, JobId, JobPlan, Quarantined, Report, TaskGraph, TaskOutput};
 use mr_scheduler::{JobView, Millis, Scheduler};
 use mr_storage::{DynStore, StoreError};
-use mr_table::{Commit, Late, RunFile, RunSource, StagedPart, TableError};
+use mr_table::{Abandoned, Commit, Late, RunFile, RunSource, StagedPart, TableError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,37 +87,55 @@ impl Finished {
 ///
 /// # Errors
 /// Why the job has not become the table; its files are gone from the output then, or the next commit sweeps them.
-pub async fn commit(finished: Finished, state: DynStore) -> Result<(), Failure> {
+pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Failure> {
     let output = mr_storage::open(&finished.plan.spec.output).await.map_err(|error| of_store(&error))?;
-    let finished = Arc::new(finished);
     let quarantine = mr_table::quarantine_parquet(&finished.quarantined, &finished.plan.spec.input)
         .map_err(|error| error.failure())?;
     let mut tries = 0;
+    // Whether the entry may be there although nobody said so. Then only the same call can tell, and nothing that was
+    // published may be taken away.
+    let mut open = false;
     loop {
         let request = request(&finished, &output, &state, &quarantine);
         match mr_table::commit(request).await {
             Ok(_) => break,
-            // The entry may be there: only the same call can tell, for as long as it takes.
-            Err(TableError::Unresolved { .. }) => tries += 1,
-            Err(TableError::Store(error)) if error.retryable() && tries < TRIES_MAX => tries += 1,
-            Err(error) => {
-                let failure = error.failure();
-                if let Err(error) = mr_table::abandon(&output, &finished.job).await {
-                    tracing::warn!(job = %finished.job, "taking back what was published: {error}");
-                }
-                return Err(failure);
+            Err(TableError::Unresolved { .. }) => open = true,
+            Err(TableError::Store(error)) if error.retryable() && tries < TRIES_MAX => {}
+            Err(error @ TableError::Conflict { .. }) => return Err(error.failure()),
+            Err(error) if open && tries < OPEN_TRIES_MAX => {
+                tracing::warn!(job = %finished.job, "looking whether the commit took place: {error}");
             }
+            Err(error) if open => return Err(error.failure()),
+            Err(error) => match mr_table::abandon(&output, &finished.job).await {
+                Ok(Abandoned::Committed) => break,
+                Ok(Abandoned::Removed(_)) => return Err(error.failure()),
+                Err(left) => {
+                    tracing::warn!(job = %finished.job, "taking back what was published: {left}");
+                    return Err(error.failure());
+                }
+            },
         }
+        tries += 1;
         tokio::time::sleep(PAUSE * tries.min(20)).await;
     }
     // The job is the table from here on, whatever happens to the old files: the next run goes on where this stops.
-    if let Err(error) = mr_table::after_commit(&output).await {
-        tracing::warn!(job = %finished.job, "tidying up after the commit: {}", error.failure().message);
+    // Until they are gone a plain glob reads old rows beside new ones, so one bad moment of the store is waited out.
+    for tries in 1..=TRIES_MAX {
+        match mr_table::after_commit(&output).await {
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                tracing::warn!(job = %finished.job, "tidying up after the commit: {}", error.failure().message);
+                tokio::time::sleep(PAUSE * tries).await;
+            }
+        }
     }
     Ok(())
 }
 
+/// About a quarter of a minute in all.
 const TRIES_MAX: u32 = 10;
+/// About half an hour.
+const OPEN_TRIES_MAX: u32 = 400;
 const PAUSE: Duration = Duration::from_millis(250);
 
 fn request<'a>(finished: &'a Arc<Finished>, output: &'a DynStore, state: &DynStore, quarantine: &Bytes) -> Commit<'a> {

@@ -45,6 +45,18 @@ pub fn order(scheduler: &Scheduler, job: &Job, state: &str, attempt: &AttemptId)
     })
 }
 
+/// About how many bytes the order is on the wire.
+pub fn wire_bytes(order: &Order) -> usize {
+    let text = |text: &str| text.len() + 16;
+    let work: usize = match &order.work {
+        Work::MapObjects { objects } => objects.iter().map(|object| text(&object.key) + text(&object.etag)).sum(),
+        Work::MapKept { rows: files } | Work::Combine { runs: files } | Work::Reduce { runs: files, .. } => {
+            files.iter().map(|file| text(&file.key) + 16).sum()
+        }
+    };
+    work + order.footer.iter().map(|(key, value)| text(key) + text(value)).sum::<usize>() + 1024
+}
+
 struct Reads<'a> {
     scheduler: &'a Scheduler,
     job: &'a JobId,

@@ -2,8 +2,8 @@
 
 use crate::job::Input;
 use mr_core::{Failure, JobPlan, TaskGraph, expand, plan_splits, select};
-use mr_storage::StoreError;
-use mr_table::{inspect, may_write};
+use mr_storage::{StoreError, check_conditional_writes};
+use mr_table::{TableError, inspect, may_write};
 use std::sync::Arc;
 
 pub struct Prepared {
@@ -17,8 +17,17 @@ pub struct Prepared {
 pub async fn prepare(plan: &JobPlan) -> Result<Prepared, Failure> {
     let spec = &plan.spec;
     let output = mr_storage::open(&spec.output).await.map_err(|error| refused("opening the output", &error))?;
-    let state = inspect(&output).await.map_err(|error| error.failure())?;
+    let state = inspect(&output).await.map_err(|error| match error {
+        TableError::Store(error) => refused("looking at the output", &error),
+        error => Failure::refused(error.failure().message),
+    })?;
     may_write(&state, spec.mode, spec.adopt).map_err(|refusal| Failure::refused(refusal.to_string()))?;
+    // A bucket that is not there or may not be written to is found now and not when every photo is embedded, and so
+    // is a store that would let two jobs win. A folder is only made when there is something to put into it.
+    if spec.output.starts_with("s3://") {
+        let probed = check_conditional_writes(output.as_ref(), "_probe/").await;
+        probed.map_err(|error| refused("checking the output", &error))?;
+    }
 
     let input = mr_storage::open(&spec.input).await.map_err(|error| refused("opening the input", &error))?;
     let objects = input.list("").await.map_err(|error| match error {

@@ -1,6 +1,7 @@
 //! Starting, serving and stopping.
 
 use crate::Settings;
+use crate::clean::left_behind;
 use crate::jobs_service::JobsService;
 use crate::shell::{Message, Shell};
 use crate::workers_service::WorkersService;
@@ -32,9 +33,10 @@ impl Coordinator {
     pub async fn start(settings: Settings) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let state = mr_storage::open(&settings.state).await.context("opening the state store")?;
         mr_storage::check_conditional_writes(state.as_ref(), "probe/").await.context("checking the state store")?;
+        let left = left_behind(&state).await;
         let (shell, messages) = mpsc::channel(1024);
         let (tell, news) = watch::channel(0);
-        let running = tokio::spawn(Shell::new(state.clone(), settings.lease_ms, tell).run(messages));
+        let running = tokio::spawn(Shell::new(state.clone(), settings.lease_ms, tell).run(messages, left));
         Ok((Self { shell, news, state }, running))
     }
 

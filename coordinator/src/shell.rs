@@ -2,18 +2,20 @@
 //!
 //! `receive, handle, carry out`, and nothing is awaited in between, so what is told of a job is always one state of it.
 
-use crate::clean::clean_up;
+use crate::clean::{clean_up, remove};
 use crate::commit::{Finished, commit};
 use crate::job::{Job, Measured};
-use crate::orders::order;
+use crate::orders::{order, wire_bytes};
 use crate::prepare::{Prepared, prepare};
 use crate::status::status;
+use futures::FutureExt;
 use mr_core::{
     AttemptId, AttemptProgress, AttemptResult, Failure, JobId, JobPhase, JobPlan, JobStatus, Order, TaskKind, WorkerId,
 };
 use mr_scheduler::{Command, Config, Event, Millis, Poll, Scheduler};
-use mr_storage::DynStore;
+use mr_storage::{DynStore, Object};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,6 +23,12 @@ use tokio::task::JoinSet;
 
 /// A poll that brings nothing and gets nothing is answered after this long: workers tell then how far they are.
 const PARKED_MAX: Duration = Duration::from_millis(400);
+
+/// Of the ten seconds that a stop may take.
+const FINISH_MAX: Duration = Duration::from_secs(8);
+
+/// Bytes of orders in one answer, well below what a message may have. The others come with the next poll.
+const ORDERS_BYTES_MAX: usize = 8 << 20;
 
 /// By then an attempt that was stopped has ended and its files are complete.
 const STRAGGLERS_AFTER: Duration = Duration::from_secs(60);
@@ -109,7 +117,12 @@ impl Shell {
         }
     }
 
-    pub async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+    pub async fn run(mut self, mut messages: mpsc::Receiver<Message>, left_behind: Vec<Object>) {
+        let state = self.state.clone();
+        self.effects.spawn(async move {
+            remove(&state, left_behind).await;
+            Effect::CleanedUp
+        });
         let reply = loop {
             let wake = self.next_wake();
             tokio::select! {
@@ -141,21 +154,11 @@ impl Shell {
         }
     }
 
-    /// Lets clean-ups and commits end. Listings are given up: nothing has been written.
+    /// Lets clean-ups and commits end, for a bounded time: what is cut short here is repaired by the next run.
     async fn finish(&mut self) {
         self.parked.clear();
-        let waiting = self.jobs_in(|phase| matches!(phase, JobPhase::Committing)).is_empty();
-        if waiting && self.jobs_in(|phase| !phase.ended()).is_empty() {
-            while self.effects.join_next().await.is_some() {}
-        } else {
-            // A commit may be half-way: a bounded time, since what is cut short here is repaired by the next run.
-            let all = async { while self.effects.join_next().await.is_some() {} };
-            _ = tokio::time::timeout(Duration::from_secs(8), all).await;
-        }
-    }
-
-    fn jobs_in(&self, wanted: impl Fn(JobPhase) -> bool) -> Vec<JobId> {
-        self.scheduler.jobs().filter(|job| wanted(job.phase)).map(|job| job.id.clone()).collect()
+        let all = async { while self.effects.join_next().await.is_some() {} };
+        _ = tokio::time::timeout(FINISH_MAX, all).await;
     }
 
     fn now(&self) -> Millis {
@@ -235,7 +238,11 @@ impl Shell {
             self.take(result, now);
         }
         for progress in progress {
-            if let Some(job) = self.jobs.get_mut(&progress.attempt.task.job) {
+            let id = &progress.attempt.task.job;
+            if !self.scheduler.job(id).is_some_and(|job| !job.phase.ended()) {
+                continue; // it is about to be stopped
+            }
+            if let Some(job) = self.jobs.get_mut(id) {
                 job.measured.workers.insert(poll.worker.0.clone(), (poll.slots, peak_rss_bytes));
             }
             self.progress.insert(progress.attempt.clone(), progress);
@@ -299,7 +306,11 @@ impl Shell {
             Command::Answer { worker } => self.answer(&worker),
             Command::Prepare { job } => {
                 let Some(plan) = self.jobs.get(&job).map(|job| job.plan.clone()) else { return };
-                self.effects.spawn(async move { Effect::Prepared(job, prepare(&plan).await) });
+                self.effects.spawn(async move {
+                    let prepared = AssertUnwindSafe(prepare(&plan)).catch_unwind().await;
+                    let broke = |_| Err(Failure::permanent("listing the input broke down: see the coordinator's log"));
+                    Effect::Prepared(job, prepared.unwrap_or_else(broke))
+                });
             }
             Command::Commit { job } => {
                 self.tell();
@@ -307,8 +318,17 @@ impl Shell {
                 let known = self.jobs.get(&job);
                 let finished = known.and_then(|known| Finished::gather(&self.scheduler, &job, known, now, epoch_ms()));
                 let Some(finished) = finished else { return };
-                let state = self.state.clone();
-                self.effects.spawn(async move { Effect::Committed(job, commit(finished, state).await) });
+                let (finished, state) = (Arc::new(finished), self.state.clone());
+                self.effects.spawn(async move {
+                    loop {
+                        // It may have broken down after the entry was written: only the same call can tell.
+                        let ended = AssertUnwindSafe(commit(finished.clone(), state.clone())).catch_unwind().await;
+                        match ended {
+                            Ok(outcome) => return Effect::Committed(job, outcome),
+                            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+                        }
+                    }
+                });
             }
             Command::CleanUp { job } => {
                 self.tell();
@@ -357,10 +377,15 @@ impl Shell {
         let answer = self.scheduler.answer(worker, &held);
         let now = self.now();
         let mut orders = Vec::with_capacity(answer.orders.len());
+        let mut bytes = 0;
         for attempt in answer.orders {
+            if bytes > ORDERS_BYTES_MAX {
+                break;
+            }
             let job = self.jobs.get(&attempt.task.job);
             if let Some(order) = job.and_then(|job| order(&self.scheduler, job, self.state.url(), &attempt)) {
                 self.sent.entry(attempt).or_insert(now);
+                bytes += wire_bytes(&order);
                 orders.push(order);
             }
         }

@@ -79,7 +79,10 @@ impl BroadcastCache {
                 blob.sha256
             )));
         }
-        self.keep(&path, &got.bytes).await;
+        // One job's own are of no use to the next, and nobody would ever remove them.
+        if *blob == BlobRef::shared(blob.sha256.clone(), blob.bytes) {
+            self.keep(&path, &got.bytes).await;
+        }
         Ok(got.bytes)
     }
 

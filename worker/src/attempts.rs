@@ -76,12 +76,20 @@ impl Attempts {
         }
     }
 
-    /// Waits for the next attempt to end. `false`: it had been stopped, and there is nothing to say.
-    pub async fn ended(&mut self) -> bool {
-        match self.tasks.join_next().await {
-            Some(Ok(result)) => self.keep(result),
-            Some(Err(_)) => false, // unreachable but for a runtime that stops: the inner task catches panics
-            None => std::future::pending().await,
+    /// Says of an order that it can't be carried out.
+    pub fn refuse(&mut self, attempt: AttemptId, failure: Failure) {
+        self.unheard.insert(attempt.clone(), AttemptResult { attempt, outcome: Err(failure) });
+    }
+
+    /// Waits until an attempt has ended that there is something to say of, unlike those that were stopped.
+    pub async fn ended(&mut self) {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(result)) if self.keep(result) => return,
+                // An error is a runtime that stops: panics are caught within.
+                Some(Ok(_) | Err(_)) => {}
+                None => std::future::pending().await,
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::attempts::Attempts;
 use crate::{Settings, peak_rss_bytes};
-use mr_core::AttemptResult;
+use mr_core::{AttemptResult, Failure};
 use mr_mapreduce::{Host, HostSettings, Registry};
 use mr_proto::v1::workers_client::WorkersClient;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
@@ -62,7 +62,7 @@ impl Worker {
                 biased;
                 () = stop.cancelled() => break,
                 // Something to say: the poll is dropped, and what its answer might have brought comes with the next.
-                true = attempts.ended() => continue,
+                () = attempts.ended() => continue,
                 answer = client.poll(poll) => answer.map(tonic::Response::into_inner),
                 // The coordinator answers well within a lease; an answer that takes longer is lost.
                 () = tokio::time::sleep(lease / 3) => continue,
@@ -134,10 +134,13 @@ impl Worker {
             }
         }
         for order in answer.orders {
-            match convert::order_from(order) {
-                Ok(order) => attempts.start(order),
-                // Its lease is renewed by no one and expires.
-                Err(error) => tracing::error!("an order that can't be: {error}"),
+            let attempt = order.attempt.clone().map(convert::attempt_from);
+            match (convert::order_from(order), attempt) {
+                (Ok(order), _) => attempts.start(order),
+                (Err(error), Some(Ok(attempt))) => {
+                    attempts.refuse(attempt, Failure::permanent(format!("this worker can't read its order: {error}")));
+                }
+                (Err(error), _) => tracing::error!("an order that can't be: {error}"),
             }
         }
     }
