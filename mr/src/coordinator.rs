@@ -52,7 +52,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let file: File = settings::read(args.config.as_deref())?;
     let listen = args.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7171)));
     let state = args.state.or(file.state).context("`--state DIR` or `--state s3://bucket/prefix/` is needed")?;
-    let mut settings = Settings::new(state);
+    let mut settings = Settings::new(absolute(state)?);
     settings.lease_ms = args.lease_ms.or(file.lease_ms).unwrap_or(settings.lease_ms);
     anyhow::ensure!(settings.lease_ms >= 1000, "`--lease-ms` should be at least 1000");
 
@@ -73,4 +73,30 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
     coordinator.stop().await;
     running.await.context("the coordinator broke")
+}
+
+/// Workers are told the place of the state, and they were started elsewhere.
+fn absolute(state: String) -> anyhow::Result<String> {
+    if state.contains("://") {
+        return Ok(state);
+    }
+    let path = std::path::absolute(&state).with_context(|| format!("`--state {state}`"))?;
+    path.into_os_string()
+        .into_string()
+        .map_err(|_| anyhow::anyhow!("`--state {state}` lies in a folder whose name is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_known_by_its_whole_path_and_a_url_as_it_is() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(absolute("a b/state".into()).unwrap(), here.join("a b/state").to_str().unwrap());
+        for whole in ["/var/lib/mr", "s3://bucket/prefix/", "file:///a b/"] {
+            assert_eq!(absolute(whole.into()).unwrap(), whole);
+        }
+        assert!(absolute(String::new()).is_err());
+    }
 }

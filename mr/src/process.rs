@@ -1,5 +1,6 @@
 //! What the two long-running programs share: logs, signals, and how they end.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -8,7 +9,9 @@ use tracing_subscriber::EnvFilter;
 /// Logs go to stderr; `MR_LOG` says how much, as in `MR_LOG=debug` or `MR_LOG=mr_worker=debug`.
 pub fn start_logging() {
     let filter = EnvFilter::try_from_env("MR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // In a file or a journal colours are noise.
+    log.with_ansi(std::io::stderr().is_terminal()).init();
 }
 
 /// Cancelled by SIGTERM or SIGINT. A second signal ends the process at once.
