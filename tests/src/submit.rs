@@ -32,7 +32,11 @@ impl<'a> Submit<'a> {
 
     /// The same with credentials for a bucket.
     pub fn over(scratch: &'a Scratch, input: impl AsRef<OsStr>, output: &str, s3: Option<&S3Server>) -> Self {
-        let job = scratch.write("job.toml", "job = \"image-features\"\nmode = \"overwrite\"\n");
+        let job = scratch.join("job.toml");
+        // Written once: another submitter may be reading it.
+        if !job.exists() {
+            scratch.write("job.toml", "job = \"image-features\"\nmode = \"overwrite\"\n");
+        }
         let mut command = command(scratch, "mr-submit", s3);
         command.arg(job).arg("--input").arg(input).args(["--output", output]);
         Self { scratch, command, output: scratch.join(output) }
