@@ -8,14 +8,12 @@ use crate::emit::{MapOutput, ReduceOutput, RowOutput};
 use crate::fetch::{self, Fetched, NotFetched};
 use crate::host::Host;
 use crate::job::{RecordError, StageCode};
+use crate::made::Made;
 use crate::merge::merge;
-use crate::rows;
-use crate::run::{Pair, RunReader, RunWriter, partition_of};
-use crate::sha256_hex;
-use arrow::array::RecordBatch;
-use bytes::Bytes;
-use mr_core::{AttemptId, BlobRef, Failure, FileRef, Object, Order, QuarantineSource, Quarantined, TaskOutput, Work};
-use mr_storage::{DynStore, Put};
+use crate::pairs::{combine_runs, damaged, encode_run};
+use crate::rows::{self, RowsWriter};
+use mr_core::{Failure, FailureClass, FileRef, Object, Order, QuarantineSource, Quarantined, TaskOutput, Work};
+use mr_storage::DynStore;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -39,7 +37,7 @@ pub struct Control {
 /// Runs an attempt to its end.
 ///
 /// # Errors
-/// The failure, typed by what is to be done about it. A cancelled attempt fails with [`mr_core::FailureClass::Cancelled`].
+/// The failure, typed by what is to be done about it. A cancelled attempt fails with [`FailureClass::Cancelled`].
 pub async fn execute(host: &Host, order: &Order, control: &Control) -> Result<TaskOutput, Failure> {
     let started = Instant::now();
     tokio::select! {
@@ -57,19 +55,9 @@ async fn run(host: &Host, order: &Order, control: &Control, started: Instant) ->
         Work::Combine { runs } => combine(host, order, runs, &state, control).await?,
         Work::Reduce { runs, partition } => reduce(host, order, runs, *partition, &state, control).await?,
     };
-    let mut output = store(order, made, &state).await?;
+    let mut output = made.store(order, &state).await?;
     output.times.wall_us = micros(started.elapsed());
     Ok(output)
-}
-
-/// What an attempt made, encoded and ready to be stored.
-#[derive(Default)]
-struct Made {
-    output: TaskOutput,
-    rows: Option<Bytes>,
-    run: Option<Bytes>,
-    side: Vec<(String, Bytes)>,
-    broadcast: Option<Bytes>,
 }
 
 async fn map_objects(
@@ -142,7 +130,10 @@ fn map_fetched(
         return Err(Failure::transient(format!("only {} of {asked} objects were fetched", output.records)));
     }
     mapper.finish(&mut out)?;
-    output.rows = rows::count(&out.rows);
+    drop(mapper);
+    let mut rows = rows_writer(order, family);
+    rows.push_all(out.rows)?;
+    output.rows = rows.rows();
     if order.one_row_per_record && output.rows + output.quarantined.len() as u64 != output.records {
         return Err(Failure::application(format!(
             "{} records gave {} rows and {} quarantined, where each should give one",
@@ -152,7 +143,7 @@ fn map_fetched(
         )));
     }
     let run = encode_run(code, out.pairs, order.partitions)?;
-    Ok(Made { rows: encode_rows(order, family, &out.rows)?, run: Some(run), output, ..Made::default() })
+    Ok(Made { rows: rows.finish()?, run: Some(run), output, ..Made::default() })
 }
 
 async fn map_kept(
@@ -163,27 +154,37 @@ async fn map_kept(
     control: &Control,
 ) -> Result<Made, Failure> {
     let code = host.code(order, state).await?;
-    let files = fetch::files(state, files).await?;
     let family = host.registry.kernel_family();
-    compute(host, order, control, move |order, control| {
+    let asked = files.len();
+    let (sender, mut fetched) = mpsc::channel(1);
+    let fetching = fetch::files_ahead(state.clone(), files.to_vec(), sender);
+    let mapping = compute(host, order, control, move |order, control| {
         let mut mapper = code.row_mapper()?;
         let mut out = RowOutput::default();
         let mut output = TaskOutput::default();
-        for file in &files {
-            for batch in rows::from_ipc(file)? {
+        let mut written = rows_writer(order, family);
+        let mut files = 0;
+        while let Some(file) = fetched.blocking_recv() {
+            for batch in rows::from_ipc(file?)? {
                 check(control)?;
                 mapper.map(&batch, &mut out)?;
+                written.push_all(out.rows.drain(..))?;
                 output.records += batch.num_rows() as u64;
                 control.progress.records.store(output.records, Ordering::Relaxed);
             }
+            files += 1;
         }
-        output.rows = rows::count(&out.rows);
+        if files != asked {
+            return Err(Failure::transient(format!("only {files} of {asked} files of rows were fetched")));
+        }
+        output.rows = written.rows();
         if order.one_row_per_record && output.rows != output.records {
             return Err(Failure::application(format!("{} rows became {}", output.records, output.rows)));
         }
-        Ok(Made { rows: encode_rows(order, family, &out.rows)?, output, ..Made::default() })
-    })
-    .await
+        Ok(Made { rows: written.finish()?, output, ..Made::default() })
+    });
+    let ((), made) = tokio::join!(fetching, mapping);
+    made
 }
 
 async fn combine(
@@ -196,18 +197,9 @@ async fn combine(
     let code = host.code(order, state).await?;
     let runs = fetch::files(state, runs).await?;
     compute(host, order, control, move |order, control| {
-        let runs = open_runs(runs)?;
-        let mut output = TaskOutput::default();
-        let mut writer = RunWriter::new(0);
-        for partition in 0..order.partitions {
-            merge(partition_of_runs(&runs, partition)?, |key, values| {
-                check(control)?;
-                output.records += values.len() as u64;
-                push_combined(code.as_ref(), &mut writer, &key, values)
-            })?;
-            writer.end_partition();
-        }
-        Ok(Made { run: Some(writer.finish()), output, ..Made::default() })
+        let (run, records) = combine_runs(code.as_ref(), runs, order.partitions, || check(control))?;
+        let output = TaskOutput { records, ..TaskOutput::default() };
+        Ok(Made { run: Some(run), output, ..Made::default() })
     })
     .await
 }
@@ -221,20 +213,24 @@ async fn reduce(
     control: &Control,
 ) -> Result<Made, Failure> {
     let code = host.code(order, state).await?;
-    let runs = fetch::files(state, runs).await?;
+    let runs = fetch::partitions(state, runs, partition).await?;
     let family = host.registry.kernel_family();
     compute(host, order, control, move |order, control| {
-        let runs = open_runs(runs)?;
+        let pairs = runs.into_iter().map(|(index, bytes)| index.pairs(partition, &bytes));
+        let pairs = pairs.collect::<Result<_, _>>().map_err(damaged)?;
         let mut out = ReduceOutput::default();
         let mut output = TaskOutput::default();
-        merge(partition_of_runs(&runs, partition)?, |key, values| {
+        let mut written = rows_writer(order, family);
+        merge(pairs, |key, values| {
             check(control)?;
             output.records += 1;
-            code.reduce(&key, values, &mut out)
+            control.progress.records.store(output.records, Ordering::Relaxed);
+            code.reduce(&key, values, &mut out)?;
+            written.push_all(out.rows.drain(..))
         })?;
-        output.rows = rows::count(&out.rows);
-        let rows = encode_rows(order, family, &out.rows)?;
-        Ok(Made { rows, side: out.side, broadcast: out.broadcast, output, ..Made::default() })
+        output.rows = written.rows();
+        let ReduceOutput { rows: _, side, broadcast } = out;
+        Ok(Made { rows: written.finish()?, side, broadcast, output, ..Made::default() })
     })
     .await
 }
@@ -250,87 +246,14 @@ async fn compute(
     host.slots.run(move || work(&order, &control)).await
 }
 
-fn open_runs(runs: Vec<Bytes>) -> Result<Vec<RunReader>, Failure> {
-    runs.into_iter().map(|run| RunReader::open(run).map_err(|error| Failure::transient(error.to_string()))).collect()
-}
-
-fn partition_of_runs(runs: &[RunReader], partition: u32) -> Result<Vec<Vec<Pair>>, Failure> {
-    runs.iter().map(|run| run.partition(partition).map_err(|error| Failure::transient(error.to_string()))).collect()
-}
-
-/// Sorts pairs by partition and key, keeping the order of those with the same key, and combines each key's values.
-fn encode_run(code: &dyn StageCode, pairs: Vec<(Vec<u8>, Bytes)>, partitions: u32) -> Result<Bytes, Failure> {
-    let mut parts: Vec<Vec<Pair>> = vec![Vec::new(); partitions as usize];
-    let mut size = 0;
-    for (key, value) in pairs {
-        size += key.len() + value.len() + 8;
-        parts[partition_of(&key, partitions) as usize].push(Pair { key: key.into(), value });
-    }
-    let mut writer = RunWriter::new(size);
-    for mut part in parts {
-        part.sort_by(|a, b| a.key.cmp(&b.key));
-        merge(vec![part], |key, values| push_combined(code, &mut writer, &key, values))?;
-        writer.end_partition();
-    }
-    Ok(writer.finish())
-}
-
-fn push_combined(code: &dyn StageCode, writer: &mut RunWriter, key: &Bytes, values: Vec<Bytes>) -> Result<(), Failure> {
-    let values = if values.len() > 1 { code.combine(key, values)? } else { values };
-    for value in values {
-        writer.push(key, &value).map_err(|error| Failure::permanent(error.to_string()))?;
-    }
-    Ok(())
-}
-
-fn encode_rows(order: &Order, family: &str, batches: &[RecordBatch]) -> Result<Option<Bytes>, Failure> {
+fn rows_writer(order: &Order, family: &str) -> RowsWriter {
     if !order.writes_output {
-        return rows::to_ipc(batches);
+        return RowsWriter::kept();
     }
     let mut footer = order.footer.clone();
     // Not the planner's word: these rows were computed here.
     footer.insert("mr.kernel_family".into(), family.into());
-    rows::to_parquet(batches, &footer)
-}
-
-/// Puts everything into the state store under names of this attempt's own.
-async fn store(order: &Order, made: Made, state: &DynStore) -> Result<TaskOutput, Failure> {
-    let Made { mut output, rows, run, side, broadcast } = made;
-    let base = work_key(&order.attempt);
-    let put = |name: String, bytes: Bytes| {
-        let key = format!("{base}/{name}");
-        async move {
-            let file = FileRef { key, bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
-            state.put(&file.key, bytes, Put::Overwrite).await.map_err(|error| fetch::failure(&error))?;
-            Ok::<_, Failure>(file)
-        }
-    };
-    if let Some(rows) = rows {
-        if order.writes_output {
-            output.part = Some(put("part.parquet".into(), rows).await?);
-        } else {
-            output.kept = Some(put("kept.arrow".into(), rows).await?);
-        }
-    }
-    if let Some(run) = run {
-        output.run = Some(put("pairs.run".into(), run).await?);
-    }
-    for (path, bytes) in side {
-        let file = put(format!("side/{path}"), bytes).await?;
-        output.side.push((path, file));
-    }
-    if let Some(bytes) = broadcast {
-        let sha256 = sha256_hex(&bytes);
-        let file = put("broadcast".into(), bytes).await?;
-        output.broadcast = Some(BlobRef { key: file.key, sha256, bytes: file.bytes });
-    }
-    Ok(output)
-}
-
-/// Where an attempt's files lie in the state store: apart from those of every other attempt.
-fn work_key(attempt: &AttemptId) -> String {
-    let task = &attempt.task;
-    format!("work/{}/{}/{:06}-{}", task.job, task.stage, task.index, attempt.number)
+    RowsWriter::part(&footer)
 }
 
 fn verdict(object: &Object, order: &Order, class: &str, message: String, source: QuarantineSource) -> Quarantined {
@@ -352,7 +275,7 @@ fn check(control: &Control) -> Result<(), Failure> {
 }
 
 fn cancelled() -> Failure {
-    Failure::new(mr_core::FailureClass::Cancelled, "the attempt was stopped")
+    Failure::new(FailureClass::Cancelled, "the attempt was stopped")
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -1,13 +1,17 @@
-//! Blobs that every slot of a host shares: fetched once, checked against their content hash, kept on disk and in
-//! memory as long as someone uses them.
+//! Blobs that every slot of a host shares: fetched once, checked against their content hash, and kept on disk for the
+//! next stage and the next process. In memory they stay as long as someone uses them.
 
+use crate::slots::beside;
 use bytes::Bytes;
 use mr_core::{BlobRef, BroadcastRef, Failure};
 use mr_storage::{GetOptions, Store};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, SystemTime};
 use tokio::sync::OnceCell;
 
 /// A broadcast at hand.
@@ -22,97 +26,191 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// How many blobs stay in memory. A running job has two or three.
-const KEPT: usize = 8;
-
-type Slot = Arc<OnceCell<Bytes>>;
+/// What may lie on disk before what was used longest ago goes: every job leaves some, and hosts live long.
+const DISK_BYTES_MAX: u64 = 4 << 30;
+/// A file that is still unfinished after so long has no writer any more.
+const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const UNFINISHED: &str = "part";
 
 pub(crate) struct BroadcastCache {
     folder: PathBuf,
-    /// By hash, the most recently used last.
-    blobs: Mutex<Vec<(String, Slot)>>,
+    disk_bytes_max: u64,
+    /// By hash, those that someone is waiting for.
+    fetching: Mutex<BTreeMap<String, Weak<OnceCell<Bytes>>>>,
 }
 
 impl BroadcastCache {
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, blobs: Mutex::new(Vec::new()) }
+        Self { folder, disk_bytes_max: DISK_BYTES_MAX, fetching: Mutex::default() }
     }
 
     pub(crate) async fn get_all(&self, state: &dyn Store, wanted: &[BroadcastRef]) -> Result<Vec<Broadcast>, Failure> {
         let mut found = Vec::with_capacity(wanted.len());
         for BroadcastRef { name, blob } in wanted {
-            let bytes = self.slot(&blob.sha256).get_or_try_init(|| self.fetch(state, name, blob)).await?.clone();
+            let fetching = self.fetching(&blob.sha256);
+            let bytes = fetching.get_or_try_init(|| self.get(state, name, blob)).await?.clone();
             found.push(Broadcast { name: name.clone(), blob: blob.clone(), bytes });
         }
         Ok(found)
     }
 
-    /// The place of that blob, moved to the end; whoever comes first fills it while the others wait.
-    fn slot(&self, sha256: &str) -> Slot {
-        let mut blobs = self.blobs.lock().expect("no one panics while holding it");
-        let slot = match blobs.iter().position(|(hash, _)| hash == sha256) {
-            Some(position) => blobs.remove(position).1,
-            None => Slot::default(),
-        };
-        blobs.push((sha256.to_owned(), slot.clone()));
-        if blobs.len() > KEPT {
-            blobs.remove(0);
+    /// Whoever comes first fills it while the others wait.
+    fn fetching(&self, sha256: &str) -> Arc<OnceCell<Bytes>> {
+        let mut fetching = self.fetching.lock().expect("no one panics while holding it");
+        fetching.retain(|_, cell| cell.strong_count() > 0);
+        if let Some(cell) = fetching.get(sha256).and_then(Weak::upgrade) {
+            return cell;
         }
-        slot
+        let cell = Arc::default();
+        fetching.insert(sha256.to_owned(), Arc::downgrade(&cell));
+        cell
     }
 
-    async fn fetch(&self, state: &dyn Store, name: &str, blob: &BlobRef) -> Result<Bytes, Failure> {
+    async fn get(&self, state: &dyn Store, name: &str, blob: &BlobRef) -> Result<Bytes, Failure> {
         let path = self.folder.join(&blob.sha256);
-        if let Ok(bytes) = tokio::fs::read(&path).await
-            && sha256_hex(&bytes) == blob.sha256
-        {
-            return Ok(bytes.into());
+        let (there, sha256) = (path.clone(), blob.sha256.clone());
+        if let Some(bytes) = beside(move || Ok(from_disk(&there, &sha256))).await? {
+            return Ok(bytes);
         }
         let got = state.get(&blob.key, GetOptions::default()).await.map_err(|error| {
-            let failure = format!("fetching broadcast `{name}`: {}", crate::fetch::story(&error));
-            if error.retryable() { Failure::transient(failure) } else { Failure::application(failure) }
+            let story = format!("fetching broadcast `{name}`: {}", crate::fetch::story(&error));
+            if error.retryable() { Failure::transient(story) } else { Failure::application(story) }
         })?;
-        let is = sha256_hex(&got.bytes);
-        if is != blob.sha256 {
-            return Err(Failure::permanent(format!(
-                "broadcast `{name}` has SHA-256 {is} where the job was planned with {}",
-                blob.sha256
-            )));
+        let (name, sha256, most) = (name.to_owned(), blob.sha256.clone(), self.disk_bytes_max);
+        beside(move || {
+            let is = sha256_hex(&got.bytes);
+            if is != sha256 {
+                return Err(Failure::permanent(format!(
+                    "broadcast `{name}` has SHA-256 {is} where the job was planned with {sha256}"
+                )));
+            }
+            // A convenience: without the copy the next one only fetches again.
+            if let Err(error) = keep(&path, &got.bytes).and_then(|()| make_room(&path, most)) {
+                tracing::warn!("keeping broadcast `{name}` at {}: {error}", path.display());
+            }
+            Ok(got.bytes)
+        })
+        .await
+    }
+}
+
+/// The copy, if it is there and whole.
+fn from_disk(path: &Path, sha256: &str) -> Option<Bytes> {
+    let bytes = fs::read(path).ok()?;
+    if sha256_hex(&bytes) != sha256 {
+        tracing::warn!("the copy of a broadcast at {} is damaged; it is fetched again", path.display());
+        return None;
+    }
+    // Its time of use: the oldest go first. A disk that can't be written to keeps what it has anyway.
+    _ = File::options().append(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
+    Some(bytes.into())
+}
+
+fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().expect("it is in the folder of broadcasts");
+    fs::create_dir_all(folder)?;
+    let unfinished = path.with_extension(format!("{}.{UNFINISHED}", std::process::id()));
+    fs::write(&unfinished, bytes)?;
+    fs::rename(&unfinished, path)
+}
+
+/// Removes what was used longest ago, but not `kept`, until at most `most` bytes lie there.
+fn make_room(kept: &Path, most: u64) -> io::Result<()> {
+    let folder = kept.parent().expect("it is in the folder of broadcasts");
+    let mut copies = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // What is gone meanwhile takes no room.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let (path, modified) = (entry.path(), metadata.modified()?);
+        if path.extension().is_none() {
+            copies.push((modified, metadata.len(), path));
+        } else if modified.elapsed().is_ok_and(|age| age > UNFINISHED_AGE_MAX) {
+            _ = fs::remove_file(path);
         }
-        // One job's own are of no use to the next, and nobody would ever remove them.
-        if *blob == BlobRef::shared(blob.sha256.clone(), blob.bytes) {
-            self.keep(&path, &got.bytes).await;
+    }
+    copies.sort();
+    let mut total: u64 = copies.iter().map(|(_, bytes, _)| bytes).sum();
+    for (_, bytes, path) in copies.iter().filter(|(_, _, path)| path != kept) {
+        if total <= most {
+            break;
         }
-        Ok(got.bytes)
+        fs::remove_file(path)?;
+        total -= bytes;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_storage::{Memory, Put};
+
+    async fn stored(state: &Memory, content: &'static str) -> BroadcastRef {
+        let bytes = Bytes::from_static(content.as_bytes());
+        let blob = BlobRef::shared(sha256_hex(&bytes), bytes.len() as u64);
+        state.put(&blob.key, bytes, Put::Overwrite).await.unwrap();
+        BroadcastRef { name: content.into(), blob }
     }
 
-    /// A copy on disk serves the next process. It is a convenience: without it the next one only fetches again.
-    async fn keep(&self, path: &std::path::Path, bytes: &[u8]) {
-        let part = path.with_extension(format!("{}.part", std::process::id()));
-        let written = async {
-            tokio::fs::create_dir_all(&self.folder).await?;
-            tokio::fs::write(&part, bytes).await?;
-            tokio::fs::rename(&part, path).await
+    #[tokio::test]
+    async fn a_copy_serves_without_the_store_and_a_damaged_one_is_fetched_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = || BroadcastCache::new(folder.path().join("broadcasts"));
+        let (state, gone) = (Memory::new(), Memory::new());
+        let wanted = [stored(&state, "weights").await];
+        assert_eq!(cache().get_all(&state, &wanted).await.unwrap()[0].bytes, "weights");
+        assert_eq!(cache().get_all(&gone, &wanted).await.unwrap()[0].bytes, "weights");
+        let copy = folder.path().join("broadcasts").join(&wanted[0].blob.sha256);
+        fs::write(&copy, "weighty").unwrap();
+        assert_eq!(cache().get_all(&state, &wanted).await.unwrap()[0].bytes, "weights");
+        assert_eq!(fs::read(&copy).unwrap(), b"weights");
+    }
+
+    #[tokio::test]
+    async fn without_a_disk_it_is_fetched_each_time() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let cache = BroadcastCache::new(file.path().join("broadcasts"));
+        let state = Memory::new();
+        let wanted = [stored(&state, "weights").await];
+        for _ in 0..2 {
+            assert_eq!(cache.get_all(&state, &wanted).await.unwrap()[0].bytes, "weights");
+        }
+        let absent = cache.get_all(&Memory::new(), &wanted).await.unwrap_err();
+        assert_eq!(absent.class, mr_core::FailureClass::Application, "{absent}");
+    }
+
+    #[tokio::test]
+    async fn what_was_used_longest_ago_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cache = BroadcastCache::new(folder.path().into());
+        cache.disk_bytes_max = 8;
+        let state = Memory::new();
+        let all = [stored(&state, "1111").await, stored(&state, "2222").await, stored(&state, "333").await];
+        let age = |wanted: &BroadcastRef, seconds| {
+            let file = File::options().append(true).open(folder.path().join(&wanted.blob.sha256)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
         };
-        if let Err(error) = written.await {
-            tracing::warn!("keeping a broadcast at {}: {error}", path.display());
-        }
+        cache.get_all(&state, &all[..2]).await.unwrap();
+        age(&all[0], 20);
+        age(&all[1], 10);
+        let unfinished = folder.path().join("abc.1.part");
+        fs::write(&unfinished, "x").unwrap();
+        // Reading the older one makes it the newer one.
+        cache.get_all(&Memory::new(), &all[..1]).await.unwrap();
+        cache.get_all(&state, &all[2..]).await.unwrap();
+        let there: Vec<_> = all.iter().map(|wanted| folder.path().join(&wanted.blob.sha256).exists()).collect();
+        assert_eq!(there, [true, false, true]);
+        assert!(unfinished.exists(), "someone may be writing it");
     }
-}
 
-/// What the slots of this process share of a job's stages, so that weights are packed once and not once a task.
-#[derive(Default)]
-pub(crate) struct CodeCache {
-    #[allow(clippy::type_complexity)]
-    codes: Mutex<BTreeMap<String, Arc<OnceCell<Arc<dyn crate::StageCode>>>>>,
-}
-
-impl CodeCache {
-    pub(crate) fn slot(&self, key: &str) -> Arc<OnceCell<Arc<dyn crate::StageCode>>> {
-        let mut codes = self.codes.lock().expect("no one panics while holding it");
-        if !codes.contains_key(key) && codes.len() >= KEPT {
-            codes.clear();
-        }
-        codes.entry(key.to_owned()).or_default().clone()
+    #[tokio::test]
+    async fn memory_is_let_go_when_no_one_uses_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = BroadcastCache::new(folder.path().into());
+        let state = Memory::new();
+        let wanted = [stored(&state, "weights").await];
+        cache.get_all(&state, &wanted).await.unwrap();
+        assert!(cache.fetching.lock().unwrap().values().all(|cell| cell.strong_count() == 0));
     }
 }

@@ -1,18 +1,27 @@
 //! Fetching ahead: a split's objects come in order, many small requests in flight, within a bound of bytes.
 
 use crate::job::ObjectRecord;
+use crate::run::{RunError, RunIndex};
 use bytes::Bytes;
-use futures::stream::{self, StreamExt};
+use futures::Stream;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use mr_core::{Failure, FileRef, Object};
 use mr_storage::{DynStore, GetOptions, StoreError, object_url};
 use std::error::Error;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Requests in flight for one attempt. Bounded, since many parallel GETs time out inside the SDK.
 const IN_FLIGHT: usize = 16;
 /// Bytes that one attempt holds ahead of its slot.
-const BYTES_AHEAD: u32 = 64 << 20;
+const BYTES_AHEAD: u32 = 32 << 20;
+/// Files of the framework's own in flight for one attempt: they are larger.
+const FILES_IN_FLIGHT: usize = 4;
+/// A run up to this is read whole: a second request costs more than the bytes of other partitions.
+const WHOLE_RUN: u64 = 256 << 10;
+/// The end of a larger one, where its index is if it has up to a hundred partitions or so.
+const RUN_END: u64 = 4 << 10;
 
 /// An object on its way to the job's code, holding its part of the bytes ahead.
 pub struct Fetched {
@@ -86,15 +95,70 @@ pub async fn file(store: &DynStore, file: &FileRef) -> Result<Bytes, Failure> {
 
 /// Several files, in order, a few at a time.
 pub async fn files(store: &DynStore, files: &[FileRef]) -> Result<Vec<Bytes>, Failure> {
-    let fetched: Vec<_> = stream::iter(files.to_vec())
-        .map(|wanted| {
-            let store = store.clone();
-            async move { file(&store, &wanted).await }
-        })
-        .buffered(4)
-        .collect()
-        .await;
-    fetched.into_iter().collect()
+    in_flight(store, files.to_vec(), |store, wanted| async move { file(&store, &wanted).await }).try_collect().await
+}
+
+/// Sends every file to `to` in order, or the failure that ends it.
+pub async fn files_ahead(store: DynStore, files: Vec<FileRef>, to: mpsc::Sender<Result<Bytes, Failure>>) {
+    let mut fetched = in_flight(&store, files, |store, wanted| async move { file(&store, &wanted).await });
+    while let Some(file) = fetched.next().await {
+        let failed = file.is_err();
+        if to.send(file).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// One partition of several runs, in order, without the other partitions' bytes.
+pub async fn partitions(store: &DynStore, runs: &[FileRef], partition: u32) -> Result<Vec<(RunIndex, Bytes)>, Failure> {
+    let fetch = move |store: DynStore, run: FileRef| async move {
+        if run.bytes <= WHOLE_RUN {
+            let whole = file(&store, &run).await?;
+            let index = RunIndex::read(&whole, run.bytes).map_err(|error| of_run(&run, &error))?;
+            let range = index.range(partition).map_err(|error| of_run(&run, &error))?;
+            return Ok((index, whole.slice(range.start as usize..range.end as usize)));
+        }
+        let mut end = range(&store, &run, run.bytes - RUN_END..run.bytes).await?;
+        let index_bytes = RunIndex::bytes(&end).map_err(|error| of_run(&run, &error))?;
+        if index_bytes > RUN_END {
+            end = range(&store, &run, run.bytes.saturating_sub(index_bytes)..run.bytes).await?;
+        }
+        let index = RunIndex::read(&end, run.bytes).map_err(|error| of_run(&run, &error))?;
+        let wanted = index.range(partition).map_err(|error| of_run(&run, &error))?;
+        let bytes = if wanted.is_empty() { Bytes::new() } else { range(&store, &run, wanted).await? };
+        Ok((index, bytes))
+    };
+    in_flight(store, runs.to_vec(), fetch).try_collect().await
+}
+
+fn in_flight<T, F>(
+    store: &DynStore,
+    files: Vec<FileRef>,
+    fetch: impl Fn(DynStore, FileRef) -> F + Send,
+) -> impl Stream<Item = Result<T, Failure>> + Send + Unpin
+where
+    F: Future<Output = Result<T, Failure>> + Send,
+    T: Send,
+{
+    let fetches: Vec<_> = files.into_iter().map(|file| fetch(store.clone(), file)).collect();
+    stream::iter(fetches).buffered(FILES_IN_FLIGHT)
+}
+
+/// Some bytes of a run. They are checked by its index, which says their sums.
+async fn range(store: &DynStore, run: &FileRef, wanted: Range<u64>) -> Result<Bytes, Failure> {
+    let length = wanted.end - wanted.start;
+    match store.get(&run.key, GetOptions::range(wanted)).await {
+        Ok(got) if got.bytes.len() as u64 == length => Ok(got.bytes),
+        // A range that begins behind its end: what was stored is not all there.
+        Ok(_) | Err(StoreError::Fatal { .. }) => {
+            Err(Failure::transient(format!("{} does not have its length", run.key)))
+        }
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+fn of_run(run: &FileRef, error: &RunError) -> Failure {
+    Failure::transient(format!("{}: {error}", run.key))
 }
 
 pub fn failure(error: &StoreError) -> Failure {

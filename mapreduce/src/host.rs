@@ -1,7 +1,8 @@
 //! What the attempts of one process share: slots, stores, broadcasts and the code made from them.
 
 use crate::Registry;
-use crate::broadcast::{Broadcast, BroadcastCache, CodeCache};
+use crate::broadcast::{Broadcast, BroadcastCache};
+use crate::codes::Codes;
 use crate::fetch::failure;
 use crate::job::{Context, StageCode};
 use crate::slots::{Slots, beside};
@@ -10,7 +11,11 @@ use mr_storage::DynStore;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
+
+/// Inputs change from job to job, and each store that stays open has connections of its own.
+const STORES_KEPT: usize = 16;
 
 #[derive(Clone, Debug)]
 pub struct HostSettings {
@@ -28,7 +33,7 @@ pub struct Host {
     settings: HostSettings,
     stores: Mutex<BTreeMap<String, DynStore>>,
     broadcasts: BroadcastCache,
-    codes: CodeCache,
+    codes: Codes,
 }
 
 impl Host {
@@ -36,7 +41,7 @@ impl Host {
         Self {
             slots: Slots::new(settings.slots),
             broadcasts: BroadcastCache::new(settings.scratch.join("broadcasts")),
-            codes: CodeCache::default(),
+            codes: Codes::default(),
             stores: Mutex::default(),
             registry,
             settings,
@@ -51,11 +56,19 @@ impl Host {
         &self.settings
     }
 
+    /// Lets go of code that no attempt has asked for in so long, with the weights and the like that it holds.
+    pub fn rest(&self, unused_for: Duration) {
+        self.codes.forget(unused_for);
+    }
+
     /// The store at that root, opened once.
     pub(crate) async fn store(&self, root: &str) -> Result<DynStore, Failure> {
         let mut stores = self.stores.lock().await;
         if let Some(store) = stores.get(root) {
             return Ok(store.clone());
+        }
+        if stores.len() >= STORES_KEPT {
+            stores.clear(); // those in use stay open
         }
         let store = mr_storage::open(root).await.map_err(|error| failure(&error))?;
         stores.insert(root.to_owned(), store.clone());
@@ -76,8 +89,8 @@ impl Host {
                 job.version()
             )));
         }
-        let slot = self.codes.slot(&format!("{}/{}", order.attempt.task.job, order.stage));
-        let code = slot.get_or_try_init(|| async {
+        let stage = format!("{}/{}", order.attempt.task.job, order.stage);
+        let make = async {
             let broadcasts = self.broadcasts.get_all(state.as_ref(), &order.broadcasts).await?;
             let (stage, params) = (order.stage.clone(), order.params.clone());
             let decode_budget_bytes = self.settings.decode_budget_bytes;
@@ -86,7 +99,7 @@ impl Host {
                 job.open(&Context { stage: &stage, params: &params, broadcasts, decode_budget_bytes })
             })
             .await
-        });
-        code.await.cloned()
+        };
+        self.codes.get(&stage, make).await
     }
 }

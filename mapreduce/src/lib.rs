@@ -7,11 +7,14 @@
 
 mod attempt;
 mod broadcast;
+mod codes;
 mod emit;
 mod fetch;
 mod host;
 mod job;
+mod made;
 mod merge;
+mod pairs;
 mod params;
 mod registry;
 mod rows;

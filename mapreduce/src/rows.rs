@@ -1,12 +1,14 @@
 //! Rows as files: Arrow IPC for rows that a later stage reads, Parquet for the result.
 //!
-//! The bytes follow from the rows, their order and the footer that the plan gives; batch boundaries, the library's own
-//! name and everything else that varies is kept out of them.
+//! A part's bytes follow from its rows, their order and the footer that the plan gives: batch boundaries, the library's
+//! own name and everything else that varies is kept out of it. Rows are encoded as they come, so that a large part is
+//! never in memory both as rows and as a file.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::buffer::Buffer;
 use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
-use arrow::ipc::reader::StreamReader;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 use mr_core::{FRAMEWORK_VERSION, Failure};
@@ -14,55 +16,159 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Rows in a row group: with embeddings of 1280 numbers about 40 MB, which readers skip and parallelise by.
 const ROW_GROUP_ROWS: usize = 8192;
 
-pub fn count(batches: &[RecordBatch]) -> u64 {
-    batches.iter().map(|batch| batch.num_rows() as u64).sum()
+/// Takes rows batch by batch and gives their file.
+pub struct RowsWriter {
+    schema: Option<SchemaRef>,
+    rows: u64,
+    file: File,
 }
 
-/// `None` when there is not even an empty batch that would tell the schema.
-pub fn to_ipc(batches: &[RecordBatch]) -> Result<Option<Bytes>, Failure> {
-    let Some(schema) = schema(batches)? else { return Ok(None) };
-    let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(of_rows)?;
-    for batch in batches {
-        writer.write(batch).map_err(of_rows)?;
+enum File {
+    /// Once the columns are known.
+    Kept(Option<StreamWriter<Vec<u8>>>),
+    Part(PartWriter),
+}
+
+impl RowsWriter {
+    /// For rows that a later stage reads.
+    pub fn kept() -> Self {
+        Self { schema: None, rows: 0, file: File::Kept(None) }
     }
-    Ok(Some(writer.into_inner().map_err(of_rows)?.into()))
+
+    /// For rows of the result.
+    pub fn part(footer: &BTreeMap<String, String>) -> Self {
+        let footer = footer.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+        Self {
+            schema: None,
+            rows: 0,
+            file: File::Part(PartWriter { footer, pending: Vec::new(), pending_rows: 0, writer: None }),
+        }
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// # Errors
+    /// When a batch has other columns than those before, or its rows can't be encoded.
+    pub fn push_all(&mut self, batches: impl IntoIterator<Item = RecordBatch>) -> Result<(), Failure> {
+        batches.into_iter().try_for_each(|batch| self.push(batch))
+    }
+
+    fn push(&mut self, batch: RecordBatch) -> Result<(), Failure> {
+        let schema = self.schema.get_or_insert_with(|| batch.schema());
+        if *schema != batch.schema() {
+            return Err(Failure::permanent("the job's rows have different columns"));
+        }
+        self.rows += batch.num_rows() as u64;
+        match &mut self.file {
+            File::Kept(writer) => {
+                if writer.is_none() {
+                    *writer = Some(StreamWriter::try_new(Vec::new(), schema).map_err(of_rows)?);
+                }
+                writer.as_mut().expect("made above").write(&batch).map_err(of_rows)
+            }
+            File::Part(part) => part.push(batch, schema),
+        }
+    }
+
+    /// `None` when there was not even an empty batch that would tell the columns.
+    ///
+    /// # Errors
+    /// When the rows can't be encoded.
+    pub fn finish(self) -> Result<Option<Bytes>, Failure> {
+        let Some(schema) = self.schema else { return Ok(None) };
+        let bytes = match self.file {
+            File::Kept(writer) => writer.expect("made with the schema").into_inner().map_err(of_rows)?,
+            File::Part(part) => part.finish(&schema)?,
+        };
+        Ok(Some(bytes.into()))
+    }
 }
 
-pub fn from_ipc(bytes: &Bytes) -> Result<Vec<RecordBatch>, Failure> {
-    let reader = StreamReader::try_new(bytes.as_ref(), None).map_err(of_rows)?;
-    reader.collect::<Result<_, _>>().map_err(of_rows)
+/// Writes whole row groups only, so that pages do not depend on how the rows came in.
+struct PartWriter {
+    footer: Vec<KeyValue>,
+    pending: Vec<RecordBatch>,
+    pending_rows: usize,
+    /// Made with the first row group, which tells how columns are encoded.
+    writer: Option<ArrowWriter<Vec<u8>>>,
 }
 
-pub fn to_parquet(batches: &[RecordBatch], footer: &BTreeMap<String, String>) -> Result<Option<Bytes>, Failure> {
-    let Some(schema) = schema(batches)? else { return Ok(None) };
-    let footer = footer.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
-    let properties = WriterProperties::builder()
+impl PartWriter {
+    fn push(&mut self, batch: RecordBatch, schema: &SchemaRef) -> Result<(), Failure> {
+        self.pending_rows += batch.num_rows();
+        self.pending.push(batch);
+        while self.pending_rows >= ROW_GROUP_ROWS {
+            let all = concat_batches(schema, &self.pending).map_err(of_rows)?;
+            self.write(&all.slice(0, ROW_GROUP_ROWS), schema)?;
+            self.pending_rows -= ROW_GROUP_ROWS;
+            self.pending = vec![all.slice(ROW_GROUP_ROWS, self.pending_rows)];
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, schema: &SchemaRef) -> Result<Vec<u8>, Failure> {
+        if self.pending_rows > 0 || self.writer.is_none() {
+            let rest = concat_batches(schema, &std::mem::take(&mut self.pending)).map_err(of_rows)?;
+            self.write(&rest, schema)?;
+        }
+        self.writer.expect("made above at the latest").into_inner().map_err(of_parts)
+    }
+
+    fn write(&mut self, group: &RecordBatch, schema: &SchemaRef) -> Result<(), Failure> {
+        if self.writer.is_none() {
+            let properties = properties(std::mem::take(&mut self.footer), group);
+            self.writer = Some(ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(of_parts)?);
+        }
+        self.writer.as_mut().expect("made above").write(group).map_err(of_parts)
+    }
+}
+
+fn properties(footer: Vec<KeyValue>, first: &RecordBatch) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
         .set_created_by(format!("mr version {FRAMEWORK_VERSION}"))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a level")))
-        // Embeddings hardly repeat: a dictionary would be built and thrown away.
+        // Numbers such as embeddings hardly repeat: a dictionary would be built and thrown away.
         .set_dictionary_enabled(false)
-        .set_column_dictionary_enabled("label".into(), true)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_key_value_metadata(Some(footer))
-        .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(of_parts)?;
-    // One batch, so that pages do not depend on how the rows came in.
-    writer.write(&concat_batches(&schema, batches).map_err(of_rows)?).map_err(of_parts)?;
-    Ok(Some(writer.into_inner().map_err(of_parts)?.into()))
+        .set_key_value_metadata(Some(footer));
+    for (field, column) in first.schema().fields().iter().zip(first.columns()) {
+        if repeats(column.as_ref()) {
+            properties = properties.set_column_dictionary_enabled(field.name().as_str().into(), true);
+        }
+    }
+    properties.build()
 }
 
-fn schema(batches: &[RecordBatch]) -> Result<Option<SchemaRef>, Failure> {
-    let Some(first) = batches.first() else { return Ok(None) };
-    match batches.iter().find(|batch| batch.schema() != first.schema()) {
-        Some(_) => Err(Failure::permanent("the job's rows have different columns")),
-        None => Ok(Some(first.schema())),
+/// Whether a column is text of which each occurs twice or more on average.
+fn repeats(column: &dyn Array) -> bool {
+    if *column.data_type() != DataType::Utf8 {
+        return false;
     }
+    let distinct: HashSet<_> = column.as_string::<i32>().iter().flatten().collect();
+    distinct.len() * 2 <= column.len()
+}
+
+/// The batches of a file of kept rows. They share its memory.
+///
+/// # Errors
+/// When the bytes are no such file.
+pub fn from_ipc(bytes: Bytes) -> Result<Vec<RecordBatch>, Failure> {
+    let mut bytes = Buffer::from(bytes);
+    let mut decoder = StreamDecoder::new();
+    let mut batches = Vec::new();
+    while !bytes.is_empty() {
+        batches.extend(decoder.decode(&mut bytes).map_err(of_rows)?);
+    }
+    decoder.finish().map_err(of_rows)?;
+    Ok(batches)
 }
 
 fn of_rows(error: arrow::error::ArrowError) -> Failure {
@@ -76,38 +182,94 @@ fn of_parts(error: parquet::errors::ParquetError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Float32Array, Int32Array};
-    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::array::{Float32Array, Int32Array, StringArray};
+    use arrow::datatypes::{Field, Schema};
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::reader::FileReader;
+    use parquet::file::serialized_reader::SerializedFileReader;
     use std::sync::Arc;
 
     fn batch(from: i32, count: i32) -> RecordBatch {
-        let schema =
-            Schema::new(vec![Field::new("n", DataType::Int32, false), Field::new("x", DataType::Float32, false)]);
+        let schema = Schema::new(vec![
+            Field::new("n", DataType::Int32, false),
+            Field::new("x", DataType::Float32, false),
+            Field::new("name", DataType::Utf8, false),
+            Field::new("label", DataType::Utf8, false),
+        ]);
         let numbers: Vec<i32> = (from..from + count).collect();
         let floats = Float32Array::from_iter_values(numbers.iter().map(|&n| n as f32 / 3.0));
-        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int32Array::from(numbers)), Arc::new(floats)]).unwrap()
+        let names = StringArray::from_iter_values(numbers.iter().map(|n| format!("name {n}")));
+        let labels = StringArray::from_iter_values(numbers.iter().map(|n| format!("label {}", n % 7)));
+        let columns: [Arc<dyn Array>; 4] =
+            [Arc::new(Int32Array::from(numbers)), Arc::new(floats), Arc::new(names), Arc::new(labels)];
+        RecordBatch::try_new(Arc::new(schema), columns.into()).unwrap()
+    }
+
+    fn written(mut writer: RowsWriter, batches: &[RecordBatch]) -> Option<Bytes> {
+        writer.push_all(batches.iter().cloned()).unwrap();
+        assert_eq!(writer.rows(), batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>());
+        writer.finish().unwrap()
+    }
+
+    fn part(batches: &[RecordBatch]) -> Bytes {
+        let footer = BTreeMap::from([("job".to_owned(), "test".to_owned())]);
+        written(RowsWriter::part(&footer), batches).unwrap()
     }
 
     #[test]
     fn kept_rows_come_back() {
         let batches = [batch(0, 3), batch(3, 0), batch(3, 5)];
-        let bytes = to_ipc(&batches).unwrap().unwrap();
-        assert_eq!(from_ipc(&bytes).unwrap(), batches);
-        assert_eq!(to_ipc(&[]).unwrap(), None);
-        assert!(from_ipc(&bytes.slice(..bytes.len() / 2)).is_err());
+        let bytes = written(RowsWriter::kept(), &batches).unwrap();
+        assert_eq!(from_ipc(bytes.clone()).unwrap(), batches);
+        // Wherever they lie in memory.
+        let shifted: Bytes = [b"x", bytes.as_ref()].concat().into();
+        assert_eq!(from_ipc(shifted.slice(1..)).unwrap(), batches);
+        assert!(from_ipc(bytes.slice(..bytes.len() / 2)).is_err());
+        assert!(from_ipc(Bytes::from_static(b"no rows at all")).is_err());
+    }
+
+    #[test]
+    fn without_a_batch_there_is_no_file_and_an_empty_one_tells_the_columns() {
+        assert_eq!(written(RowsWriter::kept(), &[]), None);
+        assert_eq!(written(RowsWriter::part(&BTreeMap::new()), &[]), None);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(part(&[batch(0, 0)])).unwrap();
+        assert_eq!(reader.schema().fields(), batch(0, 0).schema().fields());
+        assert_eq!(reader.build().unwrap().count(), 0);
     }
 
     #[test]
     fn a_parts_bytes_do_not_depend_on_how_its_rows_came_in() {
-        let footer = BTreeMap::from([("job".to_owned(), "test".to_owned())]);
-        let at_once = to_parquet(&[batch(0, 100)], &footer).unwrap();
-        let bit_by_bit = to_parquet(&[batch(0, 1), batch(1, 0), batch(1, 98), batch(99, 1)], &footer).unwrap();
-        assert_eq!(at_once, bit_by_bit);
+        let at_once = part(&[batch(0, 100)]);
+        assert_eq!(at_once, part(&[batch(0, 1), batch(1, 0), batch(1, 98), batch(99, 1)]));
+        // Across row groups too.
+        let most = ROW_GROUP_ROWS as i32;
+        let at_once = part(&[batch(0, 2 * most + 5)]);
+        let bit_by_bit: Vec<_> = (0..2 * most + 5).step_by(999).map(|n| batch(n, 999.min(2 * most + 5 - n))).collect();
+        assert_eq!(at_once, part(&bit_by_bit));
+        assert_eq!(at_once, part(&[batch(0, most), batch(most, most), batch(2 * most, 5)]));
+        let groups = SerializedFileReader::new(at_once.clone()).unwrap();
+        let groups: Vec<_> = groups.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+        assert_eq!(groups, [i64::from(most), i64::from(most), 5]);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(at_once).unwrap().with_batch_size(1 << 20).build();
+        let read: Vec<_> = reader.unwrap().map(Result::unwrap).collect();
+        let all = batch(0, 2 * most + 5);
+        assert_eq!(concat_batches(&all.schema(), &read).unwrap(), all);
+    }
+
+    #[test]
+    fn only_text_that_repeats_has_a_dictionary() {
+        let file = SerializedFileReader::new(part(&[batch(0, 100)])).unwrap();
+        let group = file.metadata().row_group(0);
+        let has: Vec<_> = group.columns().iter().map(|c| c.dictionary_page_offset().is_some()).collect();
+        assert_eq!(has, [false, false, false, true]);
     }
 
     #[test]
     fn different_columns_are_refused() {
         let other = batch(0, 1).project(&[0]).unwrap();
-        assert!(to_ipc(&[batch(0, 1), other]).is_err());
+        for mut writer in [RowsWriter::kept(), RowsWriter::part(&BTreeMap::new())] {
+            let refused = writer.push_all([batch(0, 1), other.clone()]).unwrap_err();
+            assert_eq!(refused, Failure::permanent("the job's rows have different columns"));
+        }
     }
 }

@@ -12,11 +12,15 @@
 //! The bytes follow from the pairs alone. A file that was cut short or changed is an error, never fewer pairs.
 
 use bytes::Bytes;
+use std::ops::Range;
 use thiserror::Error;
 
 const MAGIC: [u8; 8] = *b"MRRUN\0\0\x01";
 const PLACE: usize = 28;
 const TAIL: usize = 16;
+
+const SHORT: &str = "it is too short";
+const ENDS: &str = "its ends are not a run's";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
@@ -94,37 +98,46 @@ impl RunWriter {
     }
 }
 
-pub struct RunReader {
-    bytes: Bytes,
+/// Where the partitions of a run lie, so that one of them can be read without the others.
+pub struct RunIndex {
     places: Vec<Place>,
 }
 
 struct Place {
-    offset: usize,
-    length: usize,
+    offset: u64,
+    length: u64,
     pairs: u64,
     checksum: u32,
 }
 
-impl RunReader {
+impl RunIndex {
+    /// How many of its last bytes tell a run's partitions, by the last ones of them.
+    ///
     /// # Errors
-    /// When the bytes are not a whole run.
-    pub fn open(bytes: Bytes) -> Result<Self, RunError> {
-        let body = bytes.len().checked_sub(TAIL).ok_or(RunError::Malformed("it is too short"))?;
-        if bytes.len() < MAGIC.len() + TAIL || bytes[..8] != MAGIC || bytes[body + 8..] != MAGIC {
-            return Err(RunError::Malformed("its ends are not a run's"));
+    /// When they are not the end of a run.
+    pub fn bytes(end: &[u8]) -> Result<u64, RunError> {
+        let tail = end.len().checked_sub(TAIL).map(|start| &end[start..]).ok_or(RunError::Malformed(SHORT))?;
+        if tail[8..] != MAGIC {
+            return Err(RunError::Malformed(ENDS));
         }
-        let count = u32_at(&bytes, body) as usize;
-        let index = count
-            .checked_mul(PLACE)
-            .and_then(|length| body.checked_sub(length))
-            .filter(|&index| index >= MAGIC.len())
-            .ok_or(RunError::Malformed("its index does not fit"))?;
-        if crc32fast::hash(&bytes[index..body]) != u32_at(&bytes, body + 4) {
+        Ok(TAIL as u64 + PLACE as u64 * u64::from(u32_at(tail, 0)))
+    }
+
+    /// From the last bytes of a run of `length` bytes.
+    ///
+    /// # Errors
+    /// When they are too few, or not the end of such a run.
+    pub fn read(end: &[u8], length: u64) -> Result<Self, RunError> {
+        let bytes = Self::bytes(end)?;
+        let misfit = RunError::Malformed("its index does not fit");
+        let index = length.checked_sub(bytes).filter(|&index| index >= MAGIC.len() as u64).ok_or(misfit)?;
+        let end = end.len().checked_sub(bytes as usize).map(|start| &end[start..]).ok_or(misfit)?;
+        let (places, tail) = end.split_at(end.len() - TAIL);
+        if crc32fast::hash(places) != u32_at(tail, 4) {
             return Err(RunError::Malformed("its index does not have its checksum"));
         }
-        let places = bytes[index..body].chunks_exact(PLACE).map(|place| {
-            let (offset, length) = (u64_at(place, 0) as usize, u64_at(place, 8) as usize);
+        let places = places.chunks_exact(PLACE).map(|place| {
+            let (offset, length) = (u64_at(place, 0), u64_at(place, 8));
             match offset.checked_add(length) {
                 Some(end) if end <= index => {
                     Ok(Place { offset, length, pairs: u64_at(place, 16), checksum: u32_at(place, 24) })
@@ -132,21 +145,29 @@ impl RunReader {
                 _ => Err(RunError::Malformed("a partition lies outside of it")),
             }
         });
-        Ok(Self { places: places.collect::<Result<_, _>>()?, bytes: bytes.clone() })
+        Ok(Self { places: places.collect::<Result<_, _>>()? })
     }
 
     pub fn partitions(&self) -> u32 {
         self.places.len() as u32
     }
 
-    /// The pairs of one partition in key order, sharing the run's memory.
+    /// Which of the run's bytes are the partition's.
+    ///
+    /// # Errors
+    /// When there is no such partition.
+    pub fn range(&self, partition: u32) -> Result<Range<u64>, RunError> {
+        let place = self.place(partition)?;
+        Ok(place.offset..place.offset + place.length)
+    }
+
+    /// The pairs in a partition's bytes, in key order, sharing their memory.
     ///
     /// # Errors
     /// When the partition is not there or not whole.
-    pub fn partition(&self, partition: u32) -> Result<Vec<Pair>, RunError> {
-        let place = self.places.get(partition as usize).ok_or(RunError::Malformed("it has fewer partitions"))?;
-        let bytes = self.bytes.slice(place.offset..place.offset + place.length);
-        if crc32fast::hash(&bytes) != place.checksum {
+    pub fn pairs(&self, partition: u32, bytes: &Bytes) -> Result<Vec<Pair>, RunError> {
+        let place = self.place(partition)?;
+        if bytes.len() as u64 != place.length || crc32fast::hash(bytes) != place.checksum {
             return Err(RunError::Checksum(partition));
         }
         let mut pairs = Vec::new();
@@ -156,7 +177,7 @@ impl RunReader {
             if bytes.len() - at < 8 {
                 return Err(cut);
             }
-            let (key, value) = (u32_at(&bytes, at) as usize, u32_at(&bytes, at + 4) as usize);
+            let (key, value) = (u32_at(bytes, at) as usize, u32_at(bytes, at + 4) as usize);
             at += 8;
             let end = key.checked_add(value).and_then(|both| at.checked_add(both)).filter(|&end| end <= bytes.len());
             let end = end.ok_or(cut)?;
@@ -167,6 +188,44 @@ impl RunReader {
             return Err(RunError::Malformed("a partition has another number of pairs"));
         }
         Ok(pairs)
+    }
+
+    fn place(&self, partition: u32) -> Result<&Place, RunError> {
+        self.places.get(partition as usize).ok_or(RunError::Malformed("it has fewer partitions"))
+    }
+}
+
+/// A run that is here as a whole.
+pub struct RunReader {
+    bytes: Bytes,
+    index: RunIndex,
+}
+
+impl RunReader {
+    /// # Errors
+    /// When the bytes are not a whole run.
+    pub fn open(bytes: Bytes) -> Result<Self, RunError> {
+        if bytes.len() < MAGIC.len() + TAIL {
+            return Err(RunError::Malformed(SHORT));
+        }
+        if bytes[..MAGIC.len()] != MAGIC {
+            return Err(RunError::Malformed(ENDS));
+        }
+        let index = RunIndex::read(&bytes, bytes.len() as u64)?;
+        Ok(Self { bytes, index })
+    }
+
+    pub fn partitions(&self) -> u32 {
+        self.index.partitions()
+    }
+
+    /// The pairs of one partition in key order, sharing the run's memory.
+    ///
+    /// # Errors
+    /// When the partition is not there or not whole.
+    pub fn partition(&self, partition: u32) -> Result<Vec<Pair>, RunError> {
+        let range = self.index.range(partition)?;
+        self.index.pairs(partition, &self.bytes.slice(range.start as usize..range.end as usize))
     }
 }
 
@@ -213,6 +272,12 @@ mod tests {
         };
         for length in 0..whole.len() {
             assert!(read_all(whole.slice(..length)).is_err(), "cut to {length}");
+        }
+        // The end alone tells as much: of less than its index it says so, and a changed one it does not take.
+        let end = RunIndex::bytes(&whole).unwrap() as usize;
+        for kept in 0..=end {
+            let read = RunIndex::read(&whole[whole.len() - kept..], whole.len() as u64);
+            assert_eq!(read.is_ok(), kept == end, "the last {kept}");
         }
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole.to_vec();

@@ -1,0 +1,87 @@
+//! What an attempt made, and where it goes.
+
+use crate::fetch;
+use crate::sha256_hex;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use mr_core::{AttemptId, BlobRef, Failure, FileRef, Order, TaskOutput};
+use mr_storage::{DynStore, Put, check_key};
+use std::collections::BTreeSet;
+
+/// Files written at a time.
+const IN_FLIGHT: usize = 8;
+
+/// Encoded and ready to be stored.
+#[derive(Default)]
+pub struct Made {
+    /// As far as it is known without the files.
+    pub output: TaskOutput,
+    pub rows: Option<Bytes>,
+    pub run: Option<Bytes>,
+    pub side: Vec<(String, Bytes)>,
+    pub broadcast: Option<Bytes>,
+}
+
+enum What {
+    Rows,
+    Run,
+    Side(String),
+    Broadcast { sha256: String },
+}
+
+impl Made {
+    /// Puts everything into the state store under names of this attempt's own.
+    ///
+    /// # Errors
+    /// When a file can't be stored, or could not be among the result's files.
+    pub async fn store(self, order: &Order, state: &DynStore) -> Result<TaskOutput, Failure> {
+        let Made { mut output, rows, run, side, broadcast } = self;
+        let mut paths = BTreeSet::new();
+        for (path, _) in &side {
+            let fault = match check_key(path) {
+                Err(error) => fetch::story(&error),
+                Ok(()) if paths.insert(path.clone()) => continue,
+                Ok(()) => "it is there twice".to_owned(),
+            };
+            return Err(Failure::permanent(format!("the job's side file {path:?}: {fault}")));
+        }
+        let rows_name = if order.writes_output { "part.parquet" } else { "kept.arrow" };
+        let rows = rows.map(|bytes| (What::Rows, rows_name.to_owned(), bytes));
+        let run = run.map(|bytes| (What::Run, "pairs.run".to_owned(), bytes));
+        let broadcast = broadcast.map(|bytes| {
+            let sha256 = sha256_hex(&bytes);
+            (What::Broadcast { sha256 }, "broadcast".to_owned(), bytes)
+        });
+        let side = side.into_iter().map(|(path, bytes)| (What::Side(path.clone()), format!("side/{path}"), bytes));
+        let base = work_key(&order.attempt);
+        let files = rows.into_iter().chain(run).chain(broadcast).chain(side).map(|(what, name, bytes)| {
+            let (state, key) = (state.clone(), format!("{base}/{name}"));
+            async move {
+                let file = FileRef { key, bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
+                state.put(&file.key, bytes, Put::Overwrite).await.map_err(|error| fetch::failure(&error))?;
+                Ok::<_, Failure>((what, file))
+            }
+        });
+        // All of them first: made one by one within the stream they would borrow from a closure across an await.
+        let files: Vec<_> = files.collect();
+        let mut stored = stream::iter(files).buffered(IN_FLIGHT);
+        while let Some((what, file)) = stored.try_next().await? {
+            match what {
+                What::Rows if order.writes_output => output.part = Some(file),
+                What::Rows => output.kept = Some(file),
+                What::Run => output.run = Some(file),
+                What::Side(path) => output.side.push((path, file)),
+                What::Broadcast { sha256 } => {
+                    output.broadcast = Some(BlobRef { key: file.key, sha256, bytes: file.bytes });
+                }
+            }
+        }
+        Ok(output)
+    }
+}
+
+/// Where an attempt's files lie in the state store: apart from those of every other attempt.
+fn work_key(attempt: &AttemptId) -> String {
+    let task = &attempt.task;
+    format!("work/{}/{}/{:06}-{}", task.job, task.stage, task.index, attempt.number)
+}
