@@ -85,9 +85,13 @@ impl Attempts {
     pub async fn ended(&mut self) {
         loop {
             match self.tasks.join_next().await {
-                Some(Ok(result)) if self.keep(result) => return,
-                // An error is a runtime that stops: panics are caught within.
-                Some(Ok(_) | Err(_)) => {}
+                Some(Ok(result)) => {
+                    if self.keep(result) {
+                        return;
+                    }
+                }
+                // A runtime that stops: panics are caught within.
+                Some(Err(_)) => {}
                 None => std::future::pending().await,
             }
         }
