@@ -1,11 +1,16 @@
 //! The attempts that this worker holds, and the results that the coordinator has not yet been heard to have.
 
+use futures::FutureExt;
 use mr_core::{AttemptId, AttemptProgress, AttemptResult, Failure, FailureClass, Order};
 use mr_mapreduce::{Control, Host, execute};
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::task::JoinSet;
+
+/// Results that go into one message: well below what a message may have.
+const TOLD_BYTES: usize = 8 << 20;
 
 pub struct Attempts {
     host: Arc<Host>,
@@ -28,8 +33,14 @@ impl Attempts {
         self.running.iter().map(progress).collect()
     }
 
+    /// As many as fit into a message, the others with the next.
     pub fn results(&self) -> Vec<AttemptResult> {
-        self.unheard.values().cloned().collect()
+        let mut told = 0;
+        let fits = |result: &&AttemptResult| {
+            told += weight(result);
+            told <= TOLD_BYTES
+        };
+        self.unheard.values().take_while(fits).cloned().collect()
     }
 
     /// The coordinator has these.
@@ -50,12 +61,18 @@ impl Attempts {
         let host = self.host.clone();
         self.tasks.spawn(async move {
             tracing::debug!(%attempt, stage = order.stage, "started");
-            // Its own task, so that a panic on the way is a result too.
-            let outcome = tokio::spawn(async move { execute(&host, &order, &control).await }).await;
+            // A panic on the way is a result too: an attempt that nobody speaks of any more would never end.
+            let outcome = AssertUnwindSafe(execute(&host, &order, &control)).catch_unwind().await;
             let outcome =
-                outcome.unwrap_or_else(|error| Err(Failure::application(format!("the attempt broke: {error}"))));
+                outcome.unwrap_or_else(|_| Err(Failure::application("the attempt broke; see the worker's log")));
             AttemptResult { attempt, outcome }
         });
+    }
+
+    /// An order that can't be carried out is an attempt that failed. Its lease is renewed with all others, so without a
+    /// word it would be given again and again.
+    pub fn refuse(&mut self, attempt: AttemptId, failure: Failure) {
+        self.unheard.insert(attempt.clone(), AttemptResult { attempt, outcome: Err(failure) });
     }
 
     /// Stops an attempt. Nothing more is said of it: whoever asked knows.
@@ -68,43 +85,137 @@ impl Attempts {
 
     /// Gives every lease back: each attempt that has not ended fails as lost with its worker.
     pub fn hand_back(&mut self, why: &str) {
+        self.keep_ended();
         let running = std::mem::take(&mut self.running);
         for (attempt, control) in running {
             control.cancel.cancel();
-            let outcome = Err(Failure::new(FailureClass::WorkerLost, why));
-            self.unheard.insert(attempt.clone(), AttemptResult { attempt, outcome });
+            self.refuse(attempt, Failure::new(FailureClass::WorkerLost, why));
         }
     }
 
-    /// Says of an order that it can't be carried out.
-    pub fn refuse(&mut self, attempt: AttemptId, failure: Failure) {
-        self.unheard.insert(attempt.clone(), AttemptResult { attempt, outcome: Err(failure) });
-    }
-
-    /// Waits until an attempt has ended that there is something to say of, unlike those that were stopped.
+    /// Waits until there is something new to say.
     pub async fn ended(&mut self) {
         loop {
             match self.tasks.join_next().await {
-                Some(Ok(result)) => {
-                    if self.keep(result) {
+                Some(ended) => {
+                    // More may have ended meanwhile, and one message tells of them all.
+                    if self.keep(ended) | self.keep_ended() {
                         return;
                     }
                 }
-                // A runtime that stops: panics are caught within.
-                Some(Err(_)) => {}
-                None => std::future::pending().await,
+                None => return std::future::pending().await,
             }
         }
     }
 
-    fn keep(&mut self, result: AttemptResult) -> bool {
+    /// Of those that have ended by now. Whether there is one of which something is to be said.
+    fn keep_ended(&mut self) -> bool {
+        let mut news = false;
+        while let Some(ended) = self.tasks.try_join_next() {
+            news |= self.keep(ended);
+        }
+        news
+    }
+
+    /// `false` for one that had been stopped.
+    fn keep(&mut self, ended: Result<AttemptResult, tokio::task::JoinError>) -> bool {
+        let mut result = ended.expect("panics are caught within, and nobody aborts a single attempt");
         if self.running.remove(&result.attempt).is_none() {
             return false;
+        }
+        if weight(&result) > TOLD_BYTES {
+            let story = "the list of what this task quarantines is too long to be told: use smaller splits";
+            result.outcome = Err(Failure::permanent(story));
         }
         if let Err(failure) = &result.outcome {
             tracing::warn!(attempt = %result.attempt, class = ?failure.class, "failed: {failure}");
         }
         self.unheard.insert(result.attempt.clone(), result);
         true
+    }
+}
+
+/// About how many bytes a result has in a message.
+fn weight(result: &AttemptResult) -> usize {
+    const FIXED: usize = 256;
+    match &result.outcome {
+        Ok(output) => {
+            let quarantined = output.quarantined.iter();
+            let quarantined = quarantined.map(|q| {
+                q.key.len() + q.etag.len() + q.stage.len() + q.class.len() + q.message.len() + FIXED / 4 //
+            });
+            let side = output.side.iter().map(|(path, file)| path.len() + file.key.len() + FIXED / 4);
+            FIXED + quarantined.sum::<usize>() + side.sum::<usize>()
+        }
+        Err(failure) => FIXED + failure.message.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_core::{JobId, QuarantineSource, Quarantined, TaskId, TaskOutput};
+    use mr_mapreduce::{HostSettings, Registry};
+
+    fn attempts() -> Attempts {
+        let settings = HostSettings { slots: 1, scratch: "/nowhere".into(), decode_budget_bytes: 0 };
+        Attempts::new(Arc::new(Host::new(Registry::new("test"), settings)))
+    }
+
+    fn attempt(index: u32) -> AttemptId {
+        let job = JobId::parse("job").unwrap();
+        AttemptId { task: TaskId { job, stage: 0, index }, number: 1 }
+    }
+
+    fn quarantining(attempt: AttemptId, objects: usize) -> AttemptResult {
+        let one = Quarantined {
+            key: "k".repeat(500),
+            etag: "e".repeat(30),
+            bytes: 1,
+            stage: "map".into(),
+            class: "bad".into(),
+            message: "m".repeat(300),
+            source: QuarantineSource::Content,
+            attempts: 1,
+        };
+        AttemptResult { attempt, outcome: Ok(TaskOutput { quarantined: vec![one; objects], ..TaskOutput::default() }) }
+    }
+
+    #[test]
+    fn a_message_carries_as_many_results_as_fit_and_the_rest_come_next() {
+        let mut attempts = attempts();
+        for index in 0..5 {
+            let result = quarantining(attempt(index), 4000);
+            attempts.running.insert(result.attempt.clone(), Control::default());
+            assert!(attempts.keep(Ok(result)));
+        }
+        let mut told = Vec::new();
+        while !attempts.results().is_empty() {
+            let results = attempts.results();
+            let bytes: usize = results.iter().map(weight).sum();
+            assert!(bytes <= TOLD_BYTES, "{bytes}");
+            attempts.heard(&results);
+            told.extend(results.into_iter().map(|result| result.attempt.task.index));
+        }
+        assert_eq!(told, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_no_message_could_carry_is_a_failure() {
+        let mut attempts = attempts();
+        attempts.running.insert(attempt(0), Control::default());
+        attempts.keep(Ok(quarantining(attempt(0), 20_000)));
+        let results = attempts.results();
+        let failure = results[0].outcome.as_ref().unwrap_err();
+        assert_eq!(failure.class, FailureClass::Permanent, "{failure}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_said_of_what_was_stopped() {
+        let mut attempts = attempts();
+        let result = quarantining(attempt(0), 0);
+        attempts.tasks.spawn(async { result });
+        tokio::time::timeout(std::time::Duration::from_millis(50), attempts.ended()).await.unwrap_err();
+        assert!(attempts.results().is_empty());
     }
 }

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod connect;
+mod heap;
 mod poll;
 mod rss;
 
@@ -19,7 +20,8 @@ use std::path::PathBuf;
 pub struct Settings {
     /// Attempts that compute at the same time.
     pub slots: u32,
-    /// Attempts beyond the slots that fetch ahead.
+    /// Attempts beyond the slots that fetch what they need or store what they made. One for each slot, so that none waits
+    /// for a disk when several end at once.
     pub ahead: u32,
     /// Where broadcasts are kept.
     pub scratch: PathBuf,
@@ -30,7 +32,7 @@ pub struct Settings {
 
 impl Settings {
     pub fn new(slots: u32, scratch: PathBuf) -> Self {
-        Self { slots, ahead: 1, scratch, decode_budget_bytes: DECODE_BUDGET_BYTES, host: host() }
+        Self { slots, ahead: slots, scratch, decode_budget_bytes: DECODE_BUDGET_BYTES, host: host() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The loop of a worker: one poll at a time, given up and asked anew whenever there is something to say.
 
 use crate::attempts::Attempts;
+use crate::heap::bound_heaps;
 use crate::{Settings, peak_rss_bytes};
 use mr_core::{AttemptResult, Failure};
 use mr_mapreduce::{Host, HostSettings, Registry};
@@ -9,10 +10,17 @@ use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::transport::Channel;
 
 /// Between polls that fail, doubled up to the second.
 const BACK_OFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
+/// Until the coordinator says how long a lease is.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often the log says again that the coordinator is not to be reached.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// What stays unused for so long is let go: a worker may be idle for days.
+const REST_AFTER: Duration = Duration::from_secs(60);
 /// How long a drained worker tries to be heard before it leaves anyway: its leases then expire by themselves.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -27,6 +35,7 @@ pub enum Stopped {
 
 /// Works until `stop` is cancelled, then hands its leases back.
 pub async fn run(settings: Settings, registry: Registry, channel: Channel, stop: CancellationToken) -> Stopped {
+    bound_heaps(settings.slots);
     let host = Arc::new(Host::new(
         registry,
         HostSettings {
@@ -38,7 +47,8 @@ pub async fn run(settings: Settings, registry: Registry, channel: Channel, stop:
     let client = WorkersClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let worker = Worker { name: name(&settings), family: host.registry().kernel_family(), settings, client, seq: 0 };
+    let (name, family) = (name(&settings), host.registry().kernel_family());
+    let worker = Worker { name, family, settings, client, seq: 0, contact: Contact::default(), host: host.clone() };
     worker.run(Attempts::new(host), stop).await
 }
 
@@ -46,15 +56,18 @@ struct Worker {
     name: String,
     family: &'static str,
     settings: Settings,
+    host: Arc<Host>,
     client: WorkersClient<Channel>,
     seq: u64,
+    contact: Contact,
 }
 
 impl Worker {
+    /// A coordinator that is away changes nothing for attempts that run: what they end with is told when it is back, and
+    /// it is the coordinator that decides whether it is still of use.
     async fn run(mut self, mut attempts: Attempts, stop: CancellationToken) -> Stopped {
         let mut back_off = BACK_OFF[0];
-        let mut answered = Instant::now();
-        let mut lease = Duration::from_secs(15);
+        let mut lease = LEASE;
         while !stop.is_cancelled() {
             let (poll, carried) = self.poll(&attempts, false);
             let mut client = self.client.clone();
@@ -64,23 +77,20 @@ impl Worker {
                 // Something to say: the poll is dropped, and what its answer might have brought comes with the next.
                 () = attempts.ended() => continue,
                 answer = client.poll(poll) => answer.map(tonic::Response::into_inner),
-                // The coordinator answers well within a lease; an answer that takes longer is lost.
-                () = tokio::time::sleep(lease / 3) => continue,
+                // The coordinator answers well within this time; an answer that takes longer is lost.
+                () = tokio::time::sleep(lease / 2) => Err(Status::deadline_exceeded("there was no answer")),
             };
             match answer {
                 Ok(answer) => {
-                    answered = Instant::now();
+                    self.contact.heard();
                     back_off = BACK_OFF[0];
                     lease = Duration::from_millis(answer.lease_ms.max(1000));
                     attempts.heard(&carried);
-                    self.take(answer, &mut attempts);
+                    take(answer, &mut attempts);
+                    self.host.rest(REST_AFTER);
                 }
                 Err(status) => {
-                    tracing::warn!("polling the coordinator: {}", status.message());
-                    // Cut off for a whole lease: the attempts are someone else's by now.
-                    if answered.elapsed() > lease {
-                        attempts.hand_back("cut off from the coordinator");
-                    }
+                    self.contact.failed(&status);
                     tokio::select! {
                         () = stop.cancelled() => break,
                         () = tokio::time::sleep(back_off) => {}
@@ -125,23 +135,52 @@ impl Worker {
         };
         (poll, results)
     }
+}
 
-    fn take(&self, answer: v1::PollResponse, attempts: &mut Attempts) {
-        for attempt in answer.stop {
-            match convert::attempt_from(attempt) {
-                Ok(attempt) => attempts.stop(&attempt),
-                Err(error) => tracing::error!("an attempt to stop: {error}"),
-            }
+fn take(answer: v1::PollResponse, attempts: &mut Attempts) {
+    for attempt in answer.stop {
+        match convert::attempt_from(attempt) {
+            Ok(attempt) => attempts.stop(&attempt),
+            Err(error) => tracing::error!("an attempt to stop: {error}"),
         }
-        for order in answer.orders {
-            let attempt = order.attempt.clone().map(convert::attempt_from);
-            match (convert::order_from(order), attempt) {
-                (Ok(order), _) => attempts.start(order),
-                (Err(error), Some(Ok(attempt))) => {
-                    attempts.refuse(attempt, Failure::permanent(format!("this worker can't read its order: {error}")));
-                }
-                (Err(error), _) => tracing::error!("an order that can't be: {error}"),
+    }
+    for order in answer.orders {
+        let attempt = order.attempt.clone();
+        match (convert::order_from(order), attempt.map(convert::attempt_from)) {
+            (Ok(order), _) => attempts.start(order),
+            (Err(error), Some(Ok(attempt))) => {
+                let story = format!("the order can't be read, use the same binaries: {error}");
+                attempts.refuse(attempt, Failure::permanent(story));
             }
+            (Err(error), _) => tracing::error!("an order that does not even say for what: {error}"),
+        }
+    }
+}
+
+/// What the log says of the way to the coordinator: that it is lost, now and then that it still is, and that it is back.
+#[derive(Default)]
+struct Contact {
+    lost: Option<Lost>,
+}
+
+struct Lost {
+    since: Instant,
+    said: Instant,
+}
+
+impl Contact {
+    fn heard(&mut self) {
+        if let Some(lost) = self.lost.take() {
+            tracing::info!("the coordinator is back after {:.1} s", lost.since.elapsed().as_secs_f64());
+        }
+    }
+
+    fn failed(&mut self, status: &Status) {
+        let now = Instant::now();
+        let lost = self.lost.get_or_insert(Lost { since: now, said: now });
+        if lost.since == now || lost.said.elapsed() > SAY_AGAIN {
+            lost.said = now;
+            tracing::warn!("the coordinator can't be reached, trying again: {}", status.message());
         }
     }
 }
