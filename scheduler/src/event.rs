@@ -62,6 +62,11 @@ pub enum Event {
     Cancel {
         job: JobId,
     },
+    /// Whoever carries the commands out can't do so for this job, and never will: it fails rather than hang.
+    Broken {
+        job: JobId,
+        failure: Failure,
+    },
     /// Time has passed, to [`next_deadline`](crate::Scheduler::next_deadline) or beyond. Leases expire here and nowhere
     /// else. A tick that comes very late gives them a little longer: the polls that would have renewed them are waiting.
     Tick,

@@ -64,6 +64,7 @@ impl Scheduler {
             Event::Poll(poll) => self.poll(poll, &mut out),
             Event::CommitEnded { job, outcome } => self.commit_ended(&job, outcome, &mut out),
             Event::Cancel { job } => self.cancel(&job, &mut out),
+            Event::Broken { job, failure } => self.broken(&job, failure, &mut out),
             Event::Tick => self.tick(&mut out),
         }
         self.assign(&mut out);
@@ -234,6 +235,15 @@ impl Scheduler {
                 self.end(number, Ending::Cancelled, out)
             }
             Phase::Committing(_) => {} // the log entry may be there already
+            Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => {}
+        }
+    }
+
+    fn broken(&mut self, id: &JobId, failure: Failure, out: &mut Outbox) {
+        let Some(&number) = self.job_numbers.get(id) else { return };
+        match &self.jobs[&number].phase {
+            Phase::Listing | Phase::Running(_) => self.end(number, Ending::Failed(failure), out),
+            Phase::Committing(_) => {} // its end is told by the commit
             Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => {}
         }
     }

@@ -470,6 +470,29 @@ fn too_many_quarantined_fail_the_job_with_the_first_reasons() {
 }
 
 #[test]
+fn a_job_that_cannot_be_carried_out_fails_unless_it_commits() {
+    check_listed(
+        "list a 1",
+        "poll w1 1; broken a; broken a; done w1 a/0/0#1",
+        "
+         w1 runs a/0/0#1
+         a is failed, permanent: it can't be
+         clean up a
+         w1 stops a/0/0#1",
+    );
+    check_listed(
+        "list a 1",
+        "poll w1 1; done w1 a/0/0#1; broken a; committed a; broken a",
+        "
+         w1 runs a/0/0#1
+         a is committing
+         commit a
+         a is committed
+         clean up a",
+    );
+}
+
+#[test]
 fn a_job_can_be_cancelled_until_it_commits() {
     check(
         "submit a; cancel a; list a 1; cancel a",

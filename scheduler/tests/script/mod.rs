@@ -4,7 +4,7 @@
 //! submit a [attempts=N] [share=X]      list a 3 [features]     list a fails    list a wrong
 //! poll w1 [2 | 2+1] [family=F] [draining] [deaf] [old]          its answer is lost when deaf; old: an old message
 //! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N]          fail w1 a/0/0#1 CLASS
-//! wait 15s    sleep 15s    back 5s    cancel a    committed a    uncommitted a    show a    ask w1
+//! wait 15s    sleep 15s    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1
 //! ```
 //!
 //! Splits have ten objects each. A plain job writes its rows in one stage; `features` is the three stages of the main
@@ -139,6 +139,7 @@ impl Stage {
             }
             "back" => self.now -= seconds(words[1]),
             "cancel" => self.tell(Event::Cancel { job: job() }),
+            "broken" => self.tell(Event::Broken { job: job(), failure: Failure::permanent("it can't be") }),
             "committed" => self.tell(Event::CommitEnded { job: job(), outcome: Ok(()) }),
             "uncommitted" => {
                 self.tell(Event::CommitEnded { job: job(), outcome: Err(Failure::permanent("the table has changed")) });
