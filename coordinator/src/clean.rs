@@ -5,9 +5,9 @@ use mr_core::JobId;
 use mr_storage::{DynStore, Object, StoreError};
 
 /// Best effort: what stays behind costs room and nothing else, and goes when a coordinator next starts.
-pub async fn clean_up(state: DynStore, job: JobId) {
-    let objects = listed(&state, &format!("work/{job}/")).await;
-    remove(&state, objects).await;
+pub async fn clean_up(state: &DynStore, job: &JobId) {
+    let objects = listed(state, &format!("work/{job}/")).await;
+    remove(state, objects).await;
 }
 
 /// The work files that coordinators before this one left behind. Asked for before there is any job, so that none of

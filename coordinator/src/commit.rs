@@ -29,9 +29,18 @@ pub struct Finished {
 }
 
 impl Finished {
-    pub fn gather(scheduler: &Scheduler, id: &JobId, job: &Job, now: Millis, now_epoch_ms: u64) -> Option<Self> {
-        let view = scheduler.job(id)?;
-        let graph: &TaskGraph = view.graph?;
+    /// # Errors
+    /// When the job is not one that commits: a defect of ours, and the job must not wait for it.
+    pub fn gather(
+        scheduler: &Scheduler,
+        id: &JobId,
+        job: Option<&Job>,
+        now: Millis,
+        now_epoch_ms: u64,
+    ) -> Result<Self, Failure> {
+        let lacks = || Failure::permanent("nothing is known of the job's results: this is a defect of the coordinator");
+        let (job, view) = (job.ok_or_else(lacks)?, scheduler.job(id).ok_or_else(lacks)?);
+        let graph: &TaskGraph = view.graph.ok_or_else(lacks)?;
         let mut finished = Self {
             job: id.clone(),
             plan: job.plan.clone(),
@@ -51,7 +60,7 @@ impl Finished {
                 finished.add(stage.writes_output, &output);
             }
         }
-        Some(finished)
+        Ok(finished)
     }
 
     fn add(&mut self, writes_output: bool, output: &TaskOutput) {

@@ -3,14 +3,15 @@
 use crate::blobs;
 use crate::shell::Message;
 use crate::workers_service::stopping;
+use futures::stream::{self, Stream};
 use mr_core::{JobId, JobStatus};
 use mr_proto::v1::jobs_server::Jobs;
 use mr_proto::v1::put_blob_request::Part;
 use mr_proto::{WireError, convert, v1};
 use mr_storage::DynStore;
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 /// How often those who watch hear of progress.
@@ -83,7 +84,10 @@ impl Jobs for JobsService {
         let id = convert::job_id(&job_id).map_err(invalid)?;
         let plan = plan.ok_or_else(|| Status::invalid_argument("the message lacks `plan`"))?;
         let plan = Box::new(convert::plan_from(plan).map_err(invalid)?);
-        self.ask(|reply| Message::Submit { id, plan, prior_ms: prior_us / 1000, reply }).await?;
+        let taken = self.ask(|reply| Message::Submit { id, plan, prior_ms: prior_us / 1000, reply }).await?;
+        if !taken {
+            return Err(Status::already_exists(format!("`{job_id}` is the id of another job")));
+        }
         Ok(Response::new(v1::SubmitResponse {}))
     }
 
@@ -98,15 +102,12 @@ impl Jobs for JobsService {
         Ok(Response::new(convert::status_to(status)))
     }
 
-    type WatchStream = ReceiverStream<Result<v1::JobStatus, Status>>;
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::JobStatus, Status>> + Send>>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;
         let first = status(&self.shell, &id).await?;
-        let (sender, receiver) = mpsc::channel(4);
-        // It ends with its listener or its job, whichever comes first.
-        tokio::spawn(watch_job(self.shell.clone(), self.news.clone(), id, first, sender));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(Box::pin(states(self.shell.clone(), self.news.clone(), id, first))))
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
@@ -122,26 +123,31 @@ async fn status(shell: &mpsc::Sender<Message>, id: &JobId) -> Result<JobStatus, 
     status.ok_or_else(|| unknown(id))
 }
 
-async fn watch_job(
+/// The job's states from `first` on, whenever they may have changed, until it has ended.
+fn states(
     shell: mpsc::Sender<Message>,
-    mut news: watch::Receiver<u64>,
+    news: watch::Receiver<u64>,
     id: JobId,
     first: JobStatus,
-    to: mpsc::Sender<Result<v1::JobStatus, Status>>,
-) {
-    let mut next = Ok(first);
-    loop {
-        let ended = next.as_ref().map_or(true, |status| status.phase.ended());
-        if to.send(next.map(convert::status_to)).await.is_err() || ended {
-            return;
+) -> impl Stream<Item = Result<v1::JobStatus, Status>> + Send {
+    stream::unfold(Some((news, Some(first))), move |next| {
+        let (shell, id) = (shell.clone(), id.clone());
+        async move {
+            let (mut news, first) = next?;
+            let state = match first {
+                Some(first) => Ok(first),
+                None => {
+                    tokio::select! {
+                        changed = news.changed() => changed.ok()?,
+                        () = tokio::time::sleep(WATCH_EVERY) => {}
+                    }
+                    status(&shell, &id).await
+                }
+            };
+            let ended = state.as_ref().map_or(true, |status| status.phase.ended());
+            Some((state.map(convert::status_to), (!ended).then_some((news, None))))
         }
-        tokio::select! {
-            changed = news.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(WATCH_EVERY) => {}
-            () = to.closed() => return,
-        }
-        next = status(&shell, &id).await;
-    }
+    })
 }
 
 fn invalid(error: WireError) -> Status {

@@ -8,6 +8,8 @@
 mod blobs;
 mod clean;
 mod commit;
+mod effects;
+mod heed;
 mod job;
 mod jobs_service;
 mod orders;

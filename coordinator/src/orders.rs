@@ -2,23 +2,25 @@
 
 use crate::job::Job;
 use mr_core::{
-    AttemptId, BroadcastRef, FileRef, JobId, Order, StageIndex, TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work,
+    AttemptId, BroadcastRef, Failure, FileRef, JobId, Object, Order, StageIndex, TaskGraph, TaskId, TaskKind, TaskNode,
+    TaskOutput, Work,
 };
 use mr_scheduler::Scheduler;
 use std::sync::Arc;
 
-/// `None` when the job has ended or a task that it reads is not done: the scheduler gives no such attempts, so then
-/// the attempt has just been taken back.
-pub fn order(scheduler: &Scheduler, job: &Job, state: &str, attempt: &AttemptId) -> Option<Order> {
-    let view = scheduler.job(&attempt.task.job)?;
-    let graph: &TaskGraph = view.graph?;
-    let stage = graph.stages.get(attempt.task.stage as usize)?;
-    let node = stage.tasks.get(attempt.task.index as usize)?;
-    let reads = Reads { scheduler, job: &attempt.task.job };
+/// # Errors
+/// What is missing for it. The scheduler gives no attempt of a job that has ended, nor one whose inputs are not done, so
+/// this is a defect of ours: the job can't go on, and must not wait either.
+pub fn order(scheduler: &Scheduler, job: &Job, state: &str, attempt: &AttemptId) -> Result<Order, Failure> {
+    let view = scheduler.job(&attempt.task.job).ok_or_else(|| lacks(attempt, "its job"))?;
+    let graph: &TaskGraph = view.graph.ok_or_else(|| lacks(attempt, "the job's tasks"))?;
+    let stage = graph.stages.get(attempt.task.stage as usize).ok_or_else(|| lacks(attempt, "its stage"))?;
+    let node = stage.tasks.get(attempt.task.index as usize).ok_or_else(|| lacks(attempt, "its task"))?;
+    let reads = Reads { scheduler, attempt };
     let work = match node.kind {
         TaskKind::MapSplit => {
-            let input = job.input.as_ref()?;
-            let split = input.splits.get(attempt.task.index as usize)?;
+            let input = job.input.as_ref().ok_or_else(|| lacks(attempt, "the listing"))?;
+            let split = input.splits.get(attempt.task.index as usize).ok_or_else(|| lacks(attempt, "its split"))?;
             Work::MapObjects { objects: input.listing.objects[split.range()].to_vec() }
         }
         TaskKind::MapKept => Work::MapKept { rows: reads.files(node, |output| output.kept.clone())? },
@@ -28,7 +30,7 @@ pub fn order(scheduler: &Scheduler, job: &Job, state: &str, attempt: &AttemptId)
         }
     };
     let planned = job.plan.broadcasts.iter().map(|b| BroadcastRef { name: b.name.clone(), blob: b.blob.clone() });
-    Some(Order {
+    Ok(Order {
         attempt: attempt.clone(),
         job: job.plan.spec.job.clone(),
         job_version: job.plan.job_version,
@@ -45,38 +47,51 @@ pub fn order(scheduler: &Scheduler, job: &Job, state: &str, attempt: &AttemptId)
     })
 }
 
-/// About how many bytes the order is on the wire.
-pub fn wire_bytes(order: &Order) -> usize {
-    let text = |text: &str| text.len() + 16;
+/// About how many bytes an order has in a message.
+pub fn weight(order: &Order) -> usize {
+    const FIXED: usize = 1024;
+    let files = |files: &[FileRef]| files.iter().map(|file| file.key.len() + 32).sum::<usize>();
+    let footer = order.footer.iter().map(|(key, value)| key.len() + value.len() + 16).sum::<usize>();
     let work: usize = match &order.work {
-        Work::MapObjects { objects } => objects.iter().map(|object| text(&object.key) + text(&object.etag)).sum(),
-        Work::MapKept { rows: files } | Work::Combine { runs: files } | Work::Reduce { runs: files, .. } => {
-            files.iter().map(|file| text(&file.key) + 16).sum()
-        }
+        Work::MapObjects { objects } => objects.iter().map(object_weight).sum(),
+        Work::MapKept { rows } => files(rows),
+        Work::Combine { runs } | Work::Reduce { runs, .. } => files(runs),
     };
-    work + order.footer.iter().map(|(key, value)| text(key) + text(value)).sum::<usize>() + 1024
+    FIXED + footer + work
+}
+
+/// About how many bytes an object has in an order.
+pub fn object_weight(object: &Object) -> usize {
+    object.key.len() + object.etag.len() + 24
+}
+
+fn lacks(attempt: &AttemptId, what: &str) -> Failure {
+    Failure::permanent(format!("no order for {attempt}, as {what} is not there: this is a defect of the coordinator"))
 }
 
 struct Reads<'a> {
     scheduler: &'a Scheduler,
-    job: &'a JobId,
+    attempt: &'a AttemptId,
 }
 
 impl Reads<'_> {
-    fn output(&self, stage: StageIndex, index: u32) -> Option<&Arc<TaskOutput>> {
-        self.scheduler.output(&TaskId { job: self.job.clone(), stage, index })
+    fn output(&self, stage: StageIndex, index: u32) -> Result<&Arc<TaskOutput>, Failure> {
+        let job: &JobId = &self.attempt.task.job;
+        let output = self.scheduler.output(&TaskId { job: job.clone(), stage, index });
+        output.ok_or_else(|| lacks(self.attempt, "what it reads"))
     }
 
     /// What the read tasks brought, in order. A task without rows or pairs brings no file.
-    fn files(&self, node: &TaskNode, of: impl Fn(&TaskOutput) -> Option<FileRef>) -> Option<Vec<FileRef>> {
-        let outputs: Option<Vec<_>> = node.reads.iter().map(|&(stage, index)| self.output(stage, index)).collect();
-        Some(outputs?.into_iter().filter_map(|output| of(output)).collect())
+    fn files(&self, node: &TaskNode, of: impl Fn(&TaskOutput) -> Option<FileRef>) -> Result<Vec<FileRef>, Failure> {
+        let outputs = node.reads.iter().map(|&(stage, index)| self.output(stage, index));
+        Ok(outputs.collect::<Result<Vec<_>, _>>()?.into_iter().filter_map(|output| of(output)).collect())
     }
 
-    fn broadcasts(&self, node: &TaskNode) -> Option<Vec<BroadcastRef>> {
+    fn broadcasts(&self, node: &TaskNode) -> Result<Vec<BroadcastRef>, Failure> {
         let found = node.broadcasts.iter().map(|(name, stage, index)| {
-            let blob = self.output(*stage, *index)?.broadcast.clone()?;
-            Some(BroadcastRef { name: name.clone(), blob })
+            let blob = self.output(*stage, *index)?.broadcast.clone();
+            let blob = blob.ok_or_else(|| lacks(self.attempt, "what it is given"))?;
+            Ok(BroadcastRef { name: name.clone(), blob })
         });
         found.collect()
     }

@@ -1,10 +1,12 @@
 //! What comes before the first task: the output is looked at, the input listed and cut into splits.
 
 use crate::job::Input;
-use mr_core::{Failure, JobPlan, TaskGraph, expand, plan_splits, select};
+use crate::orders::object_weight;
+use mr_core::{Failure, FailureClass, JobPlan, TaskGraph, expand, plan_splits, select};
 use mr_storage::{StoreError, check_conditional_writes};
 use mr_table::{TableError, inspect, may_write};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub struct Prepared {
     pub input: Arc<Input>,
@@ -12,33 +14,60 @@ pub struct Prepared {
     pub split_objects: Vec<u32>,
 }
 
+/// How often a store that fails for now is asked, and how long the first pause is.
+const TRIES_MAX: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// What may be said of a split in one message, well below what a message may have.
+const SPLIT_WEIGHT_MAX: usize = 16 << 20;
+
 /// # Errors
 /// `Refused` for whatever the user can put right before anything is written.
 pub async fn prepare(plan: &JobPlan) -> Result<Prepared, Failure> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES_MAX {
+        match once(plan).await {
+            Err(failure) if failure.class.retryable() => tracing::warn!("{failure}; trying again"),
+            ended => return ended,
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    once(plan).await
+}
+
+async fn once(plan: &JobPlan) -> Result<Prepared, Failure> {
     let spec = &plan.spec;
-    let output = mr_storage::open(&spec.output).await.map_err(|error| refused("opening the output", &error))?;
+    let output = mr_storage::open(&spec.output).await.map_err(|error| failed("opening the output", &error))?;
     let state = inspect(&output).await.map_err(|error| match error {
-        TableError::Store(error) => refused("looking at the output", &error),
-        error => Failure::refused(error.failure().message),
+        TableError::Store(error) => failed("looking at the output", &error),
+        error => refused(error.failure()),
     })?;
     may_write(&state, spec.mode, spec.adopt).map_err(|refusal| Failure::refused(refusal.to_string()))?;
     // A bucket that is not there or may not be written to is found now and not when every photo is embedded, and so
     // is a store that would let two jobs win. A folder is only made when there is something to put into it.
     if spec.output.starts_with("s3://") {
         let probed = check_conditional_writes(output.as_ref(), "_probe/").await;
-        probed.map_err(|error| refused("checking the output", &error))?;
+        probed.map_err(|error| failed("checking the output", &error))?;
     }
 
-    let input = mr_storage::open(&spec.input).await.map_err(|error| refused("opening the input", &error))?;
+    let input = mr_storage::open(&spec.input).await.map_err(|error| failed("opening the input", &error))?;
     let objects = input.list("").await.map_err(|error| match error {
         StoreError::NotFound { .. } => Failure::refused(format!("there is no input at {}", spec.input)),
-        error => refused("listing the input", &error),
+        error => failed("listing the input", &error),
     })?;
     let listing = select(objects, &plan.filter);
     if listing.objects.is_empty() {
         return Err(Failure::refused(nothing_to_do(plan, listing.skipped)));
     }
     let splits = plan_splits(&listing.objects, &spec.split);
+    if splits
+        .iter()
+        .any(|split| listing.objects[split.range()].iter().map(object_weight).sum::<usize>() > SPLIT_WEIGHT_MAX)
+    {
+        let most = spec.split.objects_max;
+        return Err(Failure::refused(format!("splits of {most} objects are more than a message can name: use fewer")));
+    }
     let count = u32::try_from(splits.len()).map_err(|_| Failure::refused("the input has more splits than 2^32"))?;
     let graph = expand(plan, count).map_err(Failure::refused)?;
     let split_objects = splits.iter().map(|split| split.count).collect();
@@ -56,8 +85,15 @@ fn nothing_to_do(plan: &JobPlan, skipped: u64) -> String {
     }
 }
 
-/// A store that fails for now before anything has begun is the user's to try again.
-fn refused(doing: &str, error: &StoreError) -> Failure {
-    let failure = crate::commit::of_store(error);
-    Failure::refused(format!("{doing}: {}", failure.message))
+/// What will not go well another time either is the user's to put right.
+fn failed(doing: &str, error: &StoreError) -> Failure {
+    let failure = refused(crate::commit::of_store(error));
+    Failure::new(failure.class, format!("{doing}: {}", failure.message))
+}
+
+fn refused(failure: Failure) -> Failure {
+    match failure.class {
+        FailureClass::Permanent => Failure::refused(failure.message),
+        _ => failure,
+    }
 }

@@ -12,6 +12,7 @@ use mr_proto::v1::jobs_server::JobsServer;
 use mr_proto::v1::workers_server::WorkersServer;
 use mr_proto::{DESCRIPTORS, MESSAGE_BYTES_MAX};
 use mr_storage::DynStore;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -49,7 +50,10 @@ impl Coordinator {
     }
 }
 
-/// Serves gRPC on these connections until `stop`, with health and reflection.
+/// A caller that is gone without a word is found out in this time.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// Serves gRPC on these connections until `stop`, with health and reflection; or until there is nobody to answer.
 pub async fn serve<IO, E>(
     coordinator: &Coordinator,
     connections: impl Stream<Item = Result<IO, E>>,
@@ -60,6 +64,13 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let Coordinator { shell, news, state } = coordinator.clone();
+    let ended = shell.clone();
+    let until = async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = ended.closed() => {}
+        }
+    };
     let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -76,11 +87,13 @@ where
         .context("describing the services")?;
     Server::builder()
         .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PING_EVERY))
         .add_service(jobs)
         .add_service(workers)
         .add_service(health)
         .add_service(reflection)
-        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
+        .serve_with_incoming_shutdown(connections, until)
         .await
         .context("serving")
 }

@@ -2,26 +2,25 @@
 //!
 //! `receive, handle, carry out`, and nothing is awaited in between, so what is told of a job is always one state of it.
 
-use crate::clean::{clean_up, remove};
-use crate::commit::{Finished, commit};
+use crate::commit::Finished;
+use crate::effects::{Effect, Effects};
+use crate::heed;
 use crate::job::{Job, Measured};
-use crate::orders::{order, wire_bytes};
-use crate::prepare::{Prepared, prepare};
+use crate::orders::{self, order};
+use crate::prepare::Prepared;
 use crate::status::status;
-use futures::FutureExt;
 use mr_core::{
-    AttemptId, AttemptProgress, AttemptResult, Failure, JobId, JobPhase, JobPlan, JobStatus, Order, TaskKind, WorkerId,
+    AttemptId, AttemptProgress, AttemptResult, JobId, JobPhase, JobPlan, JobStatus, Order, TaskKind, WorkerId,
 };
 use mr_scheduler::{Command, Config, Event, Millis, Poll, Scheduler};
 use mr_storage::{DynStore, Object};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 
-/// A poll that brings nothing and gets nothing is answered after this long: workers tell then how far they are.
+/// A poll that brings nothing and gets nothing is answered after this long, or a quarter of a lease if that is less:
+/// workers tell then how far they are.
 const PARKED_MAX: Duration = Duration::from_millis(400);
 
 /// Of the ten seconds that a stop may take.
@@ -44,7 +43,8 @@ pub enum Message {
         id: JobId,
         plan: Box<JobPlan>,
         prior_ms: u64,
-        reply: oneshot::Sender<()>,
+        /// Whether there is no other job of that id.
+        reply: oneshot::Sender<bool>,
     },
     List {
         reply: oneshot::Sender<Vec<JobStatus>>,
@@ -69,13 +69,6 @@ pub struct PollAnswer {
     pub lease_ms: u64,
 }
 
-/// What runs beside the shell, when it is done.
-enum Effect {
-    Prepared(JobId, Result<Prepared, Failure>),
-    Committed(JobId, Result<(), Failure>),
-    CleanedUp,
-}
-
 struct Parked {
     seq: u64,
     held: Vec<AttemptId>,
@@ -86,14 +79,16 @@ struct Parked {
 pub struct Shell {
     scheduler: Scheduler,
     lease_ms: u64,
+    parked_max: Duration,
     state: DynStore,
     started: Instant,
     jobs: BTreeMap<JobId, Job>,
     parked: BTreeMap<WorkerId, Parked>,
-    progress: BTreeMap<AttemptId, AttemptProgress>,
+    /// How far each worker said its attempts are.
+    progress: BTreeMap<WorkerId, Vec<AttemptProgress>>,
     /// When an attempt's order first went out.
     sent: BTreeMap<AttemptId, Millis>,
-    effects: JoinSet<Effect>,
+    effects: Effects,
     /// Ended jobs whose work files are removed once more: an attempt may have been writing when it was stopped.
     stragglers: VecDeque<(Instant, JobId)>,
     /// Counts up whenever a job's phase may have changed.
@@ -105,24 +100,21 @@ impl Shell {
         Self {
             scheduler: Scheduler::new(Config { lease_ms, ..Config::default() }),
             lease_ms,
+            parked_max: PARKED_MAX.min(Duration::from_millis(lease_ms / 4)),
             state,
             started: Instant::now(),
             jobs: BTreeMap::new(),
             parked: BTreeMap::new(),
             progress: BTreeMap::new(),
             sent: BTreeMap::new(),
-            effects: JoinSet::new(),
+            effects: Effects::default(),
             stragglers: VecDeque::new(),
             news,
         }
     }
 
     pub async fn run(mut self, mut messages: mpsc::Receiver<Message>, left_behind: Vec<Object>) {
-        let state = self.state.clone();
-        self.effects.spawn(async move {
-            remove(&state, left_behind).await;
-            Effect::CleanedUp
-        });
+        self.effects.remove(left_behind, self.state.clone());
         let reply = loop {
             let wake = self.next_wake();
             tokio::select! {
@@ -131,14 +123,15 @@ impl Shell {
                     Some(message) => self.receive(message),
                     None => break None,
                 },
-                Some(effect) = self.effects.join_next() => self.effect(effect),
+                effect = self.effects.next() => self.effect(effect),
                 () = tokio::time::sleep_until(wake.into()) => {
                     // Polls that are here already are heard before anyone's lease is found to be over.
                     let mut stop = None;
-                    while let Ok(message) = messages.try_recv() {
-                        match message {
-                            Message::Stop { reply } => stop = Some(reply),
-                            message => self.receive(message),
+                    for _ in 0..messages.len() {
+                        match messages.try_recv() {
+                            Ok(Message::Stop { reply }) => stop = Some(reply),
+                            Ok(message) => self.receive(message),
+                            Err(_) => break,
                         }
                     }
                     if stop.is_some() {
@@ -154,11 +147,12 @@ impl Shell {
         }
     }
 
-    /// Lets clean-ups and commits end, for a bounded time: what is cut short here is repaired by the next run.
     async fn finish(&mut self) {
         self.parked.clear();
-        let all = async { while self.effects.join_next().await.is_some() {} };
-        _ = tokio::time::timeout(FINISH_MAX, all).await;
+        for (_, job) in std::mem::take(&mut self.stragglers) {
+            self.effects.clean_up(job, self.state.clone());
+        }
+        self.effects.finish(FINISH_MAX).await;
     }
 
     fn now(&self) -> Millis {
@@ -181,10 +175,12 @@ impl Shell {
         }
         while self.stragglers.front().is_some_and(|(at, _)| *at <= now) {
             let (_, job) = self.stragglers.pop_front().expect("looked at above");
-            self.clean_up(job);
+            self.effects.clean_up(job, self.state.clone());
         }
         if self.scheduler.next_deadline().is_some_and(|at| at <= self.now()) {
             self.handle(Event::Tick);
+            let in_touch: BTreeSet<_> = self.scheduler.workers().map(|worker| worker.id.clone()).collect();
+            self.progress.retain(|worker, _| in_touch.contains(worker));
         }
     }
 
@@ -192,8 +188,7 @@ impl Shell {
         match message {
             Message::Poll { poll, progress, peak_rss_bytes, reply } => self.poll(poll, progress, peak_rss_bytes, reply),
             Message::Submit { id, plan, prior_ms, reply } => {
-                self.submit(id, *plan, prior_ms);
-                _ = reply.send(());
+                _ = reply.send(self.submit(id, *plan, prior_ms));
             }
             Message::List { reply } => {
                 let ids: Vec<_> = self.scheduler.jobs().map(|job| job.id.clone()).collect();
@@ -210,7 +205,11 @@ impl Shell {
         }
     }
 
-    fn submit(&mut self, id: JobId, plan: JobPlan, prior_ms: u64) {
+    /// `false`: that id is another job's.
+    fn submit(&mut self, id: JobId, plan: JobPlan, prior_ms: u64) -> bool {
+        if self.jobs.get(&id).is_some_and(|job| *job.plan != plan) {
+            return false;
+        }
         let limits = plan.spec.limits;
         self.jobs.entry(id.clone()).or_insert_with(|| Job {
             plan: Arc::new(plan),
@@ -224,6 +223,7 @@ impl Shell {
         // The scheduler forgets jobs that ended long ago, and so do we.
         let known: BTreeSet<_> = self.scheduler.jobs().map(|job| job.id.clone()).collect();
         self.jobs.retain(|id, _| known.contains(id));
+        true
     }
 
     fn poll(
@@ -233,25 +233,23 @@ impl Shell {
         peak_rss_bytes: u64,
         reply: oneshot::Sender<PollAnswer>,
     ) {
-        let now = self.now();
         for result in &mut poll.results {
-            self.take(result, now);
-        }
-        for progress in progress {
-            let id = &progress.attempt.task.job;
-            if !self.scheduler.job(id).is_some_and(|job| !job.phase.ended()) {
-                continue; // it is about to be stopped
-            }
-            if let Some(job) = self.jobs.get_mut(id) {
-                job.measured.workers.insert(poll.worker.0.clone(), (poll.slots, peak_rss_bytes));
-            }
-            self.progress.insert(progress.attempt.clone(), progress);
+            self.measure(&poll.worker, poll.slots, peak_rss_bytes, &result.attempt);
+            self.heed(result);
         }
         let worker = poll.worker.clone();
         if self.parked.get(&worker).is_some_and(|parked| parked.seq >= poll.seq) {
             return; // it comes late, and whoever sent it has asked anew
         }
-        let parked = Parked { seq: poll.seq, held: poll.held.clone(), until: Instant::now() + PARKED_MAX, reply };
+        for attempt in &poll.held {
+            self.measure(&worker, poll.slots, peak_rss_bytes, attempt);
+        }
+        if progress.is_empty() {
+            self.progress.remove(&worker);
+        } else {
+            self.progress.insert(worker.clone(), progress);
+        }
+        let parked = Parked { seq: poll.seq, held: poll.held.clone(), until: Instant::now() + self.parked_max, reply };
         let says_something = !poll.results.is_empty() || poll.draining;
         // A newer poll takes the place of an older one, whose caller has gone.
         self.parked.insert(worker.clone(), parked);
@@ -262,34 +260,32 @@ impl Shell {
         }
     }
 
-    /// Measures what a result says, and holds its verdicts against what the task was given.
-    fn take(&mut self, result: &mut AttemptResult, now: Millis) {
+    /// That a worker takes part in a job, as long as it runs.
+    fn measure(&mut self, worker: &WorkerId, slots: u32, peak_rss_bytes: u64, attempt: &AttemptId) {
+        if let Some(job) = self.jobs.get_mut(&attempt.task.job).filter(|job| job.input.is_some()) {
+            job.measured.workers.insert(worker.0.clone(), (slots, peak_rss_bytes));
+        }
+    }
+
+    /// Holds what a result says against what the task was given, and measures it.
+    fn heed(&mut self, result: &mut AttemptResult) {
+        let now = self.now();
         let attempt = &result.attempt;
-        self.progress.remove(attempt);
         let sent = self.sent.remove(attempt);
+        let Some(view) = self.scheduler.job(&attempt.task.job) else { return };
+        let (Some(graph), submitted_at) = (view.graph, view.submitted_at) else { return }; // the job has ended
         let Some(job) = self.jobs.get_mut(&attempt.task.job) else { return };
         let Ok(output) = &result.outcome else { return };
-        let fits = match verdicts_fit(&self.scheduler, job, attempt, output) {
-            Some(fits) => fits,
-            None => return, // the job has ended
-        };
-        if !fits {
-            let story = "the worker quarantined objects that the task does not have, or one twice";
-            result.outcome = Err(Failure::application(story));
-            return;
-        }
-        if output.broadcast.is_none() && is_broadcast(&self.scheduler, attempt) {
-            result.outcome = Err(Failure::permanent("the stage gave nothing to broadcast, and later ones wait for it"));
+        if let Err(failure) = heed::check(graph, job, attempt, output) {
+            result.outcome = Err(failure);
             return;
         }
         // Said again after a lost answer, it is not measured again.
         let Some(sent) = sent else { return };
-        let Some(view) = self.scheduler.job(&attempt.task.job) else { return };
-        let is_map = kind(&view, attempt) == Some(TaskKind::MapSplit);
-        if is_map {
+        if heed::kind(graph, attempt) == Some(TaskKind::MapSplit) {
             job.measured.busy_us += output.times.busy_us;
-            let first = sent.saturating_sub(view.submitted_at) + job.prior_ms + output.times.first_record_us / 1000;
-            let first = first.min(now.saturating_sub(view.submitted_at) + job.prior_ms);
+            let first = sent.saturating_sub(submitted_at) + job.prior_ms + output.times.first_record_us / 1000;
+            let first = first.min(now.saturating_sub(submitted_at) + job.prior_ms);
             job.measured.first_record_ms = Some(job.measured.first_record_ms.map_or(first, |ms| ms.min(first)));
         }
     }
@@ -305,65 +301,39 @@ impl Shell {
         match command {
             Command::Answer { worker } => self.answer(&worker),
             Command::Prepare { job } => {
-                let Some(plan) = self.jobs.get(&job).map(|job| job.plan.clone()) else { return };
-                self.effects.spawn(async move {
-                    let prepared = AssertUnwindSafe(prepare(&plan)).catch_unwind().await;
-                    let broke = |_| Err(Failure::permanent("listing the input broke down: see the coordinator's log"));
-                    Effect::Prepared(job, prepared.unwrap_or_else(broke))
-                });
+                let plan = self.jobs.get(&job).expect("it came in with its plan").plan.clone();
+                self.effects.prepare(job, plan);
             }
             Command::Commit { job } => {
                 self.tell();
-                let now = self.now();
                 let known = self.jobs.get(&job);
-                let finished = known.and_then(|known| Finished::gather(&self.scheduler, &job, known, now, epoch_ms()));
-                let Some(finished) = finished else { return };
-                let (finished, state) = (Arc::new(finished), self.state.clone());
-                self.effects.spawn(async move {
-                    loop {
-                        // It may have broken down after the entry was written: only the same call can tell.
-                        let ended = AssertUnwindSafe(commit(finished.clone(), state.clone())).catch_unwind().await;
-                        match ended {
-                            Ok(outcome) => return Effect::Committed(job, outcome),
-                            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
-                        }
-                    }
-                });
+                let finished = Finished::gather(&self.scheduler, &job, known, self.now(), epoch_ms());
+                self.effects.commit(job, finished, self.state.clone());
             }
             Command::CleanUp { job } => {
                 self.tell();
-                self.progress.retain(|attempt, _| attempt.task.job != job);
                 self.sent.retain(|attempt, _| attempt.task.job != job);
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.input = None;
                 }
                 self.stragglers.push_back((Instant::now() + STRAGGLERS_AFTER, job.clone()));
-                self.clean_up(job);
+                self.effects.clean_up(job, self.state.clone());
             }
         }
     }
 
-    fn clean_up(&mut self, job: JobId) {
-        let state = self.state.clone();
-        self.effects.spawn(async move {
-            clean_up(state, job).await;
-            Effect::CleanedUp
-        });
-    }
-
-    fn effect(&mut self, effect: Result<Effect, tokio::task::JoinError>) {
+    fn effect(&mut self, effect: Effect) {
         match effect {
-            Ok(Effect::Prepared(job, Ok(Prepared { input, graph, split_objects }))) => {
+            Effect::Prepared(job, Ok(Prepared { input, graph, split_objects })) => {
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.skipped = input.listing.skipped;
                     known.input = Some(input);
                 }
                 self.handle(Event::Prepared { job, graph, split_objects });
             }
-            Ok(Effect::Prepared(job, Err(failure))) => self.handle(Event::PrepareFailed { job, failure }),
-            Ok(Effect::Committed(job, outcome)) => self.handle(Event::CommitEnded { job, outcome }),
-            Ok(Effect::CleanedUp) => {}
-            Err(error) => tracing::error!("an effect broke: {error}"),
+            Effect::Prepared(job, Err(failure)) => self.handle(Event::PrepareFailed { job, failure }),
+            Effect::Committed(job, outcome) => self.handle(Event::CommitEnded { job, outcome }),
+            Effect::CleanedUp => {}
         }
         self.tell();
     }
@@ -376,20 +346,26 @@ impl Shell {
         }
         let answer = self.scheduler.answer(worker, &held);
         let now = self.now();
-        let mut orders = Vec::with_capacity(answer.orders.len());
-        let mut bytes = 0;
+        let (mut orders, mut broken, mut bytes) = (Vec::new(), Vec::new(), 0);
         for attempt in answer.orders {
-            if bytes > ORDERS_BYTES_MAX {
-                break;
-            }
-            let job = self.jobs.get(&attempt.task.job);
-            if let Some(order) = job.and_then(|job| order(&self.scheduler, job, self.state.url(), &attempt)) {
-                self.sent.entry(attempt).or_insert(now);
-                bytes += wire_bytes(&order);
-                orders.push(order);
+            let job = self.jobs.get(&attempt.task.job).expect("it came in with its plan");
+            match order(&self.scheduler, job, self.state.url(), &attempt) {
+                Ok(order) => {
+                    bytes += orders::weight(&order);
+                    if bytes > ORDERS_BYTES_MAX && !orders.is_empty() {
+                        break;
+                    }
+                    self.sent.entry(attempt).or_insert(now);
+                    orders.push(order);
+                }
+                Err(failure) => broken.push((attempt.task.job, failure)),
             }
         }
         _ = reply.send(PollAnswer { orders, stop: answer.stop, lease_ms: self.lease_ms });
+        for (job, failure) in broken {
+            tracing::error!(%job, "{failure}");
+            self.handle(Event::Broken { job, failure });
+        }
     }
 
     fn status(&self, id: &JobId) -> Option<JobStatus> {
@@ -401,31 +377,6 @@ impl Shell {
     fn tell(&self) {
         self.news.send_modify(|count| *count += 1);
     }
-}
-
-fn kind(view: &mr_scheduler::JobView<'_>, attempt: &AttemptId) -> Option<TaskKind> {
-    let stage = view.graph?.stages.get(attempt.task.stage as usize)?;
-    Some(stage.tasks.get(attempt.task.index as usize)?.kind)
-}
-
-/// Whether another task is given what this one broadcasts.
-fn is_broadcast(scheduler: &Scheduler, attempt: &AttemptId) -> bool {
-    let Some(graph) = scheduler.job(&attempt.task.job).and_then(|view| view.graph) else { return false };
-    let this = (attempt.task.stage, attempt.task.index);
-    let mut first_nodes = graph.stages.iter().filter_map(|stage| stage.tasks.first());
-    first_nodes.any(|node| node.broadcasts.iter().any(|(_, stage, index)| (*stage, *index) == this))
-}
-
-/// Whether every verdict is on an object of the task's split, as it was listed, and none is on one twice.
-fn verdicts_fit(scheduler: &Scheduler, job: &Job, attempt: &AttemptId, output: &mr_core::TaskOutput) -> Option<bool> {
-    let view = scheduler.job(&attempt.task.job)?;
-    if kind(&view, attempt)? != TaskKind::MapSplit {
-        return Some(output.quarantined.is_empty());
-    }
-    let input = job.input.as_ref()?;
-    let objects = &input.listing.objects[input.splits.get(attempt.task.index as usize)?.range()];
-    let mut left: BTreeMap<_, _> = objects.iter().map(|o| (o.key.as_str(), (o.etag.as_str(), o.bytes))).collect();
-    Some(output.quarantined.iter().all(|q| left.remove(q.key.as_str()) == Some((q.etag.as_str(), q.bytes))))
 }
 
 fn epoch_ms() -> u64 {

@@ -1,7 +1,7 @@
 //! What those who watch are told of a job.
 
 use crate::job::Job;
-use mr_core::{AttemptId, AttemptProgress, JobStatus, StageStatus};
+use mr_core::{AttemptProgress, JobStatus, StageStatus, WorkerId};
 use mr_scheduler::{JobView, Millis, WorkerView};
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ pub fn status(
     view: &JobView<'_>,
     job: &Job,
     workers: &[WorkerView<'_>],
-    progress: &BTreeMap<AttemptId, AttemptProgress>,
+    progress: &BTreeMap<WorkerId, Vec<AttemptProgress>>,
     now: Millis,
 ) -> JobStatus {
     let phase = view.phase;
@@ -33,11 +33,12 @@ pub fn status(
 }
 
 /// One for each planned stage: its levels of combining are counted with it.
-fn stages(view: &JobView<'_>, progress: &BTreeMap<AttemptId, AttemptProgress>) -> Vec<StageStatus> {
+fn stages(view: &JobView<'_>, progress: &BTreeMap<WorkerId, Vec<AttemptProgress>>) -> Vec<StageStatus> {
     let mut stages: Vec<StageStatus> = Vec::new();
     for (index, level) in view.stages.iter().enumerate() {
         let running: u64 = progress
             .values()
+            .flatten()
             .filter(|p| p.attempt.task.job == *view.id && p.attempt.task.stage as usize == index)
             .map(|p| p.records)
             .sum();

@@ -1,5 +1,5 @@
-//! Blobs that every slot of a host shares: fetched once, checked against their content hash, and kept on disk for the
-//! next stage and the next process. In memory they stay as long as someone uses them.
+//! Blobs that every slot of a host shares: fetched once, checked against their content hash, and those that are not one
+//! job's own kept on disk for the next stage, job and process. In memory they stay as long as someone uses them.
 
 use crate::slots::beside;
 use bytes::Bytes;
@@ -77,6 +77,8 @@ impl BroadcastCache {
             if error.retryable() { Failure::transient(story) } else { Failure::application(story) }
         })?;
         let (name, sha256, most) = (name.to_owned(), blob.sha256.clone(), self.disk_bytes_max);
+        // One job's own are of no use to the next.
+        let shared = *blob == BlobRef::shared(blob.sha256.clone(), blob.bytes);
         beside(move || {
             let is = sha256_hex(&got.bytes);
             if is != sha256 {
@@ -85,7 +87,7 @@ impl BroadcastCache {
                 )));
             }
             // A convenience: without the copy the next one only fetches again.
-            if let Err(error) = keep(&path, &got.bytes).and_then(|()| make_room(&path, most)) {
+            if shared && let Err(error) = keep(&path, &got.bytes).and_then(|()| make_room(&path, most)) {
                 tracing::warn!("keeping broadcast `{name}` at {}: {error}", path.display());
             }
             Ok(got.bytes)

@@ -1,0 +1,118 @@
+//! What takes time and runs beside the shell: listings, commits, clean-ups. Each comes back as a message, whatever
+//! happens to it: a job waits for its listing and its commit, and would wait for ever for one that broke in silence.
+
+use crate::clean::{clean_up, remove};
+use crate::commit::{Finished, commit};
+use crate::prepare::{Prepared, prepare};
+use futures::FutureExt;
+use mr_core::{Failure, JobId, JobPlan};
+use mr_storage::{DynStore, Object};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{JoinError, JoinSet};
+
+pub enum Effect {
+    Prepared(JobId, Result<Prepared, Failure>),
+    Committed(JobId, Result<(), Failure>),
+    CleanedUp,
+}
+
+/// Between a commit that broke down and the next try.
+const COMMIT_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub struct Effects {
+    /// They write nothing and are given up when the coordinator stops.
+    listings: JoinSet<Effect>,
+    writing: JoinSet<Effect>,
+}
+
+impl Effects {
+    pub fn prepare(&mut self, job: JobId, plan: Arc<JobPlan>) {
+        self.listings.spawn(async move {
+            let prepared = caught("listing the input", prepare(&plan)).await;
+            Effect::Prepared(job, prepared.unwrap_or_else(Err))
+        });
+    }
+
+    pub fn commit(&mut self, job: JobId, finished: Result<Finished, Failure>, state: DynStore) {
+        let finished = finished.map(Arc::new);
+        self.writing.spawn(async move {
+            let finished = match finished {
+                Ok(finished) => finished,
+                Err(failure) => return Effect::Committed(job, Err(failure)),
+            };
+            loop {
+                match caught("the commit", commit(finished.clone(), state.clone())).await {
+                    Ok(outcome) => return Effect::Committed(job, outcome),
+                    // Perhaps after the entry was written: only the same call can tell.
+                    Err(broken) => tracing::error!(%job, "{broken}; asking again"),
+                }
+                tokio::time::sleep(COMMIT_PAUSE).await;
+            }
+        });
+    }
+
+    /// Removes a job's work files.
+    pub fn clean_up(&mut self, job: JobId, state: DynStore) {
+        self.clean(async move { clean_up(&state, &job).await });
+    }
+
+    pub fn remove(&mut self, objects: Vec<Object>, state: DynStore) {
+        self.clean(async move { remove(&state, objects).await });
+    }
+
+    fn clean(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.writing.spawn(async move {
+            if let Err(broken) = caught("removing work files", work).await {
+                tracing::error!("{broken}");
+            }
+            Effect::CleanedUp
+        });
+    }
+
+    /// The next that has ended; for ever while there is none.
+    pub async fn next(&mut self) -> Effect {
+        tokio::select! {
+            Some(ended) = self.listings.join_next() => effect(ended),
+            Some(ended) = self.writing.join_next() => effect(ended),
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Gives listings up and lets the others end, in a bounded time: what is cut short is repaired by the next run.
+    pub async fn finish(&mut self, bound: Duration) {
+        self.listings.shutdown().await;
+        let all = async { while self.writing.join_next().await.is_some() {} };
+        if tokio::time::timeout(bound, all).await.is_err() {
+            tracing::warn!("stopping before {} commits or clean-ups have ended", self.writing.len());
+        }
+        self.writing.shutdown().await;
+    }
+}
+
+fn effect(ended: Result<Effect, JoinError>) -> Effect {
+    ended.expect("panics are caught within, and none is aborted before the end")
+}
+
+/// A panic becomes a failure of what was being done.
+async fn caught<T>(doing: &str, work: impl Future<Output = T>) -> Result<T, Failure> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Failure::permanent(format!("{doing} broke down: {text}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_comes_back_as_a_failure() {
+        let broken = caught("listing", async { panic!("no {}", "luck") }).await;
+        assert_eq!(broken, Err::<(), _>(Failure::permanent("listing broke down: no luck")));
+        assert_eq!(caught("listing", async { 3 }).await, Ok(3));
+    }
+}
