@@ -146,7 +146,8 @@ fn make_room(kept: &Path, most: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mr_storage::{Memory, Put};
+    use mr_storage::{Got, Memory, Object, Put, StoreError};
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     async fn stored(state: &Memory, content: &'static str) -> BroadcastRef {
         let bytes = Bytes::from_static(content.as_bytes());
@@ -204,6 +205,70 @@ mod tests {
         let there: Vec<_> = all.iter().map(|wanted| folder.path().join(&wanted.blob.sha256).exists()).collect();
         assert_eq!(there, [true, false, true]);
         assert!(unfinished.exists(), "someone may be writing it");
+    }
+
+    /// Counts how often it is read, and takes its time.
+    #[derive(Debug)]
+    struct Counts {
+        memory: Memory,
+        gets: AtomicU32,
+    }
+
+    #[async_trait::async_trait]
+    impl Store for Counts {
+        fn url(&self) -> &str {
+            self.memory.url()
+        }
+
+        async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
+            self.memory.list(prefix).await
+        }
+
+        async fn get(&self, key: &str, options: GetOptions) -> Result<Got, StoreError> {
+            self.gets.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.memory.get(key, options).await
+        }
+
+        async fn head(&self, key: &str) -> Result<Object, StoreError> {
+            self.memory.head(key).await
+        }
+
+        async fn put(&self, key: &str, bytes: Bytes, how: Put) -> Result<String, StoreError> {
+            self.memory.put(key, bytes, how).await
+        }
+
+        async fn delete(&self, key: &str) -> Result<(), StoreError> {
+            self.memory.delete(key).await
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_ask_at_once_share_one_fetch_and_after_a_failure_another_tries() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = BroadcastCache::new(folder.path().into());
+        let state = Counts { memory: Memory::new(), gets: AtomicU32::new(0) };
+        let wanted = [stored(&state.memory, "weights").await];
+        let all = futures::future::join_all((0..5).map(|_| cache.get_all(&state, &wanted))).await;
+        assert!(all.into_iter().all(|got| got.unwrap()[0].bytes == "weights"));
+        assert_eq!(state.gets.load(Ordering::SeqCst), 1);
+
+        let absent = [BroadcastRef { name: "absent".into(), blob: BlobRef::shared("00".into(), 1) }];
+        let all = futures::future::join_all((0..2).map(|_| cache.get_all(&state, &absent))).await;
+        assert!(all.iter().all(Result::is_err));
+        assert_eq!(state.gets.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn what_is_one_jobs_own_is_not_kept_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = BroadcastCache::new(folder.path().into());
+        let state = Memory::new();
+        state.put("work/job/pca", "components".into(), Put::Overwrite).await.unwrap();
+        let blob = BlobRef { key: "work/job/pca".into(), sha256: sha256_hex(b"components"), bytes: 10 };
+        let wanted = [BroadcastRef { name: "pca".into(), blob }];
+        assert_eq!(cache.get_all(&state, &wanted).await.unwrap()[0].bytes, "components");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 use mr_core::{FRAMEWORK_VERSION, Failure};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -124,7 +125,10 @@ impl PartWriter {
     fn write(&mut self, group: &RecordBatch, schema: &SchemaRef) -> Result<(), Failure> {
         if self.writer.is_none() {
             let properties = properties(std::mem::take(&mut self.footer), group);
-            self.writer = Some(ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(of_parts)?);
+            // Parquet's own types say all there is to say; Arrow's would only be one more thing in the footer.
+            let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+            let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options);
+            self.writer = Some(writer.map_err(of_parts)?);
         }
         self.writer.as_mut().expect("made above").write(group).map_err(of_parts)
     }
