@@ -184,9 +184,10 @@ pub async fn watch(cluster: &Cluster, id: &JobId, json: bool, interrupts: &mut I
     drop(talk);
     match status {
         Ok(status) => end(&status, json, false),
-        Err(Stop::Unreachable(why)) => {
-            Err(Stop::Unreachable(format!("{why}; job {id} goes on when it is back, watch it with `{again}`")))
-        }
+        Err(Stop::Unreachable(why)) => Err(Stop::Unreachable(format!(
+            "{why}; job {id} goes on if only the way to it is cut, watch it with `{again}`; a coordinator that \
+                 was stopped has lost it, and it has to be submitted again"
+        ))),
         Err(stop) => Err(stop),
     }
 }

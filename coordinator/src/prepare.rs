@@ -5,6 +5,7 @@ use crate::orders::object_weight;
 use mr_core::{Failure, FailureClass, JobPlan, TaskGraph, expand, plan_splits, select};
 use mr_storage::{StoreError, check_conditional_writes};
 use mr_table::{TableError, inspect, may_write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,12 @@ async fn once(plan: &JobPlan) -> Result<Prepared, Failure> {
         probed.map_err(|error| failed("checking the output", &error))?;
     }
 
+    if let Some(folder) = spec.output.strip_prefix("file://") {
+        may_be_made(Path::new(folder)).map_err(|error| {
+            Failure::refused(format!("the output {folder} can't be written to: {error}; choose another output"))
+        })?;
+    }
+
     let input = mr_storage::open(&spec.input).await.map_err(|error| failed("opening the input", &error))?;
     let objects = input.list("").await.map_err(|error| match error {
         StoreError::NotFound { .. } => Failure::refused(format!("there is no input at {}", spec.input)),
@@ -72,6 +79,18 @@ async fn once(plan: &JobPlan) -> Result<Prepared, Failure> {
     let graph = expand(plan, count).map_err(Failure::refused)?;
     let split_objects = splits.iter().map(|split| split.count).collect();
     Ok(Prepared { input: Arc::new(Input { listing, splits }), graph: Arc::new(graph), split_objects })
+}
+
+/// Tries to make something where the output, or the first folder on the way to it, would be made.
+fn may_be_made(folder: &Path) -> std::io::Result<()> {
+    let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let probe = there.join(format!(".mr-probe-{}", std::process::id()));
+    match std::fs::create_dir(&probe) {
+        Ok(()) => std::fs::remove_dir(&probe),
+        // Another job of this process is asking the same at this moment, and has its answer.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn nothing_to_do(plan: &JobPlan, skipped: u64) -> String {
