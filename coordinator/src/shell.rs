@@ -14,7 +14,7 @@ use mr_core::{
 };
 use mr_scheduler::{Command, Config, Event, Millis, Poll, Scheduler};
 use mr_storage::{DynStore, Object};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,8 +29,9 @@ const FINISH_MAX: Duration = Duration::from_secs(8);
 /// Bytes of orders in one answer, well below what a message may have. The others come with the next poll.
 const ORDERS_BYTES_MAX: usize = 8 << 20;
 
-/// By then an attempt that was stopped has ended and its files are complete.
-const STRAGGLERS_AFTER: Duration = Duration::from_secs(60);
+/// When an ended job's work files are removed once more: an attempt that was stopped has mostly ended by the first time,
+/// and certainly by the last.
+const STRAGGLERS_AFTER: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 
 pub enum Message {
     Poll {
@@ -90,7 +91,7 @@ pub struct Shell {
     sent: BTreeMap<AttemptId, Millis>,
     effects: Effects,
     /// Ended jobs whose work files are removed once more: an attempt may have been writing when it was stopped.
-    stragglers: VecDeque<(Instant, JobId)>,
+    stragglers: BTreeSet<(Instant, JobId)>,
     /// Counts up whenever a job's phase may have changed.
     news: watch::Sender<u64>,
 }
@@ -108,7 +109,7 @@ impl Shell {
             progress: BTreeMap::new(),
             sent: BTreeMap::new(),
             effects: Effects::default(),
-            stragglers: VecDeque::new(),
+            stragglers: BTreeSet::new(),
             news,
         }
     }
@@ -149,7 +150,8 @@ impl Shell {
 
     async fn finish(&mut self) {
         self.parked.clear();
-        for (_, job) in std::mem::take(&mut self.stragglers) {
+        let stragglers: BTreeSet<_> = std::mem::take(&mut self.stragglers).into_iter().map(|(_, job)| job).collect();
+        for job in stragglers {
             self.effects.clean_up(job, self.state.clone());
         }
         self.effects.finish(FINISH_MAX).await;
@@ -163,7 +165,7 @@ impl Shell {
         let deadline = self.scheduler.next_deadline().map(|at| self.started + Duration::from_millis(at));
         let parked = self.parked.values().map(|parked| parked.until).min();
         let idle = Instant::now() + Duration::from_secs(3600);
-        let stragglers = self.stragglers.front().map(|(at, _)| *at);
+        let stragglers = self.stragglers.first().map(|(at, _)| *at);
         [deadline, parked, stragglers].into_iter().flatten().min().unwrap_or(idle)
     }
 
@@ -173,8 +175,8 @@ impl Shell {
         for worker in due {
             self.answer(&worker);
         }
-        while self.stragglers.front().is_some_and(|(at, _)| *at <= now) {
-            let (_, job) = self.stragglers.pop_front().expect("looked at above");
+        while self.stragglers.first().is_some_and(|(at, _)| *at <= now) {
+            let (_, job) = self.stragglers.pop_first().expect("looked at above");
             self.effects.clean_up(job, self.state.clone());
         }
         if self.scheduler.next_deadline().is_some_and(|at| at <= self.now()) {
@@ -316,7 +318,8 @@ impl Shell {
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.input = None;
                 }
-                self.stragglers.push_back((Instant::now() + STRAGGLERS_AFTER, job.clone()));
+                let now = Instant::now();
+                self.stragglers.extend(STRAGGLERS_AFTER.map(|after| (now + after, job.clone())));
                 self.effects.clean_up(job, self.state.clone());
             }
         }
