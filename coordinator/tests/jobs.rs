@@ -307,9 +307,8 @@ async fn a_coordinator_stops_in_time_while_polls_wait_and_a_job_runs() {
     // Whoever watches is not left to wait.
     within(async { while let Ok(Some(_)) = told.message().await {} }).await;
     // Workers go on asking, and leave when they are told to.
-    for worker in workers {
-        assert_eq!(worker.drain().await, Stopped::Unheard);
-    }
+    let left = futures::future::join_all(workers.map(|worker| worker.drain())).await;
+    assert_eq!(left, [Stopped::Unheard; 2]);
     cluster.world.open_gate();
 }
 
