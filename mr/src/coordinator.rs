@@ -57,7 +57,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
     anyhow::ensure!(settings.lease_ms >= 1000, "`--lease-ms` should be at least 1000");
 
     let stop = process::stop_on_signal()?;
-    let (coordinator, running) = Coordinator::start(settings).await?;
+    // A store that does not answer keeps it from starting, and must not keep it from stopping.
+    let (coordinator, running) = tokio::select! {
+        started = Coordinator::start(settings) => started?,
+        () = stop.cancelled() => return Ok(()),
+    };
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     println!("http://{}", listener.local_addr()?);
     let serving = serve(&coordinator, TcpListenerStream::new(listener), stop.clone());
