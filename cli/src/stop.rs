@@ -1,6 +1,7 @@
 //! How a command ends before its end, and the exit codes of all that there is.
 
 use crate::talk::say;
+use crate::words;
 use mr_core::{FailureClass, JobPhase, JobStatus};
 use std::error::Error;
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ impl Stop {
 /// What a job that has ended means for whoever waited for it. `cancelled_here`: whoever waited also took it back.
 pub fn judge(status: &JobStatus, cancelled_here: bool) -> Result<(), Stop> {
     let message = status.failure.as_ref().map_or("the job failed and did not say why", |failure| &failure.message);
+    let message = words::harmless(message);
     let class = status.failure.as_ref().map(|failure| failure.class);
     match (status.phase, class) {
         (JobPhase::Committed, _) => Ok(()),
@@ -61,7 +63,7 @@ pub fn judge(status: &JobStatus, cancelled_here: bool) -> Result<(), Stop> {
         (JobPhase::Cancelled, _) | (JobPhase::Failed, Some(FailureClass::Cancelled)) => {
             Err(Stop::Failed(format!("job {} was cancelled; the output is as it was", status.id)))
         }
-        (JobPhase::Failed, Some(FailureClass::Refused)) => Err(Stop::Refused(message.to_owned())),
+        (JobPhase::Failed, Some(FailureClass::Refused)) => Err(Stop::Refused(message)),
         (
             JobPhase::Failed,
             None
@@ -71,7 +73,7 @@ pub fn judge(status: &JobStatus, cancelled_here: bool) -> Result<(), Stop> {
                 | FailureClass::Transient
                 | FailureClass::WorkerLost,
             ),
-        ) => Err(Stop::Failed(message.to_owned())),
+        ) => Err(Stop::Failed(message)),
         (JobPhase::Listing | JobPhase::Running | JobPhase::Committing, _) => {
             Err(Stop::Failed(format!("job {} has not ended", status.id)))
         }
