@@ -28,7 +28,7 @@ pub fn main(mut args: Args) -> Result<()> {
     ensure!(rounds > 0, "--rounds must be at least 1");
 
     setup()?;
-    run(&mut cargo(&["build", "--release", "--package", "mr-bin", "--bins"]))?;
+    run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
     let input = match input {
         Some(input) => std::path::absolute(&input).with_context(|| format!("--input {}", input.display()))?,
         None => photos()?,

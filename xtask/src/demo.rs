@@ -26,7 +26,7 @@ pub fn main(mut args: Args) -> Result<()> {
     let (photos, results) = (relative(&folder.join("photos")), relative(&folder.join("Results")));
 
     setup()?;
-    run(&mut cargo(&["build", "--release", "--package", "mr-bin", "--bins"]))?;
+    run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
     let bytes = set.draw(&root().join(&photos), cores())?;
     eprintln!("photos: {} of {} varieties, {bytes} bytes, in {}", set.count, set.labels, photos.display());
     let mut submit = command(root().join("target/release/mr-submit"));
