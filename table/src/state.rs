@@ -99,10 +99,16 @@ pub fn may_write(state: &OutputState, mode: Mode, adopt: bool) -> Result<(), Ref
         }
         OutputState::Foreign { other, .. } => match mode {
             Mode::Overwrite => Ok(()),
-            Mode::Fail => refuse(format!(
-                "the output exists: it holds {other} files, none of them Parquet; write beside them with `--set \
-                 mode=overwrite`"
-            )),
+            Mode::Fail => {
+                let (files, them) = if *other == 1 {
+                    ("1 file, which is not".into(), "it")
+                } else {
+                    (format!("{other} files, none of them"), "them")
+                };
+                refuse(format!(
+                    "the output exists: it holds {files} Parquet; write beside {them} with `--set mode=overwrite`"
+                ))
+            }
         },
     }
 }
