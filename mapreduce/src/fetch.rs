@@ -79,7 +79,9 @@ async fn one(store: &DynStore, object: &Object, bytes_max: u64) -> Result<Object
             verdict("changed", format!("has {} bytes where {} were listed", got.bytes.len(), object.bytes), true)
         }
         Err(StoreError::Changed { .. }) => verdict("changed", "was changed after it was listed".into(), true),
-        Err(StoreError::NotFound { .. }) => verdict("missing", "was removed after it was listed".into(), true),
+        Err(StoreError::NotFound { .. }) => {
+            verdict("missing", "is not there: it was removed after it was listed, or is a link to nothing".into(), true)
+        }
         Err(error) => Err(NotFetched::Failed(failure(&error))),
     }
 }

@@ -22,6 +22,9 @@ const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a call that met somebody else's change begins again before it gives up.
 const TRIES_MAX: u32 = 100;
 
+/// The ETag of a link to something that is not there.
+const DANGLING: &str = "dangling";
+
 #[derive(Debug)]
 pub struct Directory {
     url: String,
@@ -451,7 +454,10 @@ impl Walk {
         let path = folder.join(&name);
         let doing = || format!("listing {}", path.display());
         let Some(name) = name.to_str() else {
-            return Err(StoreError::fatal(doing(), format!("the name {name:?} is not UTF-8, so it can be no key")));
+            return Err(StoreError::fatal(
+                doing(),
+                format!("the name {name:?} is not UTF-8, so it can be no key: rename it or move it away"),
+            ));
         };
         if name.starts_with(UNFINISHED) {
             remove_if_old(&path);
@@ -464,10 +470,14 @@ impl Walk {
         let kind = entry.file_type().map_err(|error| StoreError::from_io(doing(), error))?;
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
-            // Deleted since we saw its name. A link that leads nowhere is another matter: it is said and not left out.
+            // Deleted since we saw its name. A link that leads nowhere is another matter: it is listed, and whoever reads
+            // it is told that there is nothing.
             Err(error) if error.kind() == ErrorKind::NotFound && !kind.is_symlink() => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(StoreError::fatal(doing(), "it is a link to something that is not there"));
+                if key.starts_with(&self.prefix) {
+                    self.found.push(Object { key, bytes: 0, etag: DANGLING.into() });
+                }
+                return Ok(());
             }
             Err(error) => return Err(StoreError::from_io(doing(), error)),
         };

@@ -51,6 +51,7 @@ async fn a_name_that_is_not_utf8_is_named() {
     fs::write(folder.path().join(OsStr::from_bytes(b"bad\xff.jpg")), "x").expect("writable");
     let error = store.list("").await.expect_err("no key can be made of it");
     assert!(matches!(error, StoreError::Fatal { .. }) && story(&error).contains(r"bad\xFF.jpg"), "{}", story(&error));
+    assert!(story(&error).contains("rename it"), "{}", story(&error));
 }
 
 #[tokio::test]
@@ -75,8 +76,9 @@ async fn links_are_followed_and_circles_are_not() {
     store.put("link", "new".into(), Put::Overwrite).await.expect("writable");
     assert_eq!(fs::read(elsewhere.path().join("photo")).expect("untouched"), b"bytes");
     symlink("nowhere", folder.path().join("broken")).expect("writable");
-    let error = store.list("").await.expect_err("what is missing is said");
-    assert!(story(&error).contains("broken"), "{}", story(&error));
+    assert_eq!(keys(&store).await, ["a/file", "broken", "folder/photo", "link"]);
+    let error = store.get("broken", GetOptions::default()).await.expect_err("it leads nowhere");
+    assert!(matches!(error, StoreError::NotFound { .. }), "{}", story(&error));
 }
 
 #[tokio::test]
