@@ -4,8 +4,8 @@ use crate::talk::Stderr;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// A failed attempt is told with its job, and only if it mattered.
-const QUIET: &str = "warn,mr_worker::attempts=error";
+/// A failed attempt is told with its job, and only if it mattered; so is what the AWS crates warn of.
+const QUIET: &str = "warn,mr_worker::attempts=error,aws=error";
 
 /// Starts it, unless the process that calls this library has one.
 pub fn start() {

@@ -5,26 +5,64 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use std::error::Error;
+use std::fmt;
 
 /// Sorts an error by what can be done about it. `write` is the condition of a write, which says what a 412 means.
 pub(super) fn classify<E>(error: SdkError<E, HttpResponse>, doing: String, write: Option<&Put>) -> StoreError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
+    // Never sent: what the SDK tried in vain, host by host, is of less use than what can be done.
+    if let Some(kind) = unsigned(&error) {
+        return kind(doing, Some(NO_CREDENTIALS.into()));
+    }
     match &error {
         // Never sent.
-        SdkError::ConstructionFailure(_) => unsigned(&error).unwrap_or(fatal)(doing, Some(error.into())),
+        SdkError::ConstructionFailure(_) => fatal(doing, Some(error.into())),
         SdkError::DispatchFailure(failure) if failure.is_user() => fatal(doing, Some(error.into())),
-        SdkError::DispatchFailure(_) => unsigned(&error).unwrap_or(transient)(doing, Some(error.into())),
+        SdkError::DispatchFailure(_) => transient(doing, Some(error.into())),
         // Sent, and perhaps carried out.
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => transient(doing, Some(error.into())),
         SdkError::ServiceError(answer) => {
-            let status = answer.raw().status().as_u16();
-            by_status(status, answer.err().code(), write)(doing, Some(error.into()))
+            let (raw, said) = (answer.raw(), answer.err());
+            let status = raw.status().as_u16();
+            let told = Told {
+                status,
+                code: said.code().unwrap_or("no code").to_owned(),
+                message: said.message().unwrap_or("no message").to_owned(),
+                request: raw.headers().get("x-amz-request-id").map(str::to_owned),
+            };
+            by_status(status, said.code(), write)(doing, Some(told.into()))
         }
         _ => transient(doing, Some(error.into())),
     }
 }
+
+/// What S3 said, in one line: the SDK's own words for it are a dump.
+#[derive(Debug)]
+struct Told {
+    status: u16,
+    code: String,
+    message: String,
+    /// What the store's own support asks for.
+    request: Option<String>,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, code, message, .. } = self;
+        write!(f, "{code}, {message} (HTTP {status}")?;
+        match &self.request {
+            Some(request) => write!(f, ", request {request})"),
+            None => write!(f, ")"),
+        }
+    }
+}
+
+impl Error for Told {}
+
+const NO_CREDENTIALS: &str = "no AWS credentials could be loaded: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
+                              AWS_PROFILE, or give this machine a role";
 
 /// The ETag as we keep it: S3 speaks of it in quotes.
 pub(super) fn unquoted(etag: Option<&str>, doing: impl FnOnce() -> String) -> Result<String, StoreError> {
