@@ -76,7 +76,8 @@ impl Ledger {
         let reasons: Vec<_> = self.first.iter().map(reason).collect();
         let more = if count > reasons.len() { "; ..." } else { "" };
         Some(format!(
-            "{count} of {listed} listed objects are quarantined, more than quarantine_share_max = {share_max} allows: {}{more}",
+            "{count} of {listed} listed objects are quarantined, more than limits.quarantine_share_max = {share_max} allows \
+             (raise it to go on without them): {}{more}",
             reasons.join("; ")
         ))
     }

@@ -462,7 +462,7 @@ fn too_many_quarantined_fail_the_job_with_the_first_reasons() {
             "{START}
          w1 runs a/0/0#1
          w1 runs a/0/1#1
-         a is failed, permanent: 3 of 40 listed objects are quarantined, more than quarantine_share_max = 0.05 allows: \
+         a is failed, permanent: 3 of 40 listed objects are quarantined, more than limits.quarantine_share_max = 0.05 allows (raise it to go on without them): \
          0-0.jpg (undecodable: no marker); 0-1.jpg (undecodable: no marker); 1-0.jpg (undecodable: no marker)
          clean up a"
         ),

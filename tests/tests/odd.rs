@@ -36,7 +36,8 @@ fn hostile_files_are_embedded_or_set_aside_twice_alike_and_in_little_memory() {
     // Too many for a job that allows one in a hundred: it fails, and the table stays what it was.
     let before = tree(&one.folder);
     let quarantined = one.report.books.quarantined;
-    let said = ["quarantined, more than quarantine_share_max = 0.01 allows", &format!(" of {images} listed objects")];
+    let said =
+        ["quarantined, more than limits.quarantine_share_max = 0.01 allows", &format!(" of {images} listed objects")];
     let ended = job("one").set("limits.quarantine_share_max=0.01").run().stopped(1, &said);
     let reasons = ended.stderr.matches("(undecodable: ").count()
         + ended.stderr.matches("(not-an-image: ").count()
