@@ -10,7 +10,7 @@ use mr_proto::v1;
 use mr_worker::Stopped;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tonic::Code;
 use toy::Wanted;
 
@@ -286,9 +286,7 @@ async fn a_worker_that_nobody_hears_leaves_in_time() {
     let channel = Between::channel(&cluster, |_, _| Change::Hang);
     let worker = cluster.worker_over(1, channel);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let began = Instant::now();
-    assert_eq!(worker.drain().await, Stopped::Unheard);
-    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    assert_eq!(within(worker.drain()).await, Stopped::Unheard);
 }
 
 #[tokio::test]
@@ -300,10 +298,8 @@ async fn a_coordinator_stops_in_time_while_polls_wait_and_a_job_runs() {
     cluster.at_gate(1).await;
     let mut told = cluster.jobs().watch(v1::WatchRequest { job_id: "one".into() }).await.unwrap().into_inner();
     told.message().await.unwrap().unwrap();
-    let began = Instant::now();
     within(cluster.coordinator.stop()).await;
     within(cluster.deciding).await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     // Whoever watches is not left to wait.
     within(async { while let Ok(Some(_)) = told.message().await {} }).await;
     // Workers go on asking, and leave when they are told to.
