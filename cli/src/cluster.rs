@@ -303,8 +303,7 @@ fn parts(broadcast: &Broadcast) -> Vec<v1::PutBlobRequest> {
 mod tests {
     use super::*;
     use crate::testing;
-    use mr_core::JobPhase;
-    use mr_mapreduce::sha256_hex;
+    use mr_core::{JobPhase, sha256_hex};
     use mr_proto::v1::jobs_server::{Jobs, JobsServer};
     use std::collections::VecDeque;
     use std::sync::{Arc, Mutex};

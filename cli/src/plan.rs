@@ -6,8 +6,8 @@ use crate::location::{self, Place};
 use crate::meant::Meant;
 use crate::mistake::Mistake;
 use bytes::Bytes;
-use mr_core::{BlobRef, JobPlan, ParamValue};
-use mr_mapreduce::{Broadcast, BroadcastSource, Content, ParamError, sha256_hex};
+use mr_core::{BlobRef, JobPlan, ParamValue, sha256_hex};
+use mr_mapreduce::{Broadcast, BroadcastSource, Content, ParamError};
 
 #[derive(Debug)]
 pub struct Planned {
@@ -25,7 +25,7 @@ pub async fn plan(meant: Meant, file: &JobFile, place: &Place) -> Result<Planned
     };
     let mut broadcasts = Vec::new();
     for source in job.broadcasts(&spec.params).map_err(wrong)? {
-        let BroadcastSource { name, content, sha256: expected, param } = source;
+        let BroadcastSource { name, content, sha256: expected, param, sha256_param } = source;
         let refuse = |message: String| wrong(ParamError::new(param, message));
         let bytes = match content {
             Content::BuiltIn(bytes) => Bytes::from_static(bytes),
@@ -38,7 +38,8 @@ pub async fn plan(meant: Meant, file: &JobFile, place: &Place) -> Result<Planned
         };
         let sha256 = sha256_hex(&bytes);
         if let Some(expected) = expected.filter(|expected| !expected.eq_ignore_ascii_case(&sha256)) {
-            return Err(refuse(format!("these bytes have SHA-256 {sha256}, not {expected} as was asked for")));
+            let message = format!("`{name}` has SHA-256 {sha256}, not {expected} as was asked for");
+            return Err(wrong(ParamError::new(sha256_param, message)));
         }
         broadcasts.push(Broadcast { name, blob: BlobRef::shared(sha256, bytes.len() as u64), bytes });
     }
@@ -107,7 +108,7 @@ mod tests {
             (
                 "weights_sha256 = \"00\"",
                 format!(
-                    "j.toml: `params.weights`: these bytes have SHA-256 {}, not 00 as was asked for",
+                    "j.toml:5:18: `params.weights_sha256`: `weights` has SHA-256 {}, not 00 as was asked for",
                     sha256_hex(b"built in")
                 ),
             ),

@@ -60,8 +60,8 @@ const TASKS: &str = "tasks";
 /// Records where they are known in advance, tasks elsewhere.
 fn measure(stage: &StageStatus, records: &'static str) -> (u64, u64, &'static str) {
     match stage.records_total {
-        0 => (stage.tasks_done.into(), stage.tasks.into(), TASKS),
-        total => (stage.records.min(total), total, records),
+        Some(total) if total > 0 => (stage.records.min(total), total, records),
+        _ => (stage.tasks_done.into(), stage.tasks.into(), TASKS),
     }
 }
 
@@ -179,8 +179,14 @@ mod tests {
     fn what_is_quarantined_and_stages_of_tasks_are_told() {
         let mut status = at(1_000, 10, 0);
         status.books.quarantined = 3;
-        let waits =
-            StageStatus { name: "fit".into(), tasks: 1, tasks_done: 0, tasks_running: 0, records: 0, records_total: 0 };
+        let waits = StageStatus {
+            name: "fit".into(),
+            tasks: 1,
+            tasks_done: 0,
+            tasks_running: 0,
+            records: 0,
+            records_total: None,
+        };
         status.stages.push(waits.clone());
         assert_eq!(texts(&[status.clone()]), ["10 of 100 images, 3 quarantined"]);
         status.stages[1] = StageStatus { tasks_running: 1, ..waits.clone() };

@@ -115,8 +115,8 @@ fn tasks(stage: &StageStatus, noun: &str) -> String {
     if stage.tasks_running > 0 {
         said = format!("{said}, {} running", words::count(stage.tasks_running.into()));
     }
-    if stage.records_total > 0 {
-        said = format!("{said}, {} of {}", words::count(stage.records), words::of(stage.records_total, noun));
+    if let Some(total) = stage.records_total {
+        said = format!("{said}, {} of {}", words::count(stage.records), words::of(total, noun));
     }
     said
 }

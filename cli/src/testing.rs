@@ -49,7 +49,9 @@ impl Job for Count {
             Some("builtin") | None => Content::BuiltIn(b"built in"),
             Some(url) => Content::Url(url.to_owned()),
         };
-        Ok(vec![BroadcastSource { name: "weights".into(), content, sha256: text("weights_sha256"), param: "weights" }])
+        let sha256 = text("weights_sha256");
+        let (param, sha256_param) = ("weights", "weights_sha256");
+        Ok(vec![BroadcastSource { name: param.into(), content, sha256, param, sha256_param }])
     }
 
     fn plan(&self, spec: &JobSpec, broadcasts: &[Broadcast]) -> Result<JobPlan, ParamError> {
@@ -60,6 +62,7 @@ impl Job for Count {
             spec: spec.clone(),
             job_version: 1,
             filter: InputFilter::default(),
+            objects_min: None,
             broadcasts: broadcasts
                 .iter()
                 .map(|b| mr_core::BroadcastPlan { name: b.name.clone(), blob: b.blob.clone() })
@@ -97,7 +100,7 @@ pub fn status(phase: JobPhase) -> JobStatus {
             tasks_done: 2,
             tasks_running: 1,
             records: 50,
-            records_total: 100,
+            records_total: Some(100),
         }],
         workers: 1,
         slots: 2,

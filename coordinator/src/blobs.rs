@@ -1,9 +1,8 @@
 //! Broadcasts that submitters bring: stored once under their content hash.
 
 use bytes::Bytes;
-use mr_core::BlobRef;
+use mr_core::{BlobRef, sha256_hex};
 use mr_storage::{DynStore, Put, StoreError};
-use sha2::{Digest, Sha256};
 use tonic::Status;
 
 /// More than any weights that a job would be given, and less than would bring the coordinator down.
@@ -31,9 +30,8 @@ pub fn check(blob: &BlobRef) -> Result<(), Status> {
 
 pub async fn store(state: &DynStore, blob: &BlobRef, bytes: Bytes) -> Result<(), Status> {
     let hashed = bytes.clone();
-    let digest = tokio::task::spawn_blocking(move || Sha256::digest(&hashed)).await;
-    let digest = digest.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
-    let is: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let is = tokio::task::spawn_blocking(move || sha256_hex(&hashed)).await;
+    let is = is.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
     if is != blob.sha256 {
         return Err(Status::data_loss(format!("the blob has SHA-256 {is} where {} was promised", blob.sha256)));
     }

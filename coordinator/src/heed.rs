@@ -3,7 +3,7 @@
 //! The scheduler counts; here is what it can't see: which objects a split has, and what later stages wait for.
 
 use crate::job::Job;
-use mr_core::{AttemptId, Failure, TaskGraph, TaskKind, TaskOutput};
+use mr_core::{AttemptId, Failure, ObjectsDigest, TaskGraph, TaskKind, TaskOutput};
 use std::collections::BTreeMap;
 
 /// The task that this is an attempt of, if there is one.
@@ -15,9 +15,8 @@ pub fn kind(graph: &TaskGraph, attempt: &AttemptId) -> Option<TaskKind> {
 /// # Errors
 /// What is wrong with the output, by whose fault it is.
 pub fn check(graph: &TaskGraph, job: &Job, attempt: &AttemptId, output: &TaskOutput) -> Result<(), Failure> {
-    if !verdicts_fit(graph, job, attempt, output) {
-        let story = "the worker quarantined objects that the task does not have, or one twice";
-        return Err(Failure::application(story));
+    if output.mapped_sha256 != to_be_mapped(graph, job, attempt, output)? {
+        return Err(Failure::application("the worker mapped other objects than those that the task has"));
     }
     if output.broadcast.is_none() && is_broadcast(graph, attempt) {
         return Err(Failure::permanent("the stage gave nothing to broadcast, and later ones wait for it"));
@@ -32,18 +31,37 @@ fn is_broadcast(graph: &TaskGraph, attempt: &AttemptId) -> bool {
     first_nodes.any(|node| node.broadcasts.iter().any(|(_, stage, index)| (*stage, *index) == this))
 }
 
-/// Whether every verdict is on an object of the task's split, as it was listed, and none is on one twice.
-fn verdicts_fit(graph: &TaskGraph, job: &Job, attempt: &AttemptId, output: &TaskOutput) -> bool {
+/// The digest of the objects that are left of the task's split without its verdicts; none for a task without a split.
+///
+/// # Errors
+/// If a verdict is not on an object of the split as it was listed, or a second one on the same.
+fn to_be_mapped(
+    graph: &TaskGraph,
+    job: &Job,
+    attempt: &AttemptId,
+    output: &TaskOutput,
+) -> Result<Option<String>, Failure> {
     let split = match (kind(graph, attempt), &job.input) {
         (Some(TaskKind::MapSplit), Some(input)) => {
-            input.splits.get(attempt.task.index as usize).map(|split| &input.listing.objects[split.range()])
+            input.splits.get(attempt.task.index as usize).map(|split| (input, split))
         }
-        (Some(TaskKind::MapSplit), None) | (None, _) => None,
-        (Some(TaskKind::MapKept | TaskKind::Combine | TaskKind::Reduce { .. }), _) => Some(&[][..]),
+        _ => None,
     };
-    let Some(objects) = split else { return false };
-    let mut left: BTreeMap<_, _> = objects.iter().map(|o| (o.key.as_str(), (o.etag.as_str(), o.bytes))).collect();
-    output.quarantined.iter().all(|q| left.remove(q.key.as_str()) == Some((q.etag.as_str(), q.bytes)))
+    let objects = split.map_or(&[][..], |(input, split)| &input.listing.objects[split.range()]);
+    let mut left: BTreeMap<_, _> = objects.iter().map(|object| (object.key.as_str(), object)).collect();
+    for verdict in &output.quarantined {
+        let object = left.remove(verdict.key.as_str());
+        if object.is_none_or(|object| (&object.etag, object.bytes) != (&verdict.etag, verdict.bytes)) {
+            let story = "the worker quarantined objects that the task does not have, or one twice";
+            return Err(Failure::application(story));
+        }
+    }
+    Ok(split.map(|_| {
+        let mut digest = ObjectsDigest::default();
+        // By key, as a listing is sorted.
+        left.values().for_each(|object| digest.add(object));
+        digest.finish()
+    }))
 }
 
 #[cfg(test)]
@@ -51,8 +69,8 @@ mod tests {
     use super::*;
     use crate::job::{Input, Measured};
     use mr_core::{
-        BlobRef, InputFilter, JobId, JobPlan, JobSpec, Limits, Listing, Mode, Object, Params, QuarantineSource,
-        Quarantined, Source, Split, SplitSettings, StagePlan, TaskId, expand,
+        BlobRef, FailureClass, InputFilter, JobId, JobPlan, JobSpec, Limits, Listing, Mode, Object, Params,
+        QuarantineSource, Quarantined, Source, Split, SplitSettings, StagePlan, TaskId, expand,
     };
     use std::sync::Arc;
 
@@ -76,6 +94,7 @@ mod tests {
             },
             job_version: 1,
             filter: InputFilter::default(),
+            objects_min: None,
             broadcasts: Vec::new(),
             stages: vec![
                 stage("map", Source::Input, &[]),
@@ -103,8 +122,16 @@ mod tests {
         AttemptId { task: TaskId { job: JobId::parse("job").unwrap(), stage, index }, number: 1 }
     }
 
-    fn quarantining(objects: &[(&str, &str, u64)]) -> TaskOutput {
-        let quarantined = objects.iter().map(|&(key, etag, bytes)| Quarantined {
+    fn digest(objects: &[(&str, &str)]) -> Option<String> {
+        let mut digest = ObjectsDigest::default();
+        for &(key, etag) in objects {
+            digest.add(&Object { key: key.into(), bytes: 1, etag: etag.into() });
+        }
+        Some(digest.finish())
+    }
+
+    fn output(quarantined: &[(&str, &str, u64)], mapped_sha256: Option<String>) -> TaskOutput {
+        let quarantined = quarantined.iter().map(|&(key, etag, bytes)| Quarantined {
             key: key.into(),
             etag: etag.into(),
             bytes,
@@ -114,34 +141,50 @@ mod tests {
             source: QuarantineSource::Content,
             attempts: 1,
         });
-        TaskOutput { quarantined: quarantined.collect(), ..TaskOutput::default() }
+        TaskOutput { quarantined: quarantined.collect(), mapped_sha256, ..TaskOutput::default() }
     }
 
     #[test]
-    fn verdicts_are_on_objects_of_the_split_as_listed_and_on_each_once() {
+    fn each_object_of_the_split_is_mapped_or_quarantined_once_and_as_listed() {
         let (graph, job) = job();
-        let fits = |index, objects: &[_]| check(&graph, &job, &attempt(0, index), &quarantining(objects)).is_ok();
-        assert!(fits(0, &[]));
-        assert!(fits(0, &[("b", "b1", 1), ("a", "a1", 1)]));
-        assert!(fits(1, &[("d", "d1", 1)]));
-        for wrong in [
-            &[("c", "c1", 1)][..],             // of the other split
-            &[("x", "x1", 1)],                 // of none
-            &[("a", "a2", 1)],                 // of another version
-            &[("a", "a1", 2)],                 // of another size
-            &[("a", "a1", 1), ("a", "a1", 1)], // twice
+        let fits = |index, quarantined: &[_], mapped: &[_]| {
+            check(&graph, &job, &attempt(0, index), &output(quarantined, digest(mapped)))
+        };
+        assert_eq!(fits(0, &[], &[("a", "a1"), ("b", "b1")]), Ok(()));
+        assert_eq!(fits(0, &[("b", "b1", 1)], &[("a", "a1")]), Ok(()));
+        assert_eq!(fits(0, &[("b", "b1", 1), ("a", "a1", 1)], &[]), Ok(()));
+        assert_eq!(fits(1, &[("d", "d1", 1)], &[("c", "c1")]), Ok(()));
+        for (quarantined, story) in [
+            (&[("c", "c1", 1)][..], "of the other split"),
+            (&[("x", "x1", 1)], "of none"),
+            (&[("a", "a2", 1)], "of another version"),
+            (&[("a", "a1", 2)], "of another size"),
+            (&[("a", "a1", 1), ("a", "a1", 1)], "twice"),
         ] {
-            let failure = check(&graph, &job, &attempt(0, 0), &quarantining(wrong)).unwrap_err();
-            assert_eq!(failure.class, mr_core::FailureClass::Application, "{wrong:?}");
+            let failure = fits(0, quarantined, &[("b", "b1")]).expect_err(story);
+            assert_eq!(failure.class, FailureClass::Application, "{story}");
+            assert!(failure.message.contains("quarantined objects"), "{story}: {failure}");
         }
-        assert!(!fits(2, &[("a", "a1", 1)]), "there is no such task");
+        for (mapped, story) in [
+            (&[("a", "a1")][..], "one short"),
+            (&[("a", "a1"), ("b", "b2")], "another version"),
+            (&[("b", "b1"), ("a", "a1")], "another order, which would be that of the rows"),
+            (&[("c", "c1"), ("d", "d1")], "the other split"),
+        ] {
+            let failure = fits(0, &[], mapped).expect_err(story);
+            assert_eq!(failure.class, FailureClass::Application, "{story}");
+            assert!(failure.message.contains("mapped other objects"), "{story}: {failure}");
+        }
+        assert!(check(&graph, &job, &attempt(0, 0), &TaskOutput::default()).is_err(), "nothing is told");
+        assert!(fits(2, &[], &[]).is_err(), "there is no such task");
     }
 
     #[test]
-    fn only_tasks_over_objects_quarantine_any() {
+    fn only_tasks_over_objects_map_or_quarantine_any() {
         let (graph, job) = job();
-        assert!(check(&graph, &job, &attempt(2, 0), &quarantining(&[])).is_ok());
-        assert!(check(&graph, &job, &attempt(2, 0), &quarantining(&[("a", "a1", 1)])).is_err());
+        assert!(check(&graph, &job, &attempt(2, 0), &TaskOutput::default()).is_ok());
+        assert!(check(&graph, &job, &attempt(2, 0), &output(&[("a", "a1", 1)], None)).is_err());
+        assert!(check(&graph, &job, &attempt(2, 0), &output(&[], digest(&[]))).is_err());
     }
 
     #[test]
@@ -149,7 +192,7 @@ mod tests {
         let (graph, job) = job();
         let mut output = TaskOutput::default();
         let failure = check(&graph, &job, &attempt(1, 0), &output).unwrap_err();
-        assert_eq!(failure.class, mr_core::FailureClass::Permanent);
+        assert_eq!(failure.class, FailureClass::Permanent);
         output.broadcast = Some(BlobRef::shared("00".into(), 1));
         assert!(check(&graph, &job, &attempt(1, 0), &output).is_ok());
     }

@@ -60,12 +60,16 @@ async fn once(plan: &JobPlan) -> Result<Prepared, Failure> {
 
     let input = mr_storage::open(&spec.input).await.map_err(|error| failed("opening the input", &error))?;
     let objects = input.list("").await.map_err(|error| match error {
-        StoreError::NotFound { .. } => Failure::refused(format!("there is no input at {}", spec.input)),
+        StoreError::NotFound { .. } => Failure::refused(no_input(&spec.input)),
         error => failed("listing the input", &error),
     })?;
     let listing = select(objects, &plan.filter);
     if listing.objects.is_empty() {
         return Err(Failure::refused(nothing_to_do(plan, listing.skipped)));
+    }
+    let objects = listing.objects.len() as u64;
+    if let Some(min) = plan.objects_min.as_ref().filter(|min| objects < min.count) {
+        return Err(Failure::refused(format!("the input has {objects} objects of {} needed: {}", min.count, min.why)));
     }
     let splits = plan_splits(&listing.objects, &spec.split);
     if splits
@@ -91,6 +95,12 @@ fn may_be_made(folder: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+fn no_input(url: &str) -> String {
+    // A prefix with nothing under it is no error to S3.
+    let lacking = if url.starts_with("s3://") { "bucket" } else { "folder" };
+    format!("there is no input at {url}: the {lacking} does not exist")
 }
 
 fn nothing_to_do(plan: &JobPlan, skipped: u64) -> String {

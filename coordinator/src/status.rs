@@ -42,8 +42,8 @@ fn stages(view: &JobView<'_>, progress: &BTreeMap<WorkerId, Vec<AttemptProgress>
             .filter(|p| p.attempt.task.job == *view.id && p.attempt.task.stage as usize == index)
             .map(|p| p.records)
             .sum();
-        let total = level.records_total.unwrap_or(0);
-        let records = if level.records_total.is_some() { (level.records + running).min(total) } else { level.records };
+        let total = level.records_total;
+        let records = total.map_or(level.records, |total| (level.records + running).min(total));
         let level = StageStatus {
             name: level.name.clone(),
             tasks: level.total,

@@ -5,8 +5,7 @@ mod cluster;
 mod toy;
 
 use cluster::Cluster;
-use mr_core::{BlobRef, BroadcastPlan, FailureClass};
-use mr_mapreduce::sha256_hex;
+use mr_core::{BlobRef, BroadcastPlan, FailureClass, sha256_hex};
 use mr_proto::v1::put_blob_request::Part;
 use mr_proto::{convert, v1};
 use std::fs;

@@ -162,6 +162,7 @@ mod tests {
             },
             job_version: 1,
             filter: InputFilter::default(),
+            objects_min: None,
             broadcasts: Vec::new(),
             stages,
             footer: Default::default(),

@@ -3,6 +3,7 @@
 //! Plain values and pure functions only. There is no IO here, nothing async and nothing of the wire; every other room
 //! speaks in these types, so they hold what is true after the door and need no second check.
 
+mod digest;
 mod failure;
 mod graph;
 mod ids;
@@ -15,12 +16,13 @@ mod split;
 mod status;
 mod work;
 
+pub use digest::{ObjectsDigest, sha256_hex};
 pub use failure::{Failure, FailureClass};
 pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};
 pub use ids::{AttemptId, JobId, StageIndex, TaskId, WorkerId};
 pub use listing::{Listing, Object, select};
 pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
-pub use plan::{BroadcastPlan, InputFilter, JobPlan, Source, StagePlan};
+pub use plan::{BroadcastPlan, InputFilter, JobPlan, ObjectsMin, Source, StagePlan};
 pub use report::{Books, Report};
 pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, SplitSettings};
 pub use split::{Split, plan_splits};

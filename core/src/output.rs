@@ -46,13 +46,13 @@ pub struct TaskOutput {
     /// Files that belong beside the result, by their path under the run's folder.
     pub side: Vec<(String, FileRef)>,
     pub quarantined: Vec<Quarantined>,
+    /// The other objects of a split, in its order, as [`ObjectsDigest`](crate::ObjectsDigest) has them.
+    pub mapped_sha256: Option<String>,
     pub times: TaskTimes,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskTimes {
-    /// From the attempt's start to its end.
-    pub wall_us: u64,
     /// In the job's code for records: what a slot can't do less of.
     pub busy_us: u64,
     /// From the attempt's start to the end of its first record.

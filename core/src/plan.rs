@@ -13,10 +13,19 @@ pub struct JobPlan {
     /// Of the job's code: workers whose code differs must not mix their results.
     pub job_version: u32,
     pub filter: InputFilter,
+    /// A job that can do nothing with fewer objects is refused as soon as they are counted.
+    pub objects_min: Option<ObjectsMin>,
     pub broadcasts: Vec<BroadcastPlan>,
     pub stages: Vec<StagePlan>,
     /// What shapes the data, for the footer of every part. Never an id, a host, a path or a time.
     pub footer: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectsMin {
+    pub count: u64,
+    /// What needs so many and what to do about it, to follow the two numbers.
+    pub why: String,
 }
 
 /// A blob that every worker fetches once by its content hash.

@@ -52,7 +52,7 @@ pub struct StageStatus {
     pub tasks: u32,
     pub tasks_done: u32,
     pub tasks_running: u32,
-    /// Records done by finished and running attempts, and how many there are in all where that is known.
+    /// Records done by finished attempts, and by running ones where it is known how many there are in all.
     pub records: u64,
-    pub records_total: u64,
+    pub records_total: Option<u64>,
 }

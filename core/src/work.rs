@@ -52,7 +52,6 @@ pub enum Work {
 pub struct AttemptProgress {
     pub attempt: AttemptId,
     pub records: u64,
-    pub quarantined: u64,
 }
 
 /// How an attempt ended.

@@ -12,7 +12,8 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema};
 use bytes::Bytes;
 use mr_core::{
-    BroadcastPlan, FRAMEWORK_VERSION, Failure, InputFilter, JobPlan, JobSpec, ParamValue, Params, Source, StagePlan,
+    BroadcastPlan, FRAMEWORK_VERSION, Failure, InputFilter, JobPlan, JobSpec, ObjectsMin, ParamValue, Params, Source,
+    StagePlan,
 };
 use mr_linalg::{Components, Moments, Pca, npy};
 use mr_mapreduce::{
@@ -125,7 +126,9 @@ impl Job for ImageFeatures {
             "builtin" => Content::BuiltIn(weights::BUILTIN),
             url => Content::Url(url.to_owned()),
         };
-        Ok(vec![BroadcastSource { name: WEIGHTS.into(), content, sha256: settings.weights_sha256, param: WEIGHTS }])
+        let sha256 = settings.weights_sha256;
+        let (param, sha256_param) = (WEIGHTS, "weights_sha256");
+        Ok(vec![BroadcastSource { name: WEIGHTS.into(), content, sha256, param, sha256_param }])
     }
 
     fn plan(&self, spec: &JobSpec, broadcasts: &[Broadcast]) -> Result<JobPlan, ParamError> {
@@ -153,6 +156,7 @@ impl Job for ImageFeatures {
             spec: spec.clone(),
             job_version: VERSION,
             filter: InputFilter { extensions: settings.extensions.clone() },
+            objects_min: objects_min(settings.components),
             broadcasts: vec![BroadcastPlan { name: WEIGHTS.into(), blob: weights.blob.clone() }],
             stages: vec![
                 stage(EMBED, Source::Input, &[]),
@@ -181,6 +185,17 @@ impl Job for ImageFeatures {
             other => Err(Failure::permanent(format!("`{NAME}` has no stage `{other}`"))),
         }
     }
+}
+
+/// A PCA has no more components than rows, and none of a single row.
+fn objects_min(components: Components) -> Option<ObjectsMin> {
+    Some(match components {
+        Components::Count(count) => ObjectsMin {
+            count: count.max(2) as u64,
+            why: format!("{count} components need as many photos, and two at least; lower `params.components`"),
+        },
+        Components::Share(_) => ObjectsMin { count: 2, why: "principal components need two photos".into() },
+    })
 }
 
 /// The parameters, checked.

@@ -12,7 +12,9 @@ use crate::made::Made;
 use crate::merge::merge;
 use crate::pairs::{combine_runs, damaged, encode_run};
 use crate::rows::{self, RowsWriter};
-use mr_core::{Failure, FailureClass, FileRef, Object, Order, QuarantineSource, Quarantined, TaskOutput, Work};
+use mr_core::{
+    Failure, FailureClass, FileRef, Object, ObjectsDigest, Order, QuarantineSource, Quarantined, TaskOutput, Work,
+};
 use mr_storage::DynStore;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +26,6 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Default)]
 pub struct Progress {
     pub records: AtomicU64,
-    pub quarantined: AtomicU64,
 }
 
 /// How an attempt is watched and stopped.
@@ -55,9 +56,7 @@ async fn run(host: &Host, order: &Order, control: &Control, started: Instant) ->
         Work::Combine { runs } => combine(host, order, runs, &state, control).await?,
         Work::Reduce { runs, partition } => reduce(host, order, runs, *partition, &state, control).await?,
     };
-    let mut output = made.store(order, &state).await?;
-    output.times.wall_us = micros(started.elapsed());
-    Ok(output)
+    made.store(order, &state).await
 }
 
 async fn map_objects(
@@ -91,10 +90,10 @@ fn map_fetched(
     let mut mapper = code.mapper()?;
     let mut out = MapOutput::default();
     let mut output = TaskOutput::default();
+    let mut digest = ObjectsDigest::default();
     while let Some(Fetched { object, content, .. }) = fetched.blocking_recv() {
         check(control)?;
         let mut set_aside = |class: &str, message: String, source| {
-            control.progress.quarantined.fetch_add(1, Ordering::Relaxed);
             output.quarantined.push(verdict(&object, order, class, message, source));
         };
         match content {
@@ -103,7 +102,7 @@ fn map_fetched(
                 let mapped = mapper.map(&record, &mut out);
                 output.times.busy_us += micros(begun.elapsed());
                 match mapped {
-                    Ok(()) => {}
+                    Ok(()) => digest.add(&object),
                     Err(RecordError::Quarantine { class, message }) => {
                         set_aside(class, message, QuarantineSource::Content);
                     }
@@ -129,6 +128,7 @@ fn map_fetched(
     if output.records != asked {
         return Err(Failure::transient(format!("only {} of {asked} objects were fetched", output.records)));
     }
+    output.mapped_sha256 = Some(digest.finish());
     mapper.finish(&mut out)?;
     drop(mapper);
     let mut rows = rows_writer(order, family);

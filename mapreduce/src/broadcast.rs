@@ -3,9 +3,8 @@
 
 use crate::slots::beside;
 use bytes::Bytes;
-use mr_core::{BlobRef, BroadcastRef, Failure};
+use mr_core::{BlobRef, BroadcastRef, Failure, sha256_hex};
 use mr_storage::{GetOptions, Store};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -20,10 +19,6 @@ pub struct Broadcast {
     pub name: String,
     pub blob: BlobRef,
     pub bytes: Bytes,
-}
-
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What may lie on disk before what was used longest ago goes: every job leaves some, and hosts live long.

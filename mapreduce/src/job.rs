@@ -48,10 +48,11 @@ pub trait Job: Send + Sync + 'static {
 pub struct BroadcastSource {
     pub name: String,
     pub content: Content,
-    /// Lower-case hexadecimal; with the name of the parameter that said so.
+    /// Lower-case hexadecimal.
     pub sha256: Option<String>,
-    /// The parameter that named it, for messages.
+    /// The parameters that named it and its hash, for messages.
     pub param: &'static str,
+    pub sha256_param: &'static str,
 }
 
 pub enum Content {

@@ -22,7 +22,7 @@ mod run;
 mod slots;
 
 pub use attempt::{Control, Progress, execute};
-pub use broadcast::{Broadcast, sha256_hex};
+pub use broadcast::Broadcast;
 pub use emit::{MapOutput, ReduceOutput, RowOutput};
 pub use host::{Host, HostSettings};
 pub use job::{BroadcastSource, Content, Context, Job, Mapper, ObjectRecord, RecordError, RowMapper, StageCode};

@@ -1,10 +1,9 @@
 //! What an attempt made, and where it goes.
 
 use crate::fetch;
-use crate::sha256_hex;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use mr_core::{AttemptId, BlobRef, Failure, FileRef, Order, TaskOutput};
+use mr_core::{AttemptId, BlobRef, Failure, FileRef, Order, TaskOutput, sha256_hex};
 use mr_storage::{DynStore, Put, check_key};
 use std::collections::BTreeSet;
 

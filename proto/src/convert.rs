@@ -180,6 +180,7 @@ pub fn plan_to(plan: core::JobPlan) -> v1::JobPlan {
         spec: Some(spec_to(plan.spec)),
         job_version: plan.job_version,
         extensions: plan.filter.extensions,
+        objects_min: plan.objects_min.map(|min| v1::ObjectsMin { count: min.count, why: min.why }),
         broadcasts: plan.broadcasts.into_iter().map(|b| broadcast_to(b.name, b.blob)).collect(),
         stages: plan.stages.into_iter().map(stage_to).collect(),
         footer: plan.footer,
@@ -191,6 +192,7 @@ pub fn plan_from(plan: v1::JobPlan) -> Wire<core::JobPlan> {
         spec: spec_from(need(plan.spec, "plan.spec")?)?,
         job_version: plan.job_version,
         filter: core::InputFilter { extensions: plan.extensions },
+        objects_min: plan.objects_min.map(|min| core::ObjectsMin { count: min.count, why: min.why }),
         broadcasts: each(plan.broadcasts, |b| {
             let (name, blob) = broadcast_from(b)?;
             Ok(core::BroadcastPlan { name, blob })
@@ -343,18 +345,13 @@ pub fn attempt_from(attempt: v1::AttemptId) -> Wire<core::AttemptId> {
 }
 
 pub fn progress_to(progress: core::AttemptProgress) -> v1::Progress {
-    v1::Progress {
-        attempt: Some(attempt_to(progress.attempt)),
-        records: progress.records,
-        quarantined: progress.quarantined,
-    }
+    v1::Progress { attempt: Some(attempt_to(progress.attempt)), records: progress.records }
 }
 
 pub fn progress_from(progress: v1::Progress) -> Wire<core::AttemptProgress> {
     Ok(core::AttemptProgress {
         attempt: attempt_from(need(progress.attempt, "progress.attempt")?)?,
         records: progress.records,
-        quarantined: progress.quarantined,
     })
 }
 
@@ -378,7 +375,7 @@ pub fn result_to(result: core::AttemptResult) -> v1::Result {
             broadcast: output.broadcast.map(blob_to),
             side: output.side.into_iter().map(|(path, f)| v1::SideFile { path, file: Some(file_to(f)) }).collect(),
             quarantined: output.quarantined.into_iter().map(quarantined_to).collect(),
-            wall_us: output.times.wall_us,
+            mapped_sha256: output.mapped_sha256,
             busy_us: output.times.busy_us,
             first_record_us: output.times.first_record_us,
         }),
@@ -400,11 +397,8 @@ pub fn result_from(result: v1::Result) -> Wire<core::AttemptResult> {
             broadcast: output.broadcast.map(blob_from).transpose()?,
             side: each(output.side, |side| Ok((side.path, file_from(need(side.file, "side.file")?)?)))?,
             quarantined: output.quarantined.into_iter().map(quarantined_from).collect(),
-            times: core::TaskTimes {
-                wall_us: output.wall_us,
-                busy_us: output.busy_us,
-                first_record_us: output.first_record_us,
-            },
+            mapped_sha256: output.mapped_sha256,
+            times: core::TaskTimes { busy_us: output.busy_us, first_record_us: output.first_record_us },
         }),
         Outcome::Failure(failure) => Err(failure_from(failure)?),
     };

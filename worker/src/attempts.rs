@@ -28,7 +28,6 @@ impl Attempts {
         let progress = |(attempt, control): (&AttemptId, &Control)| AttemptProgress {
             attempt: attempt.clone(),
             records: control.progress.records.load(Ordering::Relaxed),
-            quarantined: control.progress.quarantined.load(Ordering::Relaxed),
         };
         self.running.iter().map(progress).collect()
     }

@@ -62,6 +62,7 @@ fn made(stages: Vec<StagePlan>, splits: u32) -> Arc<TaskGraph> {
         spec,
         job_version: 1,
         filter: InputFilter::default(),
+        objects_min: None,
         broadcasts: Vec::new(),
         stages,
         footer: BTreeMap::new(),
