@@ -55,9 +55,14 @@ impl Made {
         let base = work_key(&order.attempt);
         let files = rows.into_iter().chain(run).chain(broadcast).chain(side).map(|(what, name, bytes)| {
             let (state, key) = (state.clone(), format!("{base}/{name}"));
+            let how = match (&what, order.writes_output) {
+                // These become files of the result as they are.
+                (What::Rows, true) | (What::Side(_), _) => Put::Overwrite,
+                (What::Rows, false) | (What::Run | What::Broadcast { .. }, _) => Put::Temporary,
+            };
             async move {
                 let file = FileRef { key, bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
-                state.put(&file.key, bytes, Put::Overwrite).await.map_err(|error| fetch::failure(&error))?;
+                state.put(&file.key, bytes, how).await.map_err(|error| fetch::failure(&error))?;
                 Ok::<_, Failure>((what, file))
             }
         });

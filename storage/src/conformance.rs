@@ -185,7 +185,8 @@ async fn etags_agree_and_follow_the_content(w: &World<'_>) -> Outcome {
     same("head's etag", head.etag, put.clone())?;
     same("listed etag", w.list("").await?[0].etag.clone(), put.clone())?;
     ensure(!put.is_empty() && !put.contains('"'), || format!("the etag is {put:?}"))?;
-    let second = w.put("object", b"two", Put::Overwrite).await.map_err(seen)?;
+    let second = w.put("object", b"two", Put::Temporary).await.map_err(seen)?;
+    same("content", &w.get("object").await.map_err(seen)?.bytes[..], b"two")?;
     ensure(second != put, || format!("both versions have the etag {put}"))
 }
 

@@ -277,9 +277,9 @@ fn write(place: &Place, bytes: &[u8], how: &Put, doing: &str) -> Result<String, 
     let (unfinished, file) =
         Unfinished::make(&place.folder, |path| OpenOptions::new().write(true).create_new(true).open(path))
             .map_err(failed)?;
-    let etag = fill(&file, bytes).map_err(failed)?;
+    let etag = fill(&file, bytes, *how != Put::Temporary).map_err(failed)?;
     match how {
-        Put::Overwrite => {
+        Put::Overwrite | Put::Temporary => {
             let _lock = place.lock_if_possible().map_err(failed)?;
             replace(&unfinished, place).map_err(failed)?;
         }
@@ -297,19 +297,24 @@ fn write(place: &Place, bytes: &[u8], how: &Put, doing: &str) -> Result<String, 
             replace(&unfinished, place).map_err(failed)?;
         }
     }
-    if *how != Put::Overwrite {
+    match how {
+        Put::Overwrite | Put::Temporary => {}
         // Conditional writes are the points of no return, and a name lasts only when its folder is on the disk too.
-        File::open(&place.folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        Put::IfAbsent | Put::IfMatch(_) => {
+            File::open(&place.folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        }
     }
     Ok(etag)
 }
 
-/// Writes all bytes down to the disk, and answers with the ETag that the file now has.
-fn fill(mut file: &File, bytes: &[u8]) -> io::Result<String> {
+/// Writes all bytes, down to the disk if they are to last, and answers with the ETag that the file now has.
+fn fill(mut file: &File, bytes: &[u8], lasting: bool) -> io::Result<String> {
     file.write_all(bytes)?;
     // The kernel's own stamps are milliseconds apart, and two versions of a file within one could look the same.
     file.set_modified(SystemTime::now())?;
-    file.sync_data()?;
+    if lasting {
+        file.sync_data()?;
+    }
     Ok(etag(&file.metadata()?))
 }
 

@@ -72,6 +72,9 @@ pub type DynStore = Arc<dyn Store>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
     Overwrite,
+    /// The same for bytes that may be lost when a machine goes down, since whoever reads them checks them and can have
+    /// them made again.
+    Temporary,
     /// Only if there is no such object: otherwise `Exists`.
     IfAbsent,
     /// Only over the object with this ETag: otherwise, or when it is gone, `Changed`.

@@ -107,7 +107,7 @@ impl Store for Memory {
         let mut shelf = self.shelf();
         let there = shelf.objects.get(&self.full(key)).map(|held| &held.etag);
         match (how, there) {
-            (Put::Overwrite, _) | (Put::IfAbsent, None) => {}
+            (Put::Overwrite | Put::Temporary, _) | (Put::IfAbsent, None) => {}
             (Put::IfAbsent, Some(_)) => return Err(StoreError::exists(doing())),
             (Put::IfMatch(wanted), Some(there)) if wanted == *there => {}
             (Put::IfMatch(_), Some(_)) => return Err(StoreError::changed(doing(), "its etag is another")),

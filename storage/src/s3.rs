@@ -186,7 +186,7 @@ impl S3 {
         let request = self.client.put_object().bucket(&self.bucket).key(self.full(key));
         let request = request.body(bytes.clone().into()).metadata(TOKEN, token);
         let request = match how {
-            Put::Overwrite => request,
+            Put::Overwrite | Put::Temporary => request,
             Put::IfAbsent => request.if_none_match("*"),
             Put::IfMatch(etag) => request.if_match(quoted(etag)),
         };

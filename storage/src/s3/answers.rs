@@ -94,11 +94,11 @@ fn by_status(status: u16, code: Option<&str>, write: Option<&Put>) -> Kind {
         (404, _) => match write {
             // The version to be replaced is gone.
             Some(Put::IfMatch(_)) => changed,
-            Some(Put::Overwrite | Put::IfAbsent) | None => not_found,
+            Some(Put::Overwrite | Put::Temporary | Put::IfAbsent) | None => not_found,
         },
         (412, _) => match write {
             Some(Put::IfAbsent) => exists,
-            Some(Put::IfMatch(_) | Put::Overwrite) | None => changed,
+            Some(Put::IfMatch(_) | Put::Overwrite | Put::Temporary) | None => changed,
         },
         (409, _) => conflict,
         (429 | 503, _) => throttled,

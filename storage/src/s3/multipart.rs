@@ -99,7 +99,7 @@ impl Upload {
         let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(&self.key);
         let request = request.upload_id(&self.id).multipart_upload(parts);
         let request = match how {
-            Put::Overwrite => request,
+            Put::Overwrite | Put::Temporary => request,
             Put::IfAbsent => request.if_none_match("*"),
             Put::IfMatch(etag) => request.if_match(quoted(etag)),
         };
