@@ -32,9 +32,10 @@ impl Progress {
         for (position, stage) in status.stages.iter().enumerate() {
             let (done, of, noun) = measure(stage, words::records(&status.job));
             let speed = &mut self.stages[position];
-            speed.see(status.elapsed_ms, done);
             let ended = stage.tasks > 0 && stage.tasks_done == stage.tasks;
-            if done == 0 && stage.tasks_running == 0 && !ended {
+            let begun = done > 0 || stage.tasks_running > 0 || ended;
+            speed.see(status.elapsed_ms, done, begun);
+            if !begun {
                 continue;
             }
             let mut parts = vec![format!("{} of {}", words::count(done), words::of(of, noun))];
@@ -80,20 +81,20 @@ pub fn phase(status: &JobStatus) -> Option<String> {
 /// When and how many, over the last while.
 #[derive(Default)]
 struct Speed {
-    /// The first is where counting began: a watch may begin in the middle of a job.
+    /// Where counting began: a watch may begin in the middle of a job, and a stage waits for the one before it.
     first: Option<(u64, u64)>,
     seen: VecDeque<(u64, u64)>,
 }
 
 impl Speed {
-    fn see(&mut self, at_ms: u64, done: u64) {
+    fn see(&mut self, at_ms: u64, done: u64, begun: bool) {
         if let Some((_, last)) = self.seen.back()
             && *last > done
         {
             // An attempt was lost and its records with it.
             self.seen.clear();
         }
-        if self.first.is_none() || (done == 0 && self.seen.back().is_none_or(|(_, last)| *last == 0)) {
+        if self.first.is_none() || !begun {
             self.first = Some((at_ms, done));
         }
         self.seen.push_back((at_ms, done));
@@ -162,6 +163,17 @@ mod tests {
                 "100 of 100 images, 7.69 images/s",
             ]
         );
+    }
+
+    #[test]
+    fn the_time_before_the_first_news_of_a_stage_counts_and_the_wait_for_it_does_not() {
+        let waiting = |ms| {
+            let mut status = at(ms, 0, 0);
+            status.stages[0].tasks_running = 0;
+            status
+        };
+        let states = [waiting(0), waiting(4_000), at(4_100, 0, 0), at(5_900, 0, 0), at(6_000, 100, 4)];
+        assert_eq!(texts(&states)[4], "100 of 100 images, 50.0 images/s");
     }
 
     #[test]
