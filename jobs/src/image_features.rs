@@ -156,7 +156,7 @@ impl Job for ImageFeatures {
             spec: spec.clone(),
             job_version: VERSION,
             filter: InputFilter { extensions: settings.extensions.clone() },
-            objects_min: objects_min(settings.components),
+            objects_min: Some(objects_min(settings.components)),
             broadcasts: vec![BroadcastPlan { name: WEIGHTS.into(), blob: weights.blob.clone() }],
             stages: vec![
                 stage(EMBED, Source::Input, &[]),
@@ -188,14 +188,16 @@ impl Job for ImageFeatures {
 }
 
 /// A PCA has no more components than rows, and none of a single row.
-fn objects_min(components: Components) -> Option<ObjectsMin> {
-    Some(match components {
-        Components::Count(count) => ObjectsMin {
-            count: count.max(2) as u64,
-            why: format!("{count} components need as many photos, and two at least; lower `params.components`"),
+fn objects_min(components: Components) -> ObjectsMin {
+    match components {
+        Components::Count(count) if count > 2 => ObjectsMin {
+            count: count as u64,
+            why: format!("{count} components need as many photos; lower `params.components`"),
         },
-        Components::Share(_) => ObjectsMin { count: 2, why: "principal components need two photos".into() },
-    })
+        Components::Count(_) | Components::Share(_) => {
+            ObjectsMin { count: 2, why: "principal components need two photos".into() }
+        }
+    }
 }
 
 /// The parameters, checked.

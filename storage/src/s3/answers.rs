@@ -28,8 +28,7 @@ where
             let status = raw.status().as_u16();
             let told = Told {
                 status,
-                code: said.code().unwrap_or("no code").to_owned(),
-                message: said.message().unwrap_or("no message").to_owned(),
+                said: [said.code(), said.message()].into_iter().flatten().collect::<Vec<_>>().join(", "),
                 request: raw.headers().get("x-amz-request-id").map(str::to_owned),
             };
             by_status(status, said.code(), write)(doing, Some(told.into()))
@@ -42,16 +41,15 @@ where
 #[derive(Debug)]
 struct Told {
     status: u16,
-    code: String,
-    message: String,
+    /// Its code and message, as far as there are any: an answer to HEAD has no body.
+    said: String,
     /// What the store's own support asks for.
     request: Option<String>,
 }
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, code, message, .. } = self;
-        write!(f, "{code}, {message} (HTTP {status}")?;
+        write!(f, "{} (HTTP {}", self.said, self.status)?;
         match &self.request {
             Some(request) => write!(f, ", request {request})"),
             None => write!(f, ")"),
