@@ -22,7 +22,8 @@ Working on it
   ci         test, then check: what CI runs
   tidy       which room may import which, and other house rules (see ARCHITECTURE.md)
   venv       a Python with the Parquet readers that the tests use, in target/venv
-  bench job  time the whole job  [--rounds 5] [--slots N] [--input DIR] [--markdown]
+  bench job     time the whole job  [--rounds 5] [--slots N] [--input DIR] [--markdown]
+  bench kernel  time the network beside onnxruntime and OpenVINO  [--rounds 5] [--seconds 3] [--model FILE.onnx]
 ";
 
 fn main() -> ExitCode {
