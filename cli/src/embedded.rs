@@ -35,6 +35,7 @@ impl Embedded {
         let (channel, serving) = mr_coordinator::in_process(&coordinator, stop_serving.clone());
         let worker = mr_worker::Settings {
             decode_budget_bytes: settings.decode_budget_bytes,
+            work_outlives: false,
             ..mr_worker::Settings::new(settings.slots, settings.scratch.to_owned())
         };
         let working = tokio::spawn(mr_worker::run(worker, registry, channel.clone(), stop_working.clone()));

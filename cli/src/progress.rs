@@ -34,7 +34,7 @@ impl Progress {
             let speed = &mut self.stages[position];
             let ended = stage.tasks > 0 && stage.tasks_done == stage.tasks;
             let begun = done > 0 || stage.tasks_running > 0 || ended;
-            speed.see(status.elapsed_ms, done, begun);
+            speed.see(status.elapsed_ms, done, begun, ended);
             if !begun {
                 continue;
             }
@@ -83,11 +83,13 @@ pub fn phase(status: &JobStatus) -> Option<String> {
 struct Speed {
     /// Where counting began: a watch may begin in the middle of a job, and a stage waits for the one before it.
     first: Option<(u64, u64)>,
+    /// The first state that had all of it.
+    end: Option<(u64, u64)>,
     seen: VecDeque<(u64, u64)>,
 }
 
 impl Speed {
-    fn see(&mut self, at_ms: u64, done: u64, begun: bool) {
+    fn see(&mut self, at_ms: u64, done: u64, begun: bool, ended: bool) {
         if let Some((_, last)) = self.seen.back()
             && *last > done
         {
@@ -96,6 +98,9 @@ impl Speed {
         }
         if self.first.is_none() || !begun {
             self.first = Some((at_ms, done));
+        }
+        if ended && self.end.is_none() {
+            self.end = Some((at_ms, done));
         }
         self.seen.push_back((at_ms, done));
         while self.seen.len() > 2 && self.seen[1].0 + WINDOW_MS <= at_ms {
@@ -107,11 +112,8 @@ impl Speed {
         per_second(*self.seen.front()?, *self.seen.back()?)
     }
 
-    /// From its beginning to the first state that had all of it.
     fn overall(&self) -> Option<f64> {
-        let (_, done) = *self.seen.back()?;
-        let end = self.seen.iter().find(|(_, at)| *at == done)?;
-        per_second(self.first?, *end)
+        per_second(self.first?, self.end?)
     }
 }
 
@@ -174,6 +176,15 @@ mod tests {
         };
         let states = [waiting(0), waiting(4_000), at(4_100, 0, 0), at(5_900, 0, 0), at(6_000, 100, 4)];
         assert_eq!(texts(&states)[4], "100 of 100 images, 50.0 images/s");
+    }
+
+    #[test]
+    fn an_ended_stage_keeps_its_speed_while_others_go_on() {
+        let states: Vec<_> =
+            (0..100).map(|second| at(1_000 * second, 10 * second.min(10), if second < 10 { 1 } else { 4 })).collect();
+        let mut texts = texts(&states).split_off(10);
+        texts.dedup();
+        assert_eq!(texts, ["100 of 100 images, 10.0 images/s"]);
     }
 
     #[test]

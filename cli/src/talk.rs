@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(lines.see(&at(5_300, JobPhase::Running, 60, 2, None)), [""; 0]);
         assert_eq!(
             lines.see(&at(10_200, JobPhase::Running, 100, 4, None)),
-            ["count: 100 of 100 records, 10.0 records/s"]
+            ["count: 100 of 100 records, 9.90 records/s"]
         );
         assert_eq!(lines.see(&at(20_200, JobPhase::Running, 100, 4, None)), [""; 0]);
         assert_eq!(lines.see(&at(20_300, JobPhase::Committing, 100, 4, None)), ["committing"]);
