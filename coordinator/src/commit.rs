@@ -108,7 +108,7 @@ pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Fail
         let request = request(&finished, &output, &state, &quarantine);
         match mr_table::commit(request).await {
             Ok(_) => break,
-            Err(TableError::Unresolved { .. }) => open = true,
+            Err(TableError::Unresolved { .. }) if tries < OPEN_TRIES_MAX => open = true,
             Err(TableError::Store(error)) if error.retryable() && tries < TRIES_MAX => {}
             Err(error @ TableError::Conflict { .. }) => return Err(error.failure()),
             Err(error) if open && tries < OPEN_TRIES_MAX => {

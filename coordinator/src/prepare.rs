@@ -3,7 +3,7 @@
 use crate::job::Input;
 use crate::orders::object_weight;
 use mr_core::{Failure, FailureClass, JobPlan, TaskGraph, expand, plan_splits, select};
-use mr_storage::{StoreError, check_conditional_writes};
+use mr_storage::{DANGLING, StoreError, check_conditional_writes, object_url};
 use mr_table::{TableError, inspect, may_write};
 use std::path::Path;
 use std::sync::Arc;
@@ -63,6 +63,13 @@ async fn once(plan: &JobPlan) -> Result<Prepared, Failure> {
         StoreError::NotFound { .. } => Failure::refused(no_input(&spec.input)),
         error => failed("listing the input", &error),
     })?;
+    // Whatever was behind it, a folder of photos perhaps, the job would be done without it and nobody would know.
+    if let Some(link) = objects.iter().find(|object| object.etag == DANGLING && !plan.filter.wants(&object.key)) {
+        let url = object_url(&spec.input, &link.key);
+        return Err(Failure::refused(format!(
+            "{url} is a link to something that is not there: bring that back, or remove the link"
+        )));
+    }
     let listing = select(objects, &plan.filter);
     if listing.objects.is_empty() {
         return Err(Failure::refused(nothing_to_do(plan, listing.skipped)));

@@ -194,6 +194,13 @@ async fn what_cannot_be_begun_is_refused_and_touches_nothing() {
     assert!(!cluster.path("output").exists());
 
     cluster.write(&WORDS);
+    std::os::unix::fs::symlink("/not/mounted", cluster.path("input/more words")).unwrap();
+    cluster.submit("link", Wanted::default()).await;
+    let failure = cluster.failure("link").await;
+    assert_eq!(failure.class, FailureClass::Refused);
+    assert!(failure.message.contains("input/more words is a link to something that is not there"), "{failure}");
+    fs::remove_file(cluster.path("input/more words")).unwrap();
+
     cluster.submit("first", Wanted::default()).await;
     cluster.committed("first").await;
     let before = cluster.output_files();

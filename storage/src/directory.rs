@@ -10,6 +10,7 @@ use crate::unique::unique;
 use crate::{GetOptions, Got, Native, Object, Put, Store, StoreError, object_url};
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
@@ -22,8 +23,9 @@ const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a call that met somebody else's change begins again before it gives up.
 const TRIES_MAX: u32 = 100;
 
-/// The ETag of a link to something that is not there.
-const DANGLING: &str = "dangling";
+/// The ETag under which a link to something that is not there is listed: nobody can say whether that was a file or a folder
+/// of many, so whoever lists has to mind it.
+pub const DANGLING: &str = "dangling";
 
 #[derive(Debug)]
 pub struct Directory {
@@ -97,6 +99,22 @@ impl Store for Directory {
         let place = Place::new(&self.root, key);
         let doing = format!("writing {}", object_url(&self.url, key));
         blocking(doing, move |doing| write(&place, &bytes, &how, doing)).await
+    }
+
+    async fn sync(&self, keys: &[&str]) -> Result<(), StoreError> {
+        // The root may be new, so its own name has to last too.
+        let mut folders: BTreeSet<PathBuf> = self.root.parent().map(Path::to_owned).into_iter().collect();
+        for key in keys {
+            check_key(key)?;
+            let place = Place::new(&self.root, key);
+            folders.extend(place.folder.ancestors().take_while(|f| f.starts_with(&self.root)).map(Path::to_owned));
+        }
+        let doing = format!("syncing {}", self.url);
+        blocking(doing, move |doing| {
+            let sync = |folder: &PathBuf| File::open(folder).and_then(|folder| folder.sync_all());
+            folders.iter().try_for_each(sync).map_err(|error| StoreError::from_io(doing, error))
+        })
+        .await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -299,9 +317,12 @@ fn write(place: &Place, bytes: &[u8], how: &Put, doing: &str) -> Result<String, 
     }
     match how {
         Put::Overwrite | Put::Temporary => {}
-        // Conditional writes are the points of no return, and a name lasts only when its folder is on the disk too.
+        // Conditional writes are the points of no return, and a name lasts only when its folder is on the disk too; as
+        // does that of a folder which may be new.
         Put::IfAbsent | Put::IfMatch(_) => {
-            File::open(&place.folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+            for folder in [Some(&*place.folder), place.folder.parent()].into_iter().flatten() {
+                File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+            }
         }
     }
     Ok(etag)
@@ -483,6 +504,10 @@ impl Walk {
                     self.found.push(Object { key, bytes: 0, etag: DANGLING.into() });
                 }
                 return Ok(());
+            }
+            // It goes round in circles, or through a file: no more than a person can mend it.
+            Err(error) if kind.is_symlink() && error.kind() != ErrorKind::PermissionDenied => {
+                return Err(StoreError::fatal(doing(), error));
             }
             Err(error) => return Err(StoreError::from_io(doing(), error)),
         };

@@ -20,7 +20,7 @@ mod s3;
 mod unique;
 
 pub use copy::copy;
-pub use directory::Directory;
+pub use directory::{DANGLING, Directory};
 pub use error::{BoxError, StoreError};
 pub use fetch::fetch;
 pub use key::{check_key, object_url};
@@ -56,6 +56,13 @@ pub trait Store: Send + Sync + Debug {
     /// After `Transient` the write may or may not have happened: the answer was lost.
     async fn put(&self, key: &str, bytes: Bytes, how: Put) -> Result<String, StoreError>;
 
+    /// Makes the names of these objects last, where [`Put::Overwrite`] and [`copy`] only see to their bytes: to be called
+    /// before something that refers to them is written. Most stores have nothing left to do.
+    async fn sync(&self, keys: &[&str]) -> Result<(), StoreError> {
+        let _ = keys;
+        Ok(())
+    }
+
     /// Removes the object; one that is not there is removed already.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
@@ -72,8 +79,7 @@ pub type DynStore = Arc<dyn Store>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
     Overwrite,
-    /// The same for bytes that may be lost when a machine goes down, since whoever reads them checks them and can have
-    /// them made again.
+    /// The same for bytes that are of no use once this machine has gone down: they need not be on its disk.
     Temporary,
     /// Only if there is no such object: otherwise `Exists`.
     IfAbsent,

@@ -231,10 +231,15 @@ impl Store for S3 {
                 }
                 objects.push(Object { key: key.into(), bytes, etag: unquoted(object.e_tag(), doing)? });
             }
-            match page.next_continuation_token() {
-                Some(token) if page.is_truncated() == Some(true) => next = Some(token.into()),
-                _ => break,
+            if page.is_truncated() != Some(true) {
+                break;
             }
+            let token = page.next_continuation_token().map(str::to_owned);
+            // What is not listed would not be missed: better no listing than a part of one.
+            if token.is_none() || token == next {
+                return Err(StoreError::fatal(doing(), "the store says that there is more, and not where it goes on"));
+            }
+            next = token;
         }
         // S3 lists in this order, but not everything that speaks its language does.
         if !objects.is_sorted_by(|a, b| a.key < b.key) {

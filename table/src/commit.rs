@@ -217,8 +217,11 @@ async fn publish(commit: &Commit<'_>, parts: &[StagedPart], files: &[NewFile]) -
         commit.run_files.iter().map(|file| Item { to: format!("{folder}{}", file.path), source: file.source.clone() });
     let (late, now): (Vec<_>, Vec<_>) =
         parts.chain(run_files).partition(|item| matches!(item.source, RunSource::Late(_)));
+    let marker = names::marker(commit.job);
+    let published: Vec<_> = now.iter().chain(&late).map(|item| item.to.clone()).chain([marker]).collect();
     each(now.into_iter(), |item| item.publish(commit.output)).await?;
-    each(late.into_iter(), |item| item.publish(commit.output)).await
+    each(late.into_iter(), |item| item.publish(commit.output)).await?;
+    commit.output.sync(&published.iter().map(String::as_str).collect::<Vec<_>>()).await
 }
 
 struct Item {

@@ -202,7 +202,7 @@ async fn an_answer_that_stays_away_is_said_to_be_unknown() {
     let job = new_job().await;
     let dark = Watched::over(
         output.clone(),
-        Box::new(|n| Box::pin(async move { if n < 9 { Verdict::Go } else { Verdict::Fail(Kind::Transient) } })),
+        Box::new(|n| Box::pin(async move { if n < 10 { Verdict::Go } else { Verdict::Fail(Kind::Transient) } })),
     );
     let error = job.commit(&dark).await.unwrap_err();
     assert!(matches!(error, TableError::Unresolved { version: 1, .. }), "{error:?}");

@@ -6,18 +6,18 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use std::error::Error;
 use std::fmt;
+use std::iter;
 
 /// Sorts an error by what can be done about it. `write` is the condition of a write, which says what a 412 means.
 pub(super) fn classify<E>(error: SdkError<E, HttpResponse>, doing: String, write: Option<&Put>) -> StoreError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
-    // Never sent: what the SDK tried in vain, host by host, is of less use than what can be done.
-    if let Some(kind) = unsigned(&error) {
-        return kind(doing, Some(NO_CREDENTIALS.into()));
+    // Never sent.
+    if let Some((kind, why)) = unsigned(&error) {
+        return kind(doing, Some(why.into()));
     }
     match &error {
-        // Never sent.
         SdkError::ConstructionFailure(_) => fatal(doing, Some(error.into())),
         SdkError::DispatchFailure(failure) if failure.is_user() => fatal(doing, Some(error.into())),
         SdkError::DispatchFailure(_) => transient(doing, Some(error.into())),
@@ -49,18 +49,18 @@ struct Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (HTTP {}", self.said, self.status)?;
+        if !self.said.is_empty() {
+            write!(f, "{}, ", self.said)?;
+        }
+        write!(f, "HTTP {}", self.status)?;
         match &self.request {
-            Some(request) => write!(f, ", request {request})"),
-            None => write!(f, ")"),
+            Some(request) => write!(f, ", request {request}"),
+            None => Ok(()),
         }
     }
 }
 
 impl Error for Told {}
-
-const NO_CREDENTIALS: &str = "no AWS credentials could be loaded: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
-                              AWS_PROFILE, or give this machine a role";
 
 /// The ETag as we keep it: S3 speaks of it in quotes.
 pub(super) fn unquoted(etag: Option<&str>, doing: impl FnOnce() -> String) -> Result<String, StoreError> {
@@ -107,19 +107,28 @@ fn by_status(status: u16, code: Option<&str>, write: Option<&Put>) -> Kind {
     }
 }
 
-/// Whether it failed for want of credentials: then asking again helps only if their source was out of order.
-fn unsigned(error: &(dyn Error + 'static)) -> Option<Kind> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        match error.downcast_ref::<CredentialsError>() {
-            Some(CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_)) => {
-                return Some(denied);
-            }
-            Some(_) => return Some(transient),
-            None => cause = error.source(),
-        }
-    }
-    None
+/// Whether it failed for want of credentials, and in which words: then asking again helps only if their source was out of
+/// order.
+fn unsigned(error: &(dyn Error + 'static)) -> Option<(Kind, String)> {
+    let found = iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref());
+    let (kind, why): (Kind, _) = match found? {
+        // The chain behind it only says which places were looked at.
+        CredentialsError::CredentialsNotLoaded(_) => (denied, "no AWS credentials were found".to_owned()),
+        wrong @ CredentialsError::InvalidConfiguration(_) => (denied, story(wrong)),
+        failed => (transient, story(failed)),
+    };
+    Some((
+        kind,
+        format!(
+            "{why}; credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or this machine's role"
+        ),
+    ))
+}
+
+/// An error and what led to it, in one line.
+fn story(error: &(dyn Error + 'static)) -> String {
+    let causes = iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 macro_rules! kinds {
@@ -144,6 +153,33 @@ kinds! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missing_credentials_are_told_with_where_they_come_from_and_broken_ones_with_what_broke() {
+        let told = |error: CredentialsError| {
+            let error: SdkError<aws_sdk_s3::operation::head_object::HeadObjectError, HttpResponse> =
+                SdkError::construction_failure(error);
+            let error = classify(error, "reading".into(), None);
+            let why = error.source().expect("it has a reason").to_string();
+            assert!(why.ends_with("AWS_PROFILE, or this machine's role"), "{why}");
+            (error.retryable(), why)
+        };
+        let (again, why) = told(CredentialsError::not_loaded("we looked here and there"));
+        assert!(!again && why.starts_with("no AWS credentials were found;"), "{why}");
+        let (again, why) = told(CredentialsError::invalid_configuration("no profile named x"));
+        assert!(!again && why.contains("no profile named x"), "{why}");
+        let (again, why) = told(CredentialsError::provider_error("the token has expired"));
+        assert!(again && why.contains("the token has expired"), "{why}");
+    }
+
+    #[test]
+    fn an_answer_is_told_in_one_line() {
+        let told = |said: &str, request: Option<&str>| {
+            Told { status: 403, said: said.into(), request: request.map(str::to_owned) }.to_string()
+        };
+        assert_eq!(told("AccessDenied, no", Some("4X")), "AccessDenied, no, HTTP 403, request 4X");
+        assert_eq!(told("", None), "HTTP 403");
+    }
 
     #[test]
     fn answers_are_told_apart() {

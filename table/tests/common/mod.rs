@@ -284,6 +284,10 @@ impl Store for Watched {
         self.ask(self.inner.put(key, bytes, how)).await
     }
 
+    async fn sync(&self, keys: &[&str]) -> Result<(), StoreError> {
+        self.ask(self.inner.sync(keys)).await
+    }
+
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.ask(self.inner.delete(key)).await
     }

@@ -19,6 +19,7 @@ enum Fault {
     RefuseGet(Answer),
     IgnoreConditions,
     TakeTime,
+    CutListing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,6 +88,15 @@ macro_rules! pass {
                 Ok(answer)
             }
 
+            async fn list_objects_v2(&self, request: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+                let mut answer = self.inner.list_objects_v2(request).await?;
+                if self.strikes(Fault::CutListing) {
+                    answer.output.is_truncated = Some(true);
+                    answer.output.next_continuation_token = None;
+                }
+                Ok(answer)
+            }
+
             async fn complete_multipart_upload(&self, request: S3Request<CompleteMultipartUploadInput>) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
                 if self.strikes(Fault::SlowDownInsideComplete) {
                     // S3 sends the head of its answer before it knows the outcome.
@@ -145,6 +155,15 @@ async fn world(fault: Fault, times: usize) -> World {
 
 async fn read(store: &Store3) -> Result<Vec<u8>, StoreError> {
     Ok(store.get("key", GetOptions::default()).await?.bytes.to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_does_not_go_on_is_none() {
+    let w = world(Fault::CutListing, 1).await;
+    w.store.put("key", "one".into(), Put::Overwrite).await.expect("writable");
+    let cut = w.store.list("").await.expect_err("there may be more than one object");
+    assert!(matches!(cut, StoreError::Fatal { .. }), "{cut:?}");
+    assert_eq!(w.store.list("").await.expect("whole").len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
