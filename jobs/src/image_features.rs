@@ -419,13 +419,8 @@ impl StageCode for Fit {
 }
 
 fn merged(values: Vec<Bytes>) -> Result<Moments, Failure> {
-    let mut values = values.into_iter().map(|bytes| Moments::from_bytes(&bytes));
-    let failed = |error| Failure::application(format!("merging moments: {error}"));
-    let mut merged = values.next().ok_or_else(|| Failure::application("no moments to merge"))?.map_err(failed)?;
-    for moments in values {
-        merged.merge(&moments.map_err(failed)?).map_err(failed)?;
-    }
-    Ok(merged)
+    let parts = values.into_iter().map(|bytes| Moments::from_bytes(&bytes));
+    Moments::merge_all(parts).map_err(|error| Failure::application(format!("merging moments: {error}")))
 }
 
 fn summary(pca: &Pca) -> Vec<u8> {

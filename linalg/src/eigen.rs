@@ -54,8 +54,9 @@ pub(crate) fn decompose(dim: usize, triangle: &[f64]) -> Result<Eigen, NoConverg
     })
 }
 
-/// The arithmetic of this machine's fits: on two machines of one name the same moments give the same fit, bit for bit,
-/// except that `portable` says only what it is not. Moments, merges and projections don't depend on it.
+/// The arithmetic of this machine's fits: on two x86-64 machines of one name the same moments give the same fit, bit for
+/// bit. On another architecture, such as `aarch64`, that holds for machines of one model. Moments, merges and projections
+/// don't depend on it.
 pub fn fit_arithmetic() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2")
@@ -66,7 +67,7 @@ pub fn fit_arithmetic() -> &'static str {
     {
         return "x86-64-v3";
     }
-    "portable"
+    std::env::consts::ARCH
 }
 
 /// A power of two that brings the largest diagonal entry near one: faer compares entries with a tolerance that is

@@ -115,12 +115,12 @@ impl Moments {
         Ok(())
     }
 
-    /// The parts merged one after another, in the order given.
-    pub fn merge_all(parts: impl IntoIterator<Item = Self>) -> Result<Self, MomentsError> {
+    /// The parts merged one after another, in the order given, each made when its turn comes.
+    pub fn merge_all(parts: impl IntoIterator<Item = Result<Self, MomentsError>>) -> Result<Self, MomentsError> {
         let mut parts = parts.into_iter();
-        let mut merged = parts.next().ok_or(MomentsError::Nothing)?;
+        let mut merged = parts.next().ok_or(MomentsError::Nothing)??;
         for part in parts {
-            merged.merge(&part)?;
+            merged.merge(&part?)?;
         }
         Ok(merged)
     }

@@ -16,7 +16,7 @@ fn assert_near(found: f64, expected: f64, tolerance: f64, what: &str) {
 /// Tasks of 32 rows, merged as reduce tasks do.
 fn moments(rows: &[f32]) -> Moments {
     let tasks = rows.chunks(32 * DIM).map(|rows| Moments::from_rows(DIM, rows).unwrap());
-    Moments::merge_all(tasks).unwrap()
+    Moments::merge_all(tasks.into_iter().map(Ok)).unwrap()
 }
 
 #[test]

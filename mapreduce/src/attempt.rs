@@ -56,7 +56,7 @@ async fn run(host: &Host, order: &Order, control: &Control, started: Instant) ->
         Work::Combine { runs } => combine(host, order, runs, &state, control).await?,
         Work::Reduce { runs, partition } => reduce(host, order, runs, *partition, &state, control).await?,
     };
-    made.store(order, &state).await
+    made.store(order, &state, host.settings().work_outlives).await
 }
 
 async fn map_objects(

@@ -77,9 +77,9 @@ impl BroadcastCache {
         beside(move || {
             let is = sha256_hex(&got.bytes);
             if is != sha256 {
-                return Err(Failure::permanent(format!(
-                    "broadcast `{name}` has SHA-256 {is} where the job was planned with {sha256}"
-                )));
+                let story = format!("broadcast `{name}` has SHA-256 {is} where the job has {sha256}");
+                // One that a task made may be unfinished on its way to this host; one of the submitter's was checked.
+                return Err(if shared { Failure::permanent(story) } else { Failure::transient(story) });
             }
             // A convenience: without the copy the next one only fetches again.
             if shared && let Err(error) = keep(&path, &got.bytes).and_then(|()| make_room(&path, most)) {

@@ -72,6 +72,8 @@ async fn one(store: &DynStore, object: &Object, bytes_max: u64) -> Result<Object
     }
     let options = GetOptions { if_match: Some(object.etag.clone()), range: None };
     match store.get(&object.key, options).await {
+        // Some servers don't mind the condition, so what came is compared too.
+        Ok(got) if got.etag != object.etag => verdict("changed", "was changed after it was listed".into(), true),
         Ok(got) if got.bytes.len() as u64 == object.bytes => {
             Ok(ObjectRecord { uri: object_url(store.url(), &object.key), key: object.key.clone(), bytes: got.bytes })
         }
@@ -180,4 +182,58 @@ pub fn story(error: &dyn Error) -> String {
         source = error.source();
     }
     story
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_storage::{Got, Memory, Put, Store};
+
+    /// Gives what is there, whatever version was asked for, as some servers do.
+    #[derive(Debug, Default)]
+    struct Careless(Memory);
+
+    #[async_trait::async_trait]
+    impl Store for Careless {
+        fn url(&self) -> &str {
+            self.0.url()
+        }
+
+        async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
+            self.0.list(prefix).await
+        }
+
+        async fn get(&self, key: &str, options: GetOptions) -> Result<Got, StoreError> {
+            self.0.get(key, GetOptions { if_match: None, ..options }).await
+        }
+
+        async fn head(&self, key: &str) -> Result<Object, StoreError> {
+            self.0.head(key).await
+        }
+
+        async fn put(&self, key: &str, bytes: Bytes, how: Put) -> Result<String, StoreError> {
+            self.0.put(key, bytes, how).await
+        }
+
+        async fn delete(&self, key: &str) -> Result<(), StoreError> {
+            self.0.delete(key).await
+        }
+    }
+
+    #[tokio::test]
+    async fn another_version_of_the_same_length_is_seen_even_where_conditions_are_not_minded() {
+        let store: DynStore = Arc::new(Careless::default());
+        for key in ["changed", "same"] {
+            store.put(key, "one".into(), Put::Overwrite).await.unwrap();
+        }
+        let listed = store.list("").await.unwrap();
+        store.put("changed", "two".into(), Put::Overwrite).await.unwrap();
+        let (sender, mut fetched) = mpsc::channel(4);
+        objects(store, listed, u64::MAX, sender).await;
+        let changed = fetched.recv().await.unwrap();
+        let Err(NotFetched::Verdict { class: "changed", environment: true, .. }) = changed.content else {
+            panic!("{} is another object", changed.object.key);
+        };
+        assert!(fetched.recv().await.unwrap().content.is_ok_and(|same| same.bytes == "one"));
+    }
 }

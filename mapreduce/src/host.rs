@@ -25,6 +25,8 @@ pub struct HostSettings {
     pub scratch: PathBuf,
     /// Bytes that all slots together may use for decoding.
     pub decode_budget_bytes: u64,
+    /// Whether tasks elsewhere read what tasks here wrote, so that it has to last when this machine goes down.
+    pub work_outlives: bool,
 }
 
 pub struct Host {

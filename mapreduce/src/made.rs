@@ -29,11 +29,12 @@ enum What {
 }
 
 impl Made {
-    /// Puts everything into the state store under names of this attempt's own.
+    /// Puts everything into the state store under names of this attempt's own. `outlives` says whether others are to find
+    /// it when this machine has gone down.
     ///
     /// # Errors
     /// When a file can't be stored, or could not be among the result's files.
-    pub async fn store(self, order: &Order, state: &DynStore) -> Result<TaskOutput, Failure> {
+    pub async fn store(self, order: &Order, state: &DynStore, outlives: bool) -> Result<TaskOutput, Failure> {
         let Made { mut output, rows, run, side, broadcast } = self;
         let mut paths = BTreeSet::new();
         for (path, _) in &side {
@@ -55,11 +56,12 @@ impl Made {
         let base = work_key(&order.attempt);
         let files = rows.into_iter().chain(run).chain(broadcast).chain(side).map(|(what, name, bytes)| {
             let (state, key) = (state.clone(), format!("{base}/{name}"));
-            let how = match (&what, order.writes_output) {
-                // These become files of the result as they are.
-                (What::Rows, true) | (What::Side(_), _) => Put::Overwrite,
-                (What::Rows, false) | (What::Run | What::Broadcast { .. }, _) => Put::Temporary,
+            let becomes_result = match &what {
+                What::Rows => order.writes_output,
+                What::Side(_) => true,
+                What::Run | What::Broadcast { .. } => false,
             };
+            let how = if becomes_result || outlives { Put::Overwrite } else { Put::Temporary };
             async move {
                 let file = FileRef { key, bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
                 state.put(&file.key, bytes, how).await.map_err(|error| fetch::failure(&error))?;

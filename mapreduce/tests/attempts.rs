@@ -135,7 +135,8 @@ impl Place {
 }
 
 fn host(world: &Arc<World>, slots: u32, folder: &Path) -> Host {
-    let settings = HostSettings { slots, scratch: folder.join("scratch"), decode_budget_bytes: 1 << 20 };
+    let settings =
+        HostSettings { slots, scratch: folder.join("scratch"), decode_budget_bytes: 1 << 20, work_outlives: true };
     Host::new(toy::registry(world), settings)
 }
 

@@ -41,9 +41,6 @@ def count(folder, rows, version):
     if urllib.parse.quote(folder) == folder:
         counted["polars, delta"] = table(polars.read_delta(folder).to_arrow())
         assert polars.scan_delta(folder).select(polars.len()).collect().item() == rows
-    delta = duckdb_delta(folder)
-    if delta is not None:
-        counted["duckdb, delta"] = delta
     first = next(iter(counted.values()))
     for reader, seen in counted.items():
         assert seen["rows"] == rows, (reader, seen["rows"], rows)
@@ -67,17 +64,6 @@ def table_of_pandas(frame):
     lists = {name: [[float(value) for value in values] for values in frame[name]] for name in ("features", "pca")}
     texts = {name: [str(value) for value in frame[name]] for name in ("path", "label")}
     return {"rows": len(frame), **texts, **numbers, **lists}
-
-
-def duckdb_delta(folder):
-    """DuckDB reads Delta by an extension, which is left out where it would have to be downloaded."""
-    connection = duckdb.connect(config={"autoinstall_known_extensions": False})
-    try:
-        connection.execute("load delta")
-    except duckdb.Error as error:
-        print(f"  duckdb's delta extension is not there, so that reader is left out ({str(error).splitlines()[0]})")
-        return None
-    return table(connection.sql(f"select * from delta_scan('{folder}')").to_arrow_table())
 
 
 def watch(folder, reader, stop, *kinds):

@@ -7,18 +7,22 @@ use image::{DynamicImage, Frame, GrayAlphaImage, GrayImage, ImageFormat, RgbImag
 use image::{ImageBuffer, Luma, Rgb, Rgba};
 use mr_vision::image::{Budget, DecodeOptions, ImageErrorClass, Preparer, decode};
 
+/// More than any of these files wants.
+const BUDGET_BYTES: u64 = 512 << 20;
+
 fn rgb_of(bytes: &[u8]) -> (u32, u32, Vec<u8>) {
     turned(bytes, false)
 }
 
 fn turned(bytes: &[u8], exif_orientation: bool) -> (u32, u32, Vec<u8>) {
-    let decoded = decode(bytes, &DecodeOptions { exif_orientation }, &Budget::default()).expect("it is an image");
+    let decoded =
+        decode(bytes, &DecodeOptions { exif_orientation }, &Budget::new(BUDGET_BYTES)).expect("it is an image");
     let photo = decoded.photo();
     (photo.width(), photo.height(), photo.rgb().to_vec())
 }
 
 fn refusal_of(bytes: &[u8]) -> (ImageErrorClass, String) {
-    let error = decode(bytes, &DecodeOptions::default(), &Budget::default()).expect_err("it must be refused");
+    let error = decode(bytes, &DecodeOptions::default(), &Budget::new(BUDGET_BYTES)).expect_err("it must be refused");
     (error.class, error.message)
 }
 
@@ -254,7 +258,7 @@ fn damaged_files_get_the_same_verdict_twice() {
                 let decoded = decode(&bytes, &options, budget)?;
                 Ok::<_, mr_vision::image::ImageError>(decoded.photo().clone())
             };
-            let first = verdict(&Budget::default());
+            let first = verdict(&Budget::new(BUDGET_BYTES));
             assert!(first == verdict(&small), "{format:?}: {first:?}");
             if first.is_ok() { decoded += 1 } else { refused += 1 }
         }
@@ -267,7 +271,7 @@ fn damaged_files_get_the_same_verdict_twice() {
 fn a_preparer_forgets_the_photo_before() {
     let small = encode(&rgb_image().into(), ImageFormat::Png);
     let large = encode(&RgbImage::from_fn(90, 300, |x, y| Rgb([x as u8, y as u8, 7])).into(), ImageFormat::Png);
-    let budget = Budget::default();
+    let budget = Budget::new(BUDGET_BYTES);
     let new = || Preparer::new(24, 32, DecodeOptions::default(), budget.clone());
     let expected = new().prepare(&small).expect("it is an image").input.to_vec();
     let mut preparer = new();
@@ -278,5 +282,5 @@ fn a_preparer_forgets_the_photo_before() {
         assert_eq!((prepared.width, prepared.height, prepared.input.len()), (7, 5, 24 * 32 * 3));
         assert_eq!(prepared.input, expected);
     }
-    assert_eq!(budget.free(), Budget::DEFAULT_BYTES);
+    assert_eq!(budget.free(), BUDGET_BYTES);
 }

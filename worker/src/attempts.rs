@@ -157,7 +157,8 @@ mod tests {
     use mr_mapreduce::{HostSettings, Registry};
 
     fn attempts() -> Attempts {
-        let settings = HostSettings { slots: 1, scratch: "/nowhere".into(), decode_budget_bytes: 0 };
+        let settings =
+            HostSettings { slots: 1, scratch: "/nowhere".into(), decode_budget_bytes: 0, work_outlives: true };
         Attempts::new(Arc::new(Host::new(Registry::new("test"), settings)))
     }
 

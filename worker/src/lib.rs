@@ -26,13 +26,22 @@ pub struct Settings {
     /// Where broadcasts are kept.
     pub scratch: PathBuf,
     pub decode_budget_bytes: u64,
+    /// False where the whole cluster is this process: then nobody needs its work files after a power failure.
+    pub work_outlives: bool,
     /// Goes into the worker's name, for people who read logs.
     pub host: String,
 }
 
 impl Settings {
     pub fn new(slots: u32, scratch: PathBuf) -> Self {
-        Self { slots, ahead: slots, scratch, decode_budget_bytes: DECODE_BUDGET_BYTES, host: host() }
+        Self {
+            slots,
+            ahead: slots,
+            scratch,
+            decode_budget_bytes: DECODE_BUDGET_BYTES,
+            work_outlives: true,
+            host: host(),
+        }
     }
 }
 

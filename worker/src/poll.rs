@@ -42,6 +42,7 @@ pub async fn run(settings: Settings, registry: Registry, channel: Channel, stop:
             slots: settings.slots,
             scratch: settings.scratch.clone(),
             decode_budget_bytes: settings.decode_budget_bytes,
+            work_outlives: settings.work_outlives,
         },
     ));
     let client = WorkersClient::new(channel)

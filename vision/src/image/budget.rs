@@ -32,8 +32,6 @@ pub struct BudgetGuard {
 }
 
 impl Budget {
-    pub const DEFAULT_BYTES: u64 = 512 << 20;
-
     pub fn new(bytes: u64) -> Self {
         Self(Arc::new(Shared {
             bytes,
@@ -66,12 +64,6 @@ impl Budget {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.0.queue.lock().expect("nothing panics under this lock")
-    }
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self::new(Self::DEFAULT_BYTES)
     }
 }
 
