@@ -6,8 +6,8 @@
 use super::lanes::{LANES, Lanes};
 use super::{Clamp, DepthwiseRow, TAPS};
 
-/// Output pixels that are summed side by side, so that a tap's weights are loaded once for all of them.
-const PIXELS: usize = 8;
+/// The most output pixels that [`tile_of`] has an arm for.
+pub(super) const PIXELS_MAX: usize = 8;
 
 /// One output row.
 ///
@@ -22,8 +22,10 @@ pub(super) unsafe fn depthwise_row<V: Lanes>(row: &DepthwiseRow, weights: &[f32]
         Some(last) => (last / row.stride + 1).clamp(inner_from, out_width),
         None => inner_from,
     };
+    // Strides that no network of the family has are left to the code for edges.
+    let inner_to = if row.stride <= 2 { inner_to } else { inner_from };
     let inner = inner_to - inner_from;
-    let tiles = inner.div_ceil(PIXELS);
+    let tiles = inner.div_ceil(V::DEPTHWISE_PIXELS);
     for channel in (0..row.channels).step_by(LANES) {
         // SAFETY: lengths were checked for the whole row and all groups.
         unsafe {
@@ -41,10 +43,11 @@ pub(super) unsafe fn depthwise_row<V: Lanes>(row: &DepthwiseRow, weights: &[f32]
             for index in 0..tiles {
                 let from = inner_from + inner * index / tiles;
                 let to = inner_from + inner * (index + 1) / tiles;
-                if group.lanes == LANES {
-                    tile_of::<V, true>(&group, from, to - from);
-                } else {
-                    tile_of::<V, false>(&group, from, to - from);
+                match (row.stride, group.lanes == LANES) {
+                    (1, true) => tile_of_stride_1::<V, true>(&group, from, to - from),
+                    (1, false) => tile_of_stride_1::<V, false>(&group, from, to - from),
+                    (_, true) => tile_of_stride_2::<V, true>(&group, from, to - from),
+                    (_, false) => tile_of_stride_2::<V, false>(&group, from, to - from),
                 }
             }
         }
@@ -100,41 +103,54 @@ unsafe fn edge<V: Lanes>(group: &Group, pixel: usize) {
     }
 }
 
-#[inline(always)]
-unsafe fn tile_of<V: Lanes, const FULL: bool>(group: &Group, from: usize, pixels: usize) {
-    // SAFETY: passed on from `depthwise_row`.
-    unsafe {
-        match pixels {
-            0 => {}
-            1 => inner::<V, FULL, 1>(group, from),
-            2 => inner::<V, FULL, 2>(group, from),
-            3 => inner::<V, FULL, 3>(group, from),
-            4 => inner::<V, FULL, 4>(group, from),
-            5 => inner::<V, FULL, 5>(group, from),
-            6 => inner::<V, FULL, 6>(group, from),
-            7 => inner::<V, FULL, 7>(group, from),
-            PIXELS => inner::<V, FULL, PIXELS>(group, from),
-            _ => unreachable!("tiles are cut to PIXELS"),
+/// A tile of `pixels` neighbours, which read `(pixels - 1) * stride + 3` columns.
+macro_rules! tile_of {
+    ($name:ident, $stride:literal) => {
+        #[inline(always)]
+        unsafe fn $name<V: Lanes, const FULL: bool>(group: &Group, from: usize, pixels: usize) {
+            // SAFETY: passed on from `depthwise_row`.
+            unsafe {
+                match pixels {
+                    0 => {}
+                    1 => inner::<V, FULL, $stride, 1, 3>(group, from),
+                    2 => inner::<V, FULL, $stride, 2, { $stride + 3 }>(group, from),
+                    3 => inner::<V, FULL, $stride, 3, { 2 * $stride + 3 }>(group, from),
+                    4 => inner::<V, FULL, $stride, 4, { 3 * $stride + 3 }>(group, from),
+                    5 => inner::<V, FULL, $stride, 5, { 4 * $stride + 3 }>(group, from),
+                    6 => inner::<V, FULL, $stride, 6, { 5 * $stride + 3 }>(group, from),
+                    7 => inner::<V, FULL, $stride, 7, { 6 * $stride + 3 }>(group, from),
+                    PIXELS_MAX => {
+                        inner::<V, FULL, $stride, PIXELS_MAX, { (PIXELS_MAX - 1) * $stride + 3 }>(group, from)
+                    }
+                    _ => unreachable!("tiles are cut to V::DEPTHWISE_PIXELS"),
+                }
+            }
         }
-    }
+    };
 }
 
-/// Pixels whose columns all lie inside the row.
+tile_of!(tile_of_stride_1, 1);
+tile_of!(tile_of_stride_2, 2);
+
+/// Pixels whose columns all lie inside the row. A column is loaded once for all the pixels that read it.
 #[inline(always)]
-unsafe fn inner<V: Lanes, const FULL: bool, const PIXELS: usize>(group: &Group, from: usize) {
+unsafe fn inner<V: Lanes, const FULL: bool, const STRIDE: usize, const PIXELS: usize, const COLUMNS: usize>(
+    group: &Group,
+    from: usize,
+) {
     // SAFETY: passed on from `depthwise_row`.
     unsafe {
         let channels = group.row.channels;
-        let step = group.row.stride * channels;
-        let column = from * group.row.stride - group.row.pad_left;
+        let column = from * STRIDE - group.row.pad_left;
         let mut sums = [V::load(group.weights); PIXELS];
         for (ky, row) in group.rows.iter().enumerate() {
             let Some(row) = row else { continue };
+            let x = row.add(column * channels);
+            let columns: [V; COLUMNS] = std::array::from_fn(|column| group.load::<V, FULL>(x.add(column * channels)));
             for kx in 0..3 {
                 let w = V::load(group.weights.add((1 + ky * 3 + kx) * LANES));
-                let x = row.add((column + kx) * channels);
                 for (pixel, sum) in sums.iter_mut().enumerate() {
-                    *sum = group.load::<V, FULL>(x.add(pixel * step)).mul_add(w, *sum);
+                    *sum = columns[pixel * STRIDE + kx].mul_add(w, *sum);
                 }
             }
         }

@@ -17,6 +17,8 @@ pub(super) trait Lanes: Copy {
     const PIXELS: usize;
     /// Channel groups of a product's register tile: 1 or 2.
     const GROUPS: usize;
+    /// Output pixels of a depthwise tile, at most [`super::depthwise::PIXELS_MAX`].
+    const DEPTHWISE_PIXELS: usize;
 
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
@@ -57,6 +59,7 @@ pub(super) struct Portable([f32; LANES]);
 impl Lanes for Portable {
     const PIXELS: usize = 6;
     const GROUPS: usize = 1;
+    const DEPTHWISE_PIXELS: usize = 4;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -112,6 +115,8 @@ mod x86 {
         // 6 x 2 sums, 2 weights and 1 input fill 15 of 16 registers.
         const PIXELS: usize = 6;
         const GROUPS: usize = 1;
+        // 3 x 2 sums, 2 weights, and columns as they come.
+        const DEPTHWISE_PIXELS: usize = 3;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -162,6 +167,8 @@ mod x86 {
         // 12 x 2 sums, 2 weights and 1 input fill 27 of 32 registers.
         const PIXELS: usize = 12;
         const GROUPS: usize = 2;
+        // 8 sums, 3 weights, and the 10 columns of stride 1 or the 17 of stride 2.
+        const DEPTHWISE_PIXELS: usize = 8;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
