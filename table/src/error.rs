@@ -22,7 +22,9 @@ pub enum TableError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// This job can't commit any more; what it had published is gone or will be swept.
-    #[error("another job committed to this output meanwhile ({by}): run this one again to replace its rows")]
+    #[error(
+        "another job committed to this output meanwhile ({by}): to replace its rows, run this one again with `--set mode=overwrite`"
+    )]
     Conflict { by: String },
     /// The job's results don't fit a table. Another attempt would bring the same ones.
     #[error("{0}")]

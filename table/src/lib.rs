@@ -44,7 +44,7 @@ pub use commit::{Commit, Committed, Late, RunFile, RunSource, StagedPart, commit
 pub use error::{Refusal, TableError};
 pub use names::{part_name, run_folder};
 pub use quarantine::quarantine_parquet;
-pub use settle::{Abandoned, RUNS_KEPT, Settled, abandon, after_commit};
+pub use settle::{Abandoned, RUNS_KEPT, Settled, abandon, after_commit, repair};
 pub use snapshot::{AddFile, Snapshot};
 pub use state::{OutputState, may_write};
 pub use survey::{Verified, inspect, verify};

@@ -5,8 +5,9 @@ use crate::names::{self, SUCCESS};
 use crate::parallel::each;
 use crate::snapshot::{Run, Snapshot};
 use crate::survey::{Survey, active, survey};
+use bytes::Bytes;
 use mr_core::{JobId, Object};
-use mr_storage::{DynStore, Put, StoreError};
+use mr_storage::{DynStore, GetOptions, Put, StoreError};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -40,8 +41,7 @@ pub async fn after_commit(output: &DynStore) -> Result<Option<Settled>, TableErr
         let doomed = doomed(&survey.listing, table, newest);
         each(doomed.iter(), |key| output.delete(key)).await?;
         let copied = copy(output, &survey, newest).await?;
-        let mark = json!({ "jobId": newest.job, "version": newest.version });
-        output.put(SUCCESS, mark.to_string().into(), Put::Overwrite).await?;
+        output.put(SUCCESS, success(newest), Put::Overwrite).await?;
         let settled = Settled { version: newest.version, deleted: doomed.len() as u64, copied };
         rounds += 1;
         match output.head(&names::entry(table.version + 1)).await {
@@ -52,6 +52,21 @@ pub async fn after_commit(output: &DynStore) -> Result<Option<Settled>, TableErr
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Brings the folder in line if the job that wrote the newest entry was cut short before it could, which its mark of
+/// success tells. Until then a plain glob reads old rows beside new ones.
+pub async fn repair(output: &DynStore, table: &Snapshot) -> Result<Option<Settled>, TableError> {
+    let Some(newest) = table.runs.last() else { return Ok(None) };
+    match output.get(SUCCESS, GetOptions::default()).await {
+        Ok(mark) if mark.bytes == success(newest) => Ok(None),
+        Ok(_) | Err(StoreError::NotFound { .. }) => after_commit(output).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn success(newest: &Run) -> Bytes {
+    json!({ "jobId": newest.job, "version": newest.version }).to_string().into()
 }
 
 /// Keys that go. Nothing that the table refers to, and nothing that the log does not give to us to delete.

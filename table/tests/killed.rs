@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use mr_storage::{Directory, DynStore, Put};
-use mr_table::{Abandoned, OutputState, TableError, abandon, inspect};
+use mr_table::{Abandoned, OutputState, TableError, abandon, inspect, repair};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -209,4 +209,26 @@ async fn an_answer_that_stays_away_is_said_to_be_unknown() {
     assert_eq!(error.failure().class, mr_core::FailureClass::Transient);
     job.run(&output).await.unwrap();
     check_settled(&output, &job, &committed(Before::Table, &[&job])).await;
+}
+
+/// A job killed after its entry leaves old parts beside new ones; whoever looks at the output next puts that right.
+#[tokio::test]
+async fn what_a_job_killed_after_its_entry_left_is_put_right_by_whoever_looks_next() {
+    for before in [Before::Nothing, Before::Table] {
+        for operations in 0.. {
+            let output = memory();
+            prepare(&output, before).await;
+            let job = new_job().await;
+            job.commit(&output).await.unwrap();
+            let cut_short = mr_table::after_commit(&Watched::dies_at(output.clone(), operations, true)).await;
+            let OutputState::Ours(table) = inspect(&output).await.unwrap() else { panic!("it has committed") };
+            let repaired = repair(&output, &table).await.unwrap();
+            assert!(repaired.is_some() || cut_short.is_ok() || glob_rows(&output).await == job.rows, "{operations}");
+            check_settled(&output, &job, &committed(before, &[&job])).await;
+            assert_eq!(repair(&output, &table).await.unwrap(), None, "there is nothing left to do");
+            if cut_short.is_ok() {
+                break;
+            }
+        }
+    }
 }
