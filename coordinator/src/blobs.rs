@@ -43,6 +43,6 @@ pub async fn store(state: &DynStore, blob: &BlobRef, bytes: Bytes) -> Result<(),
 
 /// Only what may go well another time is worth a submitter's patience.
 fn of_store(doing: &str, error: &StoreError) -> Status {
-    let story = format!("{doing}: {error}");
+    let story = format!("{doing}: {}", crate::commit::of_store(error).message);
     if error.retryable() { Status::unavailable(story) } else { Status::internal(story) }
 }

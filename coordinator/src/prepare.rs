@@ -4,7 +4,7 @@ use crate::job::Input;
 use crate::orders::object_weight;
 use mr_core::{Failure, FailureClass, JobPlan, TaskGraph, expand, plan_splits, select};
 use mr_storage::{DANGLING, StoreError, check_conditional_writes, object_url};
-use mr_table::{TableError, inspect, may_write};
+use mr_table::{OutputState, TableError, inspect, may_write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,11 @@ async fn once(plan: &JobPlan) -> Result<Prepared, Failure> {
         TableError::Store(error) => failed("looking at the output", &error),
         error => refused(error.failure()),
     })?;
+    if let OutputState::Ours(table) = &state
+        && let Err(error) = mr_table::repair(&output, table).await
+    {
+        tracing::warn!("tidying up after an earlier job: {}", error.failure().message);
+    }
     may_write(&state, spec.mode, spec.adopt).map_err(|refusal| Failure::refused(refusal.to_string()))?;
     // A bucket that is not there or may not be written to is found now and not when every photo is embedded, and so
     // is a store that would let two jobs win. A folder is only made when there is something to put into it.
@@ -53,7 +58,17 @@ async fn once(plan: &JobPlan) -> Result<Prepared, Failure> {
     }
 
     if let Some(folder) = spec.output.strip_prefix("file://") {
-        may_be_made(Path::new(folder)).map_err(|error| {
+        let folder = Path::new(folder);
+        if let Some(table) = folder.ancestors().skip(1).find(|above| above.join("_delta_log").is_dir()) {
+            return Err(Failure::refused(format!(
+                "the output {} lies inside the table {}, whose readers would take these rows for its own; choose another \
+                 output",
+                folder.display(),
+                table.display()
+            )));
+        }
+        may_be_made(folder).map_err(|error| {
+            let folder = folder.display();
             Failure::refused(format!("the output {folder} can't be written to: {error}; choose another output"))
         })?;
     }
@@ -76,7 +91,8 @@ async fn once(plan: &JobPlan) -> Result<Prepared, Failure> {
     }
     let objects = listing.objects.len() as u64;
     if let Some(min) = plan.objects_min.as_ref().filter(|min| objects < min.count) {
-        return Err(Failure::refused(format!("the input has {objects} objects of {} needed: {}", min.count, min.why)));
+        let (noun, count, why) = (if objects == 1 { "object" } else { "objects" }, min.count, &min.why);
+        return Err(Failure::refused(format!("the input has {objects} {noun}, and {count} are needed: {why}")));
     }
     let splits = plan_splits(&listing.objects, &spec.split);
     if splits
@@ -94,7 +110,8 @@ async fn once(plan: &JobPlan) -> Result<Prepared, Failure> {
 
 /// Tries to make something where the output, or the first folder on the way to it, would be made.
 fn may_be_made(folder: &Path) -> std::io::Result<()> {
-    let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    // What is there but is no folder is an error of `create_dir` below, links to nothing included.
+    let there = folder.ancestors().find(|folder| folder.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
     let probe = there.join(format!(".mr-probe-{}", std::process::id()));
     match std::fs::create_dir(&probe) {
         Ok(()) => std::fs::remove_dir(&probe),

@@ -5,13 +5,15 @@ use crate::clean::left_behind;
 use crate::jobs_service::JobsService;
 use crate::shell::{Message, Shell};
 use crate::workers_service::WorkersService;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use futures::Stream;
 use hyper_util::rt::TokioIo;
 use mr_proto::v1::jobs_server::JobsServer;
 use mr_proto::v1::workers_server::WorkersServer;
 use mr_proto::{DESCRIPTORS, MESSAGE_BYTES_MAX};
 use mr_storage::DynStore;
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,11 +35,16 @@ impl Coordinator {
     /// Opens the state store and starts deciding. Nobody is served yet.
     pub async fn start(settings: Settings) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let state = mr_storage::open(&settings.state).await.context("opening the state store")?;
+        let lock = lock(state.url())?;
         mr_storage::check_conditional_writes(state.as_ref(), "probe/").await.context("checking the state store")?;
         let left = left_behind(&state).await;
         let (shell, messages) = mpsc::channel(1024);
         let (tell, news) = watch::channel(0);
-        let running = tokio::spawn(Shell::new(state.clone(), settings.lease_ms, tell).run(messages, left));
+        let deciding = Shell::new(state.clone(), settings.lease_ms, tell).run(messages, left);
+        let running = tokio::spawn(async move {
+            deciding.await;
+            drop(lock);
+        });
         Ok((Self { shell, news, state }, running))
     }
 
@@ -47,6 +54,25 @@ impl Coordinator {
         if self.shell.send(Message::Stop { reply }).await.is_ok() {
             _ = stopped.await;
         }
+    }
+}
+
+/// Keeps other coordinators away from a state folder: each would take the other's work files for leftovers. Of state in
+/// S3 nothing keeps them away yet.
+fn lock(state: &str) -> anyhow::Result<Option<File>> {
+    let Some(folder) = state.strip_prefix("file://") else { return Ok(None) };
+    let path = Path::new(folder).join("coordinator.lock");
+    let open = || {
+        fs::create_dir_all(folder)?;
+        File::options().create(true).truncate(false).write(true).open(&path)
+    };
+    let file = open().with_context(|| format!("opening {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another coordinator works with {folder}: stop that one, or give this one another `--state`")
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
     }
 }
 

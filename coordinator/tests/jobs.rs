@@ -5,6 +5,7 @@ mod cluster;
 mod toy;
 
 use cluster::{Between, Change, Cluster, Puppet, until, within};
+use mr_coordinator::{Coordinator, Settings};
 use mr_core::{FailureClass, JobPhase, Limits, Mode};
 use mr_proto::v1;
 use mr_worker::Stopped;
@@ -206,6 +207,19 @@ async fn what_cannot_be_begun_is_refused_and_touches_nothing() {
     let before = cluster.output_files();
     cluster.submit("again", Wanted::default()).await;
     assert_eq!(cluster.failure("again").await.class, FailureClass::Refused);
+    let mut inside = cluster.plan(Wanted::default());
+    inside.spec.output = cluster.url("output/more/words");
+    cluster.submit_plan("inside", inside).await.unwrap();
+    let failure = cluster.failure("inside").await;
+    assert_eq!(failure.class, FailureClass::Refused);
+    assert!(failure.message.contains("lies inside the table"), "{failure}");
+    std::os::unix::fs::symlink("/not/mounted", cluster.path("lost")).unwrap();
+    let mut lost = cluster.plan(Wanted::default());
+    lost.spec.output = cluster.url("lost/words");
+    cluster.submit_plan("lost", lost).await.unwrap();
+    let failure = cluster.failure("lost").await;
+    assert_eq!(failure.class, FailureClass::Refused);
+    assert!(failure.message.contains("can't be written to"), "{failure}");
     assert_eq!(cluster.output_files(), before);
 }
 
@@ -361,4 +375,15 @@ async fn an_order_is_repeated_until_it_is_held_and_stopped_when_the_job_has_ende
     assert!(puppet.poll(&held, Vec::new()).await.orders.is_empty());
     assert!(cluster.cancel("one").await);
     assert_eq!(puppet.poll(&held, Vec::new()).await.stop, held);
+}
+
+#[tokio::test]
+async fn a_state_folder_has_one_coordinator() {
+    let cluster = Cluster::start().await;
+    let state = cluster.path("state").to_str().unwrap().to_owned();
+    let refused = Coordinator::start(Settings::new(&state)).await.err().unwrap();
+    assert!(refused.to_string().contains("another coordinator works with"), "{refused:#}");
+    within(cluster.coordinator.stop()).await;
+    within(cluster.deciding).await.unwrap();
+    assert!(Coordinator::start(Settings::new(&state)).await.is_ok());
 }
