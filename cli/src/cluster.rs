@@ -283,8 +283,9 @@ enum Watched {
 
 /// Why a call brought no answer, in few words.
 fn reason(status: &Status) -> String {
-    let source = std::error::Error::source(status);
-    let whole = source.map_or_else(|| status.message().to_owned(), story);
+    // What a coordinator says itself is said in full.
+    let Some(source) = std::error::Error::source(status) else { return status.message().to_owned() };
+    let whole = story(source);
     // The innermost cause is what a person can act on: "Connection refused", "dns error".
     let words = whole.rsplit(": ").next().unwrap_or(&whole).trim();
     let words = words.split(" (os error").next().unwrap_or(words);

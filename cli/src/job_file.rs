@@ -74,7 +74,7 @@ impl JobFile {
     pub fn parse(source: &Source) -> Result<Self, Vec<Mistake>> {
         let (table, errors) = DeTable::parse_recoverable(&source.text);
         if !errors.is_empty() {
-            return Err(syntax_mistakes(&errors));
+            return Err(syntax_mistakes(&errors, &source.text));
         }
         let mut entries = BTreeMap::new();
         for (key, value) in table.get_ref() {
@@ -176,14 +176,21 @@ impl Value {
 }
 
 /// The parser goes on after an error, and what it then finds on the same line is mostly its own echo.
-fn syntax_mistakes(errors: &[toml::de::Error]) -> Vec<Mistake> {
+fn syntax_mistakes(errors: &[toml::de::Error], text: &str) -> Vec<Mistake> {
     const SHOWN: usize = 5;
     errors
         .iter()
         .take(SHOWN)
         .map(|error| {
-            let at = error.span().map_or(At::Whole, At::File);
-            Mistake { at, message: format!("this is no TOML: {}", error.message().replace('\n', ", ")) }
+            let word = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+            let said = error.message();
+            // The parser takes a word for a number or a boolean that went wrong.
+            let bare = said.starts_with("invalid") || said.contains("must be quoted");
+            let why = match bare && word.starts_with(char::is_alphabetic) && !word.contains('\n') {
+                true => format!("a text stands in quotes, \"{word}\""),
+                false => said.replace('\n', ", "),
+            };
+            Mistake { at: error.span().map_or(At::Whole, At::File), message: format!("this is no TOML: {why}") }
         })
         .collect()
 }

@@ -442,6 +442,8 @@ mod tests {
                 "j.toml:5:13: `split.bytes_max` takes a number of bytes, or a text such as \"256MB\", not a number with a point",
             ),
             ("input = \"b\"", "j.toml:4:1: this is no TOML: duplicate key"),
+            ("mode = overwrite", "j.toml:4:8: this is no TOML: a text stands in quotes, \"overwrite\""),
+            ("mode = fail", "j.toml:4:8: this is no TOML: a text stands in quotes, \"fail\""),
         ] {
             assert_eq!(said(text), expected, "{text}");
         }

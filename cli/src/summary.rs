@@ -46,10 +46,15 @@ fn how_to_read(output: &str) -> Vec<String> {
     let place = words::place(output);
     let folder = quoted(place, '"');
     let parts = join(output, "*.parquet");
+    // Polars looks for files of a table under the encoded name of its folder, whoever wrote it.
+    let delta = match place.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/:._-~".contains(&byte)) {
+        true => format!("polars.read_delta({folder}), or "),
+        false => String::new(),
+    };
     vec![
         format!("output   {place}"),
         format!("pandas   pandas.read_parquet({folder})"),
-        format!("polars   polars.read_delta({folder}), or polars.read_parquet({})", quoted(&parts, '"')),
+        format!("polars   {delta}polars.read_parquet({})", quoted(&parts, '"')),
         format!("duckdb   select * from '{}'", parts.replace('\'', "''")),
     ]
 }
@@ -199,9 +204,17 @@ mod tests {
 
 output   /home/me/my "results"
 pandas   pandas.read_parquet("/home/me/my \"results\"")
-polars   polars.read_delta("/home/me/my \"results\""), or polars.read_parquet("/home/me/my \"results\"/*.parquet")
+polars   polars.read_parquet("/home/me/my \"results\"/*.parquet")
 duckdb   select * from '/home/me/my "results"/*.parquet'"#;
         assert_eq!(of_success(&committed()), expected);
+    }
+
+    #[test]
+    fn polars_is_told_of_the_table_where_it_can_read_it() {
+        let mut status = committed();
+        status.output = "s3://bucket/my-results/".into();
+        let line = r#"polars   polars.read_delta("s3://bucket/my-results/"), or polars.read_parquet("s3://bucket/my-results/*.parquet")"#;
+        assert!(of_success(&status).contains(line), "{}", of_success(&status));
     }
 
     #[test]

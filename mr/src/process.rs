@@ -6,9 +6,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+/// What the AWS crates warn of comes again, in a line, with the error that we make of it.
+const LOG: &str = "info,aws=error";
+
 /// Logs go to stderr; `MR_LOG` says how much, as in `MR_LOG=debug` or `MR_LOG=mr_worker=debug`.
 pub fn start_logging() {
-    let filter = EnvFilter::try_from_env("MR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("MR_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // In a file or a journal colours are noise.
     log.with_ansi(std::io::stderr().is_terminal()).init();

@@ -5,7 +5,7 @@ use anyhow::Context;
 use clap::Parser;
 use mr_worker::{Settings, Stopped};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Runs tasks for a coordinator until it is told to stop.
@@ -55,6 +55,8 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     let slots = args.slots.or(file.slots).unwrap_or(cores);
     anyhow::ensure!((1..=4096).contains(&slots), "`--slots` should be between 1 and 4096");
     let scratch = args.scratch.or(file.scratch).unwrap_or_else(|| std::env::temp_dir().join("mr-worker"));
+    writable(&scratch)
+        .with_context(|| format!("`--scratch {}` can't be written to; choose another folder", scratch.display()))?;
     let mut settings = Settings::new(slots, scratch);
     if let Some(mb) = args.decode_budget_mb.or(file.decode_budget_mb) {
         anyhow::ensure!((1..=1 << 30).contains(&mb), "`--decode-budget-mb` should be at least 1");
@@ -72,4 +74,12 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     }
     // Job code that is in the middle of a record has nothing left to say.
     std::process::exit(0)
+}
+
+/// Better found out now than by each task that fetches weights.
+fn writable(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let probe = folder.join(format!(".probe-{}", std::process::id()));
+    std::fs::write(&probe, "")?;
+    std::fs::remove_file(&probe)
 }

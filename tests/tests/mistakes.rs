@@ -92,8 +92,8 @@ const MISTAKES: &[Mistake] = &[
     called(&["job.toml", "--set", "params.weights=cut.onnx"], 2, &["`params.weights`"]),
     called(&["job.toml", "--set", "params.weights=stranger.onnx"], 2, &["`params.weights`", "expanded_conv_depthwise_relu6", "Cosh"]),
     called(&["job.toml", "--set", "params.components=3", "--output", "/proc/none/out"], 2, &["/proc/none/out", "choose another output"]),
-    called(&["job.toml"], 2, &["the input has 12 objects of 50 needed", "lower `params.components`"]),
-    called(&["job.toml", "--set", "params.components=13"], 2, &["the input has 12 objects of 13 needed"]),
+    called(&["job.toml"], 2, &["the input has 12 objects, and 50 are needed", "lower `params.components`"]),
+    called(&["job.toml", "--set", "params.components=13"], 2, &["the input has 12 objects, and 13 are needed"]),
     // Found out while it ran.
     called(&["job.toml", "--input", "broken", "--set", "params.components=2"], 1, &["3 of 3 listed objects are quarantined, more than limits.quarantine_share_max = 0.01 allows", "a.jpg (not-an-image"]),
     called(&["job.toml", "--input", "broken", "--set", "limits.quarantine_share_max=1", "--set", "params.components=2"], 1, &["fitting 2 components to 0 rows"]),

@@ -11,6 +11,10 @@ use tonic::transport::{Channel, Endpoint};
 pub fn connect(url: &str) -> anyhow::Result<Channel> {
     let endpoint =
         Endpoint::from_shared(url.to_owned()).with_context(|| format!("`{url}` is no URL of a coordinator"))?;
+    anyhow::ensure!(
+        endpoint.uri().scheme_str() == Some("http") && endpoint.uri().port().is_some(),
+        "`{url}` is no URL of a coordinator: write http://host:port"
+    );
     let patience = Duration::from_secs(10);
     Ok(endpoint
         .connect_timeout(patience / 2)
