@@ -7,8 +7,9 @@ use std::io::Cursor;
 
 use image::error::ImageError as DecoderError;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits, RgbImage};
 
+use super::jpeg_decoder::JpegDecoder;
 use super::quiet::catch_quietly;
 use super::{Budget, BudgetGuard, ImageError, ImageErrorClass as Class, Photo, jpeg, memory, rgb};
 
@@ -79,9 +80,14 @@ fn decode_as(
     if let Some(size) = memory::stated_size(bytes, format) {
         check_pixels(size)?;
     }
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits(METADATA_MAX_BYTES));
-    let mut decoder = reader.into_decoder().map_err(refuse)?;
+    if format == ImageFormat::Jpeg
+        && let Some(header) = jpeg::Header::read(bytes)
+    {
+        // Its decoder looks for the end of the last scan before it tells anything.
+        let color = if header.components == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+        check_memory(header.size, memory::wanted(bytes, format, header.size, color))?;
+    }
+    let mut decoder = decoder_of(format, bytes).map_err(refuse)?;
 
     let (width, height) = decoder.dimensions();
     let (color, stored_color) = (decoder.color_type(), decoder.original_color_type());
@@ -100,10 +106,7 @@ fn decode_as(
 
     let turned_copy = if orientation == Orientation::NoTransforms { 0 } else { pixels * 3 };
     let wanted = memory::wanted(bytes, format, (width, height), stored_color) + turned_copy;
-    if wanted > MEMORY_MAX_BYTES {
-        let message = format!("decoding {width} x {height} would take {wanted} bytes, more than {MEMORY_MAX_BYTES}");
-        return Err(ImageError::new(Class::TooLarge, message));
-    }
+    check_memory((width, height), wanted)?;
     let share = budget.acquire(wanted);
 
     let mut pixels = vec![0; decoder.total_bytes() as usize]; // at most `wanted`
@@ -111,6 +114,15 @@ fn decode_as(
     let rgb = rgb::to_rgb8(pixels, color)
         .ok_or_else(|| ImageError::new(Class::Unsupported, format!("{color:?} pixels are not converted")))?;
     Ok(Decoded { photo: turn(width, height, rgb, orientation), _share: share })
+}
+
+fn decoder_of<'a>(format: ImageFormat, bytes: &'a [u8]) -> ImageResult<Box<dyn ImageDecoder + 'a>> {
+    if format == ImageFormat::Jpeg {
+        return Ok(Box::new(JpegDecoder::new(bytes)?));
+    }
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits(METADATA_MAX_BYTES));
+    Ok(Box::new(reader.into_decoder()?))
 }
 
 fn check_pixels((width, height): (u32, u32)) -> Result<u64, ImageError> {
@@ -123,6 +135,14 @@ fn check_pixels((width, height): (u32, u32)) -> Result<u64, ImageError> {
         return Err(ImageError::new(Class::TooLarge, message));
     }
     Ok(pixels)
+}
+
+fn check_memory((width, height): (u32, u32), wanted: u64) -> Result<(), ImageError> {
+    if wanted > MEMORY_MAX_BYTES {
+        let message = format!("decoding {width} x {height} would take {wanted} bytes, more than {MEMORY_MAX_BYTES}");
+        return Err(ImageError::new(Class::TooLarge, message));
+    }
+    Ok(())
 }
 
 fn turn(width: u32, height: u32, rgb: Vec<u8>, orientation: Orientation) -> Photo {
@@ -166,8 +186,9 @@ fn undecoded_jpeg(format: ImageFormat, bytes: &[u8]) -> Option<&'static str> {
     match header.coding {
         jpeg::Coding::Lossless => Some("lossless"),
         jpeg::Coding::Hierarchical => Some("hierarchical"),
-        jpeg::Coding::Arithmetic => Some("arithmetic-coded"),
-        jpeg::Coding::Baseline | jpeg::Coding::Progressive => (header.bits == 12).then_some("12-bit"),
+        jpeg::Coding::Baseline | jpeg::Coding::Progressive | jpeg::Coding::Arithmetic => {
+            (header.bits == 12).then_some("12-bit")
+        }
     }
 }
 

@@ -7,6 +7,9 @@ use super::bytes::u16_be;
 pub struct Header {
     pub coding: Coding,
     pub bits: u8,
+    /// Width and height.
+    pub size: (u32, u32),
+    pub components: u8,
     /// The bytes that the coefficients of all components take at 16 bits each.
     coefficient_bytes: u64,
     /// Whether the first scan holds all components, so that rows are finished as they come.
@@ -26,27 +29,33 @@ impl Header {
     /// Reads up to the first scan; nothing if the bytes stop making sense before it.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut header: Option<Self> = None;
-        let mut components = 0;
         let mut at = 2;
         loop {
             let marker = next_marker(bytes, &mut at)?;
             let length = usize::from(u16_be(bytes, at)?);
             let segment = bytes.get(at + 2..at + length.max(2))?;
             if let Some(coding) = Coding::of_frame(marker) {
-                components = *segment.get(5)?;
-                let coefficient_bytes = coefficient_bytes(segment).unwrap_or(0);
-                header = Some(Self { coding, bits: segment[0], coefficient_bytes, in_one_scan: false });
+                header = Some(Self {
+                    coding,
+                    bits: *segment.first()?,
+                    size: (u16_be(segment, 3)?.into(), u16_be(segment, 1)?.into()),
+                    components: *segment.get(5)?,
+                    coefficient_bytes: coefficient_bytes(segment).unwrap_or(0),
+                    in_one_scan: false,
+                });
             } else if marker == 0xda {
-                let in_one_scan = *segment.first()? == components;
-                return header.map(|header| Self { in_one_scan, ..header });
+                let in_scan = *segment.first()?;
+                return header.map(|header| Self { in_one_scan: in_scan == header.components, ..header });
             }
             at += length;
         }
     }
 
-    /// What the decoder keeps until it has seen the last scan.
+    /// What the decoder keeps besides the picture: each component's samples, half as large as its coefficients, and the
+    /// coefficients themselves until it has seen the last scan.
     pub fn working_copy_bytes(&self) -> u64 {
-        if self.coding == Coding::Baseline && self.in_one_scan { 0 } else { self.coefficient_bytes }
+        let samples = self.coefficient_bytes / 2;
+        if self.coding == Coding::Baseline && self.in_one_scan { samples } else { samples + self.coefficient_bytes }
     }
 }
 
@@ -111,9 +120,9 @@ mod tests {
             Header::read(&bytes).expect("it is whole").working_copy_bytes()
         };
         // 7 x 4 units of 16 x 16 pixels, each 6 blocks of 64 coefficients.
-        assert_eq!(of(0xc0, 3), 0);
-        assert_eq!(of(0xc0, 1), 7 * 4 * 6 * 64 * 2);
-        assert_eq!(of(0xc2, 3), 7 * 4 * 6 * 64 * 2);
+        assert_eq!(of(0xc0, 3), 7 * 4 * 6 * 64);
+        assert_eq!(of(0xc0, 1), 7 * 4 * 6 * 64 * 3);
+        assert_eq!(of(0xc2, 3), 7 * 4 * 6 * 64 * 3);
     }
 
     #[test]

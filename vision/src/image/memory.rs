@@ -22,6 +22,7 @@ const PICTURE_BYTES_PER_PIXEL: u64 = 3;
 pub fn stated_size(bytes: &[u8], format: ImageFormat) -> Option<(u32, u32)> {
     match format {
         ImageFormat::Png if bytes.get(12..16) == Some(b"IHDR") => Some((u32_be(bytes, 16)?, u32_be(bytes, 20)?)),
+        ImageFormat::Jpeg => jpeg::Header::read(bytes).map(|header| header.size),
         ImageFormat::Gif => Some((u16_le(bytes, 6)?.into(), u16_le(bytes, 8)?.into())),
         _ => None,
     }
@@ -38,11 +39,7 @@ pub fn wanted(bytes: &[u8], format: ImageFormat, (width, height): (u32, u32), co
 fn working_copy(bytes: &[u8], format: ImageFormat, (width, height): (u32, u32), color: ExtendedColorType) -> u64 {
     let pixels = u64::from(width) * u64::from(height);
     match format {
-        // The decoder takes a copy of the file.
-        ImageFormat::Jpeg => {
-            let coefficients = jpeg::Header::read(bytes).map_or(0, |header| header.working_copy_bytes());
-            bytes.len() as u64 + coefficients
-        }
+        ImageFormat::Jpeg => jpeg::Header::read(bytes).map_or(0, |header| header.working_copy_bytes()),
         ImageFormat::Gif => gif_first_frame(bytes).map_or(0, |frame| frame.working_copy_bytes((width, height))),
         ImageFormat::WebP => webp_frames(bytes, pixels),
         ImageFormat::Tiff => tiff_working_copy(bytes, pixels, color),

@@ -12,6 +12,7 @@ mod bytes;
 mod decode;
 mod error;
 mod jpeg;
+mod jpeg_decoder;
 mod memory;
 mod prepare;
 mod quiet;
