@@ -7,12 +7,17 @@
 /// How many numbers a [`Lanes`] holds; packed weights are laid out in groups of this many channels.
 pub const LANES: usize = 16;
 
+/// Half of them.
+pub(super) const HALF: usize = LANES / 2;
+
 /// Sixteen f32, with the size of the register tile that suits the processor.
 ///
 /// # Safety
 /// Every method is unsafe: the processor must have the implementation's instructions, and pointers must be good for as
 /// many numbers as are read or written.
 pub(super) trait Lanes: Copy {
+    /// The first eight lanes by themselves: channels that are no full group take half the time on some processors.
+    type Half: Copy;
     /// Pixels of a product's register tile, at most [`super::product::PIXELS_MAX`].
     const PIXELS: usize;
     /// Channel groups of a product's register tile: 1 or 2.
@@ -21,10 +26,18 @@ pub(super) trait Lanes: Copy {
     const DEPTHWISE_PIXELS: usize;
 
     unsafe fn splat(value: f32) -> Self;
+    unsafe fn splat_half(value: f32) -> Self::Half;
+    unsafe fn load_half(from: *const f32) -> Self::Half;
+    unsafe fn mul_add_half(value: Self::Half, factor: Self::Half, sum: Self::Half) -> Self::Half;
+    /// With lanes of no matter behind them.
+    unsafe fn widen(half: Self::Half) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
     /// `self * factor + sum`, rounded once.
     unsafe fn mul_add(self, factor: Self, sum: Self) -> Self;
+    /// Asks for a cache line that will be read soon. It may be of no memory at all.
+    #[inline(always)]
+    unsafe fn prefetch(_line: *const f32) {}
     unsafe fn add(self, other: Self) -> Self;
     /// NaN stays NaN, so that a broken number shows at the end instead of turning into a zero.
     unsafe fn clamp(self, low: Self, high: Self) -> Self;
@@ -57,6 +70,8 @@ pub(super) trait Lanes: Copy {
 pub(super) struct Portable([f32; LANES]);
 
 impl Lanes for Portable {
+    type Half = [f32; HALF];
+
     const PIXELS: usize = 6;
     const GROUPS: usize = 1;
     const DEPTHWISE_PIXELS: usize = 4;
@@ -64,6 +79,27 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         Portable([value; LANES])
+    }
+
+    #[inline(always)]
+    unsafe fn splat_half(value: f32) -> [f32; HALF] {
+        [value; HALF]
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(from: *const f32) -> [f32; HALF] {
+        // SAFETY: the caller promises eight readable numbers.
+        unsafe { from.cast::<[f32; HALF]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add_half(value: [f32; HALF], factor: [f32; HALF], sum: [f32; HALF]) -> [f32; HALF] {
+        std::array::from_fn(|i| value[i].mul_add(factor[i], sum[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn widen(half: [f32; HALF]) -> Self {
+        Portable(std::array::from_fn(|i| half[i % HALF]))
     }
 
     #[inline(always)]
@@ -112,6 +148,8 @@ mod x86 {
 
     // SAFETY (of every block below): the caller promises AVX2 and FMA, and pointers good for sixteen numbers.
     impl Lanes for Avx2 {
+        type Half = __m256;
+
         // 6 x 2 sums, 2 weights and 1 input fill 15 of 16 registers.
         const PIXELS: usize = 6;
         const GROUPS: usize = 1;
@@ -121,6 +159,26 @@ mod x86 {
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
             unsafe { Avx2(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_half(value: f32) -> __m256 {
+            unsafe { _mm256_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_half(from: *const f32) -> __m256 {
+            unsafe { _mm256_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add_half(value: __m256, factor: __m256, sum: __m256) -> __m256 {
+            unsafe { _mm256_fmadd_ps(value, factor, sum) }
+        }
+
+        #[inline(always)]
+        unsafe fn widen(half: __m256) -> Self {
+            Avx2(half, half)
         }
 
         #[inline(always)]
@@ -139,6 +197,11 @@ mod x86 {
         #[inline(always)]
         unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
             unsafe { Avx2(_mm256_fmadd_ps(self.0, factor.0, sum.0), _mm256_fmadd_ps(self.1, factor.1, sum.1)) }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch(line: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
         }
 
         #[inline(always)]
@@ -164,6 +227,8 @@ mod x86 {
 
     // SAFETY (of every block below): the caller promises AVX-512F, and pointers good for the lanes that are named.
     impl Lanes for Avx512 {
+        type Half = __m256;
+
         // 12 x 2 sums, 2 weights and 1 input fill 27 of 32 registers.
         const PIXELS: usize = 12;
         const GROUPS: usize = 2;
@@ -173,6 +238,26 @@ mod x86 {
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
             unsafe { Avx512(_mm512_set1_ps(value)) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_half(value: f32) -> __m256 {
+            unsafe { _mm256_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_half(from: *const f32) -> __m256 {
+            unsafe { _mm256_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add_half(value: __m256, factor: __m256, sum: __m256) -> __m256 {
+            unsafe { _mm256_fmadd_ps(value, factor, sum) }
+        }
+
+        #[inline(always)]
+        unsafe fn widen(half: __m256) -> Self {
+            unsafe { Avx512(_mm512_castps256_ps512(half)) }
         }
 
         #[inline(always)]
@@ -188,6 +273,11 @@ mod x86 {
         #[inline(always)]
         unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
             unsafe { Avx512(_mm512_fmadd_ps(self.0, factor.0, sum.0)) }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch(line: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
         }
 
         #[inline(always)]

@@ -3,7 +3,7 @@
 //! A register tile holds some pixels times one or two groups of sixteen channels and runs through all of k at once, so
 //! that a number is never put down half-summed: chain order is bias, then k ascending, then clamp, then residual.
 
-use super::lanes::{LANES, Lanes};
+use super::lanes::{HALF, LANES, Lanes};
 use super::{Clamp, Patches};
 
 /// The largest register tile that [`tile_of`] has an arm for.
@@ -41,6 +41,8 @@ pub(super) unsafe fn product<V: Lanes>(
                     segment_len: x.segment_len,
                     weights: weights.as_ptr().add(channel / LANES * group_len),
                     group_len,
+                    // The groups that come next, whose weights may be far away; once is enough.
+                    ahead: if index == 0 { groups * group_len } else { 0 },
                     lanes: (channels - channel).min(groups * LANES),
                     clamp,
                     residual: residual.map(|r| r.as_ptr().add(from * channels + channel)),
@@ -48,8 +50,9 @@ pub(super) unsafe fn product<V: Lanes>(
                     out_stride: channels,
                 };
                 match groups {
-                    1 => tile_of::<V, 1>(&tile, pixels),
-                    _ => tile_of::<V, 2>(&tile, pixels),
+                    1 => tile_of::<V, 1, false>(&tile, pixels),
+                    _ if tile.lanes <= LANES + HALF => tile_of::<V, 1, true>(&tile, pixels),
+                    _ => tile_of::<V, 2, false>(&tile, pixels),
                 }
             }
         }
@@ -65,6 +68,8 @@ struct Tile<'a> {
     segment_len: usize,
     weights: *const f32,
     group_len: usize,
+    /// How far ahead weights are asked for.
+    ahead: usize,
     /// Channels written, counted over all groups: only the last group can be partly filled.
     lanes: usize,
     clamp: Clamp,
@@ -74,30 +79,37 @@ struct Tile<'a> {
 }
 
 #[inline(always)]
-unsafe fn tile_of<V: Lanes, const GROUPS: usize>(tile: &Tile, pixels: usize) {
+unsafe fn tile_of<V: Lanes, const GROUPS: usize, const HALVED: bool>(tile: &Tile, pixels: usize) {
     // SAFETY: passed on from `product`.
     unsafe {
         match pixels {
             0 => {}
-            1 => run::<V, 1, GROUPS>(tile),
-            2 => run::<V, 2, GROUPS>(tile),
-            3 => run::<V, 3, GROUPS>(tile),
-            4 => run::<V, 4, GROUPS>(tile),
-            5 => run::<V, 5, GROUPS>(tile),
-            6 => run::<V, 6, GROUPS>(tile),
-            7 => run::<V, 7, GROUPS>(tile),
-            8 => run::<V, 8, GROUPS>(tile),
-            9 => run::<V, 9, GROUPS>(tile),
-            10 => run::<V, 10, GROUPS>(tile),
-            11 => run::<V, 11, GROUPS>(tile),
-            PIXELS_MAX => run::<V, PIXELS_MAX, GROUPS>(tile),
+            1 => run::<V, 1, GROUPS, HALVED>(tile),
+            2 => run::<V, 2, GROUPS, HALVED>(tile),
+            3 => run::<V, 3, GROUPS, HALVED>(tile),
+            4 => run::<V, 4, GROUPS, HALVED>(tile),
+            5 => run::<V, 5, GROUPS, HALVED>(tile),
+            6 => run::<V, 6, GROUPS, HALVED>(tile),
+            7 => run::<V, 7, GROUPS, HALVED>(tile),
+            8 => run::<V, 8, GROUPS, HALVED>(tile),
+            9 => run::<V, 9, GROUPS, HALVED>(tile),
+            10 => run::<V, 10, GROUPS, HALVED>(tile),
+            11 => run::<V, 11, GROUPS, HALVED>(tile),
+            PIXELS_MAX => run::<V, PIXELS_MAX, GROUPS, HALVED>(tile),
             _ => unreachable!("tiles are cut to V::PIXELS"),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn run<V: Lanes, const PIXELS: usize, const GROUPS: usize>(tile: &Tile) {
+unsafe fn run<V: Lanes, const PIXELS: usize, const GROUPS: usize, const HALVED: bool>(tile: &Tile) {
+    // SAFETY: passed on from `product`.
+    unsafe { if HALVED { run_halved::<V, PIXELS>(tile) } else { run_whole::<V, PIXELS, GROUPS>(tile) } }
+}
+
+/// A tile of whole groups, the last of which may be partly filled.
+#[inline(always)]
+unsafe fn run_whole<V: Lanes, const PIXELS: usize, const GROUPS: usize>(tile: &Tile) {
     // SAFETY: passed on from `product`.
     unsafe {
         let mut weights: [*const f32; GROUPS] = std::array::from_fn(|g| tile.weights.add(g * tile.group_len));
@@ -108,6 +120,7 @@ unsafe fn run<V: Lanes, const PIXELS: usize, const GROUPS: usize>(tile: &Tile) {
             for k in 0..tile.segment_len {
                 let w: [V; GROUPS] = std::array::from_fn(|g| {
                     weights[g] = weights[g].add(LANES);
+                    V::prefetch(weights[g].wrapping_add(tile.ahead));
                     V::load(weights[g])
                 });
                 for (pixel, sums) in sums.iter_mut().enumerate() {
@@ -118,23 +131,64 @@ unsafe fn run<V: Lanes, const PIXELS: usize, const GROUPS: usize>(tile: &Tile) {
                 }
             }
         }
-        let (low, high) = (V::splat(tile.clamp.low), V::splat(tile.clamp.high));
         for (pixel, sums) in sums.iter().enumerate() {
             for (g, sum) in sums.iter().enumerate() {
-                let at = pixel * tile.out_stride + g * LANES;
-                let lanes = tile.lanes - g * LANES;
-                let mut value = sum.clamp(low, high);
-                if lanes >= LANES {
-                    if let Some(residual) = tile.residual {
-                        value = value.add(V::load(residual.add(at)));
-                    }
-                    value.store(tile.out.add(at));
-                } else {
-                    if let Some(residual) = tile.residual {
-                        value = value.add(V::load_first(residual.add(at), lanes));
-                    }
-                    value.store_first(tile.out.add(at), lanes);
+                tile.put(pixel, g, *sum);
+            }
+        }
+    }
+}
+
+/// A tile of one group and half of another.
+#[inline(always)]
+unsafe fn run_halved<V: Lanes, const PIXELS: usize>(tile: &Tile) {
+    // SAFETY: passed on from `product`.
+    unsafe {
+        let mut weights = tile.weights;
+        // Two arrays and two loops: what is put together in one the compiler leaves in memory.
+        let mut sums = [V::load(weights); PIXELS];
+        let mut halves = [V::load_half(weights.add(tile.group_len)); PIXELS];
+        for &segment in tile.segments {
+            let x = tile.x.add(segment);
+            for k in 0..tile.segment_len {
+                weights = weights.add(LANES);
+                let (w, w_half) = (V::load(weights), V::load_half(weights.add(tile.group_len)));
+                for (pixel, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::splat(*x.add(pixel * tile.x_stride + k)).mul_add(w, *sum);
                 }
+                for (pixel, half) in halves.iter_mut().enumerate() {
+                    *half = V::mul_add_half(V::splat_half(*x.add(pixel * tile.x_stride + k)), w_half, *half);
+                }
+            }
+        }
+        for (pixel, sum) in sums.into_iter().enumerate() {
+            tile.put(pixel, 0, sum);
+        }
+        for (pixel, half) in halves.into_iter().enumerate() {
+            tile.put(pixel, 1, V::widen(half));
+        }
+    }
+}
+
+impl Tile<'_> {
+    /// Clamps a sum, adds the residual, and writes it down.
+    #[inline(always)]
+    unsafe fn put<V: Lanes>(&self, pixel: usize, group: usize, sum: V) {
+        let at = pixel * self.out_stride + group * LANES;
+        let lanes = self.lanes - group * LANES;
+        // SAFETY: passed on from `product`.
+        unsafe {
+            let mut value = sum.clamp(V::splat(self.clamp.low), V::splat(self.clamp.high));
+            if lanes >= LANES {
+                if let Some(residual) = self.residual {
+                    value = value.add(V::load(residual.add(at)));
+                }
+                value.store(self.out.add(at));
+            } else {
+                if let Some(residual) = self.residual {
+                    value = value.add(V::load_first(residual.add(at), lanes));
+                }
+                value.store_first(self.out.add(at), lanes);
             }
         }
     }
