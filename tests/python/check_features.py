@@ -35,6 +35,7 @@ FOOTER = {
     "mr.weights_sha256",
     "mr.kernel_family",
     "mr.params.components",
+    "mr.params.decode",
     "mr.params.exif_orientation",
     "mr.params.extensions",
     "mr.params.label",

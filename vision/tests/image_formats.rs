@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, GrayAlphaImage, GrayImage, ImageFormat, RgbImage, RgbaImage};
 use image::{ImageBuffer, Luma, Rgb, Rgba};
-use mr_vision::image::{Budget, DecodeOptions, ImageErrorClass, Preparer, decode};
+use mr_vision::image::{Budget, DecodeOptions, Decoded, ImageErrorClass, Preparer, decode, resize};
 
 /// More than any of these files wants.
 const BUDGET_BYTES: u64 = 512 << 20;
@@ -16,7 +16,8 @@ fn rgb_of(bytes: &[u8]) -> (u32, u32, Vec<u8>) {
 
 fn turned(bytes: &[u8], exif_orientation: bool) -> (u32, u32, Vec<u8>) {
     let decoded =
-        decode(bytes, &DecodeOptions { exif_orientation }, &Budget::new(BUDGET_BYTES)).expect("it is an image");
+        decode(bytes, &DecodeOptions { exif_orientation, ..DecodeOptions::default() }, &Budget::new(BUDGET_BYTES))
+            .expect("it is an image");
     let photo = decoded.photo();
     (photo.width(), photo.height(), photo.rgb().to_vec())
 }
@@ -159,6 +160,35 @@ fn orientation_is_honoured_if_asked() {
     assert_eq!(corners(turned(&with_orientation(&jpeg, 9), true)).0, (48, 32));
 }
 
+#[test]
+fn large_jpegs_are_decoded_at_a_smaller_scale_if_asked() {
+    let image = RgbImage::from_fn(1000, 701, |x, y| Rgb([(x / 4) as u8, (y / 3) as u8, ((x + y) / 8) as u8]));
+    let jpeg = with_orientation(&encode(&image.into(), ImageFormat::Jpeg), 6);
+    let budget = Budget::new(BUDGET_BYTES);
+    let decoded = |scaled_to, exif_orientation| {
+        decode(&jpeg, &DecodeOptions { exif_orientation, scaled_to }, &budget).expect("it is a photo")
+    };
+    let size = |decoded: &Decoded| (decoded.photo().width(), decoded.photo().height());
+    let exact = decoded(None, false);
+    assert_eq!((size(&exact), exact.size()), ((1000, 701), (1000, 701)));
+    for (at_least, scaled) in [
+        ((125, 88), (125, 88)),
+        ((126, 88), (250, 176)),
+        ((224, 224), (500, 351)),
+        ((600, 10), (1000, 701)),
+        ((2000, 2000), (1000, 701)),
+    ] {
+        let small = decoded(Some(at_least), false);
+        assert_eq!((size(&small), small.size()), (scaled, (1000, 701)), "{at_least:?}");
+        // What comes of it is the same picture.
+        let [one, other] = [&small, &exact].map(|decoded| resize(decoded.photo(), 64, 64));
+        let difference: u32 = one.iter().zip(&other).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+        assert!(difference < 2 * one.len() as u32, "{at_least:?}: {difference}");
+    }
+    let turned = decoded(Some((224, 224)), true);
+    assert_eq!((size(&turned), turned.size()), ((351, 500), (701, 1000)));
+}
+
 /// The JPEG with a note of the camera behind its first marker.
 fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
     let mut note = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
@@ -236,7 +266,7 @@ fn damaged_files_get_the_same_verdict_twice() {
     let image = RgbImage::from_fn(40, 30, |x, y| Rgb([0, 1, 2].map(|channel| sample(x / 4, y / 4, channel))));
     let formats =
         [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff];
-    let (options, small) = (DecodeOptions { exif_orientation: true }, Budget::new(1000));
+    let (options, small) = (DecodeOptions { exif_orientation: true, ..DecodeOptions::default() }, Budget::new(1000));
     let mut state = 1u64;
     let mut random = |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

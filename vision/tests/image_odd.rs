@@ -33,7 +33,8 @@ type Verdict = Result<(u32, u32, u64), (ImageErrorClass, String)>;
 #[test]
 fn every_file_is_decoded_or_refused_and_twice_alike() {
     let Some(folder) = common::shared("data/odd") else { return };
-    let (options, budget) = (DecodeOptions { exif_orientation: true }, Budget::new(BUDGET_BYTES));
+    let (options, budget) =
+        (DecodeOptions { exif_orientation: true, ..DecodeOptions::default() }, Budget::new(BUDGET_BYTES));
     let verdicts = verdicts(&folder, &options, &budget);
     assert!(verdicts.len() >= 131, "only {} files", verdicts.len());
     assert_eq!(budget.free(), BUDGET_BYTES);

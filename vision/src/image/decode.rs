@@ -27,18 +27,26 @@ const METADATA_MAX_BYTES: u64 = 16 << 20;
 pub struct DecodeOptions {
     /// Turn the photo upright as the camera noted it, instead of taking the pixels as stored.
     pub exif_orientation: bool,
+    /// Decode a JPEG at a half, a quarter or an eighth of its size, if it is at least this wide and high even so.
+    pub scaled_to: Option<(u32, u32)>,
 }
 
 /// A photo, and the share of the budget that it occupies while it lives.
 #[derive(Debug)]
 pub struct Decoded {
     photo: Photo,
+    size: (u32, u32),
     _share: BudgetGuard,
 }
 
 impl Decoded {
     pub fn photo(&self) -> &Photo {
         &self.photo
+    }
+
+    /// Width and height of what is in the file, which are the photo's unless it was decoded at a smaller scale.
+    pub fn size(&self) -> (u32, u32) {
+        self.size
     }
 }
 
@@ -80,14 +88,13 @@ fn decode_as(
     if let Some(size) = memory::stated_size(bytes, format) {
         check_pixels(size)?;
     }
-    if format == ImageFormat::Jpeg
-        && let Some(header) = jpeg::Header::read(bytes)
-    {
+    let header = if format == ImageFormat::Jpeg { jpeg::Header::read(bytes) } else { None };
+    if let Some(header) = &header {
         // Its decoder looks for the end of the last scan before it tells anything.
         let color = if header.components == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
         check_memory(header.size, memory::wanted(bytes, format, header.size, color))?;
     }
-    let mut decoder = decoder_of(format, bytes).map_err(refuse)?;
+    let mut decoder = decoder_of(format, bytes, options.scaled_to).map_err(refuse)?;
 
     let (width, height) = decoder.dimensions();
     let (color, stored_color) = (decoder.color_type(), decoder.original_color_type());
@@ -113,12 +120,22 @@ fn decode_as(
     decoder.read_image(&mut pixels).map_err(refuse)?;
     let rgb = rgb::to_rgb8(pixels, color)
         .ok_or_else(|| ImageError::new(Class::Unsupported, format!("{color:?} pixels are not converted")))?;
-    Ok(Decoded { photo: turn(width, height, rgb, orientation), _share: share })
+    let photo = turn(width, height, rgb, orientation);
+    let (stored_width, stored_height) = header.map_or((width, height), |header| header.size);
+    let size = match turns_on_its_side(orientation) {
+        true => (stored_height, stored_width),
+        false => (stored_width, stored_height),
+    };
+    Ok(Decoded { photo, size, _share: share })
 }
 
-fn decoder_of<'a>(format: ImageFormat, bytes: &'a [u8]) -> ImageResult<Box<dyn ImageDecoder + 'a>> {
+fn decoder_of<'a>(
+    format: ImageFormat,
+    bytes: &'a [u8],
+    scaled_to: Option<(u32, u32)>,
+) -> ImageResult<Box<dyn ImageDecoder + 'a>> {
     if format == ImageFormat::Jpeg {
-        return Ok(Box::new(JpegDecoder::new(bytes)?));
+        return Ok(Box::new(JpegDecoder::new(bytes, scaled_to)?));
     }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits(METADATA_MAX_BYTES));
@@ -143,6 +160,18 @@ fn check_memory((width, height): (u32, u32), wanted: u64) -> Result<(), ImageErr
         return Err(ImageError::new(Class::TooLarge, message));
     }
     Ok(())
+}
+
+fn turns_on_its_side(orientation: Orientation) -> bool {
+    match orientation {
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            true
+        }
+        Orientation::NoTransforms
+        | Orientation::Rotate180
+        | Orientation::FlipHorizontal
+        | Orientation::FlipVertical => false,
+    }
 }
 
 fn turn(width: u32, height: u32, rgb: Vec<u8>, orientation: Orientation) -> Photo {

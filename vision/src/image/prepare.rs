@@ -30,8 +30,8 @@ impl Preparer {
 
     pub fn prepare(&mut self, bytes: &[u8]) -> Result<Prepared<'_>, ImageError> {
         let decoded = decode(bytes, &self.options, &self.budget)?;
-        let photo = decoded.photo();
-        self.resizer.to_input(photo, self.height, self.width, &mut self.input);
-        Ok(Prepared { width: photo.width(), height: photo.height(), input: &self.input })
+        self.resizer.to_input(decoded.photo(), self.height, self.width, &mut self.input);
+        let (width, height) = decoded.size();
+        Ok(Prepared { width, height, input: &self.input })
     }
 }
