@@ -3,12 +3,13 @@
 //! Every call here may be repeated without harm, so a coordinator that does not answer is asked again for a while: it
 //! may be starting anew. What it answers decides the exit code.
 
-use crate::stop::{Stop, story};
+use crate::stop::Stop;
 use mr_core::{JobId, JobPlan, JobStatus};
 use mr_mapreduce::Broadcast;
 use mr_proto::v1::jobs_client::JobsClient;
 use mr_proto::v1::put_blob_request::Part;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
+use mr_storage::story;
 use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};

@@ -49,7 +49,7 @@ pub async fn plan(meant: Meant, file: &JobFile, place: &Place) -> Result<Planned
 
 async fn fetch(url: &str) -> Result<Bytes, String> {
     let Some(path) = location::path_of(url) else {
-        return mr_storage::fetch(url).await.map_err(|error| crate::stop::story(&error));
+        return mr_storage::fetch(url).await.map_err(|error| mr_storage::story(&error));
     };
     tokio::fs::read(path).await.map(Bytes::from).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),

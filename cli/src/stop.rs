@@ -3,7 +3,6 @@
 use crate::talk::say;
 use crate::words;
 use mr_core::{FailureClass, JobPhase, JobStatus};
-use std::error::Error;
 use std::process::ExitCode;
 
 /// Each variant has an exit code of its own, and a message for a person.
@@ -80,20 +79,6 @@ pub fn judge(status: &JobStatus, cancelled_here: bool) -> Result<(), Stop> {
     }
 }
 
-/// An error with its causes in one line, each said once.
-pub fn story(error: &(dyn Error + 'static)) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !said.contains(&more) {
-            said = format!("{said}: {more}");
-        }
-        cause = error.source();
-    }
-    said
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,24 +110,5 @@ mod tests {
         }
         assert_eq!(code(JobPhase::Failed, None, false), 1);
         assert_eq!(Stop::Unreachable(String::new()).parts().0, 3);
-    }
-
-    #[test]
-    fn causes_are_told_once() {
-        #[derive(Debug)]
-        struct Outer(std::io::Error, &'static str);
-        impl std::fmt::Display for Outer {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.1)
-            }
-        }
-        impl Error for Outer {
-            fn source(&self) -> Option<&(dyn Error + 'static)> {
-                Some(&self.0)
-            }
-        }
-        let io = || std::io::Error::other("no disk");
-        assert_eq!(story(&Outer(io(), "reading x")), "reading x: no disk");
-        assert_eq!(story(&Outer(io(), "reading x: no disk")), "reading x: no disk");
     }
 }

@@ -9,7 +9,7 @@ use crate::location::{self, Overlap, Place};
 use crate::mistake::{Mistake, Source, render};
 use crate::plan::{Planned, plan};
 use crate::state_folder::{StateFolder, default_root};
-use crate::stop::{Stop, judge, story};
+use crate::stop::{Stop, judge};
 use crate::talk::{Talk, say};
 use crate::{job_id, keys, meant, output};
 use mr_core::{JobId, JobStatus};
@@ -126,7 +126,7 @@ impl Submission {
             slots: run.slots.unwrap_or_else(cores),
             decode_budget_bytes: run.decode_budget_mb.map_or(mr_worker::DECODE_BUDGET_BYTES, |mb| mb << 20),
         };
-        let failed = |error: anyhow::Error| Stop::Failed(story(error.as_ref()));
+        let failed = |error: anyhow::Error| Stop::Failed(mr_storage::story(error.as_ref()));
         let mut embedded = Embedded::start(settings, registry).await.map_err(failed)?;
         let cluster = Cluster::in_process(embedded.channel());
         let watched = async {

@@ -215,11 +215,6 @@ fn seconds_of(millis: u64) -> f64 {
 }
 
 pub fn of_store(error: &StoreError) -> Failure {
-    let mut story = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        story = format!("{story}: {error}");
-        source = error.source();
-    }
+    let story = mr_storage::story(error);
     if error.retryable() { Failure::transient(story) } else { Failure::permanent(story) }
 }

@@ -68,7 +68,7 @@ impl BroadcastCache {
             return Ok(bytes);
         }
         let got = state.get(&blob.key, GetOptions::default()).await.map_err(|error| {
-            let story = format!("fetching broadcast `{name}`: {}", crate::fetch::story(&error));
+            let story = format!("fetching broadcast `{name}`: {}", mr_storage::story(&error));
             if error.retryable() { Failure::transient(story) } else { Failure::application(story) }
         })?;
         let (name, sha256, most) = (name.to_owned(), blob.sha256.clone(), self.disk_bytes_max);

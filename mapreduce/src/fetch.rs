@@ -6,8 +6,7 @@ use bytes::Bytes;
 use futures::Stream;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use mr_core::{Failure, FileRef, Object};
-use mr_storage::{DynStore, GetOptions, StoreError, object_url};
-use std::error::Error;
+use mr_storage::{DynStore, GetOptions, StoreError, object_url, story};
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -167,21 +166,6 @@ fn of_run(run: &FileRef, error: &RunError) -> Failure {
 
 pub fn failure(error: &StoreError) -> Failure {
     if error.retryable() { Failure::transient(story(error)) } else { Failure::application(story(error)) }
-}
-
-/// An error and its sources in one line.
-pub fn story(error: &dyn Error) -> String {
-    let mut story = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let said = error.to_string();
-        if !story.contains(&said) {
-            story.push_str(": ");
-            story.push_str(&said);
-        }
-        source = error.source();
-    }
-    story
 }
 
 #[cfg(test)]

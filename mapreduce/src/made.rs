@@ -39,7 +39,7 @@ impl Made {
         let mut paths = BTreeSet::new();
         for (path, _) in &side {
             let fault = match check_key(path) {
-                Err(error) => fetch::story(&error),
+                Err(error) => mr_storage::story(&error),
                 Ok(()) if paths.insert(path.clone()) => continue,
                 Ok(()) => "it is there twice".to_owned(),
             };

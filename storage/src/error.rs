@@ -83,3 +83,42 @@ impl StoreError {
         }
     }
 }
+
+/// An error and its causes in one line, each said once.
+pub fn story(error: &(dyn Error + 'static)) -> String {
+    let mut story = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let said = error.to_string();
+        if !story.contains(&said) {
+            story.push_str(": ");
+            story.push_str(&said);
+        }
+        source = error.source();
+    }
+    story
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug)]
+        struct Outer(std::io::Error, &'static str);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.1)
+            }
+        }
+        impl Error for Outer {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let io = || std::io::Error::other("no disk");
+        assert_eq!(story(&Outer(io(), "reading x")), "reading x: no disk");
+        assert_eq!(story(&Outer(io(), "reading x: no disk")), "reading x: no disk");
+    }
+}

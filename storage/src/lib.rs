@@ -21,7 +21,7 @@ mod unique;
 
 pub use copy::copy;
 pub use directory::{DANGLING, Directory};
-pub use error::{BoxError, StoreError};
+pub use error::{BoxError, StoreError, story};
 pub use fetch::fetch;
 pub use key::{check_key, object_url};
 pub use memory::Memory;

@@ -24,6 +24,7 @@ Working on it
   venv       a Python with the Parquet readers that the tests use, in target/venv
   bench job     time the whole job  [--rounds 5] [--slots N] [--input DIR] [--markdown]
   bench kernel  time the network beside onnxruntime and OpenVINO  [--rounds 5] [--seconds 3] [--model FILE.onnx]
+                  [--kernels avx512|avx2|portable]
 ";
 
 fn main() -> ExitCode {

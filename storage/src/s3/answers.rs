@@ -1,6 +1,6 @@
 //! What an answer of S3 means for the caller.
 
-use crate::{BoxError, Put, StoreError};
+use crate::{BoxError, Put, StoreError, story};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -123,12 +123,6 @@ fn unsigned(error: &(dyn Error + 'static)) -> Option<(Kind, String)> {
             "{why}; credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or this machine's role"
         ),
     ))
-}
-
-/// An error and what led to it, in one line.
-fn story(error: &(dyn Error + 'static)) -> String {
-    let causes = iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 macro_rules! kinds {

@@ -1,7 +1,8 @@
 //! The bytes of a file to a photo, or to the reason why not.
 //!
 //! The format is told from the bytes, never from a name. Sizes are read from the headers and checked before a picture is
-//! allocated. What `image` decodes is a photo, though the file be cut short or damaged; what it refuses is refused here.
+//! allocated. What the format's decoder makes pixels of is a photo, though the file be cut short or damaged; what it refuses
+//! is refused here.
 
 use std::io::Cursor;
 
@@ -90,6 +91,7 @@ fn decode_as(
     }
     let header = if format == ImageFormat::Jpeg { jpeg::Header::read(bytes) } else { None };
     if let Some(header) = &header {
+        check_pixels(header.size)?;
         // Its decoder looks for the end of the last scan before it tells anything.
         let color = if header.components == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
         check_memory(header.size, memory::wanted(bytes, format, header.size, color))?;

@@ -51,11 +51,14 @@ impl Header {
         }
     }
 
-    /// What the decoder keeps besides the picture: each component's samples, half as large as its coefficients, and the
-    /// coefficients themselves until it has seen the last scan.
+    /// What the decoder keeps besides the picture: each component's samples, half as large as its coefficients; the
+    /// coefficients themselves until it has seen the last scan; and four inks, which are a picture of their own.
     pub fn working_copy_bytes(&self) -> u64 {
         let samples = self.coefficient_bytes / 2;
-        if self.coding == Coding::Baseline && self.in_one_scan { samples } else { samples + self.coefficient_bytes }
+        let coefficients = if self.coding == Coding::Baseline && self.in_one_scan { 0 } else { self.coefficient_bytes };
+        let (width, height) = self.size;
+        let inks = if self.components == 4 { u64::from(width) * u64::from(height) * 4 } else { 0 };
+        samples + coefficients + inks
     }
 }
 

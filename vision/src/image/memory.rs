@@ -22,7 +22,6 @@ const PICTURE_BYTES_PER_PIXEL: u64 = 3;
 pub fn stated_size(bytes: &[u8], format: ImageFormat) -> Option<(u32, u32)> {
     match format {
         ImageFormat::Png if bytes.get(12..16) == Some(b"IHDR") => Some((u32_be(bytes, 16)?, u32_be(bytes, 20)?)),
-        ImageFormat::Jpeg => jpeg::Header::read(bytes).map(|header| header.size),
         ImageFormat::Gif => Some((u16_le(bytes, 6)?.into(), u16_le(bytes, 8)?.into())),
         _ => None,
     }

@@ -2,6 +2,7 @@
 //! that whatever the machine does meanwhile hits all of them. All run the same file on the same images, and their features
 //! are compared, so that nobody is fast by computing something else.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,16 +48,14 @@ pub fn main(mut args: Args) -> Result<()> {
     fs::write(&bench.input, images()).with_context(|| format!("writing {}", bench.input.display()))?;
 
     let mut measured: Vec<Measured> = Vec::new();
-    for threads in [1, cores()] {
+    for threads in threads() {
         let mut programs = vec![Program { family: "ours", name: "ours".into(), threads }];
         for (family, names) in PEERS {
             // On one core the two ways are one.
             let names = &names[..if threads == 1 { 1 } else { names.len() }];
             programs.extend(names.iter().map(|name| Program { family, name: (*name).into(), threads }));
         }
-        if measured.iter().all(|other| other.program.threads != threads) {
-            measured.extend(programs.into_iter().map(|program| Measured { program, rates: Vec::new() }));
-        }
+        measured.extend(programs.into_iter().map(|program| Measured { program, rates: Vec::new() }));
     }
     for round in 1..=rounds {
         eprintln!("bench: round {round} of {rounds}");
@@ -73,6 +72,11 @@ pub fn main(mut args: Args) -> Result<()> {
         ensure!(far < 1e-4, "{} computes something else", names[0]);
     }
     Ok(())
+}
+
+/// One core and all of them, which may be the same.
+fn threads() -> BTreeSet<usize> {
+    BTreeSet::from([1, cores()])
 }
 
 /// Noise, as bytes of f32 between -1 and 1: the time does not depend on what is to be seen.
@@ -156,12 +160,9 @@ fn numbers(path: &Path) -> Result<Vec<f64>> {
 /// A line for each program; and for each number of threads how ours stands to the fastest peer, round by round.
 fn table(measured: &[Measured]) -> String {
     let mut text = String::new();
-    for threads in [1, cores()] {
+    for threads in threads() {
         let at: Vec<_> = measured.iter().filter(|one| one.program.threads == threads).collect();
         let Some((ours, peers)) = at.split_first() else { continue };
-        if text.contains(&format!("{threads} thread")) {
-            continue;
-        }
         text += &format!("{threads} thread{}\n", if threads == 1 { "" } else { "s" });
         for one in &at {
             let Spread { low, median, high } = Spread::of(one.rates.iter().copied());
