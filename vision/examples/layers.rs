@@ -3,10 +3,11 @@
 //!
 //! `layers [KERNELS]`. What the strips of a block cost beyond that shows as the difference to `throughput`.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::time::Instant;
 
-use mr_vision::kernels::{Clamp, DepthwiseRow, Kernels, Patches, TAPS, packed_len};
+use mr_vision::kernels::{Arithmetic, Clamp, DepthwiseRow, Kernels, Patches, TAPS, Work, pack, packed_len};
 
 /// Expansion, outputs, repeats, stride: table 2 of the MobileNetV2 paper, <https://arxiv.org/abs/1801.04381>.
 const BLOCKS: [(usize, usize, usize, usize); 7] =
@@ -15,12 +16,12 @@ const BLOCKS: [(usize, usize, usize, usize); 7] =
 fn main() -> Result<(), Box<dyn Error>> {
     let kernels = match std::env::args().nth(1) {
         Some(name) => Kernels::named(&name).ok_or_else(|| format!("no kernels `{name}` on this machine"))?,
-        None => Kernels::detect(),
+        None => Kernels::f32(),
     };
-    let peak = Layer::product("limit", 12, 4096, 32).rate(kernels);
+    let peak = Layer::product(kernels, "limit", 12, 4096, 32).rate(kernels);
     println!("{}: {peak:.1} GFLOP/s in a register tile that meets no edge", kernels.name());
     println!("{:<24} {:>8} {:>8} {:>7} {:>9} {:>6}", "layer", "MFLOP", "us", "share", "GFLOP/s", "limit");
-    let layers = network();
+    let layers = network(kernels);
     let times: Vec<f64> = layers.iter().map(|layer| layer.seconds(kernels)).collect();
     let (total, flops): (f64, f64) = (times.iter().sum(), layers.iter().map(|layer| layer.flops).sum());
     let line = |name: &str, flops: f64, seconds: f64| {
@@ -49,8 +50,16 @@ struct Lines {
 
 impl Lines {
     fn of(value: f32, len: usize) -> Lines {
-        let numbers = vec![value; len + 16];
+        let mut lines = Lines::room(len);
+        lines.numbers.resize(lines.skip + len, value);
+        lines
+    }
+
+    /// Without numbers, but for those in front of the line.
+    fn room(len: usize) -> Lines {
+        let mut numbers: Vec<f32> = Vec::with_capacity(len + 16);
         let skip = numbers.as_ptr().align_offset(64).min(16);
+        numbers.resize(skip, 0.0);
         Lines { numbers, skip, len }
     }
 
@@ -63,6 +72,12 @@ impl Lines {
     }
 }
 
+fn packed(arithmetic: Arithmetic, depth: usize, channels: usize) -> Lines {
+    let mut lines = Lines::room(packed_len(arithmetic, depth, channels));
+    pack(arithmetic, depth, &vec![0.01; channels], |_, _| 0.01, &mut lines.numbers);
+    lines
+}
+
 /// One convolution, as its shape and what it takes to run it.
 struct Layer {
     name: String,
@@ -71,23 +86,24 @@ struct Layer {
 }
 
 impl Layer {
-    fn product(name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
-        let (x, weights) = (Lines::of(0.5, pixels * depth), Lines::of(0.01, packed_len(depth, channels)));
-        let out = std::cell::RefCell::new(Lines::of(0.0, pixels * channels));
+    fn product(kernels: Kernels, name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
+        let (x, weights) = (Lines::of(0.5, pixels * depth), packed(kernels.arithmetic(), depth, channels));
+        let out = RefCell::new((Lines::of(0.0, pixels * channels), Work::default()));
         Layer {
             name: format!("{name} {pixels}x{depth}x{channels}"),
             flops: (2 * pixels * depth * channels) as f64,
             run: Box::new(move |kernels| {
                 let patches = Patches { values: x.get(), pixels, stride: depth, segments: &[0], segment_len: depth };
-                kernels.product(&patches, weights.get(), channels, Clamp::RELU6, None, out.borrow_mut().get_mut());
+                let (out, work) = &mut *out.borrow_mut();
+                kernels.product(&patches, weights.get(), channels, Clamp::RELU6, None, out.get_mut(), work);
             }),
         }
     }
 
     fn depthwise(size: usize, channels: usize, stride: usize) -> Layer {
-        let (x, weights) = (Lines::of(0.5, size * size * channels), Lines::of(0.01, packed_len(TAPS, channels)));
+        let (x, weights) = (Lines::of(0.5, size * size * channels), packed(Arithmetic::F32, TAPS, channels));
         let size_out = size.div_ceil(stride);
-        let out = std::cell::RefCell::new(Lines::of(0.0, size_out * channels));
+        let out = RefCell::new(Lines::of(0.0, size_out * channels));
         Layer {
             name: format!("depthwise {size}x{channels}/{stride}"),
             flops: (2 * size_out * size_out * TAPS * channels) as f64,
@@ -123,22 +139,22 @@ impl Layer {
     }
 }
 
-fn network() -> Vec<Layer> {
-    let mut layers = vec![Layer::product("stem", 112 * 112, 27, 32)];
+fn network(kernels: Kernels) -> Vec<Layer> {
+    let mut layers = vec![Layer::product(kernels, "stem", 112 * 112, 27, 32)];
     let (mut size, mut inputs) = (112, 32);
     for (expansion, outputs, repeats, stride) in BLOCKS {
         for repeat in 0..repeats {
             let stride = if repeat == 0 { stride } else { 1 };
             let wide = inputs * expansion;
             if expansion > 1 {
-                layers.push(Layer::product("expand", size * size, inputs, wide));
+                layers.push(Layer::product(kernels, "expand", size * size, inputs, wide));
             }
             layers.push(Layer::depthwise(size, wide, stride));
             size /= stride;
-            layers.push(Layer::product("project", size * size, wide, outputs));
+            layers.push(Layer::product(kernels, "project", size * size, wide, outputs));
             inputs = outputs;
         }
     }
-    layers.push(Layer::product("head", size * size, inputs, 1280));
+    layers.push(Layer::product(kernels, "head", size * size, inputs, 1280));
     layers
 }

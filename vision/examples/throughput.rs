@@ -28,12 +28,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => weights::BUILTIN.to_vec(),
     };
     let started = Instant::now();
-    let mut network = Network::from_onnx_bytes(&bytes)?;
+    let kernels = match given.get("--kernels") {
+        Some(name) => Kernels::named(name).ok_or_else(|| format!("no kernels `{name}` on this machine"))?,
+        None => Kernels::f32(),
+    };
+    let network = Network::on(kernels, &bytes)?;
     eprintln!("read in {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
-    if let Some(name) = given.get("--kernels") {
-        let kernels = Kernels::named(name).ok_or_else(|| format!("no kernels `{name}` on this machine"))?;
-        network = network.with_kernels(kernels);
-    }
     let (height, width) = network.input_size();
     let numbers = match given.get("--input") {
         Some(path) => fs::read(path)?.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),

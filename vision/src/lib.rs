@@ -10,4 +10,4 @@ pub mod kernels;
 pub mod network;
 pub mod weights;
 
-pub use network::{Network, NetworkError, Scratch, kernel_family};
+pub use network::{Network, NetworkError, Scratch};

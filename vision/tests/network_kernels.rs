@@ -1,16 +1,25 @@
 //! Every set of kernels against the plainest loops there are, bit for bit, on shapes that nobody would choose.
+//!
+//! Whatever a kernel reads or writes lies against a page that kills the process when it is touched, at its end or at its
+//! beginning; results are full of NaN before.
 
-use mr_vision::kernels::{Clamp, DepthwiseRow, Kernels, LANES, Patches, TAPS, pack, packed_len};
+#[path = "common/guarded.rs"]
+mod guarded;
+
+use guarded::{Guarded, Side};
+use mr_vision::kernels::{Arithmetic, Clamp, DepthwiseRow, Kernels, LANES, Patches, TAPS, Work, pack, packed_len};
 use proptest::prelude::*;
-
-/// Numbers around the result that a kernel must leave alone.
-const FENCE: usize = 40;
 
 #[test]
 fn plain_rust_is_always_there_and_the_best_is_detected() {
     let available = Kernels::available();
     assert_eq!(available[0].name(), "portable");
-    assert_eq!(Kernels::detect(), available[available.len() - 1]);
+    let of = |arithmetic| available.iter().filter(move |kernels| kernels.arithmetic() == arithmetic);
+    assert_eq!(Kernels::detect(Arithmetic::F32), of(Arithmetic::F32).last().copied());
+    assert_eq!(Kernels::f32(), *of(Arithmetic::F32).last().expect("plain Rust"));
+    // Split products in plain Rust are for tests, and never chosen.
+    assert!(of(Arithmetic::Bf16x3).any(|kernels| kernels.name() == "bf16x3-portable"));
+    assert_eq!(Kernels::detect(Arithmetic::Bf16x3).map(Kernels::name), Kernels::named("amx").map(Kernels::name));
     for kernels in available {
         assert_eq!(Kernels::named(kernels.name()), Some(kernels));
     }
@@ -22,7 +31,7 @@ proptest! {
 
     #[test]
     fn products_are_chains(
-        pixels in 0usize..60, segments in 1usize..4, segment_len in 1usize..40, channels in 1usize..70,
+        pixels in 0usize..70, segments in 1usize..4, segment_len in 1usize..70, channels in 1usize..70,
         gap in 0usize..9, relu6: bool, residual: bool, seed: u64,
     ) {
         let mut draw = Draw(seed);
@@ -30,26 +39,38 @@ proptest! {
         let starts: Vec<usize> = (0..segments).map(|s| s * (segment_len + gap)).collect();
         let stride = 1 + seed as usize % (segment_len + gap + 1);
         let values = draw.numbers(pixels.saturating_sub(1) * stride + starts[segments - 1] + segment_len);
-        let x = Patches { values: &values, pixels, stride, segments: &starts, segment_len };
-        let depth = x.depth();
+        let depth = segments * segment_len;
         let (bias, weights) = (draw.numbers(channels), draw.numbers(depth * channels));
         let residual = residual.then(|| draw.numbers(pixels * channels));
         let clamp = if relu6 { Clamp::RELU6 } else { Clamp::NONE };
 
-        let mut wanted = Vec::new();
-        for pixel in 0..pixels {
-            for channel in 0..channels {
-                let mut sum = bias[channel];
-                for k in 0..depth {
-                    let at = pixel * stride + starts[k / segment_len] + k % segment_len;
-                    sum = values[at].mul_add(weights[k * channels + channel], sum);
+        for arithmetic in Arithmetic::ALL {
+            let mut wanted = Vec::new();
+            for pixel in 0..pixels {
+                for channel in 0..channels {
+                    let terms: Vec<(f32, f32)> = (0..depth).map(|k| {
+                        let at = pixel * stride + starts[k / segment_len] + k % segment_len;
+                        (values[at], weights[k * channels + channel])
+                    }).collect();
+                    let sum = match arithmetic {
+                        Arithmetic::F32 => terms.iter().fold(bias[channel], |sum, (x, w)| x.mul_add(*w, sum)),
+                        Arithmetic::Bf16x3 => split_sum(bias[channel], &terms),
+                    };
+                    let residual = residual.as_ref().map(|r| r[pixel * channels + channel]);
+                    wanted.push(residual.map_or(clamped(sum, clamp), |r| clamped(sum, clamp) + r));
                 }
-                let residual = residual.as_ref().map(|r| r[pixel * channels + channel]);
-                wanted.push(clamped(sum, clamp) + residual.unwrap_or(-0.0));
+            }
+            let packed = packed(arithmetic, depth, &bias, |k, channel| weights[k * channels + channel]);
+            let mut work = Work::default();
+            for side in Side::BOTH {
+                let [values, packed] = [&values, &packed].map(|numbers| Guarded::of(numbers, side));
+                let residual = residual.as_ref().map(|numbers| Guarded::of(numbers, side));
+                let x = Patches { values: &values, pixels, stride, segments: &starts, segment_len };
+                check(Some(arithmetic), side, &wanted, |kernels, out| {
+                    kernels.product(&x, &packed, channels, clamp, residual.as_deref(), out, &mut work);
+                });
             }
         }
-        let packed = packed(depth, &bias, |k, channel| weights[k * channels + channel]);
-        check(&wanted, |kernels, out| kernels.product(&x, &packed, channels, clamp, residual.as_deref(), out));
     }
 
     #[test]
@@ -62,10 +83,6 @@ proptest! {
         let rows = there.map(|there| there.then(|| draw.numbers(width * channels)));
         let (bias, weights) = (draw.numbers(channels), draw.numbers(TAPS * channels));
         let clamp = if relu6 { Clamp::RELU6 } else { Clamp::NONE };
-        let row = DepthwiseRow {
-            rows: [0, 1, 2].map(|tap| rows[tap].as_deref()),
-            channels, width, stride, pad_left: pads.0,
-        };
 
         let mut wanted = Vec::new();
         for pixel in 0..(width + pads.0 + pads.1 - 3) / stride + 1 {
@@ -81,8 +98,14 @@ proptest! {
                 wanted.push(clamped(sum, clamp));
             }
         }
-        let packed = packed(TAPS, &bias, |tap, channel| weights[tap * channels + channel]);
-        check(&wanted, |kernels, out| kernels.depthwise_row(&row, &packed, clamp, out));
+        let packed = packed(Arithmetic::F32, TAPS, &bias, |tap, channel| weights[tap * channels + channel]);
+        for side in Side::BOTH {
+            let packed = Guarded::of(&packed, side);
+            let rows = [0, 1, 2].map(|tap| rows[tap].as_ref().map(|row| Guarded::of(row, side)));
+            let rows = [0, 1, 2].map(|tap| rows[tap].as_deref());
+            let row = DepthwiseRow { rows, channels, width, stride, pad_left: pads.0 };
+            check(None, side, &wanted, |kernels, out| kernels.depthwise_row(&row, &packed, clamp, out));
+        }
     }
 
     #[test]
@@ -93,17 +116,20 @@ proptest! {
             sum / pixels as f32
         };
         let wanted: Vec<f32> = (0..channels).map(mean).collect();
-        check(&wanted, |kernels, out| kernels.mean(&values, out));
+        for side in Side::BOTH {
+            let values = Guarded::of(&values, side);
+            check(None, side, &wanted, |kernels, out| kernels.mean(&values, out));
+        }
     }
 }
 
 #[test]
 fn what_is_not_a_number_stays_none() {
     for kernels in Kernels::available() {
-        let packed = packed(1, &[0.0; LANES + 1], |_, _| 1.0);
+        let packed = packed(kernels.arithmetic(), 1, &[0.0; LANES + 1], |_, _| 1.0);
         let x = Patches { values: &[f32::NAN], pixels: 1, stride: 1, segments: &[0], segment_len: 1 };
         let mut out = [0.0; LANES + 1];
-        kernels.product(&x, &packed, LANES + 1, Clamp::RELU6, None, &mut out);
+        kernels.product(&x, &packed, LANES + 1, Clamp::RELU6, None, &mut out, &mut Work::default());
         assert!(out.iter().all(|value| value.is_nan()), "{}", kernels.name());
     }
 }
@@ -112,26 +138,27 @@ fn what_is_not_a_number_stays_none() {
 fn wrong_lengths_are_refused_before_anything_is_read() {
     let values = [0.0; 64];
     let x = Patches { values: &values, pixels: 4, stride: 16, segments: &[0], segment_len: 16 };
-    let weights = vec![0.0; packed_len(16, 5)];
     let row = DepthwiseRow { rows: [Some(&values), None, None], channels: 8, width: 8, stride: 1, pad_left: 1 };
-    let taps = vec![0.0; packed_len(TAPS, 8)];
+    let taps = vec![0.0; packed_len(Arithmetic::F32, TAPS, 8)];
+    let weights = |k: Kernels| vec![0.0; packed_len(k.arithmetic(), 16, 5)];
+    let work = || Work::default();
     type Call<'a> = &'a dyn Fn(Kernels);
     let calls: &[(&str, Call)] = &[
-        ("a short result", &|k| k.product(&x, &weights, 5, Clamp::NONE, None, &mut [0.0; 19])),
-        ("a long result", &|k| k.product(&x, &weights, 5, Clamp::NONE, None, &mut [0.0; 21])),
-        ("short weights", &|k| k.product(&x, &weights[1..], 5, Clamp::NONE, None, &mut [0.0; 20])),
-        ("a short residual", &|k| k.product(&x, &weights, 5, Clamp::NONE, Some(&[0.0; 19]), &mut [0.0; 20])),
+        ("a short result", &|k| k.product(&x, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 19], &mut work())),
+        ("a long result", &|k| k.product(&x, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 21], &mut work())),
+        ("short weights", &|k| k.product(&x, &weights(k)[1..], 5, Clamp::NONE, None, &mut [0.0; 20], &mut work())),
+        ("a short residual", &|k| k.product(&x, &weights(k), 5, Clamp::NONE, Some(&[0.0; 19]), &mut [0.0; 20], &mut work())),
         ("too many pixels", &|k| {
-            k.product(&Patches { pixels: 5, ..x }, &weights, 5, Clamp::NONE, None, &mut [0.0; 25]);
+            k.product(&Patches { pixels: 5, ..x }, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 25], &mut work());
         }),
         ("a segment outside", &|k| {
-            k.product(&Patches { segments: &[1], ..x }, &weights, 5, Clamp::NONE, None, &mut [0.0; 20]);
+            k.product(&Patches { segments: &[1], ..x }, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 20], &mut work());
         }),
         ("a stride beyond memory", &|k| {
-            k.product(&Patches { stride: usize::MAX / 2, ..x }, &weights, 5, Clamp::NONE, None, &mut [0.0; 20]);
+            k.product(&Patches { stride: usize::MAX / 2, ..x }, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 20], &mut work());
         }),
         ("patches of nothing", &|k| {
-            k.product(&Patches { segments: &[], ..x }, &[0.0; LANES], 5, Clamp::NONE, None, &mut [0.0; 20]);
+            k.product(&Patches { segments: &[], ..x }, &[0.0; LANES], 5, Clamp::NONE, None, &mut [0.0; 20], &mut work());
         }),
         ("padding as wide as the kernel", &|k| {
             k.depthwise_row(&DepthwiseRow { pad_left: 3, ..row }, &taps, Clamp::NONE, &mut [0.0; 64]);
@@ -153,36 +180,68 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
             assert!(outcome.is_err(), "{} took {what}", kernels.name());
         }
         // The shapes that the wrong ones are made of are right.
-        kernels.product(&x, &weights, 5, Clamp::NONE, None, &mut [0.0; 20]);
+        kernels.product(&x, &weights(kernels), 5, Clamp::NONE, None, &mut [0.0; 20], &mut work());
         kernels.depthwise_row(&row, &taps, Clamp::NONE, &mut [0.0; 64]);
     }
 }
 
-/// Runs every set of kernels into a result full of NaN, fenced on both sides.
-fn check(wanted: &[f32], run: impl Fn(Kernels, &mut [f32])) {
-    let fence = f32::from_bits(0x7fc1_2345);
+/// Runs every set of kernels (of that arithmetic) into a result full of NaN against a guarded page.
+fn check(arithmetic: Option<Arithmetic>, side: Side, wanted: &[f32], mut run: impl FnMut(Kernels, &mut [f32])) {
+    let wanted: Vec<u32> = wanted.iter().map(|value| value.to_bits()).collect();
     for kernels in Kernels::available() {
-        let mut out = vec![fence; wanted.len() + 2 * FENCE];
-        run(kernels, &mut out[FENCE..][..wanted.len()]);
+        if arithmetic.is_some_and(|arithmetic| arithmetic != kernels.arithmetic()) {
+            continue;
+        }
+        let mut out = Guarded::of(&vec![f32::NAN; wanted.len()], side);
+        run(kernels, &mut out);
         let bits: Vec<u32> = out.iter().map(|value| value.to_bits()).collect();
-        let wanted: Vec<u32> = wanted.iter().map(|value| value.to_bits()).collect();
-        assert_eq!(&bits[FENCE..][..wanted.len()], &wanted, "{}", kernels.name());
-        let around = bits[..FENCE].iter().chain(&bits[FENCE + wanted.len()..]);
-        assert!(around.clone().all(|bits| *bits == fence.to_bits()), "{} wrote past its result", kernels.name());
+        assert_eq!(bits, wanted, "{}", kernels.name());
+        assert!(out.rest_is_untouched(), "{} wrote past its result", kernels.name());
     }
 }
 
-fn packed(depth: usize, bias: &[f32], weight: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+fn packed(arithmetic: Arithmetic, depth: usize, bias: &[f32], weight: impl Fn(usize, usize) -> f32) -> Vec<f32> {
     let mut packed = Vec::new();
-    pack(depth, bias, weight, &mut packed);
+    pack(arithmetic, depth, bias, weight, &mut packed);
+    assert_eq!(packed.len(), packed_len(arithmetic, depth, bias.len()));
     packed
+}
+
+/// A sum of products in bf16 halves, by the letter of Intel's manual for `TDPBF16PS`, three times for every 32 terms.
+fn split_sum(bias: f32, terms: &[(f32, f32)]) -> f32 {
+    let zeroed = |x: f32| if x.is_subnormal() { 0f32.copysign(x) } else { x };
+    let bf16 = |x: f32| {
+        let (x, bits) = (zeroed(x), zeroed(x).to_bits());
+        let (below, above) = (f32::from_bits(bits & !0xffff), f32::from_bits((bits & !0xffff).wrapping_add(0x1_0000)));
+        match (x - below).abs().total_cmp(&(above - x).abs()) {
+            std::cmp::Ordering::Less => below,
+            std::cmp::Ordering::Greater => above,
+            std::cmp::Ordering::Equal => if bits & 0x1_0000 == 0 { below } else { above },
+        }
+    };
+    let halves = |x: f32| (bf16(x), bf16(x - bf16(x)));
+    let mut sum = zeroed(bias);
+    for terms in terms.chunks(32) {
+        let mut add = |pick: fn((f32, f32), (f32, f32)) -> (f32, f32)| {
+            let mut chains = [0f32; 2];
+            for (k, (x, w)) in terms.iter().enumerate() {
+                let (x, w) = pick(halves(*x), halves(*w));
+                chains[k % 2] = zeroed(x.mul_add(w, chains[k % 2]));
+            }
+            sum = zeroed(sum + zeroed(chains[0] + chains[1]));
+        };
+        add(|x, w| (x.0, w.1));
+        add(|x, w| (x.0, w.0));
+        add(|x, w| (x.1, w.0));
+    }
+    sum
 }
 
 fn clamped(value: f32, clamp: Clamp) -> f32 {
     value.clamp(clamp.low, clamp.high)
 }
 
-/// Numbers of many sizes, a zero of either sign now and then.
+/// Numbers of many sizes, a zero of either sign now and then, or one so small that its products are not normal.
 struct Draw(u64);
 
 impl Draw {
@@ -193,9 +252,12 @@ impl Draw {
 
     fn number(&mut self) -> f32 {
         let number = (self.next() % 20_001) as f32 / 10_000.0 - 1.0;
-        match self.next() % 16 {
+        match self.next() % 20 {
             0 => 0.0,
             1 => -0.0,
+            16 => number * 2f32.powi(-70),
+            17 => number * 2f32.powi(-120),
+            18 => number * 2f32.powi(-130),
             size => number * 2f32.powi(size as i32 - 8),
         }
     }

@@ -1,40 +1,79 @@
 //! The arithmetic of the network: products, depthwise rows and means over f32, for whatever processor this is.
 //!
-//! There is one defined order of additions. Every output number is a single chain of fused multiply-adds that starts at
-//! the bias and takes its inputs in a fixed order; kernels work on many channels and pixels side by side and never cut a
-//! chain. So plain Rust, AVX2 and AVX-512 give the same bits, and a result does not tell which machine made it. An
-//! arithmetic that rounds otherwise (bf16 tiles, say) would be a family of its own beside [`FAMILY`], never a silent
-//! substitute.
+//! An [`Arithmetic`] is a defined order of roundings and additions. In [`Arithmetic::F32`] every output number is a single
+//! chain of fused multiply-adds that starts at the bias and takes its inputs in a fixed order; kernels work on many
+//! channels and pixels side by side and never cut a chain. So plain Rust, AVX2 and AVX-512 give the same bits, and a
+//! result does not tell which machine made it. [`Arithmetic::Bf16x3`] takes products of numbers in two bf16 halves, as
+//! Intel's matrix tiles do many times as fast; [`tiles`] defines it in plain Rust, so that it too can be had anywhere,
+//! though slowly. Results of the two differ, and one is never a silent substitute for the other.
 //!
 //! All of the room's `unsafe` lives in this module. Its face is safe: a [`Kernels`] only exists for instructions that
 //! this processor has, and every call checks its lengths before anything is read.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+mod bf16;
 mod depthwise;
 mod lanes;
 mod pack;
 mod product;
+mod tiles;
+mod work;
 
 pub use lanes::LANES;
 pub use pack::{pack, packed_len};
+pub use work::Work;
 
-/// The name of the arithmetic: results are the same bits wherever this is the same.
-pub const FAMILY: &str = "f32";
+/// How products are rounded and summed: results are the same bits wherever this is the same. Depthwise rows and means are
+/// f32 chains in either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// Chains of f32 fused multiply-adds.
+    F32,
+    /// Three products of bf16 halves for each of f32, summed in f32.
+    Bf16x3,
+}
+
+impl Arithmetic {
+    /// All of them, the most exact first.
+    pub const ALL: [Arithmetic; 2] = [Arithmetic::F32, Arithmetic::Bf16x3];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Arithmetic::F32 => "f32",
+            Arithmetic::Bf16x3 => "bf16x3",
+        }
+    }
+}
 
 /// Taps of a 3x3 kernel.
 pub const TAPS: usize = 9;
 
 /// A set of kernels that this processor can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernels(Set);
+pub struct Kernels {
+    vectors: Vectors,
+    tiles: Option<Tiles>,
+}
 
-// Private, so that a value proves that the processor was asked.
+// Both private, so that a value proves that the processor was asked.
+
+/// What computes f32 chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Set {
+enum Vectors {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+}
+
+/// What computes products of halves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tiles {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 /// The range that results are brought into; NaN stays NaN.
@@ -91,26 +130,42 @@ pub struct DepthwiseRow<'a> {
 }
 
 impl Kernels {
-    /// The fastest set that this processor can run.
-    pub fn detect() -> Kernels {
-        *Kernels::available().last().expect("plain Rust runs anywhere")
+    /// The fastest set for that arithmetic that this processor can run, if it has instructions for it: plain Rust would
+    /// make an arithmetic that is meant to be fast slower than any other.
+    pub fn detect(arithmetic: Arithmetic) -> Option<Kernels> {
+        let best = *Kernels::available().iter().rfind(|kernels| kernels.arithmetic() == arithmetic)?;
+        (best.tiles != Some(Tiles::Portable)).then_some(best)
     }
 
-    /// Every set that this processor can run, slowest first.
+    /// The fastest set for f32 that this processor can run.
+    pub fn f32() -> Kernels {
+        Kernels::detect(Arithmetic::F32).expect("plain Rust runs anywhere")
+    }
+
+    /// Every set that this processor can run, by arithmetic, slowest first.
     pub fn available() -> Vec<Kernels> {
-        let sets = [
-            (Set::Portable, true),
+        let vectors = [
+            (Vectors::Portable, true),
             #[cfg(target_arch = "x86_64")]
-            (Set::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
+            (Vectors::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
             #[cfg(target_arch = "x86_64")]
             (
-                Set::Avx512,
+                Vectors::Avx512,
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma"),
             ),
         ];
-        sets.into_iter().filter(|(_, runs)| *runs).map(|(set, _)| Kernels(set)).collect()
+        let vectors: Vec<Vectors> = vectors.into_iter().filter(|(_, runs)| *runs).map(|(set, _)| set).collect();
+        let best = vectors[vectors.len() - 1];
+        let tiles = [
+            (Tiles::Portable, true),
+            #[cfg(target_arch = "x86_64")]
+            (Tiles::Amx, best == Vectors::Avx512 && amx::allowed()),
+        ];
+        let tiles = tiles.into_iter().filter(|(_, runs)| *runs).map(|(set, _)| set);
+        let f32 = vectors.iter().map(|set| Kernels { vectors: *set, tiles: None });
+        f32.chain(tiles.map(|set| Kernels { vectors: best, tiles: Some(set) })).collect()
     }
 
     /// The set of that name, if this processor can run it.
@@ -118,18 +173,26 @@ impl Kernels {
         Kernels::available().into_iter().find(|kernels| kernels.name() == name)
     }
 
-    /// For logs; no result depends on it.
+    /// For logs and settings; no result depends on it beyond the arithmetic.
     pub fn name(self) -> &'static str {
-        match self.0 {
-            Set::Portable => "portable",
+        match (self.tiles, self.vectors) {
+            (None, Vectors::Portable) => "portable",
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => "avx2",
+            (None, Vectors::Avx2) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => "avx512",
+            (None, Vectors::Avx512) => "avx512",
+            (Some(Tiles::Portable), _) => "bf16x3-portable",
+            #[cfg(target_arch = "x86_64")]
+            (Some(Tiles::Amx), _) => "amx",
         }
     }
 
-    /// `out[p][n] = clamp(bias[n] + sum over k of x[p][k] * w[k][n]) + residual[p][n]`, with weights from [`pack`].
+    pub fn arithmetic(self) -> Arithmetic {
+        if self.tiles.is_some() { Arithmetic::Bf16x3 } else { Arithmetic::F32 }
+    }
+
+    /// `out[p][n] = clamp(bias[n] + sum over k of x[p][k] * w[k][n]) + residual[p][n]`, with weights from [`pack`] for
+    /// this arithmetic.
     ///
     /// # Panics
     /// When a slice does not have the length that the shapes ask for.
@@ -141,9 +204,11 @@ impl Kernels {
         clamp: Clamp,
         residual: Option<&[f32]>,
         out: &mut [f32],
+        work: &mut Work,
     ) {
         x.check();
-        assert_eq!(weights.len(), packed_len(x.depth(), channels), "packed weights of another shape");
+        let wanted = packed_len(self.arithmetic(), x.depth(), channels);
+        assert_eq!(weights.len(), wanted, "packed weights of another shape");
         let numbers = x.pixels.checked_mul(channels).expect("a result within memory");
         assert_eq!(out.len(), numbers, "a result of another shape");
         assert!(residual.is_none_or(|r| r.len() == numbers), "a residual of another shape");
@@ -152,38 +217,47 @@ impl Kernels {
         }
         // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above.
         unsafe {
-            match self.0 {
-                Set::Portable => {
+            match (self.tiles, self.vectors) {
+                (None, Vectors::Portable) => {
                     product::product::<lanes::Portable>(x, weights, channels, clamp, residual, out);
                 }
                 #[cfg(target_arch = "x86_64")]
-                Set::Avx2 => x86::product_avx2(x, weights, channels, clamp, residual, out),
+                (None, Vectors::Avx2) => x86::product_avx2(x, weights, channels, clamp, residual, out),
                 #[cfg(target_arch = "x86_64")]
-                Set::Avx512 => x86::product_avx512(x, weights, channels, clamp, residual, out),
+                (None, Vectors::Avx512) => x86::product_avx512(x, weights, channels, clamp, residual, out),
+                (Some(Tiles::Portable), Vectors::Portable) => {
+                    tiles::product(x, weights, channels, clamp, residual, out);
+                }
+                // Multiply-adds are one instruction there, so the plain loops become many times as fast.
+                #[cfg(target_arch = "x86_64")]
+                (Some(Tiles::Portable), _) => x86::tiles_avx2(x, weights, channels, clamp, residual, out),
+                #[cfg(target_arch = "x86_64")]
+                (Some(Tiles::Amx), _) => amx::product(x, weights, channels, clamp, residual, out, work),
             }
         }
     }
 
-    /// One output row of a 3x3 depthwise convolution, with weights from [`pack`] (k counts the taps row by row).
+    /// One output row of a 3x3 depthwise convolution, with weights from [`pack`] for f32 (k counts the taps row by row).
     ///
     /// # Panics
     /// When a slice does not have the length that the shapes ask for.
     pub fn depthwise_row(self, row: &DepthwiseRow, weights: &[f32], clamp: Clamp, out: &mut [f32]) {
         assert!(row.channels > 0 && row.stride > 0, "a shape without channels or stride");
         assert!(row.pad_left < 3, "padding as wide as the kernel");
-        assert_eq!(weights.len(), packed_len(TAPS, row.channels), "packed weights of another shape");
+        let wanted = packed_len(Arithmetic::F32, TAPS, row.channels);
+        assert_eq!(weights.len(), wanted, "packed weights of another shape");
         assert_eq!(out.len() % row.channels, 0, "a row of another shape");
         let numbers = row.width.checked_mul(row.channels).expect("a row within memory");
         assert!(row.rows.iter().flatten().all(|r| r.len() == numbers), "an input row of another shape");
         // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above; columns are
         // checked against `width` where they are computed.
         unsafe {
-            match self.0 {
-                Set::Portable => depthwise::depthwise_row::<lanes::Portable>(row, weights, clamp, out),
+            match self.vectors {
+                Vectors::Portable => depthwise::depthwise_row::<lanes::Portable>(row, weights, clamp, out),
                 #[cfg(target_arch = "x86_64")]
-                Set::Avx2 => x86::depthwise_row_avx2(row, weights, clamp, out),
+                Vectors::Avx2 => x86::depthwise_row_avx2(row, weights, clamp, out),
                 #[cfg(target_arch = "x86_64")]
-                Set::Avx512 => x86::depthwise_row_avx512(row, weights, clamp, out),
+                Vectors::Avx512 => x86::depthwise_row_avx512(row, weights, clamp, out),
             }
         }
     }
@@ -214,7 +288,7 @@ impl Kernels {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::lanes::{Avx2, Avx512};
-    use super::{Clamp, DepthwiseRow, Patches, depthwise, product};
+    use super::{Clamp, DepthwiseRow, Patches, depthwise, product, tiles};
 
     /// # Safety
     /// As for [`product::product`].
@@ -244,6 +318,20 @@ mod x86 {
     ) {
         // SAFETY: passed on.
         unsafe { product::product::<Avx512>(x, weights, channels, clamp, residual, out) }
+    }
+
+    /// # Safety
+    /// As for [`product::product`].
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn tiles_avx2(
+        x: &Patches,
+        weights: &[f32],
+        channels: usize,
+        clamp: Clamp,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        tiles::product(x, weights, channels, clamp, residual, out);
     }
 
     /// # Safety

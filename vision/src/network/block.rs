@@ -11,7 +11,7 @@ use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
 use super::Scratch;
 use super::layer::{BlockPlan, Conv, ConvKind};
-use crate::kernels::{Clamp, DepthwiseRow, Kernels, Patches, TAPS, pack, packed_len};
+use crate::kernels::{Arithmetic, Clamp, DepthwiseRow, Kernels, Patches, TAPS, Work, pack, packed_len};
 
 /// What a strip's two areas may take together: half of a small second-level cache, the rest being for weights.
 const STRIP_BYTES: usize = 256 << 10;
@@ -65,8 +65,8 @@ struct Expand {
 }
 
 impl Block {
-    pub fn new(plan: &BlockPlan) -> Result<Block> {
-        let mut packed = Packed::new(plan.expand.iter().chain([&plan.depthwise, &plan.project]));
+    pub fn new(plan: &BlockPlan, arithmetic: Arithmetic) -> Result<Block> {
+        let mut packed = Packed::new(arithmetic, plan.expand.iter().chain([&plan.depthwise, &plan.project]));
         let expand = plan.expand.as_ref().map(|conv| Expand {
             geometry: conv.into(),
             weights_at: packed.append(conv),
@@ -147,9 +147,11 @@ impl Run<'_, '_> {
         let ring_rows = self.block.ring_rows();
         let ring_len = if self.block.expand.is_some() { ring_rows * row_in } else { 0 };
         let mut scratch = self.scratch.borrow_mut();
-        let (ring, mid) = scratch.areas(ring_len, strip * row_mid);
-        let project_weights = &weights[self.block.project_at..][..packed_len(project.inputs, project.outputs)];
-        let depthwise_weights = &weights[self.block.depthwise_at..][..packed_len(TAPS, depthwise.outputs)];
+        let (ring, mid, work) = scratch.areas(ring_len, strip * row_mid);
+        let project_len = packed_len(self.kernels.arithmetic(), project.inputs, project.outputs);
+        let project_weights = &weights[self.block.project_at..][..project_len];
+        let depthwise_len = packed_len(Arithmetic::F32, TAPS, depthwise.outputs);
+        let depthwise_weights = &weights[self.block.depthwise_at..][..depthwise_len];
 
         let mut made = 0;
         for from in (0..rows_out).step_by(*strip) {
@@ -160,7 +162,7 @@ impl Run<'_, '_> {
                     let at = made % ring_rows;
                     let count = (wanted - made).min(ring_rows - at);
                     let rows = &mut ring[at * row_in..][..count * row_in];
-                    expand.rows(self.kernels, x, weights, made, rows);
+                    expand.rows(self.kernels, x, weights, made, rows, work);
                     made += count;
                 }
             }
@@ -185,21 +187,23 @@ impl Run<'_, '_> {
             let patches = pointwise(&mid[..(to - from) * row_mid], project.inputs);
             let numbers = from * row_out..to * row_out;
             let residual = self.block.residual.then(|| &x[numbers.clone()]);
-            self.kernels.product(&patches, project_weights, project.outputs, Clamp::NONE, residual, &mut out[numbers]);
+            let out = &mut out[numbers];
+            self.kernels.product(&patches, project_weights, project.outputs, Clamp::NONE, residual, out, work);
         }
     }
 }
 
 impl Expand {
     /// Rows of the expanded image, from this one on.
-    fn rows(&self, kernels: Kernels, x: &[f32], weights: &[f32], from: usize, out: &mut [f32]) {
+    fn rows(&self, kernels: Kernels, x: &[f32], weights: &[f32], from: usize, out: &mut [f32], work: &mut Work) {
         let Geometry { inputs, outputs, stride, size_out, .. } = self.geometry;
         let kernel_rows = self.segments.len();
-        let weights = &weights[self.weights_at..][..packed_len(kernel_rows * kernel_rows * inputs, outputs)];
+        let len = packed_len(kernels.arithmetic(), kernel_rows * kernel_rows * inputs, outputs);
+        let weights = &weights[self.weights_at..][..len];
         if kernel_rows == 1 {
             let pixels = out.len() / outputs;
             let x = &x[from * size_out[1] * inputs..][..pixels * inputs];
-            kernels.product(&pointwise(x, inputs), weights, outputs, Clamp::RELU6, None, out);
+            kernels.product(&pointwise(x, inputs), weights, outputs, Clamp::RELU6, None, out, work);
             return;
         }
         let row_in = padded_size(&self.geometry)[1] * inputs;
@@ -211,7 +215,7 @@ impl Expand {
                 segments: &self.segments,
                 segment_len: kernel_rows * inputs,
             };
-            kernels.product(&patches, weights, outputs, Clamp::RELU6, None, out);
+            kernels.product(&patches, weights, outputs, Clamp::RELU6, None, out, work);
         }
     }
 }
@@ -246,18 +250,19 @@ fn strip_rows(depthwise: &Geometry) -> usize {
 
 /// Packed weights of some convolutions in a row.
 pub(super) struct Packed {
+    arithmetic: Arithmetic,
     numbers: Vec<f32>,
 }
 
 impl Packed {
     /// Room for these convolutions.
-    pub fn new<'a>(convs: impl Iterator<Item = &'a Conv>) -> Packed {
-        let len: usize = convs.map(|conv| packed_len(depth(conv), conv.outputs)).sum();
+    pub fn new<'a>(arithmetic: Arithmetic, convs: impl Iterator<Item = &'a Conv>) -> Packed {
+        let len: usize = convs.map(|conv| packed_len(arithmetic_of(conv, arithmetic), depth(conv), conv.outputs)).sum();
         let mut numbers: Vec<f32> = Vec::with_capacity(len + LINE);
         // The vector never grows past its capacity, so what starts on a cache line stays on it.
         let skip = numbers.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
         numbers.resize(skip, 0.0);
-        Packed { numbers }
+        Packed { arithmetic, numbers }
     }
 
     /// Packs a convolution and says where it begins.
@@ -265,6 +270,7 @@ impl Packed {
         let at = self.numbers.len();
         let depth = depth(conv);
         pack(
+            arithmetic_of(conv, self.arithmetic),
             depth,
             &conv.bias,
             |k, channel| {
@@ -284,6 +290,14 @@ impl Packed {
     pub fn into_tensor(self) -> Result<Tensor> {
         let len = self.numbers.len();
         Tensor::from_vec(self.numbers, len, &Device::Cpu)
+    }
+}
+
+/// Depthwise convolutions are f32 chains in any arithmetic.
+fn arithmetic_of(conv: &Conv, products: Arithmetic) -> Arithmetic {
+    match conv.kind {
+        ConvKind::Dense | ConvKind::Pointwise => products,
+        ConvKind::Depthwise => Arithmetic::F32,
     }
 }
 

@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use super::Scratch;
 use super::block::{Packed, contiguous, pointwise};
 use super::layer::Conv;
-use crate::kernels::{Clamp, Kernels, packed_len};
+use crate::kernels::{Arithmetic, Clamp, Kernels, packed_len};
 
 pub struct Head {
     inputs: usize,
@@ -18,8 +18,8 @@ pub struct Head {
 }
 
 impl Head {
-    pub fn new(conv: &Conv) -> Result<Head> {
-        let mut packed = Packed::new([conv].into_iter());
+    pub fn new(conv: &Conv, arithmetic: Arithmetic) -> Result<Head> {
+        let mut packed = Packed::new(arithmetic, [conv].into_iter());
         Ok(Head {
             inputs: conv.inputs,
             features: conv.outputs,
@@ -52,10 +52,10 @@ impl CustomOp2 for Run<'_, '_> {
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
         let Head { inputs, features, pixels, weights_at, .. } = *self.head;
         let (x, weights) = (contiguous(x, lx)?, contiguous(w, lw)?);
-        let weights = &weights[weights_at..][..packed_len(inputs, features)];
+        let weights = &weights[weights_at..][..packed_len(self.kernels.arithmetic(), inputs, features)];
         let mut scratch = self.scratch.borrow_mut();
-        let (image, _) = scratch.areas(pixels * features, 0);
-        self.kernels.product(&pointwise(x, inputs), weights, features, Clamp::RELU6, None, image);
+        let (image, _, work) = scratch.areas(pixels * features, 0);
+        self.kernels.product(&pointwise(x, inputs), weights, features, Clamp::RELU6, None, image, work);
         let mut out = vec![0f32; features];
         self.kernels.mean(image, &mut out);
         Ok((CpuStorage::F32(out), Shape::from(features)))

@@ -4,8 +4,8 @@
 //! all slots, each with a [`Scratch`] of its own. Tensors, weights and the row of layers are candle's; a layer is a
 //! candle custom op that runs a whole inverted residual block, strip by strip, on the kernels of [`crate::kernels`].
 //!
-//! Invariant: features depend on the file and the image alone, bit for bit: not on the instruction set, the thread, the
-//! machine, or what the scratch was used for before. Deliberately absent: batches and threads. One call is one image on
+//! Invariant: features depend on the file, the image and the kernels' arithmetic alone, bit for bit: not on the
+//! instruction set, the thread, the machine, or what the scratch was used for before. Deliberately absent: batches and threads. One call is one image on
 //! the calling thread; whoever has more cores calls from more threads.
 
 mod block;
@@ -21,16 +21,11 @@ use std::cell::RefCell;
 
 use candle_core::Device;
 
-use crate::kernels::{self, Kernels};
+use crate::kernels::Kernels;
 use block::Block;
 use head::Head;
 
 pub use scratch::Scratch;
-
-/// The name of the arithmetic: the same file and image give the same bits wherever this is the same.
-pub fn kernel_family() -> &'static str {
-    kernels::FAMILY
-}
 
 /// Why a file makes no network, or an image no features.
 #[derive(Debug, thiserror::Error)]
@@ -59,17 +54,18 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads an ONNX file, and refuses one that is not of the family with the first node that differs.
+    /// Reads an ONNX file, to be run in f32 on the best kernels there are.
     pub fn from_onnx_bytes(bytes: &[u8]) -> Result<Network, NetworkError> {
-        let plan = reader::read(bytes)?;
-        // A job waits for its weights to be packed before its first image, so all cores take part.
-        let blocks = plan.blocks.par_iter().map(Block::new).collect::<Result<_, _>>()?;
-        Ok(Network { kernels: Kernels::detect(), size: plan.size, head: Head::new(&plan.head)?, blocks })
+        Network::on(Kernels::f32(), bytes)
     }
 
-    /// The same network on other kernels; its features stay the same, bit for bit.
-    pub fn with_kernels(self, kernels: Kernels) -> Network {
-        Network { kernels, ..self }
+    /// Reads an ONNX file, and refuses one that is not of the family with the first node that differs.
+    pub fn on(kernels: Kernels, bytes: &[u8]) -> Result<Network, NetworkError> {
+        let plan = reader::read(bytes)?;
+        let arithmetic = kernels.arithmetic();
+        // A job waits for its weights to be packed before its first image, so all cores take part.
+        let blocks = plan.blocks.par_iter().map(|block| Block::new(block, arithmetic)).collect::<Result<_, _>>()?;
+        Ok(Network { kernels, size: plan.size, head: Head::new(&plan.head, arithmetic)?, blocks })
     }
 
     pub fn kernels(&self) -> Kernels {

@@ -1,0 +1,438 @@
+//! Split products on the matrix tiles of Intel's AMX, which stable Rust reaches through assembler only.
+//!
+//! A tile register holds 16 rows of 64 bytes. A block is two tiles of pixels by two of channels, its sums in tmm0 to tmm3,
+//! inputs in tmm4 and tmm5, weights in tmm6 and tmm7: eight loads to twelve multiplications for every 32 of k. The order of
+//! additions is that of [`super::tiles`], which tests compare with, bit for bit.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::sync::OnceLock;
+
+use super::lanes::{Avx512, LANES, Lanes};
+use super::pack::{TILE, TILE_DEPTH, packed_len};
+use super::tiles::halves_len;
+use super::{Arithmetic, Clamp, Patches, Work};
+
+/// Rows of a tile register.
+const ROWS: usize = 16;
+
+/// Whether this process may use tiles: the processor has them, and the system has given its permission.
+pub(super) fn allowed() -> bool {
+    static ALLOWED: OnceLock<bool> = OnceLock::new();
+    *ALLOWED.get_or_init(|| in_hardware() && permitted())
+}
+
+fn in_hardware() -> bool {
+    // Leaf 7 of CPUID: AMX-BF16 and AMX-TILE. XCR0: whether the system saves tile configuration and data.
+    const BF16_AND_TILE: u32 = 1 << 22 | 1 << 24;
+    const SAVED: u64 = 1 << 17 | 1 << 18;
+    let vectors = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
+    if !vectors || __cpuid(0).eax < 7 || __cpuid_count(7, 0).edx & BF16_AND_TILE != BF16_AND_TILE {
+        return false;
+    }
+    // SAFETY: a processor with AVX-512 has XGETBV, and its system has switched it on.
+    unsafe { xcr0() & SAVED == SAVED }
+}
+
+#[target_feature(enable = "xsave")]
+unsafe fn xcr0() -> u64 {
+    // SAFETY: passed on.
+    unsafe { _xgetbv(0) }
+}
+
+/// Asks Linux for tile data, once for the process and all its threads; kernels before 5.16 refuse.
+fn permitted() -> bool {
+    const SYS_ARCH_PRCTL: i64 = 158;
+    const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
+    const XFEATURE_XTILEDATA: i64 = 18;
+    if !cfg!(target_os = "linux") {
+        return false;
+    }
+    let answer: i64;
+    // SAFETY: the call reads no memory of ours and changes nothing but the permission.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") SYS_ARCH_PRCTL => answer,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") XFEATURE_XTILEDATA,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    answer == 0
+}
+
+/// The product over all pixels and channels.
+///
+/// # Safety
+/// [`allowed`] must have said yes; `Kernels::product` has checked every length.
+#[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+pub(super) unsafe fn product(
+    x: &Patches,
+    weights: &[f32],
+    channels: usize,
+    clamp: Clamp,
+    residual: Option<&[f32]>,
+    out: &mut [f32],
+    work: &mut Work,
+) {
+    let tiles = x.pixels.div_ceil(ROWS);
+    // Evenly cut: 49 pixels are four tiles of 13 rows. The last tile may overlap its neighbour and make the same numbers.
+    let rows = x.pixels.div_ceil(tiles);
+    let pixel_len = halves_len(x.depth());
+    let group_len = packed_len(Arithmetic::Bf16x3, x.depth(), LANES);
+    let groups = channels.div_ceil(LANES);
+    let halves = work.halves(2 * rows * pixel_len);
+    let mut sums = Sums([0.0; 4 * ROWS * LANES]);
+    // SAFETY: the caller's promise; each block reads `rows` pixels of halves for each of its tiles, and groups of weights
+    // that lie within `weights`.
+    unsafe {
+        Config::of(rows as u8).load();
+        for tile in (0..tiles).step_by(2) {
+            let starts: [usize; 2] = std::array::from_fn(|i| ((tile + i) * rows).min(x.pixels - rows));
+            let count = (tiles - tile).min(2);
+            for (start, halves) in starts[..count].iter().zip(halves.chunks_exact_mut(rows * pixel_len)) {
+                for (pixel, halves) in halves.chunks_exact_mut(pixel_len).enumerate() {
+                    split_pixel(x, start + pixel, halves);
+                }
+            }
+            for group in (0..groups).step_by(2) {
+                let pair = (groups - group).min(2);
+                let lanes = (channels - group * LANES).min(pair * LANES);
+                let weights = weights.as_ptr().add(group * group_len);
+                let at = |i: usize| starts[i] * channels + group * LANES;
+                // Whole groups that nothing is done to go where they belong at once.
+                let straight = clamp == Clamp::NONE && residual.is_none() && lanes == pair * LANES;
+                let block = Block {
+                    inputs: [halves.as_ptr(), halves.as_ptr().wrapping_add(rows * pixel_len)],
+                    input_stride: pixel_len * size_of::<u16>(),
+                    weights: [weights, weights.wrapping_add(group_len)],
+                    steps: x.depth().div_ceil(TILE_DEPTH),
+                    sums: match straight {
+                        true => [0, 1].map(|i| out.as_mut_ptr().wrapping_add(at(i))),
+                        false => [0, 1].map(|i| sums.0.as_mut_ptr().wrapping_add(i * ROWS * 2 * LANES)),
+                    },
+                    sum_stride: size_of::<f32>() * if straight { channels } else { 2 * LANES },
+                };
+                match (count, pair) {
+                    (2, 2) => block.two_by_two(),
+                    (2, _) => block.two_by_one(),
+                    (_, 2) => block.one_by_two(),
+                    _ => block.one_by_one(),
+                }
+                if straight {
+                    continue;
+                }
+                for i in 0..count {
+                    for row in 0..rows {
+                        let from = sums.0.as_ptr().add((i * ROWS + row) * 2 * LANES);
+                        let at = at(i) + row * channels;
+                        for first in (0..lanes).step_by(LANES) {
+                            let some = (lanes - first).min(LANES);
+                            let value = Avx512::load(from.add(first));
+                            let mut value = value.clamp(Avx512::splat(clamp.low), Avx512::splat(clamp.high));
+                            let to = out.as_mut_ptr().add(at + first);
+                            if let Some(residual) = residual {
+                                value = value.add(Avx512::load_first(residual.as_ptr().add(at + first), some));
+                            }
+                            if some == LANES { value.store(to) } else { value.store_first(to, some) }
+                        }
+                    }
+                }
+            }
+        }
+        // Tiles in use make a thread dearer to switch.
+        asm!("tilerelease", options(nomem, nostack, preserves_flags));
+    }
+}
+
+/// A block's sums on their way from tiles to vectors: 32 rows of 32.
+#[repr(align(64))]
+struct Sums([f32; 4 * ROWS * LANES]);
+
+/// Shapes of the tile registers: palette 1 of `LDTILECFG`.
+#[repr(C, align(64))]
+struct Config {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+impl Config {
+    /// Sums and inputs of so many pixels, whole tiles of weights.
+    fn of(pixels: u8) -> Config {
+        let mut config = Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+        config.row_bytes[..8].fill(64);
+        config.rows[..6].fill(pixels);
+        config.rows[6..8].fill(ROWS as u8);
+        config
+    }
+
+    /// # Safety
+    /// [`allowed`] must have said yes.
+    unsafe fn load(&self) {
+        // SAFETY: the caller's promise, and 64 bytes to read.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) self, options(readonly, nostack, preserves_flags)) }
+    }
+}
+
+/// Where one block of tiles reads and writes. Second ones are not touched by a block that has none.
+struct Block {
+    inputs: [*const u16; 2],
+    /// Strides are of bytes.
+    input_stride: usize,
+    weights: [*const f32; 2],
+    /// How often 32 of k.
+    steps: usize,
+    sums: [*mut f32; 2],
+    sum_stride: usize,
+}
+
+/// The four shapes of a block. All run over k in the same way; only how many tiles take part differs.
+macro_rules! block {
+    ($name:ident, [$($start:literal),+], [$($step:literal),+], [$($end:literal),+], $($second:ident),*) => {
+        /// # Safety
+        /// Tiles must be configured, and the pointers good for what the block reads and writes.
+        unsafe fn $name(&self) {
+            let Block { inputs, input_stride, weights, steps, sums, sum_stride } = *self;
+            // SAFETY: passed on.
+            unsafe {
+                asm!(
+                    $($start,)+
+                    "2:",
+                    $($step,)+
+                    "dec {steps}",
+                    "jnz 2b",
+                    $($end,)+
+                    x0 = inout(reg) inputs[0] => _,
+                    w0 = inout(reg) weights[0] => _,
+                    xs = in(reg) input_stride,
+                    ws = in(reg) 64usize,
+                    steps = inout(reg) steps => _,
+                    s0 = in(reg) sums[0],
+                    ss = in(reg) sum_stride,
+                    $($second = inout(reg) block!(@ $second inputs weights sums) => _,)*
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+    };
+    (@ x1 $inputs:ident $weights:ident $sums:ident) => { $inputs[1] };
+    (@ w1 $inputs:ident $weights:ident $sums:ident) => { $weights[1] };
+    (@ s1 $inputs:ident $weights:ident $sums:ident) => { $sums[1] };
+}
+
+impl Block {
+    block!(
+        two_by_two,
+        [
+            "tileloadd tmm0, [{w0}]",
+            "tileloadd tmm1, [{w1}]",
+            "tileloadd tmm2, [{w0}]",
+            "tileloadd tmm3, [{w1}]",
+            "add {w0}, 64",
+            "add {w1}, 64"
+        ],
+        [
+            "tileloadd tmm4, [{x0} + {xs}]",
+            "tileloadd tmm6, [{w0} + {ws} + 1024]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{w1} + {ws} + 1024]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{x1} + {xs}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "tileloadd tmm6, [{w0} + {ws}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{w1} + {ws}]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "tileloadd tmm4, [{x0} + {xs} + 64]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{x1} + {xs} + 64]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {x0}, 128",
+            "add {x1}, 128",
+            "add {w0}, 2048",
+            "add {w1}, 2048"
+        ],
+        [
+            "tilestored [{s0} + {ss}], tmm0",
+            "tilestored [{s0} + {ss} + 64], tmm1",
+            "tilestored [{s1} + {ss}], tmm2",
+            "tilestored [{s1} + {ss} + 64], tmm3"
+        ],
+        x1, w1, s1
+    );
+
+    block!(
+        two_by_one,
+        ["tileloadd tmm0, [{w0}]", "tileloadd tmm2, [{w0}]", "add {w0}, 64"],
+        [
+            "tileloadd tmm4, [{x0} + {xs}]",
+            "tileloadd tmm6, [{w0} + {ws} + 1024]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm5, [{x1} + {xs}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tileloadd tmm7, [{w0} + {ws}]",
+            "tdpbf16ps tmm0, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm7",
+            "tileloadd tmm4, [{x0} + {xs} + 64]",
+            "tdpbf16ps tmm0, tmm4, tmm7",
+            "tileloadd tmm5, [{x1} + {xs} + 64]",
+            "tdpbf16ps tmm2, tmm5, tmm7",
+            "add {x0}, 128",
+            "add {x1}, 128",
+            "add {w0}, 2048"
+        ],
+        ["tilestored [{s0} + {ss}], tmm0", "tilestored [{s1} + {ss}], tmm2"],
+        x1, s1
+    );
+
+    block!(
+        one_by_two,
+        ["tileloadd tmm0, [{w0}]", "tileloadd tmm1, [{w1}]", "add {w0}, 64", "add {w1}, 64"],
+        [
+            "tileloadd tmm4, [{x0} + {xs}]",
+            "tileloadd tmm6, [{w0} + {ws} + 1024]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{w1} + {ws} + 1024]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm6, [{w0} + {ws}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{w1} + {ws}]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{x0} + {xs} + 64]",
+            "tdpbf16ps tmm0, tmm5, tmm6",
+            "tdpbf16ps tmm1, tmm5, tmm7",
+            "add {x0}, 128",
+            "add {w0}, 2048",
+            "add {w1}, 2048"
+        ],
+        ["tilestored [{s0} + {ss}], tmm0", "tilestored [{s0} + {ss} + 64], tmm1"],
+        w1
+    );
+
+    block!(
+        one_by_one,
+        ["tileloadd tmm0, [{w0}]", "add {w0}, 64"],
+        [
+            "tileloadd tmm4, [{x0} + {xs}]",
+            "tileloadd tmm6, [{w0} + {ws} + 1024]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{w0} + {ws}]",
+            "tdpbf16ps tmm0, tmm4, tmm7",
+            "tileloadd tmm5, [{x0} + {xs} + 64]",
+            "tdpbf16ps tmm0, tmm5, tmm7",
+            "add {x0}, 128",
+            "add {w0}, 2048"
+        ],
+        ["tilestored [{s0} + {ss}], tmm0"],
+    );
+}
+
+/// Puts down a pixel's halves, zeros after them, as [`super::tiles::split_pixel`] does.
+///
+/// # Safety
+/// The processor must have AVX512-BF16, and the pixel must lie within its values.
+#[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+pub(super) unsafe fn split_pixel(x: &Patches, pixel: usize, halves: &mut [u16]) {
+    // SAFETY: `Patches::check` has passed, and `halves` holds whole groups for all of the patch.
+    unsafe {
+        let from = x.values.as_ptr().add(pixel * x.stride);
+        let mut to = halves.as_mut_ptr();
+        if let [segment] = x.segments {
+            for k in (0..x.segment_len).step_by(TILE_DEPTH) {
+                split_some(from.add(segment + k), (x.segment_len - k).min(TILE_DEPTH), to);
+                to = to.add(2 * TILE_DEPTH);
+            }
+            return;
+        }
+        // Segments meet within a group: they are put in a row first.
+        let mut row = [0f32; TILE_DEPTH];
+        let mut filled = 0;
+        for segment in x.segments {
+            for k in 0..x.segment_len {
+                row[filled] = *from.add(segment + k);
+                filled += 1;
+                if filled == TILE_DEPTH {
+                    split_some(row.as_ptr(), filled, to);
+                    to = to.add(2 * TILE_DEPTH);
+                    filled = 0;
+                }
+            }
+        }
+        if filled > 0 {
+            split_some(row.as_ptr(), filled, to);
+        }
+    }
+}
+
+/// Up to 32 numbers: 32 high halves, then 32 low ones.
+#[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+unsafe fn split_some(from: *const f32, count: usize, to: *mut u16) {
+    // SAFETY: the caller promises `count` readable numbers and room for 64 halves.
+    unsafe {
+        let mask = |first: usize| ((1u64 << count.saturating_sub(first).min(LANES)) - 1) as __mmask16;
+        let a = _mm512_maskz_loadu_ps(mask(0), from);
+        let b = _mm512_maskz_loadu_ps(mask(LANES), from.wrapping_add(LANES));
+        let high = _mm512_cvtne2ps_pbh(b, a);
+        let bits: __m512i = std::mem::transmute(high);
+        let widen = |half: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)));
+        let a_low = _mm512_sub_ps(a, widen(_mm512_castsi512_si256(bits)));
+        let b_low = _mm512_sub_ps(b, widen(_mm512_extracti64x4_epi64::<1>(bits)));
+        let low: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(b_low, a_low));
+        _mm512_storeu_si512(to.cast(), bits);
+        _mm512_storeu_si512(to.add(TILE_DEPTH).cast(), low);
+    }
+}
+
+// What the assembler counts on.
+const _: () = assert!(TILE * size_of::<f32>() == 1024 && LANES * size_of::<f32>() == 64 && TILE_DEPTH * 2 == 64);
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Patches, tiles};
+    use super::*;
+
+    /// The splitting needs no tiles, and more processors have it than have them.
+    #[test]
+    fn pixels_are_split_as_the_definition_says() {
+        if !is_x86_feature_detected!("avx512f") || !is_x86_feature_detected!("avx512bf16") {
+            eprintln!("SKIPPED: this processor has no AVX512-BF16");
+            return;
+        }
+        let mut state = 1u32;
+        let mut bits = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f32::from_bits(state.rotate_left(16) ^ state)
+        };
+        for (segments, segment_len) in [(1, 1), (1, 31), (1, 32), (1, 33), (1, 144), (3, 9), (3, 32), (2, 50)] {
+            let starts: Vec<usize> = (0..segments).map(|s| s * (segment_len + 3)).collect();
+            let stride = 5;
+            let pixels = 200;
+            let len = (pixels - 1) * stride + segments * (segment_len + 3);
+            // All bits there are, infinities and NaN included.
+            let values: Vec<f32> = (0..len).map(|_| bits()).collect();
+            let x = Patches { values: &values, pixels, stride, segments: &starts, segment_len };
+            let (mut is, mut ought) = (vec![7; halves_len(x.depth())], vec![8; halves_len(x.depth())]);
+            for pixel in 0..pixels {
+                // SAFETY: the processor was asked, and the pixels lie within the values.
+                unsafe { split_pixel(&x, pixel, &mut is) };
+                tiles::split_pixel(&x, pixel, &mut ought);
+                let number = |half: &u16| super::super::bf16::widened(*half);
+                let same = |(a, b): (&u16, &u16)| a == b || number(a).is_nan() && number(b).is_nan();
+                assert!(is.iter().zip(&ought).all(same), "{segments} x {segment_len}: {is:x?}\n{ought:x?}");
+            }
+        }
+    }
+}

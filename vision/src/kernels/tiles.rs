@@ -1,0 +1,86 @@
+//! Products of numbers that are split into bf16 halves, as plain loops: what [`Arithmetic::Bf16x3`] is defined by.
+//!
+//! A number is `high + low` ([`super::bf16`]). Of the four products of two such numbers the three larger ones are taken;
+//! the fourth is below what f32 sums keep. Order for an output number: it starts at the bias; for every 32 of k come
+//! high x low, high x high and low x high (inputs first), each one instruction `TDPBF16PS` of an AMX tile: a chain of
+//! fused multiply-adds over the even k and one over the odd k, both from zero; the two chains are added and the result is
+//! added to the number. Every step rounds to the nearest f32 and takes what is not normal for zero (Intel, Architecture
+//! Instruction Set Extensions Programming Reference, TDPBF16PS). Then clamp, then residual.
+//!
+//! Deliberately slow and plain: matrix tiles are held to it bit for bit, and a machine without them can compute what they
+//! would. The one difference known: a step whose exact result lies within 2^-150 below the smallest normal number.
+
+use super::bf16::{flushed, split, widened};
+use super::pack::{TILE, TILE_DEPTH, packed_len};
+use super::{Arithmetic, Clamp, LANES, Patches};
+
+/// Room for one pixel's vector in halves, or for a few: for every 32 of k the high ones, then the low ones.
+pub(super) fn halves_len(depth: usize) -> usize {
+    depth.div_ceil(TILE_DEPTH) * 2 * TILE_DEPTH
+}
+
+/// Puts down a pixel's halves, zeros after them.
+#[inline(always)]
+pub(super) fn split_pixel(x: &Patches, pixel: usize, halves: &mut [u16]) {
+    halves.fill(0);
+    let segments = x.segments.iter().map(|segment| &x.values[pixel * x.stride + segment..][..x.segment_len]);
+    for (k, value) in segments.flatten().enumerate() {
+        let (high, low) = split(*value);
+        let at = k / TILE_DEPTH * 2 * TILE_DEPTH + k % TILE_DEPTH;
+        (halves[at], halves[at + TILE_DEPTH]) = (high, low);
+    }
+}
+
+/// The product over all pixels and channels; lengths are checked by `Kernels::product`.
+#[inline(always)]
+pub(super) fn product(
+    x: &Patches,
+    weights: &[f32],
+    channels: usize,
+    clamp: Clamp,
+    residual: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    let mut halves = vec![0; halves_len(x.depth())];
+    for pixel in 0..x.pixels {
+        split_pixel(x, pixel, &mut halves);
+        let groups = weights.chunks_exact(packed_len(Arithmetic::Bf16x3, x.depth(), LANES));
+        for (first, group) in (0..channels).step_by(LANES).zip(groups) {
+            let (bias, tiles) = group.split_at(LANES);
+            let mut sums: [f32; LANES] = bias.try_into().expect("a group of biases");
+            for (inputs, tiles) in halves.chunks_exact(2 * TILE_DEPTH).zip(tiles.chunks_exact(2 * TILE)) {
+                let (x_high, x_low) = inputs.split_at(TILE_DEPTH);
+                let (w_high, w_low) = tiles.split_at(TILE);
+                add_tile(x_high, w_low, &mut sums);
+                add_tile(x_high, w_high, &mut sums);
+                add_tile(x_low, w_high, &mut sums);
+            }
+            let lanes = LANES.min(channels - first);
+            let at = pixel * channels + first;
+            for (lane, sum) in sums[..lanes].iter().enumerate() {
+                // In this order NaN stays NaN.
+                let raised = if clamp.low > *sum { clamp.low } else { *sum };
+                let value = if clamp.high < raised { clamp.high } else { raised };
+                out[at + lane] = residual.map_or(value, |residual| value + residual[at + lane]);
+            }
+        }
+    }
+}
+
+/// One row of `TDPBF16PS`.
+#[inline(always)]
+fn add_tile(x: &[u16], tile: &[f32], sums: &mut [f32; LANES]) {
+    let mut even = [0f32; LANES];
+    let mut odd = [0f32; LANES];
+    for (x, words) in x.as_chunks::<2>().0.iter().zip(tile.as_chunks::<LANES>().0) {
+        let (x_even, x_odd) = (widened(x[0]), widened(x[1]));
+        for lane in 0..LANES {
+            let word = words[lane].to_bits();
+            even[lane] = flushed(x_even.mul_add(f32::from_bits(word << 16), even[lane]));
+            odd[lane] = flushed(x_odd.mul_add(f32::from_bits(word & 0xffff_0000), odd[lane]));
+        }
+    }
+    for lane in 0..LANES {
+        sums[lane] = flushed(sums[lane] + flushed(even[lane] + odd[lane]));
+    }
+}
