@@ -12,7 +12,7 @@ use crate::state_folder::{StateFolder, default_root};
 use crate::stop::{Stop, judge};
 use crate::talk::{Talk, say};
 use crate::{job_id, keys, meant, output};
-use mr_core::{JobId, JobStatus};
+use mr_core::{JobId, JobStatus, KernelWish};
 use mr_mapreduce::Registry;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -116,6 +116,7 @@ impl Submission {
     async fn here(self, run: &Run, registry: Registry, place: &Place, interrupts: &mut Interrupts) -> Result<(), Stop> {
         let Self { id, planned, began, json } = self;
         let Planned { plan, broadcasts } = planned;
+        served(&plan.kernels, registry.kernel_families())?;
         let root = state_root(run.state.as_deref(), place)?;
         apart(&root, &plan.spec.input, &plan.spec.output)?;
         let folder = StateFolder::make(&root, &id)
@@ -221,6 +222,14 @@ fn state_root(typed: Option<&OsStr>, place: &Place) -> Result<PathBuf, Stop> {
     }
 }
 
+/// This process is its own only worker: what it has no kernels for would wait for nobody.
+fn served(wish: &KernelWish, families: &[String]) -> Result<(), Stop> {
+    if wish.arithmetics.is_empty() || families.iter().any(|family| wish.rank(family).is_some()) {
+        return Ok(());
+    }
+    Err(Stop::Refused(format!("this machine has kernels for {} only: {}", families.join(", "), wish.why)))
+}
+
 /// Working files are neither results nor input.
 fn apart(state: &Path, input: &str, output: &str) -> Result<(), Stop> {
     let state_url = location::file_url(state).map_err(Stop::Refused)?;
@@ -293,6 +302,21 @@ mod tests {
         let heads: Vec<_> =
             said.lines().filter(|line| line.contains(": ")).map(|l| l.split(": ").next().unwrap()).collect();
         assert_eq!(heads, ["j.toml:4:1", "`--set x`", "`--set params.z=1`"]);
+    }
+
+    #[test]
+    fn kernels_that_this_machine_lacks_are_refused_at_once() {
+        let wish = |arithmetics: &[&str]| KernelWish {
+            arithmetics: arithmetics.iter().map(|name| (*name).to_owned()).collect(),
+            why: "`params.precision = \"fast\"` asks for it".into(),
+        };
+        let families = ["f32/x86-64-v3".to_owned()];
+        for fine in [&[][..], &["f32"], &["bf16x3", "f32"]] {
+            assert!(served(&wish(fine), &families).is_ok(), "{fine:?}");
+        }
+        let said = served(&wish(&["bf16x3"]), &families).unwrap_err();
+        let wanted = "this machine has kernels for f32/x86-64-v3 only: `params.precision = \"fast\"` asks for it";
+        assert_eq!(said, Stop::Refused(wanted.into()));
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Job for Count {
             job_version: 1,
             filter: InputFilter::default(),
             objects_min: None,
+            kernels: Default::default(),
             broadcasts: broadcasts
                 .iter()
                 .map(|b| mr_core::BroadcastPlan { name: b.name.clone(), blob: b.blob.clone() })

@@ -95,6 +95,7 @@ mod tests {
             job_version: 1,
             filter: InputFilter::default(),
             objects_min: None,
+            kernels: Default::default(),
             broadcasts: Vec::new(),
             stages: vec![
                 stage("map", Source::Input, &[]),

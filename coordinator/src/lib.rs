@@ -27,10 +27,13 @@ pub struct Settings {
     pub state: String,
     /// Without a poll for this long a worker's leases go to others.
     pub lease_ms: u64,
+    /// How long a job waits for workers with kernels that it can use while only others are in touch; then it fails.
+    pub unserved_ms: u64,
 }
 
 impl Settings {
     pub fn new(state: impl Into<String>) -> Self {
-        Self { state: state.into(), lease_ms: mr_scheduler::Config::default().lease_ms }
+        let mr_scheduler::Config { lease_ms, unserved_ms, .. } = mr_scheduler::Config::default();
+        Self { state: state.into(), lease_ms, unserved_ms }
     }
 }

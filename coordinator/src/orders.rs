@@ -29,11 +29,13 @@ pub fn order(scheduler: &Scheduler, job: &Job, state: &str, attempt: &AttemptId)
             Work::Reduce { runs: reads.files(node, |output| output.run.clone())?, partition }
         }
     };
+    let kernel_family = view.family.ok_or_else(|| lacks(attempt, "the job's kernel family"))?.to_owned();
     let planned = job.plan.broadcasts.iter().map(|b| BroadcastRef { name: b.name.clone(), blob: b.blob.clone() });
     Ok(Order {
         attempt: attempt.clone(),
         job: job.plan.spec.job.clone(),
         job_version: job.plan.job_version,
+        kernel_family,
         params: job.plan.spec.params.clone(),
         stage: stage.name.clone(),
         input: job.plan.spec.input.clone(),

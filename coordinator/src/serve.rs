@@ -40,7 +40,7 @@ impl Coordinator {
         let left = left_behind(&state).await;
         let (shell, messages) = mpsc::channel(1024);
         let (tell, news) = watch::channel(0);
-        let deciding = Shell::new(state.clone(), settings.lease_ms, tell).run(messages, left);
+        let deciding = Shell::new(state.clone(), &settings, tell).run(messages, left);
         let running = tokio::spawn(async move {
             deciding.await;
             drop(lock);

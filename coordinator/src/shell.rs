@@ -2,6 +2,7 @@
 //!
 //! `receive, handle, carry out`, and nothing is awaited in between, so what is told of a job is always one state of it.
 
+use crate::Settings;
 use crate::commit::Finished;
 use crate::effects::{Effect, Effects};
 use crate::heed;
@@ -97,9 +98,10 @@ pub struct Shell {
 }
 
 impl Shell {
-    pub fn new(state: DynStore, lease_ms: u64, news: watch::Sender<u64>) -> Self {
+    pub fn new(state: DynStore, settings: &Settings, news: watch::Sender<u64>) -> Self {
+        let Settings { lease_ms, unserved_ms, .. } = *settings;
         Self {
-            scheduler: Scheduler::new(Config { lease_ms, ..Config::default() }),
+            scheduler: Scheduler::new(Config { lease_ms, unserved_ms, ..Config::default() }),
             lease_ms,
             parked_max: PARKED_MAX.min(Duration::from_millis(lease_ms / 4)),
             state,
@@ -212,7 +214,7 @@ impl Shell {
         if self.jobs.get(&id).is_some_and(|job| *job.plan != plan) {
             return false;
         }
-        let limits = plan.spec.limits;
+        let (limits, kernels) = (plan.spec.limits, plan.kernels.clone());
         self.jobs.entry(id.clone()).or_insert_with(|| Job {
             plan: Arc::new(plan),
             submitted_epoch_ms: epoch_ms(),
@@ -221,7 +223,7 @@ impl Shell {
             skipped: 0,
             measured: Measured::default(),
         });
-        self.handle(Event::Submit { job: id, limits });
+        self.handle(Event::Submit { job: id, limits, kernels });
         // The scheduler forgets jobs that ended long ago, and so do we.
         let known: BTreeSet<_> = self.scheduler.jobs().map(|job| job.id.clone()).collect();
         self.jobs.retain(|id, _| known.contains(id));

@@ -3,7 +3,7 @@
 use crate::job::Job;
 use mr_core::{AttemptProgress, JobStatus, StageStatus, WorkerId};
 use mr_scheduler::{JobView, Millis, WorkerView};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub fn status(
     view: &JobView<'_>,
@@ -28,7 +28,7 @@ pub fn status(
         slots: workers.iter().map(|worker| worker.slots).sum(),
         quarantined_first: view.quarantined_first.clone(),
         failure: view.failure.cloned(),
-        note: note(view, workers),
+        note: note(view, workers, now),
     }
 }
 
@@ -65,16 +65,30 @@ fn stages(view: &JobView<'_>, progress: &BTreeMap<WorkerId, Vec<AttemptProgress>
     stages
 }
 
-fn note(view: &JobView<'_>, workers: &[WorkerView<'_>]) -> Option<String> {
+fn note(view: &JobView<'_>, workers: &[WorkerView<'_>], now: Millis) -> Option<String> {
     if view.phase.ended() {
         return None;
     }
     if workers.is_empty() {
         return Some("no worker is in touch: start one with `mr-worker --coordinator URL`".into());
     }
-    let family = view.waits_for_family?;
-    Some(format!(
-        "the job began on kernel family `{family}`, and none of the {} workers in touch has it",
-        view.workers_turned_away
-    ))
+    let fails = view.gives_up_at.map_or(String::new(), |at| {
+        format!("; it fails in {} s unless one comes that has", at.saturating_sub(now).div_ceil(1000)) //
+    });
+    match view.waits_for_family {
+        Some(family) => Some(format!(
+            "the job began on kernel family `{family}`, and none of the {} workers in touch has it{fails}",
+            view.workers_turned_away
+        )),
+        None if view.gives_up_at.is_some() => {
+            let families: BTreeSet<_> = workers.iter().flat_map(|worker| worker.families).map(|f| &**f).collect();
+            let families: Vec<_> = families.into_iter().collect();
+            Some(format!(
+                "no worker in touch has kernels for it, only {}{fails}; {}",
+                families.join(", "),
+                view.kernels.why
+            ))
+        }
+        None => None,
+    }
 }

@@ -8,6 +8,9 @@ use mr_scheduler::Poll;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
+/// More kernel families than any processor has.
+const FAMILIES_MAX: usize = 64;
+
 pub struct WorkersService {
     pub shell: mpsc::Sender<Message>,
 }
@@ -37,13 +40,16 @@ fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>
     if message.slots == 0 || message.capacity < message.slots {
         return Err(WireError::OutOfRange("poll.slots"));
     }
+    if message.kernel_families.is_empty() || message.kernel_families.len() > FAMILIES_MAX {
+        return Err(WireError::OutOfRange("poll.kernel_families"));
+    }
     let progress = message.held.into_iter().map(convert::progress_from).collect::<Result<Vec<_>, _>>()?;
     let poll = Poll {
         worker: WorkerId(message.worker),
         seq: message.seq,
         slots: message.slots,
         capacity: message.capacity,
-        family: message.kernel_family,
+        families: message.kernel_families,
         draining: message.draining,
         held: progress.iter().map(|progress| progress.attempt.clone()).collect(),
         results: message.results.into_iter().map(convert::result_from).collect::<Result<_, _>>()?,

@@ -354,7 +354,8 @@ async fn verdicts_on_what_the_task_does_not_have_are_refused() {
             quarantined: vec![verdict(&listed.etag), verdict("another")],
             ..Default::default()
         };
-        results = vec![v1::Result { attempt: order.attempt, outcome: Some(v1::result::Outcome::Output(output)) }];
+        let outcome = Some(v1::result::Outcome::Output(output));
+        results = vec![v1::Result { attempt: order.attempt, kernel_family: order.kernel_family, outcome }];
     }
     puppet.poll(&[], results).await;
     let failure = cluster.failure("one").await;

@@ -163,6 +163,7 @@ mod tests {
             job_version: 1,
             filter: InputFilter::default(),
             objects_min: None,
+            kernels: Default::default(),
             broadcasts: Vec::new(),
             stages,
             footer: Default::default(),

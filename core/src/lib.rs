@@ -22,7 +22,7 @@ pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};
 pub use ids::{AttemptId, JobId, StageIndex, TaskId, WorkerId};
 pub use listing::{Listing, Object, select};
 pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
-pub use plan::{BroadcastPlan, InputFilter, JobPlan, ObjectsMin, Source, StagePlan};
+pub use plan::{BroadcastPlan, InputFilter, JobPlan, KernelWish, ObjectsMin, Source, StagePlan};
 pub use report::{Books, Report};
 pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, SplitSettings};
 pub use split::{Split, plan_splits};

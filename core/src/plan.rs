@@ -15,6 +15,7 @@ pub struct JobPlan {
     pub filter: InputFilter,
     /// A job that can do nothing with fewer objects is refused as soon as they are counted.
     pub objects_min: Option<ObjectsMin>,
+    pub kernels: KernelWish,
     pub broadcasts: Vec<BroadcastPlan>,
     pub stages: Vec<StagePlan>,
     /// What shapes the data, for the footer of every part. Never an id, a host, a path or a time.
@@ -26,6 +27,25 @@ pub struct ObjectsMin {
     pub count: u64,
     /// What needs so many and what to do about it, to follow the two numbers.
     pub why: String,
+}
+
+/// What a job asks of the kernels that compute it.
+///
+/// A kernel family is named by its arithmetic and, after a `/`, by whatever else its bits depend on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelWish {
+    /// Arithmetics that will do, the one that it would rather have first. None: whatever a worker has first.
+    pub arithmetics: Vec<String>,
+    /// What the user said to wish for this and what else there is to say, for when nobody has such kernels.
+    pub why: String,
+}
+
+impl KernelWish {
+    /// How far down the list that family is; `None` if it will not do.
+    pub fn rank(&self, family: &str) -> Option<usize> {
+        let arithmetic = family.split('/').next().unwrap_or(family);
+        self.arithmetics.iter().position(|wanted| wanted == arithmetic)
+    }
 }
 
 /// A blob that every worker fetches once by its content hash.

@@ -10,6 +10,8 @@ pub struct Order {
     /// Name in the registry, and the version that the plan was made with.
     pub job: String,
     pub job_version: u32,
+    /// The kernel family that the job is bound to: one that the worker said it has.
+    pub kernel_family: String,
     pub params: Params,
     /// Name of the planned stage.
     pub stage: String,
@@ -58,5 +60,7 @@ pub struct AttemptProgress {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptResult {
     pub attempt: AttemptId,
+    /// Of the order, and so of the bytes.
+    pub kernel_family: String,
     pub outcome: Result<TaskOutput, Failure>,
 }

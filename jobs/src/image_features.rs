@@ -5,6 +5,7 @@
 //! - `fit` merges the moments in a tree of fixed shape and takes their principal components.
 //! - `project` adds each photo's coordinates and writes the rows.
 
+use crate::kernels;
 use arrow::array::{
     ArrayRef, Float32Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, cast::AsArray,
 };
@@ -12,8 +13,8 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Float32Type, Schema};
 use bytes::Bytes;
 use mr_core::{
-    BroadcastPlan, FRAMEWORK_VERSION, Failure, InputFilter, JobPlan, JobSpec, ObjectsMin, ParamValue, Params, Source,
-    StagePlan,
+    BroadcastPlan, FRAMEWORK_VERSION, Failure, InputFilter, JobPlan, JobSpec, KernelWish, ObjectsMin, ParamValue,
+    Params, Source, StagePlan,
 };
 use mr_linalg::{Components, Moments, Pca, npy};
 use mr_mapreduce::{
@@ -21,6 +22,7 @@ use mr_mapreduce::{
     ParamSpec, RecordError, ReduceOutput, RowMapper, RowOutput, StageCode,
 };
 use mr_vision::image::{Budget, DecodeOptions, Preparer};
+use mr_vision::kernels::{Arithmetic, Kernels};
 use mr_vision::{Network, Scratch, weights};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -31,6 +33,7 @@ const NAME: &str = "image-features";
 const VERSION: u32 = 2;
 
 const WEIGHTS: &str = "weights";
+const PRECISION: &str = "precision";
 const EMBED: &str = "embed";
 const FIT: &str = "fit";
 const PROJECT: &str = "project";
@@ -41,8 +44,9 @@ const FAN_IN: u32 = 8;
 /// Splits whose rows share a part: with 64 photos a split, parts of 5 MB to 140 MB.
 const SPLITS_PER_PART: (u32, u32) = (16, 400);
 
-#[derive(Default)]
 pub struct ImageFeatures {
+    /// One set for each arithmetic that this process serves.
+    kernels: Vec<Kernels>,
     /// By the hash of its weights, the newest last. Planning and both ends of an embedded run share it.
     networks: Mutex<Vec<(String, Arc<Network>)>>,
     /// Of this process, made by the first stage that decodes.
@@ -50,12 +54,17 @@ pub struct ImageFeatures {
 }
 
 impl ImageFeatures {
-    fn network(&self, weights: &Broadcast) -> Result<Arc<Network>, String> {
+    pub fn new(kernels: Vec<Kernels>) -> Self {
+        Self { kernels, networks: Mutex::default(), budget: OnceLock::new() }
+    }
+
+    fn network(&self, kernels: Kernels, weights: &Broadcast) -> Result<Arc<Network>, String> {
         let mut networks = self.networks.lock().expect("no one panics while holding it");
-        if let Some((_, network)) = networks.iter().find(|(sha256, _)| *sha256 == weights.blob.sha256) {
+        let same = |network: &Network, sha256: &String| network.kernels() == kernels && *sha256 == weights.blob.sha256;
+        if let Some((_, network)) = networks.iter().find(|(sha256, network)| same(network, sha256)) {
             return Ok(network.clone());
         }
-        let network = Network::from_onnx_bytes(&weights.bytes).map_err(|error| error.to_string())?;
+        let network = Network::on(kernels, &weights.bytes).map_err(|error| error.to_string())?;
         let network = Arc::new(network);
         if networks.len() == 2 {
             networks.remove(0);
@@ -79,51 +88,7 @@ impl Job for ImageFeatures {
     }
 
     fn params(&self) -> Vec<ParamSpec> {
-        let texts = |items: &[&str]| ParamValue::List(items.iter().map(|s| ParamValue::Text((*s).into())).collect());
-        vec![
-            ParamSpec {
-                name: "extensions",
-                kind: ParamKind::TextList,
-                default: Some(texts(&["jpg", "jpeg", "png", "webp"])),
-                help: "names that are photos end in one of these, in any case; other objects are counted as skipped",
-            },
-            ParamSpec {
-                name: "label",
-                kind: ParamKind::Integer,
-                default: Some(ParamValue::Integer(-2)),
-                help: "segment of the path that is the label, counted from the end: -1 is the name, -2 its folder",
-            },
-            ParamSpec {
-                name: WEIGHTS,
-                kind: ParamKind::Text,
-                default: Some(ParamValue::Text("builtin".into())),
-                help: "`builtin`, or a path, file://, s3:// or https:// of a MobileNetV2 as an ONNX file",
-            },
-            ParamSpec {
-                name: "weights_sha256",
-                kind: ParamKind::Text,
-                default: None,
-                help: "SHA-256 that the weights must have, in hexadecimal",
-            },
-            ParamSpec {
-                name: "components",
-                kind: ParamKind::Number,
-                default: Some(ParamValue::Integer(50)),
-                help: "an integer is how many principal components, a number between 0 and 1 the share of the variance",
-            },
-            ParamSpec {
-                name: "exif_orientation",
-                kind: ParamKind::Bool,
-                default: Some(ParamValue::Bool(false)),
-                help: "whether to turn photos as their EXIF orientation says",
-            },
-            ParamSpec {
-                name: "decode",
-                kind: ParamKind::Text,
-                default: Some(ParamValue::Text("exact".into())),
-                help: "`exact`, or `scaled`: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size, several times as fast",
-            },
-        ]
+        param_specs()
     }
 
     fn broadcasts(&self, params: &Params) -> Result<Vec<BroadcastSource>, ParamError> {
@@ -143,7 +108,10 @@ impl Job for ImageFeatures {
             .iter()
             .find(|broadcast| broadcast.name == WEIGHTS)
             .ok_or_else(|| ParamError::new(WEIGHTS, "no weights were read"))?;
-        let network = self.network(weights).map_err(|error| ParamError::new(WEIGHTS, error))?;
+        // Any would do to check the file; the one that will be used is then there already.
+        let wanted = |kernels: &&Kernels| settings.precision.arithmetics()[0] == kernels.arithmetic();
+        let kernels = self.kernels.iter().find(wanted).unwrap_or(&self.kernels[0]);
+        let network = self.network(*kernels, weights).map_err(|error| ParamError::new(WEIGHTS, error))?;
         if let Components::Count(count) = settings.components
             && count > network.features()
         {
@@ -163,6 +131,7 @@ impl Job for ImageFeatures {
             job_version: VERSION,
             filter: InputFilter { extensions: settings.extensions.clone() },
             objects_min: Some(objects_min(settings.components)),
+            kernels: settings.precision.wish(),
             broadcasts: vec![BroadcastPlan { name: WEIGHTS.into(), blob: weights.blob.clone() }],
             stages: vec![
                 stage(EMBED, Source::Input, &[]),
@@ -177,7 +146,11 @@ impl Job for ImageFeatures {
         let settings = Settings::read(context.params).map_err(|error| Failure::permanent(error.to_string()))?;
         match context.stage {
             EMBED => {
-                let network = self.network(context.broadcast(WEIGHTS)?);
+                let of_family = |set: &&Kernels| kernels::family(**set) == context.kernel_family;
+                let kernels = self.kernels.iter().find(of_family).ok_or_else(|| {
+                    Failure::permanent(format!("there are no kernels of family `{}` here", context.kernel_family)) //
+                })?;
+                let network = self.network(*kernels, context.broadcast(WEIGHTS)?);
                 let network = network.map_err(|error| Failure::permanent(format!("reading the weights: {error}")))?;
                 let budget = self.budget.get_or_init(|| Budget::new(context.decode_budget_bytes)).clone();
                 Ok(Arc::new(Embed { settings, network, budget }))
@@ -191,6 +164,60 @@ impl Job for ImageFeatures {
             other => Err(Failure::permanent(format!("`{NAME}` has no stage `{other}`"))),
         }
     }
+}
+
+fn param_specs() -> Vec<ParamSpec> {
+    let texts = |items: &[&str]| ParamValue::List(items.iter().map(|s| ParamValue::Text((*s).into())).collect());
+    vec![
+        ParamSpec {
+            name: "extensions",
+            kind: ParamKind::TextList,
+            default: Some(texts(&["jpg", "jpeg", "png", "webp"])),
+            help: "names that are photos end in one of these, in any case; other objects are counted as skipped",
+        },
+        ParamSpec {
+            name: "label",
+            kind: ParamKind::Integer,
+            default: Some(ParamValue::Integer(-2)),
+            help: "segment of the path that is the label, counted from the end: -1 is the name, -2 its folder",
+        },
+        ParamSpec {
+            name: WEIGHTS,
+            kind: ParamKind::Text,
+            default: Some(ParamValue::Text("builtin".into())),
+            help: "`builtin`, or a path, file://, s3:// or https:// of a MobileNetV2 as an ONNX file",
+        },
+        ParamSpec {
+            name: "weights_sha256",
+            kind: ParamKind::Text,
+            default: None,
+            help: "SHA-256 that the weights must have, in hexadecimal",
+        },
+        ParamSpec {
+            name: "components",
+            kind: ParamKind::Number,
+            default: Some(ParamValue::Integer(50)),
+            help: "an integer is how many principal components, a number between 0 and 1 the share of the variance",
+        },
+        ParamSpec {
+            name: "exif_orientation",
+            kind: ParamKind::Bool,
+            default: Some(ParamValue::Bool(false)),
+            help: "whether to turn photos as their EXIF orientation says",
+        },
+        ParamSpec {
+            name: "decode",
+            kind: ParamKind::Text,
+            default: Some(ParamValue::Text("exact".into())),
+            help: "`exact`, or `scaled`: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size, several times as fast",
+        },
+        ParamSpec {
+            name: PRECISION,
+            kind: ParamKind::Text,
+            default: Some(ParamValue::Text("f32".into())),
+            help: "`f32`; `fast`: products of bf16 halves, on workers with AMX; or `auto`: `fast` if one is in touch",
+        },
+    ]
 }
 
 /// A PCA has no more components than rows, and none of a single row.
@@ -217,12 +244,45 @@ struct Settings {
     exif_orientation: bool,
     /// Whether large JPEGs are decoded at a smaller scale.
     scaled: bool,
+    precision: Precision,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Precision {
+    F32,
+    Fast,
+    Auto,
+}
+
+impl Precision {
+    fn arithmetics(self) -> &'static [Arithmetic] {
+        match self {
+            Self::F32 => &[Arithmetic::F32],
+            Self::Fast => &[Arithmetic::Bf16x3],
+            Self::Auto => &[Arithmetic::Bf16x3, Arithmetic::F32],
+        }
+    }
+
+    fn wish(self) -> KernelWish {
+        let why = match self {
+            Self::F32 => {
+                "`params.precision = \"f32\"` asks for f32, which every machine has unless `MR_KERNELS` takes it away"
+            }
+            Self::Fast => {
+                "`params.precision = \"fast\"` asks for bf16x3, which takes AMX (Intel Xeon of the fourth generation or \
+                 later, Linux 5.16 or later); \"auto\" would take f32 where there is none"
+            }
+            Self::Auto => "`params.precision = \"auto\"` takes bf16x3 or f32, and `MR_KERNELS` has taken both away",
+        };
+        let arithmetics = self.arithmetics().iter().map(|arithmetic| arithmetic.name().to_owned()).collect();
+        KernelWish { arithmetics, why: why.to_owned() }
+    }
 }
 
 impl Settings {
     /// Reads parameters that have passed their kinds; an absent one has its default.
     fn read(params: &Params) -> Result<Self, ParamError> {
-        let specs = ImageFeatures::default().params();
+        let specs = param_specs();
         let value = |name: &'static str| {
             let default = specs.iter().find(|spec| spec.name == name).and_then(|spec| spec.default.clone());
             params.get(name).cloned().or(default)
@@ -263,10 +323,17 @@ impl Settings {
             Some(ParamValue::Text(how)) if how == "scaled" => true,
             _ => return wrong("decode", "\"exact\" or \"scaled\""),
         };
-        Ok(Self { extensions, label, weights, weights_sha256, components, exif_orientation, scaled })
+        let precision = match value(PRECISION) {
+            Some(ParamValue::Text(name)) if name == "f32" => Precision::F32,
+            Some(ParamValue::Text(name)) if name == "fast" => Precision::Fast,
+            Some(ParamValue::Text(name)) if name == "auto" => Precision::Auto,
+            _ => return wrong(PRECISION, "\"f32\", \"fast\" or \"auto\""),
+        };
+        Ok(Self { extensions, label, weights, weights_sha256, components, exif_orientation, scaled, precision })
     }
 
-    /// What shapes the rows, and nothing else: equal rows have equal footers.
+    /// What shapes the rows, and nothing else: equal rows have equal footers. Of the precision the kernel family tells,
+    /// which is written where rows are made.
     fn footer(&self, spec: &JobSpec, weights_sha256: &str) -> BTreeMap<String, String> {
         let components = match self.components {
             Components::Count(count) => count.to_string(),
@@ -526,6 +593,7 @@ mod tests {
         assert_eq!(settings.extensions, ["jpeg", "jpg", "png", "webp"]);
         assert_eq!((settings.label, settings.components), (-2, Components::Count(50)));
         assert!(!settings.exif_orientation && !settings.scaled);
+        assert_eq!(settings.precision, Precision::F32);
         assert!(settings.weights == "builtin" && settings.weights_sha256.is_none());
     }
 
@@ -542,6 +610,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_named() {
+        assert!(fault("precision", ParamValue::Text("bf16".into())).contains("\"f32\", \"fast\" or \"auto\""));
         assert!(fault("label", ParamValue::Integer(1)).contains("`params.label`"));
         assert!(fault("weights_sha256", ParamValue::Text("abc".into())).contains("64 hexadecimal"));
         assert!(fault("extensions", ParamValue::List(Vec::new())).contains("such as"));

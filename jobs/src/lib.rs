@@ -1,20 +1,23 @@
 //! What we compute: one file for each job, and the list of their names.
 
 mod image_features;
+mod kernels;
 
 pub use image_features::ImageFeatures;
+pub use kernels::{KERNELS, kernels};
 
 use mr_mapreduce::Registry;
-use std::sync::LazyLock;
+use mr_vision::kernels::Kernels;
 
-/// Every job that ships, by name.
-pub fn registry() -> Registry {
-    Registry::new(kernel_family()).with(ImageFeatures::default())
-}
-
-/// The arithmetic that results depend on: the network's, and that of the fit's eigenvectors.
-pub fn kernel_family() -> &'static str {
-    static NAME: LazyLock<String> =
-        LazyLock::new(|| format!("{}/{}", mr_vision::kernel_family(), mr_linalg::fit_arithmetic()));
-    &NAME
+/// Every job that ships, by name, on these kernels: one set for each arithmetic, as [`kernels`] has them.
+///
+/// # Panics
+/// Without any kernels.
+pub fn registry(kernels: Vec<Kernels>) -> Registry {
+    let families = kernels.iter().map(|kernels| kernels::family(*kernels));
+    let registry = families.fold(None, |registry: Option<Registry>, family| match registry {
+        None => Some(Registry::new(family)),
+        Some(registry) => Some(registry.with_kernels(family)),
+    });
+    registry.expect("a process has kernels").with(ImageFeatures::new(kernels))
 }

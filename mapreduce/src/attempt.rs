@@ -69,11 +69,10 @@ async fn map_objects(
 ) -> Result<Made, Failure> {
     let input = host.store(&order.input).await?;
     let code = host.code(order, state).await?;
-    let family = host.registry.kernel_family();
     let (sender, fetched) = mpsc::channel(32);
     let fetching = fetch::objects(input, objects.to_vec(), code.object_bytes_max(), sender);
     let mapping = compute(host, order, control, move |order, control| {
-        map_fetched(code.as_ref(), family, order, fetched, control, started)
+        map_fetched(code.as_ref(), order, fetched, control, started)
     });
     let ((), made) = tokio::join!(fetching, mapping);
     made
@@ -81,7 +80,6 @@ async fn map_objects(
 
 fn map_fetched(
     code: &dyn StageCode,
-    family: &str,
     order: &Order,
     mut fetched: mpsc::Receiver<Fetched>,
     control: &Control,
@@ -131,7 +129,7 @@ fn map_fetched(
     output.mapped_sha256 = Some(digest.finish());
     mapper.finish(&mut out)?;
     drop(mapper);
-    let mut rows = rows_writer(order, family);
+    let mut rows = rows_writer(order);
     rows.push_all(out.rows)?;
     output.rows = rows.rows();
     if order.one_row_per_record && output.rows + output.quarantined.len() as u64 != output.records {
@@ -154,7 +152,6 @@ async fn map_kept(
     control: &Control,
 ) -> Result<Made, Failure> {
     let code = host.code(order, state).await?;
-    let family = host.registry.kernel_family();
     let asked = files.len();
     let (sender, mut fetched) = mpsc::channel(1);
     let fetching = fetch::files_ahead(state.clone(), files.to_vec(), sender);
@@ -162,7 +159,7 @@ async fn map_kept(
         let mut mapper = code.row_mapper()?;
         let mut out = RowOutput::default();
         let mut output = TaskOutput::default();
-        let mut written = rows_writer(order, family);
+        let mut written = rows_writer(order);
         let mut files = 0;
         while let Some(file) = fetched.blocking_recv() {
             for batch in rows::from_ipc(file?)? {
@@ -214,13 +211,12 @@ async fn reduce(
 ) -> Result<Made, Failure> {
     let code = host.code(order, state).await?;
     let runs = fetch::partitions(state, runs, partition).await?;
-    let family = host.registry.kernel_family();
     compute(host, order, control, move |order, control| {
         let pairs = runs.into_iter().map(|(index, bytes)| index.pairs(partition, &bytes));
         let pairs = pairs.collect::<Result<_, _>>().map_err(damaged)?;
         let mut out = ReduceOutput::default();
         let mut output = TaskOutput::default();
-        let mut written = rows_writer(order, family);
+        let mut written = rows_writer(order);
         merge(pairs, |key, values| {
             check(control)?;
             output.records += 1;
@@ -246,13 +242,12 @@ async fn compute(
     host.slots.run(move || work(&order, &control)).await
 }
 
-fn rows_writer(order: &Order, family: &str) -> RowsWriter {
+fn rows_writer(order: &Order) -> RowsWriter {
     if !order.writes_output {
         return RowsWriter::kept();
     }
     let mut footer = order.footer.clone();
-    // Not the planner's word: these rows were computed here.
-    footer.insert("mr.kernel_family".into(), family.into());
+    footer.insert("mr.kernel_family".into(), order.kernel_family.clone());
     RowsWriter::part(&footer)
 }
 

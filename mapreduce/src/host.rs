@@ -91,14 +91,25 @@ impl Host {
                 job.version()
             )));
         }
-        let stage = format!("{}/{}", order.attempt.task.job, order.stage);
+        let families = self.registry.kernel_families();
+        if !families.contains(&order.kernel_family) {
+            return Err(Failure::permanent(format!(
+                "the order is for kernels of family `{}`, and this worker has {}",
+                order.kernel_family,
+                families.join(", ")
+            )));
+        }
+        // A job may begin anew with other kernels.
+        let stage = format!("{}/{}/{}", order.attempt.task.job, order.stage, order.kernel_family);
         let make = async {
             let broadcasts = self.broadcasts.get_all(state.as_ref(), &order.broadcasts).await?;
             let (stage, params) = (order.stage.clone(), order.params.clone());
+            let kernel_family = order.kernel_family.clone();
             let decode_budget_bytes = self.settings.decode_budget_bytes;
             beside(move || {
                 let broadcasts: &[Broadcast] = &broadcasts;
-                job.open(&Context { stage: &stage, params: &params, broadcasts, decode_budget_bytes })
+                let kernel_family = &kernel_family;
+                job.open(&Context { stage: &stage, params: &params, kernel_family, broadcasts, decode_budget_bytes })
             })
             .await
         };

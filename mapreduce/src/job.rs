@@ -65,6 +65,8 @@ pub enum Content {
 pub struct Context<'a> {
     pub stage: &'a str,
     pub params: &'a Params,
+    /// One of the registry's: results must be of these bits.
+    pub kernel_family: &'a str,
     pub broadcasts: &'a [Broadcast],
     /// Bytes that all slots of this process together may use for decoding.
     pub decode_budget_bytes: u64,

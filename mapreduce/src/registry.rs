@@ -6,14 +6,20 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Registry {
     jobs: Vec<Arc<dyn Job>>,
-    kernel_family: &'static str,
+    kernel_families: Vec<String>,
 }
 
 impl Registry {
     /// `kernel_family` names the arithmetic of this process: what it computes has the same bytes as on every other
     /// process of that family.
-    pub fn new(kernel_family: &'static str) -> Self {
-        Self { jobs: Vec::new(), kernel_family }
+    pub fn new(kernel_family: impl Into<String>) -> Self {
+        Self { jobs: Vec::new(), kernel_families: vec![kernel_family.into()] }
+    }
+
+    /// Another family that this process can compute with, for jobs that wish for it.
+    pub fn with_kernels(mut self, kernel_family: impl Into<String>) -> Self {
+        self.kernel_families.push(kernel_family.into());
+        self
     }
 
     /// # Panics
@@ -32,7 +38,8 @@ impl Registry {
         self.jobs.iter()
     }
 
-    pub fn kernel_family(&self) -> &'static str {
-        self.kernel_family
+    /// At least one; the first serves jobs that wish for none.
+    pub fn kernel_families(&self) -> &[String] {
+        &self.kernel_families
     }
 }

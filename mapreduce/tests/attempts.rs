@@ -66,6 +66,7 @@ impl Place {
             attempt: AttemptId { task: TaskId { job, stage: position, index }, number: 1 },
             job: "toy".into(),
             job_version: 1,
+            kernel_family: toy::FAMILY.into(),
             params: Params::new(),
             stage: stage.into(),
             input: self.url("input"),
@@ -285,6 +286,11 @@ async fn an_order_for_other_code_is_refused_for_good() {
     let failure = place.run(&newer).await.unwrap_err();
     assert_eq!(failure.class, FailureClass::Permanent);
     assert!(failure.message.contains("version 2") && failure.message.contains("version 1"), "{failure}");
+    let other =
+        Order { kernel_family: "abacus".into(), ..place.order("map", 0, Work::MapObjects { objects: Vec::new() }) };
+    let failure = place.run(&other).await.unwrap_err();
+    let wanted = "the order is for kernels of family `abacus`, and this worker has toy-kernels";
+    assert_eq!(failure, Failure::permanent(wanted));
 }
 
 impl Place {

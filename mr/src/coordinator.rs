@@ -28,6 +28,9 @@ struct Args {
     /// Milliseconds without a word from a worker after which its tasks go to others
     #[arg(long, env = "MR_LEASE_MS", value_name = "MS")]
     lease_ms: Option<u64>,
+    /// Milliseconds after which a job fails if only workers without the kernels that it asks for are in touch
+    #[arg(long, env = "MR_UNSERVED_MS", value_name = "MS")]
+    unserved_ms: Option<u64>,
     /// A TOML file with these settings, named as the flags are but with `_`
     #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -39,6 +42,7 @@ struct File {
     listen: Option<SocketAddr>,
     state: Option<String>,
     lease_ms: Option<u64>,
+    unserved_ms: Option<u64>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -54,6 +58,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let state = args.state.or(file.state).context("`--state DIR` or `--state s3://bucket/prefix/` is needed")?;
     let mut settings = Settings::new(absolute(state)?);
     settings.lease_ms = args.lease_ms.or(file.lease_ms).unwrap_or(settings.lease_ms);
+    settings.unserved_ms = args.unserved_ms.or(file.unserved_ms).unwrap_or(settings.unserved_ms);
     anyhow::ensure!(settings.lease_ms >= 1000, "`--lease-ms` should be at least 1000");
 
     let stop = process::stop_on_signal()?;

@@ -15,4 +15,5 @@ pub use coordinator::coordinator;
 pub use mr_cli::submit_main as submit;
 pub use mr_core as core;
 pub use mr_mapreduce::*;
+pub use process::refuse;
 pub use worker::worker;

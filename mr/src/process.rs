@@ -39,6 +39,11 @@ pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
+/// For what a `main` finds wrong before it begins.
+pub fn refuse(why: &str) -> ExitCode {
+    exit(Err(anyhow::anyhow!("{why}")))
+}
+
 pub fn exit(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -65,7 +65,8 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
 
     let channel = mr_worker::connect(&coordinator)?;
     let stop = process::stop_on_signal()?;
-    tracing::info!(slots, coordinator, "working");
+    let kernels = registry.kernel_families().join(", ");
+    tracing::info!(slots, coordinator, kernels, "working");
     match mr_worker::run(settings, registry, channel, stop).await {
         Stopped::Drained => tracing::info!("stopped; leases are handed back"),
         Stopped::Unheard => {

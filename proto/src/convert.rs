@@ -181,6 +181,7 @@ pub fn plan_to(plan: core::JobPlan) -> v1::JobPlan {
         job_version: plan.job_version,
         extensions: plan.filter.extensions,
         objects_min: plan.objects_min.map(|min| v1::ObjectsMin { count: min.count, why: min.why }),
+        kernels: Some(v1::KernelWish { arithmetics: plan.kernels.arithmetics, why: plan.kernels.why }),
         broadcasts: plan.broadcasts.into_iter().map(|b| broadcast_to(b.name, b.blob)).collect(),
         stages: plan.stages.into_iter().map(stage_to).collect(),
         footer: plan.footer,
@@ -193,6 +194,10 @@ pub fn plan_from(plan: v1::JobPlan) -> Wire<core::JobPlan> {
         job_version: plan.job_version,
         filter: core::InputFilter { extensions: plan.extensions },
         objects_min: plan.objects_min.map(|min| core::ObjectsMin { count: min.count, why: min.why }),
+        kernels: plan
+            .kernels
+            .map(|wish| core::KernelWish { arithmetics: wish.arithmetics, why: wish.why })
+            .unwrap_or_default(),
         broadcasts: each(plan.broadcasts, |b| {
             let (name, blob) = broadcast_from(b)?;
             Ok(core::BroadcastPlan { name, blob })
@@ -381,7 +386,8 @@ pub fn result_to(result: core::AttemptResult) -> v1::Result {
         }),
         Err(failure) => Outcome::Failure(failure_to(failure)),
     };
-    v1::Result { attempt: Some(attempt_to(result.attempt)), outcome: Some(outcome) }
+    let kernel_family = result.kernel_family;
+    v1::Result { attempt: Some(attempt_to(result.attempt)), kernel_family, outcome: Some(outcome) }
 }
 
 pub fn result_from(result: v1::Result) -> Wire<core::AttemptResult> {
@@ -402,7 +408,7 @@ pub fn result_from(result: v1::Result) -> Wire<core::AttemptResult> {
         }),
         Outcome::Failure(failure) => Err(failure_from(failure)?),
     };
-    Ok(core::AttemptResult { attempt, outcome })
+    Ok(core::AttemptResult { attempt, kernel_family: result.kernel_family, outcome })
 }
 
 pub fn object_to(object: core::Object) -> v1::Object {
@@ -420,6 +426,7 @@ pub fn order_to(order: core::Order) -> v1::Order {
         attempt: Some(attempt_to(order.attempt)),
         job: order.job,
         job_version: order.job_version,
+        kernel_family: order.kernel_family,
         params: params_to(order.params),
         stage: order.stage,
         input: order.input,
@@ -447,6 +454,7 @@ pub fn order_from(order: v1::Order) -> Wire<core::Order> {
         attempt: attempt_from(need(order.attempt, "order.attempt")?)?,
         job: order.job,
         job_version: order.job_version,
+        kernel_family: order.kernel_family,
         params: params_from(order.params)?,
         stage: order.stage,
         input: order.input,

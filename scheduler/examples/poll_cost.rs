@@ -3,7 +3,7 @@
 //! A hundred workers of eight slots, each with as many orders ahead, work off the main job's three stages. Every poll
 //! brings one result and is answered, which is the most that a poll has to do.
 
-use mr_core::{AttemptId, AttemptResult, JobId, Limits, TaskKind, TaskOutput, WorkerId};
+use mr_core::{AttemptId, AttemptResult, JobId, KernelWish, Limits, TaskKind, TaskOutput, WorkerId};
 use mr_scheduler::{Command, Config, Event, Poll, Scheduler, sim::graphs};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ fn measure(splits: u32) {
     let graph = graphs::features(splits, 16, 16);
     let tasks: usize = graph.stages.iter().map(|stage| stage.tasks.len()).sum();
     let mut scheduler = Scheduler::new(Config::default());
-    scheduler.handle(0, Event::Submit { job: job.clone(), limits: Limits::default() });
+    scheduler.handle(0, Event::Submit { job: job.clone(), limits: Limits::default(), kernels: KernelWish::default() });
     let started = Instant::now();
     let split_objects = vec![SPLIT_OBJECTS; splits as usize];
     scheduler.handle(0, Event::Prepared { job: job.clone(), graph: graph.clone(), split_objects });
@@ -45,13 +45,13 @@ fn measure(splits: u32) {
             let results = worker.held.pop_front().map(|attempt| done(&graph, attempt)).into_iter().collect();
             worker.seq += 1;
             let held: Vec<_> = worker.held.iter().cloned().collect();
-            let (id, family) = (worker.id.clone(), "avx512".to_owned());
+            let (id, families) = (worker.id.clone(), vec!["avx512".to_owned()]);
             let poll = Poll {
                 worker: id,
                 seq: worker.seq,
                 slots: SLOTS,
                 capacity: 2 * SLOTS,
-                family,
+                families,
                 draining: false,
                 held: held.clone(),
                 results,
@@ -79,5 +79,6 @@ fn done(graph: &mr_core::TaskGraph, attempt: AttemptId) -> AttemptResult {
             TaskKind::MapKept => node.reads.len() as u64,
             TaskKind::Combine | TaskKind::Reduce { .. } => 0,
         };
-    AttemptResult { attempt, outcome: Ok(TaskOutput { records, rows: records, ..TaskOutput::default() }) }
+    let outcome = Ok(TaskOutput { records, rows: records, ..TaskOutput::default() });
+    AttemptResult { attempt, kernel_family: "avx512".into(), outcome }
 }

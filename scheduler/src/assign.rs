@@ -4,6 +4,7 @@
 //! most room. First all free slots. Then, as long as there is more to do than the others' slots could take up, orders
 //! ahead: inputs are fetched while the slots are busy, and no tail of a job waits behind one worker's queue.
 
+use crate::flaw::Flaw;
 use crate::fleet::{Pool, Room, WorkerNo};
 use crate::job::{Job, JobNo};
 use crate::scheduler::{Outbox, Scheduler};
@@ -11,6 +12,7 @@ use crate::tasks::{Place, Tasks};
 use mr_core::{AttemptId, TaskId};
 use std::cmp::Reverse;
 use std::ops::Bound;
+use std::sync::Arc;
 
 impl Scheduler {
     /// Gives all that can be given. After every event: most find nothing to do, and find it at once.
@@ -18,27 +20,37 @@ impl Scheduler {
         for room in [Room::Slot, Room::Ahead] {
             let mut next = self.running.first().copied();
             while let Some(number) = next {
-                while let Some((place, worker)) = self.choose(number, room) {
-                    self.lease(number, place, worker, out);
+                while let Some((place, worker, family)) = self.choose(number, room) {
+                    self.lease(number, place, worker, family, out);
                 }
                 next = self.running.range((Bound::Excluded(number), Bound::Unbounded)).next().copied();
             }
         }
     }
 
-    fn choose(&self, number: JobNo, room: Room) -> Option<(Place, WorkerNo)> {
+    fn choose(&self, number: JobNo, room: Room) -> Option<(Place, WorkerNo, Arc<str>)> {
         let job = &self.jobs[&number];
         let tasks = job.running().filter(|tasks| tasks.ready_count() > 0)?;
         let pools = self.fleet.pools();
-        match &job.family {
-            Some(family) => self.choose_in(pools.get(family)?, family, tasks, room),
-            None => {
-                // Its first lease binds the job, so the family with most slots is asked first.
-                let mut families: Vec<_> = pools.iter().filter(|(_, pool)| pool.has(room)).collect();
-                families.sort_by_key(|(_, pool)| Reverse(pool.slots));
-                families.into_iter().find_map(|(family, pool)| self.choose_in(pool, family, tasks, room))
-            }
+        let choose_in = |(family, pool): (&Arc<str>, &Pool)| {
+            let (place, worker) = self.choose_in(pool, family, tasks, room)?;
+            Some((place, worker, family.clone()))
+        };
+        if let Some(family) = &job.family {
+            return choose_in(pools.get_key_value(family)?);
         }
+        // Its first lease binds the job. So it waits for the kernels that it likes best of those that are there, and asks
+        // the family with most slots first.
+        let wishes = !self.flawed(Flaw::IgnoresWishes);
+        let rank = |family: &Arc<str>, pool: &Pool| if wishes { job.rank(family, pool) } else { Some(0) };
+        let ranked = pools.iter().filter_map(|(family, pool)| Some((rank(family, pool)?, family, pool)));
+        let mut ranked: Vec<_> = ranked.collect();
+        ranked.sort_by_key(|(rank, _, pool)| (*rank, Reverse(pool.slots)));
+        let best = ranked.first()?.0;
+        ranked
+            .into_iter()
+            .take_while(|(rank, ..)| *rank == best)
+            .find_map(|(_, family, pool)| choose_in((family, pool)))
     }
 
     fn choose_in(&self, pool: &Pool, family: &str, tasks: &Tasks, room: Room) -> Option<(Place, WorkerNo)> {
@@ -58,14 +70,14 @@ impl Scheduler {
 
     /// How many ready tasks workers of this family could take.
     fn ready_for(&self, family: &str) -> u64 {
-        let open = |job: &&Job| job.family.as_deref().is_none_or(|bound| bound == family);
-        let jobs = self.running.iter().map(|number| &self.jobs[number]).filter(open);
+        let pool = &self.fleet.pools()[family];
+        let jobs = self.running.iter().map(|number| &self.jobs[number]).filter(|job| job.rank(family, pool).is_some());
         jobs.filter_map(Job::running).map(|tasks| tasks.ready_count() as u64).sum()
     }
 
-    fn lease(&mut self, number: JobNo, place: Place, worker: WorkerNo, out: &mut Outbox) {
+    fn lease(&mut self, number: JobNo, place: Place, worker: WorkerNo, family: Arc<str>, out: &mut Outbox) {
         let job = self.jobs.get_mut(&number).expect("running jobs are jobs");
-        job.family.get_or_insert_with(|| self.fleet.worker(worker).family.clone());
+        job.family.get_or_insert(family);
         let task = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
         let tasks = job.running_mut().expect("it has a ready task");
         let attempt = AttemptId { task, number: tasks.lease(place, worker, self.now) };

@@ -49,14 +49,15 @@ impl Scheduler {
     /// No slot is free while a task is ready that it may have.
     fn audit_idle(&self, job: &Job) -> Result<(), String> {
         let Some(tasks) = job.running() else { return Ok(()) };
-        let fits = |family: &str| job.family.as_deref().is_none_or(|bound| bound == family);
+        // What an unbound job would be bound to is the best that is there.
+        let ranks = self.fleet.pools().iter().map(|(family, pool)| (family, job.rank(family, pool)));
+        let best = ranks.clone().filter_map(|(_, rank)| rank).min();
+        let fitting: Vec<_> = ranks.filter(|(_, rank)| rank.is_some() && *rank == best).map(|(f, _)| f).collect();
         for (number, worker) in self.fleet.live() {
             let free = worker.takes_work() && worker.leases().len() < worker.slots as usize;
-            if !free || !fits(&worker.family) {
-                continue;
-            }
+            let Some(family) = worker.families.iter().find(|family| free && fitting.contains(family)) else { continue };
             let others = self.fleet.live().any(|(other, w)| {
-                other != number && w.takes_work() && w.family == worker.family //
+                other != number && w.takes_work() && w.families.contains(family) //
             });
             let may = |(_, task): &(Place, &crate::tasks::Task)| {
                 matches!(task.state, TaskState::Ready) && (task.avoids != Some(number) || !others)

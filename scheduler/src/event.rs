@@ -1,6 +1,6 @@
 //! What the scheduler is told, and what it asks for in return.
 
-use mr_core::{AttemptId, AttemptResult, Failure, JobId, Limits, TaskGraph, WorkerId};
+use mr_core::{AttemptId, AttemptResult, Failure, JobId, KernelWish, Limits, TaskGraph, WorkerId};
 use std::sync::Arc;
 
 /// Since some fixed start, by the caller's clock.
@@ -21,6 +21,9 @@ pub struct Config {
     /// How many workers a task may lose. Generous, since losing one is never the task's fault for certain, but a task
     /// that takes its worker down each time must not take the whole fleet.
     pub losses_max: u32,
+    /// How long a job waits for a worker with kernels that it can use while others are in touch. Long enough for a machine
+    /// to start; with nobody in touch at all it waits for ever.
+    pub unserved_ms: Millis,
 }
 
 impl Default for Config {
@@ -32,6 +35,7 @@ impl Default for Config {
             pause_ms: 250,
             pause_max_ms: 10_000,
             losses_max: 20,
+            unserved_ms: 300_000,
         }
     }
 }
@@ -43,6 +47,7 @@ pub enum Event {
     Submit {
         job: JobId,
         limits: Limits,
+        kernels: KernelWish,
     },
     /// The input is listed. `split_objects` has the number of objects of each split, in order.
     Prepared {
@@ -81,8 +86,8 @@ pub struct Poll {
     pub slots: u32,
     /// How many attempts it will hold, at least `slots`: it fetches ahead for those that can't run yet.
     pub capacity: u32,
-    /// Of its kernels: results of different families differ in their bytes.
-    pub family: String,
+    /// Of its kernels: results of different families differ in their bytes. The first serves jobs without a wish.
+    pub families: Vec<String>,
     pub draining: bool,
     /// Attempts that it has been given and has no result of.
     pub held: Vec<AttemptId>,

@@ -16,6 +16,10 @@ pub(crate) enum Flaw {
     HearsOldPolls,
     /// A job that has ended leaves its attempts running.
     LetsThemRun,
+    /// A job is given to whoever has room.
+    IgnoresWishes,
+    /// A job whose kernels nobody has waits for ever.
+    WaitsForEver,
 }
 
 impl crate::Scheduler {

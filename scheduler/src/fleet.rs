@@ -1,6 +1,6 @@
 //! Workers: who is in touch, what each has, and who has room.
 //!
-//! Workers of one kernel family make a pool. A pool knows its workers with a free slot and those that would fetch
+//! Workers that have a kernel family make its pool, and a worker may be in several. A pool knows its workers with a free slot and those that would fetch
 //! ahead, most room first, so that finding one takes no walk over the fleet.
 
 use crate::event::{Millis, Poll};
@@ -22,7 +22,7 @@ pub(crate) struct Worker {
     pub seq: u64,
     pub slots: u32,
     pub capacity: u32,
-    pub family: Arc<str>,
+    pub families: Arc<[Arc<str>]>,
     pub draining: bool,
     pub presence: Presence,
     /// With their place in the order in which they were given.
@@ -68,13 +68,15 @@ pub(crate) enum Room {
     Ahead,
 }
 
-/// Workers of one family that are in touch.
+/// Workers with one family that are in touch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pool {
     with_slot: BTreeSet<(Reverse<u32>, WorkerNo)>,
     with_ahead: BTreeSet<(Reverse<u32>, WorkerNo)>,
     takers: BTreeSet<WorkerNo>,
     pub live: u32,
+    /// Takers that would use this family by themselves.
+    pub firsts: u32,
     /// Of those that take work.
     pub slots: u64,
 }
@@ -92,6 +94,10 @@ impl Pool {
         let others = avoids.is_some_and(|worker| self.takers.len() > usize::from(self.takers.contains(&worker)));
         let may = |worker: &WorkerNo| !others || Some(*worker) != avoids;
         self.with(room).iter().map(|(_, worker)| *worker).find(may)
+    }
+
+    pub fn takes_work(&self) -> bool {
+        !self.takers.is_empty()
     }
 
     pub fn has(&self, room: Room) -> bool {
@@ -132,7 +138,7 @@ impl Fleet {
     }
 
     pub fn takes_work(&self, family: &str) -> bool {
-        self.pools.get(family).is_some_and(|pool| !pool.takers.is_empty())
+        self.pools.get(family).is_some_and(Pool::takes_work)
     }
 
     pub fn next_deadline(&self) -> Option<Millis> {
@@ -149,15 +155,14 @@ impl Fleet {
         let presence = Presence::Live { until };
         let capacity = poll.capacity.max(poll.slots);
         let (seq, slots, draining) = (poll.seq, poll.slots, poll.draining);
-        let family = match self.pools.get_key_value(poll.family.as_str()) {
-            Some((family, _)) => family.clone(),
-            None => Arc::from(poll.family.as_str()),
-        };
+        let known = |family: &String| self.pools.get_key_value(family.as_str()).map(|(family, _)| family.clone());
+        let families = poll.families.iter().map(|family| known(family).unwrap_or_else(|| Arc::from(family.as_str())));
+        let families: Arc<[_]> = families.collect();
         match self.find(&poll.worker) {
             Some(number) => {
                 self.change(number, |worker| {
                     (worker.seq, worker.slots, worker.capacity) = (seq, slots, capacity);
-                    (worker.family, worker.draining, worker.presence) = (family, draining, presence);
+                    (worker.families, worker.draining, worker.presence) = (families, draining, presence);
                 });
                 number
             }
@@ -166,7 +171,7 @@ impl Fleet {
                 let number = WorkerNo(self.next_worker);
                 let (id, leases) = (poll.worker.clone(), BTreeMap::new());
                 self.numbers.insert(id.clone(), number);
-                self.workers.insert(number, Worker { id, seq, slots, capacity, family, draining, presence, leases });
+                self.workers.insert(number, Worker { id, seq, slots, capacity, families, draining, presence, leases });
                 self.enter(number);
                 number
             }
@@ -229,17 +234,20 @@ impl Fleet {
             return;
         }
         let (slot, ahead) = (worker.room(Room::Slot), worker.room(Room::Ahead));
-        let pool = self.pools.entry(worker.family.clone()).or_default();
-        pool.live += 1;
-        if worker.takes_work() {
-            pool.takers.insert(number);
-            pool.slots += u64::from(worker.slots);
-        }
-        if slot > 0 {
-            pool.with_slot.insert((Reverse(slot), number));
-        }
-        if ahead > 0 {
-            pool.with_ahead.insert((Reverse(ahead), number));
+        for (position, family) in worker.families.iter().enumerate() {
+            let pool = self.pools.entry(family.clone()).or_default();
+            pool.live += 1;
+            if worker.takes_work() {
+                pool.takers.insert(number);
+                pool.slots += u64::from(worker.slots);
+                pool.firsts += u32::from(position == 0);
+            }
+            if slot > 0 {
+                pool.with_slot.insert((Reverse(slot), number));
+            }
+            if ahead > 0 {
+                pool.with_ahead.insert((Reverse(ahead), number));
+            }
         }
     }
 
@@ -255,15 +263,18 @@ impl Fleet {
             return;
         }
         let (slot, ahead) = (worker.room(Room::Slot), worker.room(Room::Ahead));
-        let pool = self.pools.get_mut(&worker.family).expect("a live worker is in a pool");
-        pool.live -= 1;
-        if pool.takers.remove(&number) {
-            pool.slots -= u64::from(worker.slots);
-        }
-        pool.with_slot.remove(&(Reverse(slot), number));
-        pool.with_ahead.remove(&(Reverse(ahead), number));
-        if pool.live == 0 {
-            self.pools.remove(&worker.family);
+        for (position, family) in worker.families.iter().enumerate() {
+            let pool = self.pools.get_mut(family).expect("a live worker is in its pools");
+            pool.live -= 1;
+            if pool.takers.remove(&number) {
+                pool.slots -= u64::from(worker.slots);
+                pool.firsts -= u32::from(position == 0);
+            }
+            pool.with_slot.remove(&(Reverse(slot), number));
+            pool.with_ahead.remove(&(Reverse(ahead), number));
+            if pool.live == 0 {
+                self.pools.remove(family);
+            }
         }
     }
 

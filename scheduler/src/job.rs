@@ -1,9 +1,10 @@
 //! One job: its phase, and what is left of it at the end.
 
 use crate::event::Millis;
+use crate::fleet::Pool;
 use crate::tasks::Tasks;
 use crate::view::StageView;
-use mr_core::{Books, Failure, JobId, JobPhase, Limits, Quarantined};
+use mr_core::{Books, Failure, JobId, JobPhase, KernelWish, Limits, Quarantined};
 use std::sync::Arc;
 
 /// A job, by the order of submission.
@@ -16,8 +17,11 @@ pub(crate) struct Job {
     pub limits: Limits,
     pub submitted_at: Millis,
     pub prepared_at: Option<Millis>,
+    pub kernels: KernelWish,
     /// The kernel family that its bytes are made with, from its first lease on.
     pub family: Option<Arc<str>>,
+    /// Since when tasks are ready for kernels that nobody has, though somebody is in touch.
+    pub unserved_since: Option<Millis>,
     pub phase: Phase,
 }
 
@@ -75,8 +79,29 @@ pub(crate) enum Ending {
 }
 
 impl Job {
-    pub fn new(id: JobId, limits: Limits, now: Millis) -> Self {
-        Self { id, limits, submitted_at: now, prepared_at: None, family: None, phase: Phase::Listing }
+    pub fn new(id: JobId, limits: Limits, kernels: KernelWish, now: Millis) -> Self {
+        Self {
+            id,
+            limits,
+            submitted_at: now,
+            prepared_at: None,
+            kernels,
+            family: None,
+            unserved_since: None,
+            phase: Phase::Listing,
+        }
+    }
+
+    /// How far down its wishes the workers of that pool come; `None` if it can't use them.
+    pub fn rank(&self, family: &str, pool: &Pool) -> Option<usize> {
+        if !pool.takes_work() {
+            return None;
+        }
+        match self.family.as_deref() {
+            Some(bound) => (bound == family).then_some(0),
+            None if self.kernels.arithmetics.is_empty() => (pool.firsts > 0).then_some(0),
+            None => self.kernels.rank(family),
+        }
     }
 
     /// The tasks, as long as there are any to know of.

@@ -14,7 +14,7 @@ use std::mem;
 
 impl Scheduler {
     pub(crate) fn result(&mut self, worker: WorkerNo, result: AttemptResult, out: &mut Outbox) {
-        let AttemptResult { attempt, outcome } = result;
+        let AttemptResult { attempt, kernel_family, outcome } = result;
         let leased = self.fleet.release(worker, &attempt);
         let Some(&number) = self.job_numbers.get(&attempt.task.job) else { return };
         let Some(tasks) = self.jobs[&number].running() else { return };
@@ -24,7 +24,7 @@ impl Scheduler {
             return;
         }
         match outcome {
-            Ok(output) => self.success(number, worker, &attempt, output, leased, out),
+            Ok(output) => self.success(number, worker, &attempt, &kernel_family, output, leased, out),
             Err(failure) if leased || self.flawed(Flaw::ChargesStaleFailures) => {
                 self.failure(number, worker, &attempt, failure, out)
             }
@@ -37,6 +37,7 @@ impl Scheduler {
         number: JobNo,
         worker: WorkerNo,
         attempt: &AttemptId,
+        family: &str,
         output: TaskOutput,
         leased: bool,
         out: &mut Outbox,
@@ -46,9 +47,13 @@ impl Scheduler {
         let place = Place::of(&attempt.task);
         let job = self.jobs.get_mut(&number).expect("numbers are of jobs");
         let share_max = job.limits.quarantine_share_max;
-        let family = self.fleet.worker(worker).family.clone();
-        if job.family.as_ref().is_some_and(|bound| *bound != family && !mixes) {
-            return; // it was given while the job was bound to another family
+        if let Some(bound) = job.family.as_deref().filter(|bound| *bound != family && !mixes) {
+            // Given while the job was bound to another family, or else not done as it was ordered.
+            if leased {
+                let failure = Failure::application(format!("its kernels were `{family}` and not `{bound}`"));
+                self.failure(number, worker, attempt, failure, out);
+            }
+            return;
         }
         let Some(tasks) = job.running_mut() else { return };
         match &tasks.find(place).expect("it was given").state {
@@ -75,7 +80,8 @@ impl Scheduler {
             return self.end(number, Ending::Failed(Failure::permanent(why)), out);
         }
         let complete = tasks.all_done();
-        job.family.get_or_insert(family);
+        // Unbound since it was given; it could be given for no other reason than that the job can use these kernels.
+        job.family.get_or_insert_with(|| family.into());
         if complete {
             self.complete(number, out);
         }

@@ -2,11 +2,13 @@
 
 use crate::event::{Answer, Command, Config, Event, Millis, Poll};
 use crate::flaw::Flaw;
-use crate::fleet::{Fleet, WorkerNo};
+use crate::fleet::{Fleet, Pool, WorkerNo};
 use crate::job::{Ending, Job, JobNo, Phase, Remains};
 use crate::tasks::{Place, TaskState, Tasks};
 use crate::view::{JobView, WorkerView};
-use mr_core::{AttemptId, Failure, FailureClass, JobId, Limits, StageIndex, TaskGraph, TaskId, TaskOutput, WorkerId};
+use mr_core::{
+    AttemptId, Failure, FailureClass, JobId, KernelWish, Limits, StageIndex, TaskGraph, TaskId, TaskOutput, WorkerId,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
@@ -58,7 +60,7 @@ impl Scheduler {
         self.now = self.now.max(now);
         let mut out = Outbox::default();
         match event {
-            Event::Submit { job, limits } => self.submit(job, limits, &mut out),
+            Event::Submit { job, limits, kernels } => self.submit(job, limits, kernels, &mut out),
             Event::Prepared { job, graph, split_objects } => self.prepared(&job, graph, split_objects, &mut out),
             Event::PrepareFailed { job, failure } => self.prepare_failed(&job, failure, &mut out),
             Event::Poll(poll) => self.poll(poll, &mut out),
@@ -68,6 +70,7 @@ impl Scheduler {
             Event::Tick => self.tick(&mut out),
         }
         self.assign(&mut out);
+        self.watch_unserved();
         let answers =
             out.news.into_iter().map(|number| Command::Answer { worker: self.fleet.worker(number).id.clone() });
         out.commands.into_iter().chain(answers).collect()
@@ -76,7 +79,8 @@ impl Scheduler {
     /// When a [`Tick`](Event::Tick) has something to do.
     pub fn next_deadline(&self) -> Option<Millis> {
         let pause = self.pauses.first().map(|(at, _, _)| *at);
-        [pause, self.fleet.next_deadline()].into_iter().flatten().min()
+        let unserved = self.running.iter().filter_map(|number| self.gives_up_at(&self.jobs[number])).min();
+        [pause, unserved, self.fleet.next_deadline()].into_iter().flatten().min()
     }
 
     pub fn answer(&self, worker: &WorkerId, held: &[AttemptId]) -> Answer {
@@ -107,12 +111,16 @@ impl Scheduler {
     }
 
     pub fn job(&self, job: &JobId) -> Option<JobView<'_>> {
-        self.find(job).map(|job| JobView::of(job, &self.fleet))
+        self.find(job).map(|job| self.view(job))
     }
 
     /// In order of submission.
     pub fn jobs(&self) -> impl Iterator<Item = JobView<'_>> {
-        self.jobs.values().map(|job| JobView::of(job, &self.fleet))
+        self.jobs.values().map(|job| self.view(job))
+    }
+
+    fn view<'a>(&'a self, job: &'a Job) -> JobView<'a> {
+        JobView::of(job, &self.fleet, self.gives_up_at(job))
     }
 
     /// Those that are in touch, in the order in which they came.
@@ -124,14 +132,14 @@ impl Scheduler {
         self.job_numbers.get(job).map(|number| &self.jobs[number])
     }
 
-    fn submit(&mut self, id: JobId, limits: Limits, out: &mut Outbox) {
+    fn submit(&mut self, id: JobId, limits: Limits, kernels: KernelWish, out: &mut Outbox) {
         if self.job_numbers.contains_key(&id) {
             return;
         }
         self.next_job += 1;
         let number = JobNo(self.next_job);
         self.job_numbers.insert(id.clone(), number);
-        self.jobs.insert(number, Job::new(id.clone(), limits, self.now));
+        self.jobs.insert(number, Job::new(id.clone(), limits, kernels, self.now));
         out.commands.push(Command::Prepare { job: id });
     }
 
@@ -178,9 +186,12 @@ impl Scheduler {
         if self.fleet.stale(&poll) && !self.flawed(Flaw::HearsOldPolls) {
             return;
         }
-        // Results of the new family's kernels must not pass for those of the old one's.
+        // What it was given it can't be relied upon to make any more.
         let known = self.fleet.find(&poll.worker);
-        if let Some(number) = known.filter(|number| *self.fleet.worker(*number).family != *poll.family) {
+        if let Some(number) = known.filter(|number| {
+            let families = self.fleet.worker(*number).families.iter();
+            !families.map(|family| &**family).eq(poll.families.iter().map(String::as_str))
+        }) {
             self.lose(number, out);
         }
         let number = self.fleet.renew(&poll, self.now.saturating_add(self.config.lease_ms));
@@ -264,6 +275,46 @@ impl Scheduler {
             self.pauses.remove(&(at, job, place));
             if let Some(tasks) = self.jobs.get_mut(&job).and_then(Job::running_mut) {
                 tasks.wake(place, self.now);
+            }
+        }
+        let over = |number: &&JobNo| self.gives_up_at(&self.jobs[number]).is_some_and(|at| at <= self.now);
+        for number in self.running.iter().filter(over).copied().collect::<Vec<_>>() {
+            let failure = Failure::permanent(self.unserved_story(&self.jobs[&number]));
+            self.end(number, Ending::Failed(failure), out);
+        }
+    }
+
+    /// Notes since when each job has tasks ready for kernels that none of those in touch has.
+    fn watch_unserved(&mut self) {
+        let pools = self.fleet.pools();
+        let any = pools.values().any(Pool::takes_work);
+        for number in &self.running {
+            let job = self.jobs.get_mut(number).expect("running jobs are jobs");
+            let ready = job.running().is_some_and(|tasks| tasks.ready_count() > 0);
+            let served = || pools.iter().any(|(family, pool)| job.rank(family, pool).is_some());
+            let unserved = any && ready && !served();
+            job.unserved_since = if unserved { job.unserved_since.or(Some(self.now)) } else { None };
+        }
+    }
+
+    /// When a job that nobody serves has waited for long enough.
+    fn gives_up_at(&self, job: &Job) -> Option<Millis> {
+        let since = job.unserved_since.filter(|_| !self.flawed(Flaw::WaitsForEver))?;
+        Some(since.saturating_add(self.config.unserved_ms))
+    }
+
+    fn unserved_story(&self, job: &Job) -> String {
+        let had =
+            self.fleet.pools().iter().filter(|(_, pool)| pool.takes_work()).map(|(family, _)| format!("`{family}`"));
+        let had = had.collect::<Vec<_>>().join(", ");
+        let seconds = self.config.unserved_ms / 1000;
+        match &job.family {
+            Some(family) => format!(
+                "the job began on kernel family `{family}`, and for {seconds} s no worker in touch has had it, but {had}; \
+                 start one that has it and submit the job again"
+            ),
+            None => {
+                format!("for {seconds} s no worker in touch has had kernels for it, but {had}: {}", job.kernels.why)
             }
         }
     }

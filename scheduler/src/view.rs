@@ -4,7 +4,9 @@ use crate::event::Millis;
 use crate::fleet::{Fleet, Presence, Worker};
 use crate::job::{Job, Phase, Remains};
 use crate::tasks::Tasks;
-use mr_core::{AttemptId, Books, Failure, JobId, JobPhase, Quarantined, StageIndex, TaskGraph, TaskKind, WorkerId};
+use mr_core::{
+    AttemptId, Books, Failure, JobId, JobPhase, KernelWish, Quarantined, StageIndex, TaskGraph, TaskKind, WorkerId,
+};
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -27,7 +29,10 @@ pub struct JobView<'a> {
     pub family: Option<&'a str>,
     /// Its family, when the job has tasks left and no worker of that family takes work: it waits for one.
     pub waits_for_family: Option<&'a str>,
-    /// Workers in touch that get none of its tasks, since their family is another.
+    /// When it fails unless a worker comes that has kernels for it.
+    pub gives_up_at: Option<Millis>,
+    pub kernels: &'a KernelWish,
+    /// Workers in touch that get none of its tasks, since they don't have its family.
     pub workers_turned_away: u32,
 }
 
@@ -49,7 +54,7 @@ pub struct StageView {
 #[derive(Clone, Debug)]
 pub struct WorkerView<'a> {
     pub id: &'a WorkerId,
-    pub family: &'a str,
+    pub families: &'a [Arc<str>],
     pub slots: u32,
     pub capacity: u32,
     pub draining: bool,
@@ -61,7 +66,7 @@ pub struct WorkerView<'a> {
 }
 
 impl<'a> JobView<'a> {
-    pub(crate) fn of(job: &'a Job, fleet: &Fleet) -> Self {
+    pub(crate) fn of(job: &'a Job, fleet: &Fleet, gives_up_at: Option<Millis>) -> Self {
         let now = |tasks: &'a Tasks| {
             let first = tasks.ledger.quarantined_first().to_vec();
             (Some(tasks.graph()), StageView::of(tasks), tasks.ledger.books(), first, None)
@@ -88,8 +93,8 @@ impl<'a> JobView<'a> {
         let family = job.family.as_deref();
         let bound = if job.running().is_some() { family } else { None };
         let turned_away = |family: &str| {
-            let others = fleet.pools().iter().filter(|(other, _)| other.as_ref() != family);
-            others.map(|(_, pool)| pool.live).sum()
+            let others = fleet.live().filter(|(_, worker)| !worker.families.iter().any(|other| **other == *family));
+            others.count() as u32
         };
         Self {
             id: &job.id,
@@ -104,6 +109,8 @@ impl<'a> JobView<'a> {
             ended_at,
             family,
             waits_for_family: bound.filter(|family| !fleet.takes_work(family)),
+            gives_up_at,
+            kernels: &job.kernels,
             workers_turned_away: bound.map_or(0, turned_away),
         }
     }
@@ -146,7 +153,7 @@ impl<'a> WorkerView<'a> {
         leases.sort_unstable_by_key(|(_, order)| **order);
         Some(Self {
             id: &worker.id,
-            family: &worker.family,
+            families: &worker.families,
             slots: worker.slots,
             capacity: worker.capacity,
             draining: worker.draining,

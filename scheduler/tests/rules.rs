@@ -398,6 +398,75 @@ fn a_job_with_nothing_done_may_begin_again_elsewhere() {
 }
 
 #[test]
+fn a_job_gets_the_kernels_that_it_would_rather_have() {
+    let story = "submit a wish=tiles,avx; poll w1 4; poll w2 1 family=avx,tiles; list a 2; ask w2; show a";
+    check(
+        story,
+        "a is listing
+         prepare a
+         a is running
+         w2 runs a/0/0#1
+         w2 is known: true
+         a: write 0+1/2, 20 = 0 + 0, family tiles, turns 1 away",
+    );
+}
+
+#[test]
+fn without_a_wish_a_worker_uses_its_first_kernels() {
+    check(
+        "submit a; poll w1 1 family=avx,tiles; list a 1; show a",
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         a: write 0+1/1, 10 = 0 + 0, family avx",
+    );
+}
+
+#[test]
+fn what_nobody_has_kernels_for_fails_when_others_have_been_in_touch_for_long() {
+    let config = Config { unserved_ms: 20_000, ..Config::default() };
+    check_with(
+        config.clone(),
+        "submit a wish=tiles; list a 1; wait 60s; poll w1 1; wait 10s; poll w1; wait 9s; poll w1; show a; wait 1s",
+        "a is listing
+         prepare a
+         a is running
+         a: write 0+0/1, 10 = 0 + 0, family open
+         a is failed, permanent: for 20 s no worker in touch has had kernels for it, but `avx`: it wishes so
+         clean up a",
+    );
+    // One that comes in time is early enough.
+    check_with(
+        config,
+        "submit a wish=tiles; list a 1; poll w1 1; wait 10s; poll w1; poll w2 1 family=tiles/x; wait 14s; poll w1; poll w2; \
+         wait 14s; show a",
+        "a is listing
+         prepare a
+         a is running
+         w2 runs a/0/0#1
+         a: write 0+1/1, 10 = 0 + 0, family tiles/x, turns 1 away",
+    );
+}
+
+#[test]
+fn results_of_other_kernels_do_not_count() {
+    check(
+        "submit a attempts=2; poll w1 1 family=avx,tiles; list a 1; done w1 a/0/0#1 family=tiles; show a; \
+         done w1 a/0/0#2 family=tiles",
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         w1 runs a/0/0#2
+         a: write 0+1/1, 10 = 0 + 0, family avx
+         a is failed, application: task 0 of stage `write` has failed 2 times, last on worker w1: its kernels were `tiles` and \
+         not `avx`
+         clean up a",
+    );
+}
+
+#[test]
 fn the_family_with_most_slots_begins() {
     check_listed(
         "poll w1 1; poll w2 2 family=neon; list a 2",

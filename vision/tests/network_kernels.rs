@@ -147,7 +147,9 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         ("a short result", &|k| k.product(&x, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 19], &mut work())),
         ("a long result", &|k| k.product(&x, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 21], &mut work())),
         ("short weights", &|k| k.product(&x, &weights(k)[1..], 5, Clamp::NONE, None, &mut [0.0; 20], &mut work())),
-        ("a short residual", &|k| k.product(&x, &weights(k), 5, Clamp::NONE, Some(&[0.0; 19]), &mut [0.0; 20], &mut work())),
+        ("a short residual", &|k| {
+            k.product(&x, &weights(k), 5, Clamp::NONE, Some(&[0.0; 19]), &mut [0.0; 20], &mut work())
+        }),
         ("too many pixels", &|k| {
             k.product(&Patches { pixels: 5, ..x }, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 25], &mut work());
         }),
@@ -155,10 +157,26 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
             k.product(&Patches { segments: &[1], ..x }, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 20], &mut work());
         }),
         ("a stride beyond memory", &|k| {
-            k.product(&Patches { stride: usize::MAX / 2, ..x }, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 20], &mut work());
+            k.product(
+                &Patches { stride: usize::MAX / 2, ..x },
+                &weights(k),
+                5,
+                Clamp::NONE,
+                None,
+                &mut [0.0; 20],
+                &mut work(),
+            );
         }),
         ("patches of nothing", &|k| {
-            k.product(&Patches { segments: &[], ..x }, &[0.0; LANES], 5, Clamp::NONE, None, &mut [0.0; 20], &mut work());
+            k.product(
+                &Patches { segments: &[], ..x },
+                &[0.0; LANES],
+                5,
+                Clamp::NONE,
+                None,
+                &mut [0.0; 20],
+                &mut work(),
+            );
         }),
         ("padding as wide as the kernel", &|k| {
             k.depthwise_row(&DepthwiseRow { pad_left: 3, ..row }, &taps, Clamp::NONE, &mut [0.0; 64]);
@@ -216,7 +234,13 @@ fn split_sum(bias: f32, terms: &[(f32, f32)]) -> f32 {
         match (x - below).abs().total_cmp(&(above - x).abs()) {
             std::cmp::Ordering::Less => below,
             std::cmp::Ordering::Greater => above,
-            std::cmp::Ordering::Equal => if bits & 0x1_0000 == 0 { below } else { above },
+            std::cmp::Ordering::Equal => {
+                if bits & 0x1_0000 == 0 {
+                    below
+                } else {
+                    above
+                }
+            }
         }
     };
     let halves = |x: f32| (bf16(x), bf16(x - bf16(x)));

@@ -51,7 +51,7 @@ impl Attempts {
 
     /// Starts an attempt, unless it runs already or has ended: orders are repeated until they are seen to be held.
     pub fn start(&mut self, order: Order) {
-        let attempt = order.attempt.clone();
+        let (attempt, kernel_family) = (order.attempt.clone(), order.kernel_family.clone());
         if self.running.contains_key(&attempt) || self.unheard.contains_key(&attempt) {
             return;
         }
@@ -64,14 +64,16 @@ impl Attempts {
             let outcome = AssertUnwindSafe(execute(&host, &order, &control)).catch_unwind().await;
             let outcome =
                 outcome.unwrap_or_else(|_| Err(Failure::application("the attempt broke; see the worker's log")));
-            AttemptResult { attempt, outcome }
+            AttemptResult { attempt, kernel_family, outcome }
         });
     }
 
     /// An order that can't be carried out is an attempt that failed. Its lease is renewed with all others, so without a
     /// word it would be given again and again.
     pub fn refuse(&mut self, attempt: AttemptId, failure: Failure) {
-        self.unheard.insert(attempt.clone(), AttemptResult { attempt, outcome: Err(failure) });
+        // A failure has no bytes, so their kernels don't matter.
+        let kernel_family = String::new();
+        self.unheard.insert(attempt.clone(), AttemptResult { attempt, kernel_family, outcome: Err(failure) });
     }
 
     /// Stops an attempt. Nothing more is said of it: whoever asked knows.
@@ -178,7 +180,8 @@ mod tests {
             source: QuarantineSource::Content,
             attempts: 1,
         };
-        AttemptResult { attempt, outcome: Ok(TaskOutput { quarantined: vec![one; objects], ..TaskOutput::default() }) }
+        let outcome = Ok(TaskOutput { quarantined: vec![one; objects], ..TaskOutput::default() });
+        AttemptResult { attempt, kernel_family: "test".into(), outcome }
     }
 
     #[test]

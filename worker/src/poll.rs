@@ -48,14 +48,14 @@ pub async fn run(settings: Settings, registry: Registry, channel: Channel, stop:
     let client = WorkersClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let (name, family) = (name(&settings), host.registry().kernel_family());
-    let worker = Worker { name, family, settings, client, seq: 0, contact: Contact::default(), host: host.clone() };
+    let (name, families) = (name(&settings), host.registry().kernel_families().to_vec());
+    let worker = Worker { name, families, settings, client, seq: 0, contact: Contact::default(), host: host.clone() };
     worker.run(Attempts::new(host), stop).await
 }
 
 struct Worker {
     name: String,
-    family: &'static str,
+    families: Vec<String>,
     settings: Settings,
     host: Arc<Host>,
     client: WorkersClient<Channel>,
@@ -128,7 +128,7 @@ impl Worker {
             seq: self.seq,
             slots: self.settings.slots,
             capacity: self.settings.slots + self.settings.ahead,
-            kernel_family: self.family.to_owned(),
+            kernel_families: self.families.clone(),
             draining,
             held: attempts.held().into_iter().map(convert::progress_to).collect(),
             results: results.iter().cloned().map(convert::result_to).collect(),

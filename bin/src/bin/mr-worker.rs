@@ -1,5 +1,8 @@
 //! `mr-worker`: the facade's program with the jobs that ship.
 
 fn main() -> std::process::ExitCode {
-    mr::worker(mr_jobs::registry())
+    match mr_jobs::kernels(std::env::var(mr_jobs::KERNELS).ok().as_deref()) {
+        Ok(kernels) => mr::worker(mr_jobs::registry(kernels)),
+        Err(why) => mr::refuse(&why),
+    }
 }

@@ -280,7 +280,7 @@ impl Puppet {
             seq: self.seq,
             slots: 1,
             capacity: 1,
-            kernel_family: toy::FAMILY.into(),
+            kernel_families: vec![toy::FAMILY.into()],
             held: held.iter().map(progress).collect(),
             results,
             ..Default::default()

@@ -101,6 +101,7 @@ pub fn plan(input: &str, output: &str, wanted: Wanted) -> JobPlan {
         job_version: 1,
         filter: InputFilter { extensions: vec!["txt".into()] },
         objects_min: None,
+        kernels: Default::default(),
         broadcasts,
         stages: vec![
             stage("map", Source::Input, &[]),

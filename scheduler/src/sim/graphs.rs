@@ -63,6 +63,7 @@ fn made(stages: Vec<StagePlan>, splits: u32) -> Arc<TaskGraph> {
         job_version: 1,
         filter: InputFilter::default(),
         objects_min: None,
+        kernels: Default::default(),
         broadcasts: Vec::new(),
         stages,
         footer: BTreeMap::new(),

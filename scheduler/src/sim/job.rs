@@ -4,7 +4,8 @@ use super::graphs;
 use super::random::{Random, mix};
 use crate::event::Millis;
 use mr_core::{
-    Failure, FileRef, JobId, Limits, QuarantineSource, Quarantined, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput,
+    Failure, FileRef, JobId, KernelWish, Limits, QuarantineSource, Quarantined, StageIndex, TaskGraph, TaskId,
+    TaskKind, TaskOutput,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,6 +25,9 @@ pub struct SimJob {
     /// Cancelled just after it was asked to commit, which is too late.
     pub cancel_at_commit: bool,
     pub commit_fails: bool,
+    pub kernels: KernelWish,
+    /// Whether there is a kind of worker with such kernels.
+    pub servable: bool,
     salt: u64,
 }
 
@@ -65,6 +69,14 @@ impl SimJob {
             quarantine_share_max: *random.pick(&[0.0, 0.1, 0.5, 1.0]),
         };
         let cancels = random.per_mille(150);
+        let wish: &[&str] = match random.between(0, 19) {
+            0..2 => &["neon"],
+            2..4 => &["neon", "avx"],
+            4..6 => &["avx"],
+            6 => &["sve"],
+            _ => &[],
+        };
+        let arithmetics = wish.iter().map(|arithmetic| (*arithmetic).to_owned()).collect();
         Self {
             id,
             limits,
@@ -76,6 +88,8 @@ impl SimJob {
             cancel_at: cancels.then(|| random.between(0, storm_ms)),
             cancel_at_commit: random.per_mille(200),
             commit_fails: random.per_mille(50),
+            kernels: KernelWish { arithmetics, why: "it wishes so".to_owned() },
+            servable: true,
             salt: random.next(),
         }
     }
@@ -97,6 +111,7 @@ impl SimJob {
     pub fn can_succeed(&self) -> bool {
         let refused = self.listed() - self.good_objects().len() as u64;
         self.nature == Nature::Fine
+            && self.servable
             && !self.commit_fails
             && refused as f64 <= self.limits.quarantine_share_max * self.listed() as f64
     }

@@ -82,7 +82,7 @@ impl Laws {
         for result in &poll.results {
             let (task, Ok(output)) = (&result.attempt.task, &result.outcome) else { continue };
             let Some(view) = scheduler.job(&task.job) else { continue };
-            let other_family = view.family.is_some_and(|family| family != poll.family);
+            let other_family = view.family.is_some_and(|family| family != result.kernel_family);
             if view.phase == JobPhase::Running
                 && !other_family
                 && right(output, task)
@@ -103,6 +103,13 @@ impl Laws {
     ) -> Result<(), String> {
         self.leases(scheduler, now, ticked)?;
         for view in scheduler.jobs() {
+            let wish = &jobs[view.id].kernels;
+            if let Some(family) = view.family
+                && !wish.arithmetics.is_empty()
+                && wish.rank(family).is_none()
+            {
+                return Err(format!("{} wishes for {:?} and is bound to {family}", view.id, wish.arithmetics));
+            }
             let before = self.phases.insert(view.id.clone(), view.phase);
             if !may_follow(before, view.phase) {
                 return Err(format!("{} went from {before:?} to {:?}", view.id, view.phase));
@@ -221,7 +228,7 @@ impl Laws {
         match class {
             FailureClass::Application => most(class) >= job.limits.attempts_max,
             FailureClass::Transient => most(class) >= 3 * job.limits.attempts_max,
-            FailureClass::Permanent => most(class) > 0 || over_share || job.commit_fails,
+            FailureClass::Permanent => most(class) > 0 || over_share || job.commit_fails || !job.servable,
             FailureClass::Refused => job.nature == Nature::Empty || job.nature == Nature::Unlistable,
             FailureClass::WorkerLost => self.most_attempts.get(&job.id).is_some_and(|most| *most >= losses_max),
             FailureClass::Cancelled => false,

@@ -146,6 +146,8 @@ mod tests {
             MixesFamilies,
             HearsOldPolls,
             LetsThemRun,
+            IgnoresWishes,
+            WaitsForEver,
         ];
         for flaw in flaws {
             let found =

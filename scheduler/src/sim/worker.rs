@@ -8,7 +8,7 @@ use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, WorkerId};
 #[derive(Clone, Debug)]
 pub struct SimWorker {
     pub id: WorkerId,
-    pub family: String,
+    pub families: Vec<String>,
     slots: u32,
     capacity: u32,
     /// How many times slower than the fastest.
@@ -29,6 +29,7 @@ pub struct SimWorker {
 #[derive(Clone, Debug)]
 pub struct Order {
     pub attempt: AttemptId,
+    pub family: String,
     pub reads: Vec<String>,
 }
 
@@ -60,7 +61,7 @@ pub enum Fate {
 }
 
 impl SimWorker {
-    pub fn draw(id: WorkerId, family: String, random: &mut Random, weather: &Weather, now: Millis) -> Self {
+    pub fn draw(id: WorkerId, families: Vec<String>, random: &mut Random, weather: &Weather, now: Millis) -> Self {
         let slots = random.between(1, 3) as u32;
         let comes_at = now + random.between(0, 40_000);
         let until = comes_at + random.between(1000, 60_000);
@@ -73,7 +74,7 @@ impl SimWorker {
         };
         Self {
             id,
-            family,
+            families,
             slots,
             capacity: slots + random.between(0, 3) as u32,
             slowness: *random.pick(&[1, 1, 1, 3, 20]),
@@ -99,7 +100,7 @@ impl SimWorker {
             seq: self.seq,
             slots: self.slots,
             capacity: self.capacity,
-            family: self.family.clone(),
+            families: self.families.clone(),
             draining: self.draining,
             held: self.held.iter().map(|held| held.order.attempt.clone()).collect(),
             results: self.results.clone(),
@@ -145,7 +146,8 @@ impl SimWorker {
         self.draining = true;
         for held in self.held.drain(..) {
             let outcome = Err(Failure::new(FailureClass::WorkerLost, "handed back"));
-            self.results.push(AttemptResult { attempt: held.order.attempt, outcome });
+            let Order { attempt, family: kernel_family, .. } = held.order;
+            self.results.push(AttemptResult { attempt, kernel_family, outcome });
         }
     }
 

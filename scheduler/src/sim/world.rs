@@ -35,7 +35,8 @@ pub struct World {
     /// Polls that are not answered yet, as the shell has them.
     waiting: BTreeMap<WorkerId, Poll>,
     workers: BTreeMap<WorkerId, SimWorker>,
-    families: Vec<String>,
+    /// Kernel families that workers come with.
+    offers: Vec<Vec<String>>,
     jobs: BTreeMap<JobId, SimJob>,
     files: BTreeMap<String, File>,
     laws: Laws,
@@ -54,11 +55,11 @@ enum Happening {
     },
     At(WorkerId, AtWorker),
     WorkerComes {
-        family: String,
+        families: Vec<String>,
     },
-    /// All workers of a family are cut off at once.
+    /// All workers with the same families are cut off at once.
     Outage {
-        family: String,
+        families: Vec<String>,
         until: Millis,
     },
     /// The coordinator stands still: what comes meanwhile is heard later.
@@ -92,7 +93,12 @@ impl World {
     pub fn new(seed: u64, scheduler: Scheduler, tells: bool) -> Self {
         let mut random = Random::new(seed);
         let weather = Weather::storm(&mut random);
-        let families = if random.per_mille(400) { vec!["avx", "neon"] } else { vec!["avx"] };
+        let offers: &[&[&str]] = match random.between(0, 9) {
+            0..6 => &[&["avx"]],
+            6..8 => &[&["avx"], &["neon"]],
+            _ => &[&["avx"], &["neon", "avx"], &["avx", "neon"]],
+        };
+        let named = |families: &&[&str]| families.iter().map(|family| (*family).to_owned()).collect();
         let mut world = Self {
             seed,
             random,
@@ -106,7 +112,7 @@ impl World {
             stalled_until: 0,
             waiting: BTreeMap::new(),
             workers: BTreeMap::new(),
-            families: families.into_iter().map(str::to_owned).collect(),
+            offers: offers.iter().map(named).collect(),
             jobs: BTreeMap::new(),
             files: BTreeMap::new(),
             laws: Laws::default(),
@@ -122,8 +128,11 @@ impl World {
         let storm_ms = self.random.between(5_000, 90_000);
         for number in 0..self.random.between(1, 3) {
             let id = JobId::parse(&format!("job-{number}")).expect("a fine name");
-            let job = SimJob::draw(id.clone(), &mut self.random, storm_ms);
-            self.tell_later(job.submit_at, Event::Submit { job: id.clone(), limits: job.limits });
+            let mut job = SimJob::draw(id.clone(), &mut self.random, storm_ms);
+            let mut had = self.offers.iter().flatten();
+            job.servable = job.kernels.arithmetics.is_empty() || had.any(|family| job.kernels.rank(family).is_some());
+            let event = Event::Submit { job: id.clone(), limits: job.limits, kernels: job.kernels.clone() };
+            self.tell_later(job.submit_at, event);
             if let Some(at) = job.cancel_at {
                 self.tell_later(at, Event::Cancel { job: id.clone() });
             }
@@ -131,16 +140,16 @@ impl World {
         }
         for _ in 0..self.random.between(1, 6) {
             let at = if self.random.per_mille(500) { 0 } else { self.random.between(0, storm_ms) };
-            let family = self.random.pick(&self.families).clone();
-            self.queue(at, Happening::WorkerComes { family });
+            let families = self.random.pick(&self.offers).clone();
+            self.queue(at, Happening::WorkerComes { families });
         }
         if self.random.per_mille(self.weather.outage) {
             // Soon after a job has begun, when the least is certain.
             let submits: Vec<_> = self.jobs.values().map(|job| job.submit_at).collect();
             let at = self.random.pick(&submits) + self.random.between(0, 5000);
             let until = at + self.random.between(1000, 60_000);
-            let family = self.random.pick(&self.families).clone();
-            self.queue(at, Happening::Outage { family, until });
+            let families = self.random.pick(&self.offers).clone();
+            self.queue(at, Happening::Outage { families, until });
         }
         if self.random.per_mille(self.weather.stall) {
             let at = self.random.between(0, storm_ms);
@@ -238,9 +247,9 @@ impl World {
                 at if at.hangs_until > self.now => self.queue(at.hangs_until, Happening::At(worker, what)),
                 _ => self.happen_at(&worker, what),
             },
-            Happening::WorkerComes { family } => self.worker_comes(family),
-            Happening::Outage { family, until } => {
-                for worker in self.workers.values_mut().filter(|worker| worker.family == family) {
+            Happening::WorkerComes { families } => self.worker_comes(families),
+            Happening::Outage { families, until } => {
+                for worker in self.workers.values_mut().filter(|worker| worker.families == families) {
                     worker.cut_off_until = until;
                 }
             }
@@ -372,7 +381,12 @@ impl World {
         let answer = self.scheduler.answer(worker, &poll.held);
         let mut orders = Vec::new();
         for attempt in answer.orders {
-            orders.push(Order { reads: self.reads(&attempt)?, attempt });
+            let family = self.scheduler.job(&attempt.task.job).and_then(|view| view.family);
+            let family = family.ok_or_else(|| format!("{attempt} was given with no family"))?.to_owned();
+            if !self.workers[worker].families.contains(&family) {
+                return Err(format!("{attempt} for {family} was given to {worker}, which does not have it"));
+            }
+            orders.push(Order { reads: self.reads(&attempt)?, attempt, family });
         }
         let what = AtWorker::Answer { seq: poll.seq, orders, stop: answer.stop };
         self.send(worker, Happening::At(worker.clone(), what));
@@ -400,9 +414,9 @@ impl World {
         self.workers.get_mut(id).expect("workers are never forgotten here")
     }
 
-    fn worker_comes(&mut self, family: String) {
+    fn worker_comes(&mut self, families: Vec<String>) {
         let id = WorkerId(format!("w{}", self.workers.len()));
-        let worker = SimWorker::draw(id.clone(), family, &mut self.random, &self.weather, self.now);
+        let worker = SimWorker::draw(id.clone(), families, &mut self.random, &self.weather, self.now);
         let (at, fate) = worker.fate;
         self.queue(at, Happening::At(id.clone(), AtWorker::Meets(fate)));
         self.workers.insert(id.clone(), worker);
@@ -445,16 +459,16 @@ impl World {
         if self.jobs[&attempt.task.job].is_at(&attempt.task, Nature::Deadly) {
             return self.crash(id);
         }
-        let outcome = self.outcome(id, &order);
+        let outcome = self.outcome(&order);
         if let Err(failure) = &outcome {
             self.laws.failed(attempt, failure.class);
         }
-        self.worker(id).results.push(AttemptResult { attempt: attempt.clone(), outcome });
+        self.worker(id).results.push(AttemptResult { attempt: attempt.clone(), kernel_family: order.family, outcome });
         self.start(id);
         self.poll(id);
     }
 
-    fn outcome(&mut self, id: &WorkerId, order: &Order) -> Result<mr_core::TaskOutput, Failure> {
+    fn outcome(&mut self, order: &Order) -> Result<mr_core::TaskOutput, Failure> {
         self.sights.attempts += 1;
         if self.random.per_mille(self.weather.application) {
             return Err(Failure::application("bad luck"));
@@ -478,7 +492,7 @@ impl World {
             self.laws.failed(&order.attempt, FailureClass::Application);
             self.sights.wrong_books += 1;
         }
-        self.files.insert(key, File { objects, family: self.workers[id].family.clone() });
+        self.files.insert(key, File { objects, family: order.family.clone() });
         Ok(output)
     }
 
@@ -490,8 +504,8 @@ impl World {
 
     /// Another one comes, sooner or later.
     fn replace(&mut self, id: &WorkerId) {
-        let (at, family) = (self.now + self.random.between(100, 20_000), self.workers[id].family.clone());
-        self.queue(at, Happening::WorkerComes { family });
+        let (at, families) = (self.now + self.random.between(100, 20_000), self.workers[id].families.clone());
+        self.queue(at, Happening::WorkerComes { families });
     }
 
     /// From now on everything works, and there is somebody to do it.
@@ -507,8 +521,8 @@ impl World {
             | Happening::EntryWritten { .. }
             | Happening::Clears => true,
         });
-        for family in self.families.clone() {
-            self.worker_comes(family);
+        for families in self.offers.clone() {
+            self.worker_comes(families);
         }
     }
 

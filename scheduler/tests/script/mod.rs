@@ -1,9 +1,9 @@
 //! A little language for telling the scheduler a story and reading what it did.
 //!
 //! ```text
-//! submit a [attempts=N] [share=X]      list a 3 [features]     list a fails    list a wrong
-//! poll w1 [2 | 2+1] [family=F] [draining] [deaf] [old]          its answer is lost when deaf; old: an old message
-//! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N]          fail w1 a/0/0#1 CLASS
+//! submit a [attempts=N] [share=X] [wish=F,F]                    list a 3 [features]     list a fails    list a wrong
+//! poll w1 [2 | 2+1] [family=F,F] [draining] [deaf] [old]          its answer is lost when deaf; old: an old message
+//! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N] [family=F]          fail w1 a/0/0#1 CLASS
 //! wait 15s    sleep 15s    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1
 //! ```
 //!
@@ -12,8 +12,8 @@
 //! Time that is waited passes with a tick at each deadline, time that is slept with one at its end.
 
 use mr_core::{
-    AttemptId, AttemptResult, Failure, FailureClass, JobId, JobPhase, Limits, QuarantineSource, Quarantined, TaskId,
-    TaskKind, TaskOutput, WorkerId,
+    AttemptId, AttemptResult, Failure, FailureClass, JobId, JobPhase, KernelWish, Limits, QuarantineSource,
+    Quarantined, TaskId, TaskKind, TaskOutput, WorkerId,
 };
 use mr_scheduler::{Command, Config, Event, Poll, Scheduler, sim::graphs};
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ struct Worker {
     seq: u64,
     slots: u32,
     capacity: u32,
-    family: String,
+    families: Vec<String>,
     draining: bool,
     deaf: bool,
     held: Vec<AttemptId>,
@@ -75,7 +75,9 @@ impl Stage {
                     attempts_max: number("attempts").unwrap_or(4) as u32,
                     quarantine_share_max: given("share").map_or(0.5, |share| share.parse().unwrap()),
                 };
-                self.tell(Event::Submit { job: job(), limits });
+                let arithmetics = given("wish").map_or(Vec::new(), list);
+                let kernels = KernelWish { arithmetics, why: "it wishes so".into() };
+                self.tell(Event::Submit { job: job(), limits, kernels });
             }
             "list" if words[2] == "fails" => {
                 self.tell(Event::PrepareFailed { job: job(), failure: Failure::refused("there is no such folder") });
@@ -97,7 +99,7 @@ impl Stage {
                 let worker = self
                     .workers
                     .entry(words[1].to_owned())
-                    .or_insert_with(|| Worker { family: "avx".into(), ..Worker::default() });
+                    .or_insert_with(|| Worker { families: list("avx"), ..Worker::default() });
                 if let Some((slots, ahead)) = words.get(2).and_then(|room| room.split_once('+')) {
                     worker.slots = slots.parse().unwrap();
                     worker.capacity = worker.slots + ahead.parse::<u32>().unwrap();
@@ -105,7 +107,7 @@ impl Stage {
                     (worker.slots, worker.capacity) = (slots, slots);
                 }
                 if let Some(family) = given("family") {
-                    worker.family = family.to_owned();
+                    worker.families = list(family);
                 }
                 worker.draining |= words.contains(&"draining");
                 worker.deaf = words.contains(&"deaf");
@@ -120,7 +122,8 @@ impl Stage {
                 };
                 let worker = self.workers.get_mut(words[1]).expect("polled before");
                 worker.held.retain(|held| *held != attempt);
-                worker.results.push(AttemptResult { attempt, outcome });
+                let kernel_family = given("family").unwrap_or(&worker.families[0]).to_owned();
+                worker.results.push(AttemptResult { attempt, kernel_family, outcome });
                 worker.seq += 1;
                 self.poll(words[1]);
             }
@@ -160,7 +163,7 @@ impl Stage {
             seq: worker.seq,
             slots: worker.slots,
             capacity: worker.capacity,
-            family: worker.family,
+            families: worker.families,
             draining: worker.draining,
             held: worker.held,
             results: worker.results,
@@ -276,4 +279,8 @@ fn attempt(text: &str) -> AttemptId {
     let [job, stage, index] = parts[..] else { panic!("`{text}` is no attempt") };
     let task = TaskId { job: JobId::parse(job).unwrap(), stage: stage.parse().unwrap(), index: index.parse().unwrap() };
     AttemptId { task, number: number.parse().unwrap() }
+}
+
+fn list(words: &str) -> Vec<String> {
+    words.split(',').map(str::to_owned).collect()
 }

@@ -271,7 +271,9 @@ impl Block {
             "tilestored [{s1} + {ss}], tmm2",
             "tilestored [{s1} + {ss} + 64], tmm3"
         ],
-        x1, w1, s1
+        x1,
+        w1,
+        s1
     );
 
     block!(
@@ -295,7 +297,8 @@ impl Block {
             "add {w0}, 2048"
         ],
         ["tilestored [{s0} + {ss}], tmm0", "tilestored [{s1} + {ss}], tmm2"],
-        x1, s1
+        x1,
+        s1
     );
 
     block!(
