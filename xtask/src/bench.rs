@@ -3,7 +3,10 @@
 mod job;
 mod kernel;
 mod machine;
+mod peers;
+mod precision;
 mod spread;
+mod submit;
 
 use anyhow::{Result, bail};
 
@@ -13,6 +16,8 @@ pub fn main(mut args: Args) -> Result<()> {
     match args.word().as_deref() {
         Some("job") => job::main(args),
         Some("kernel") => kernel::main(args),
-        other => bail!("cargo xtask bench has job and kernel, not {:?}", other.unwrap_or_default()),
+        Some("peers") => peers::main(args),
+        Some("precision") => precision::main(args),
+        other => bail!("cargo xtask bench has job, kernel, peers and precision, not {:?}", other.unwrap_or_default()),
     }
 }

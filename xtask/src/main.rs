@@ -22,9 +22,11 @@ Working on it
   ci         test, then check: what CI runs
   tidy       which room may import which, and other house rules (see ARCHITECTURE.md)
   venv       a Python with the Parquet readers that the tests use, in target/venv
-  bench job     time the whole job  [--rounds 5] [--slots N] [--input DIR] [--markdown]
-  bench kernel  time the network beside onnxruntime and OpenVINO  [--rounds 5] [--seconds 3] [--model FILE.onnx]
-                  [--kernels avx512|avx2|portable]
+  bench job        time the whole job  [--rounds 5] [--slots N] [--input DIR] [--markdown]
+  bench peers      time it beside a Python process and PySpark  [--rounds 5] [--spark-rounds 1]
+  bench kernel     time the network beside onnxruntime and OpenVINO  [--rounds 5] [--seconds 3] [--model FILE.onnx]
+                     [--kernels avx512|avx2|portable]
+  bench precision  how far the features of `fast` are from those of f32  [--input DIR]
 ";
 
 fn main() -> ExitCode {

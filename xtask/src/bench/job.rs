@@ -4,16 +4,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::machine::machine;
 use super::spread::Spread;
+use super::submit::{Run, photos};
 use crate::args::Args;
-use crate::photos::{LABELS, PhotoSet, cores};
 use crate::setup::setup;
 use crate::shell::{cargo, command, output, root, run};
 
@@ -44,20 +42,6 @@ pub fn main(mut args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The real fruit photos where they are at hand, else as many drawn ones.
-fn photos() -> Result<PathBuf> {
-    let shared = std::env::var_os("MR_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
-    let real = shared.join("data/fruits");
-    if real.is_dir() {
-        return real.canonicalize().with_context(|| format!("finding {}", real.display()));
-    }
-    let drawn = root().join("target/bench/photos");
-    let set = PhotoSet { count: 4020, seed: 1, labels: LABELS };
-    eprintln!("bench: {} is not there; drawing {} photos instead", real.display(), set.count);
-    set.draw(&drawn, cores())?;
-    Ok(drawn)
-}
-
 struct Bench {
     folder: PathBuf,
     input: PathBuf,
@@ -67,24 +51,8 @@ struct Bench {
 impl Bench {
     /// One run into a fresh output with fresh state, so that no round finds what the one before left.
     fn round(&self) -> Result<Round> {
-        let (results, state) = (self.folder.join("Results"), self.folder.join("state"));
-        for old in [&results, &state] {
-            if old.exists() {
-                fs::remove_dir_all(old).with_context(|| format!("removing {}", old.display()))?;
-            }
-        }
-        fs::create_dir_all(&self.folder).with_context(|| format!("making {}", self.folder.display()))?;
-        let mut submit = command(root().join("target/release/mr-submit"));
-        submit.arg("examples/feature-job.toml").arg("--input").arg(&self.input);
-        submit.arg("--output").arg(&results).arg("--state").arg(&state);
-        if let Some(slots) = self.slots {
-            submit.arg("--slots").arg(slots.to_string());
-        }
-        submit.stdout(Stdio::null()).stderr(Stdio::piped()).stdin(Stdio::null());
-        let start = Instant::now();
-        let ended = submit.output().context("starting target/release/mr-submit")?;
-        let wall_s = start.elapsed().as_secs_f64();
-        ensure!(ended.status.success(), "mr-submit: {}\n{}", ended.status, String::from_utf8_lossy(&ended.stderr));
+        let results = self.folder.join("Results");
+        let wall_s = Run { slots: self.slots, ..Run::default() }.go(&self.input, &results)?;
         Round::read(&results.join("_report.json"), wall_s)
     }
 }

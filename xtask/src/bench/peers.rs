@@ -1,0 +1,143 @@
+//! `cargo xtask bench peers`: the whole job, process start to process end, beside the same job in one hand-written Python
+//! process and in the old chain (PySpark with TensorFlow), in turn and round by round on the same photos.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use super::machine::machine;
+use super::spread::Spread;
+use super::submit::{Run, has_amx, photos};
+use crate::args::Args;
+use crate::photos::cores;
+use crate::setup::setup;
+use crate::shell::{cargo, command, root, run, works};
+use crate::venv::environment;
+
+/// The first one is what the others are compared with.
+const OURS: &str = "ours, f32";
+const FAST: &str = "ours, fast";
+const PYTHON: &str = "Python, onnxruntime";
+const SPARK: &str = "PySpark, TensorFlow";
+
+pub fn main(mut args: Args) -> Result<()> {
+    let rounds: usize = args.option("--rounds")?.unwrap_or(5);
+    let spark_rounds: usize = args.option("--spark-rounds")?.unwrap_or(1);
+    args.done()?;
+    ensure!(rounds > 0, "--rounds must be at least 1");
+
+    setup()?;
+    let python =
+        environment("target/venv-peers", "xtask/peers/requirements.txt", "the peers go into target/venv-peers")?;
+    let mut bench = Bench { input: photos()?, python, spark: None, folder: root().join("target/bench/peers") };
+    if spark_rounds > 0 {
+        ensure!(works(command("java").arg("-version")), "PySpark needs Java: install it, or give --spark-rounds 0");
+        bench.spark =
+            Some(environment("target/venv-spark", "xtask/peers/spark.txt", "Spark goes into target/venv-spark")?);
+    }
+    run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
+
+    let mut measured: Vec<(&str, Vec<f64>)> = [OURS, FAST, PYTHON, SPARK].map(|name| (name, Vec::new())).into();
+    bench.once(OURS).context("warming up")?;
+    for round in 1..=rounds {
+        for (name, seconds) in &mut measured {
+            let skipped = match *name {
+                FAST => !has_amx(),
+                SPARK => round > spark_rounds,
+                _ => false,
+            };
+            if !skipped {
+                seconds.push(bench.once(name)?);
+                eprintln!("bench: round {round} of {rounds}: {name}: {:.2} s", seconds[seconds.len() - 1]);
+            }
+        }
+    }
+    println!("{}", machine());
+    println!("{rounds} rounds; seconds from start to end, median (lowest to highest)");
+    if !has_amx() {
+        println!("no AMX here, so nothing to be said of `{FAST}`");
+    }
+    print!("{}", table(&measured));
+    Ok(())
+}
+
+struct Bench {
+    input: PathBuf,
+    python: PathBuf,
+    spark: Option<PathBuf>,
+    folder: PathBuf,
+}
+
+impl Bench {
+    /// Seconds of one run.
+    fn once(&self, name: &str) -> Result<f64> {
+        let results = self.folder.join("results");
+        let peer = |python: &Path, script: &str| {
+            let mut peer = command(python);
+            peer.arg(script).arg("--input").arg(&self.input).arg("--output").arg(&results);
+            peer.arg("--threads").arg(cores().to_string());
+            peer
+        };
+        match (name, &self.spark) {
+            (OURS, _) => Run::default().go(&self.input, &results),
+            (FAST, _) => Run { precision: Some("fast"), ..Run::default() }.go(&self.input, &results),
+            (SPARK, Some(spark)) => timed(&mut peer(spark, "xtask/peers/job_spark.py"), &results),
+            _ => {
+                let mut peer = peer(&self.python, "xtask/peers/job_python.py");
+                timed(peer.arg("--model").arg("vision/weights/mobilenet_v2.onnx"), &results)
+            }
+        }
+    }
+}
+
+fn timed(peer: &mut Command, results: &Path) -> Result<f64> {
+    if results.exists() {
+        fs::remove_dir_all(results).with_context(|| format!("removing {}", results.display()))?;
+    }
+    let started = Instant::now();
+    let ended = peer.stdin(Stdio::null()).output().context("starting a peer")?;
+    ensure!(ended.status.success(), "{peer:?}: {}\n{}", ended.status, String::from_utf8_lossy(&ended.stderr));
+    Ok(started.elapsed().as_secs_f64())
+}
+
+/// A line for each, and how long ours takes in proportion, round by round where both were run.
+fn table(measured: &[(&str, Vec<f64>)]) -> String {
+    let mut text = String::new();
+    let spread = |values: Vec<f64>| {
+        let Spread { low, median, high } = Spread::of(values.into_iter());
+        format!("{median:>8.2}   ({low:.2} to {high:.2})\n")
+    };
+    let there = || measured.iter().filter(|(_, seconds)| !seconds.is_empty());
+    for (name, seconds) in there() {
+        text += &format!("  {name:<44} {}", spread(seconds.clone()));
+    }
+    let is_ours = |name: &str| name == OURS || name == FAST;
+    for (ours, ours_s) in there().filter(|(name, _)| is_ours(name)) {
+        for (peer, peer_s) in there().filter(|(name, _)| !is_ours(name)) {
+            let ratios = ours_s.iter().zip(peer_s).map(|(ours, peer)| ours / peer).collect();
+            text += &format!("  {:<44} {}", format!("{ours} / {peer}"), spread(ratios));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FAST, OURS, PYTHON, SPARK, table};
+
+    #[test]
+    fn ratios_are_of_rounds_in_which_both_ran() {
+        let text = table(&[
+            (OURS, vec![10.0, 20.0, 12.0]),
+            (FAST, Vec::new()),
+            (PYTHON, vec![20.0, 20.0, 20.0]),
+            (SPARK, vec![100.0]),
+        ]);
+        assert!(text.contains("ours, f32 / Python, onnxruntime                  0.60   (0.50 to 1.00)"), "{text}");
+        assert!(text.contains("ours, f32 / PySpark, TensorFlow                  0.10   (0.10 to 0.10)"), "{text}");
+        assert!(!text.contains(FAST), "{text}");
+    }
+}
