@@ -212,6 +212,9 @@ macro_rules! block {
                     w0 = inout(reg) weights[0] => _,
                     xs = in(reg) input_stride,
                     ws = in(reg) 64usize,
+                    // Biases are one row, loaded sixteen times. An address without an index would mean the same, but
+                    // emulators are known to read the stack pointer there.
+                    zero = in(reg) 0usize,
                     steps = inout(reg) steps => _,
                     s0 = in(reg) sums[0],
                     ss = in(reg) sum_stride,
@@ -232,10 +235,10 @@ impl Block {
     block!(
         two_by_two,
         [
-            "tileloadd tmm0, [{w0}]",
-            "tileloadd tmm1, [{w1}]",
-            "tileloadd tmm2, [{w0}]",
-            "tileloadd tmm3, [{w1}]",
+            "tileloadd tmm0, [{w0} + {zero}]",
+            "tileloadd tmm1, [{w1} + {zero}]",
+            "tileloadd tmm2, [{w0} + {zero}]",
+            "tileloadd tmm3, [{w1} + {zero}]",
             "add {w0}, 64",
             "add {w1}, 64"
         ],
@@ -278,7 +281,7 @@ impl Block {
 
     block!(
         two_by_one,
-        ["tileloadd tmm0, [{w0}]", "tileloadd tmm2, [{w0}]", "add {w0}, 64"],
+        ["tileloadd tmm0, [{w0} + {zero}]", "tileloadd tmm2, [{w0} + {zero}]", "add {w0}, 64"],
         [
             "tileloadd tmm4, [{x0} + {xs}]",
             "tileloadd tmm6, [{w0} + {ws} + 1024]",
@@ -303,7 +306,7 @@ impl Block {
 
     block!(
         one_by_two,
-        ["tileloadd tmm0, [{w0}]", "tileloadd tmm1, [{w1}]", "add {w0}, 64", "add {w1}, 64"],
+        ["tileloadd tmm0, [{w0} + {zero}]", "tileloadd tmm1, [{w1} + {zero}]", "add {w0}, 64", "add {w1}, 64"],
         [
             "tileloadd tmm4, [{x0} + {xs}]",
             "tileloadd tmm6, [{w0} + {ws} + 1024]",
@@ -327,7 +330,7 @@ impl Block {
 
     block!(
         one_by_one,
-        ["tileloadd tmm0, [{w0}]", "add {w0}, 64"],
+        ["tileloadd tmm0, [{w0} + {zero}]", "add {w0}, 64"],
         [
             "tileloadd tmm4, [{x0} + {xs}]",
             "tileloadd tmm6, [{w0} + {ws} + 1024]",
