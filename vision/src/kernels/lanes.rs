@@ -26,7 +26,7 @@ pub(super) trait Lanes: Copy {
     const DEPTHWISE_PIXELS: usize;
 
     unsafe fn splat(value: f32) -> Self;
-    unsafe fn splat_half(value: f32) -> Self::Half;
+    unsafe fn first_half(self) -> Self::Half;
     unsafe fn load_half(from: *const f32) -> Self::Half;
     unsafe fn mul_add_half(value: Self::Half, factor: Self::Half, sum: Self::Half) -> Self::Half;
     /// With lanes of no matter behind them.
@@ -82,8 +82,8 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn splat_half(value: f32) -> [f32; HALF] {
-        [value; HALF]
+    unsafe fn first_half(self) -> [f32; HALF] {
+        std::array::from_fn(|i| self.0[i])
     }
 
     #[inline(always)]
@@ -162,8 +162,8 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn splat_half(value: f32) -> __m256 {
-            unsafe { _mm256_set1_ps(value) }
+        unsafe fn first_half(self) -> __m256 {
+            self.0
         }
 
         #[inline(always)]
@@ -241,8 +241,8 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn splat_half(value: f32) -> __m256 {
-            unsafe { _mm256_set1_ps(value) }
+        unsafe fn first_half(self) -> __m256 {
+            unsafe { _mm512_castps512_ps256(self.0) }
         }
 
         #[inline(always)]

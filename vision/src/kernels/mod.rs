@@ -10,6 +10,21 @@
 //! All of the room's `unsafe` lives in this module. Its face is safe: a [`Kernels`] only exists for instructions that
 //! this processor has, and every call checks its lengths before anything is read.
 
+/// A loop over a constant number of pixels, written out. Loops that the compiler unrolls late leave their arrays in memory, and
+/// a tile's sums would go to the stack and back three times.
+macro_rules! unrolled {
+    ($pixel:ident in $pixels:ident => $body:expr) => {
+        unrolled!(@ $pixel $pixels $body; 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@ $pixel:ident $pixels:ident $body:expr; $($number:literal)+) => {
+        $(if $number < $pixels {
+            #[allow(non_upper_case_globals)]
+            const $pixel: usize = $number;
+            $body
+        })+
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod bf16;

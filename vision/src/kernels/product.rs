@@ -131,11 +131,11 @@ unsafe fn run_whole<V: Lanes, const PIXELS: usize, const GROUPS: usize>(tile: &T
                 }
             }
         }
-        for (pixel, sums) in sums.iter().enumerate() {
-            for (g, sum) in sums.iter().enumerate() {
-                tile.put(pixel, g, *sum);
+        unrolled!(pixel in PIXELS => {
+            for g in 0..GROUPS {
+                tile.put(pixel, g, sums[pixel][g]);
             }
-        }
+        });
     }
 }
 
@@ -145,7 +145,6 @@ unsafe fn run_halved<V: Lanes, const PIXELS: usize>(tile: &Tile) {
     // SAFETY: passed on from `product`.
     unsafe {
         let mut weights = tile.weights;
-        // Two arrays and two loops: what is put together in one the compiler leaves in memory.
         let mut sums = [V::load(weights); PIXELS];
         let mut halves = [V::load_half(weights.add(tile.group_len)); PIXELS];
         for &segment in tile.segments {
@@ -153,20 +152,15 @@ unsafe fn run_halved<V: Lanes, const PIXELS: usize>(tile: &Tile) {
             for k in 0..tile.segment_len {
                 weights = weights.add(LANES);
                 let (w, w_half) = (V::load(weights), V::load_half(weights.add(tile.group_len)));
-                for (pixel, sum) in sums.iter_mut().enumerate() {
-                    *sum = V::splat(*x.add(pixel * tile.x_stride + k)).mul_add(w, *sum);
-                }
-                for (pixel, half) in halves.iter_mut().enumerate() {
-                    *half = V::mul_add_half(V::splat_half(*x.add(pixel * tile.x_stride + k)), w_half, *half);
-                }
+                unrolled!(pixel in PIXELS => {
+                    let value = V::splat(*x.add(pixel * tile.x_stride + k));
+                    sums[pixel] = value.mul_add(w, sums[pixel]);
+                    halves[pixel] = V::mul_add_half(value.first_half(), w_half, halves[pixel]);
+                });
             }
         }
-        for (pixel, sum) in sums.into_iter().enumerate() {
-            tile.put(pixel, 0, sum);
-        }
-        for (pixel, half) in halves.into_iter().enumerate() {
-            tile.put(pixel, 1, V::widen(half));
-        }
+        unrolled!(pixel in PIXELS => tile.put(pixel, 0, sums[pixel]));
+        unrolled!(pixel in PIXELS => tile.put(pixel, 1, V::widen(halves[pixel])));
     }
 }
 
