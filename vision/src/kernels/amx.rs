@@ -6,6 +6,7 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
 use super::lanes::{Avx512, LANES, Lanes};
@@ -75,7 +76,7 @@ pub(super) unsafe fn product(
     channels: usize,
     clamp: Clamp,
     residual: Option<&[f32]>,
-    out: &mut [f32],
+    out: &mut [MaybeUninit<f32>],
     work: &mut Work,
 ) {
     let tiles = x.pixels.div_ceil(ROWS);
@@ -86,6 +87,7 @@ pub(super) unsafe fn product(
     let groups = channels.div_ceil(LANES);
     let halves = work.halves(2 * rows * pixel_len);
     let mut sums = Sums([0.0; 4 * ROWS * LANES]);
+    let out: *mut f32 = out.as_mut_ptr().cast();
     // SAFETY: the caller's promise; each block reads `rows` pixels of halves for each of its tiles, and groups of weights
     // that lie within `weights`.
     unsafe {
@@ -111,7 +113,7 @@ pub(super) unsafe fn product(
                     weights: [weights, weights.wrapping_add(group_len)],
                     steps: x.depth().div_ceil(TILE_DEPTH),
                     sums: match straight {
-                        true => [0, 1].map(|i| out.as_mut_ptr().wrapping_add(at(i))),
+                        true => [0, 1].map(|i| out.wrapping_add(at(i))),
                         false => [0, 1].map(|i| sums.0.as_mut_ptr().wrapping_add(i * ROWS * 2 * LANES)),
                     },
                     sum_stride: size_of::<f32>() * if straight { channels } else { 2 * LANES },
@@ -133,7 +135,7 @@ pub(super) unsafe fn product(
                             let some = (lanes - first).min(LANES);
                             let value = Avx512::load(from.add(first));
                             let mut value = value.clamp(Avx512::splat(clamp.low), Avx512::splat(clamp.high));
-                            let to = out.as_mut_ptr().add(at + first);
+                            let to = out.add(at + first);
                             if let Some(residual) = residual {
                                 value = value.add(Avx512::load_first(residual.as_ptr().add(at + first), some));
                             }

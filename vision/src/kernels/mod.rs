@@ -39,6 +39,8 @@ pub use lanes::LANES;
 pub use pack::{pack, packed_len};
 pub use work::Work;
 
+use std::mem::MaybeUninit;
+
 /// How products are rounded and summed: results are the same bits wherever this is the same. Depthwise rows and means are
 /// f32 chains in either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,6 +223,43 @@ impl Kernels {
         out: &mut [f32],
         work: &mut Work,
     ) {
+        // SAFETY: numbers are also memory that may hold numbers, and nothing else is written to it.
+        let out = unsafe { &mut *(out as *mut [f32] as *mut [MaybeUninit<f32>]) };
+        self.product_into(x, weights, channels, clamp, residual, out, work);
+    }
+
+    /// The same behind what `out` holds already, so that memory for it need not be filled before.
+    ///
+    /// # Panics
+    /// When a slice does not have the length that the shapes ask for.
+    pub fn product_append(
+        self,
+        x: &Patches,
+        weights: &[f32],
+        channels: usize,
+        clamp: Clamp,
+        residual: Option<&[f32]>,
+        out: &mut Vec<f32>,
+        work: &mut Work,
+    ) {
+        let numbers = x.pixels.checked_mul(channels).expect("a result within memory");
+        out.reserve(numbers);
+        let spare = &mut out.spare_capacity_mut()[..numbers];
+        self.product_into(x, weights, channels, clamp, residual, spare, work);
+        // SAFETY: kernels write every number of a result.
+        unsafe { out.set_len(out.len() + numbers) };
+    }
+
+    fn product_into(
+        self,
+        x: &Patches,
+        weights: &[f32],
+        channels: usize,
+        clamp: Clamp,
+        residual: Option<&[f32]>,
+        out: &mut [MaybeUninit<f32>],
+        work: &mut Work,
+    ) {
         x.check();
         let wanted = packed_len(self.arithmetic(), x.depth(), channels);
         assert_eq!(weights.len(), wanted, "packed weights of another shape");
@@ -302,6 +341,8 @@ impl Kernels {
 /// The generic kernels, compiled once for each instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use std::mem::MaybeUninit;
+
     use super::lanes::{Avx2, Avx512};
     use super::{Clamp, DepthwiseRow, Patches, depthwise, product, tiles};
 
@@ -314,7 +355,7 @@ mod x86 {
         channels: usize,
         clamp: Clamp,
         residual: Option<&[f32]>,
-        out: &mut [f32],
+        out: &mut [MaybeUninit<f32>],
     ) {
         // SAFETY: passed on.
         unsafe { product::product::<Avx2>(x, weights, channels, clamp, residual, out) }
@@ -329,7 +370,7 @@ mod x86 {
         channels: usize,
         clamp: Clamp,
         residual: Option<&[f32]>,
-        out: &mut [f32],
+        out: &mut [MaybeUninit<f32>],
     ) {
         // SAFETY: passed on.
         unsafe { product::product::<Avx512>(x, weights, channels, clamp, residual, out) }
@@ -344,7 +385,7 @@ mod x86 {
         channels: usize,
         clamp: Clamp,
         residual: Option<&[f32]>,
-        out: &mut [f32],
+        out: &mut [MaybeUninit<f32>],
     ) {
         tiles::product(x, weights, channels, clamp, residual, out);
     }

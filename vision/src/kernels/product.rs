@@ -3,6 +3,8 @@
 //! A register tile holds some pixels times one, one and a half or two groups of sixteen channels and runs through all of k at once, so
 //! that a number is never put down half-summed: chain order is bias, then k ascending, then clamp, then residual.
 
+use std::mem::MaybeUninit;
+
 use super::lanes::{HALF, LANES, Lanes};
 use super::{Clamp, Patches};
 
@@ -20,7 +22,7 @@ pub(super) unsafe fn product<V: Lanes>(
     channels: usize,
     clamp: Clamp,
     residual: Option<&[f32]>,
-    out: &mut [f32],
+    out: &mut [MaybeUninit<f32>],
 ) {
     let group_len = (x.depth() + 1) * LANES;
     let tiles = x.pixels.div_ceil(V::PIXELS).max(1);
@@ -46,7 +48,7 @@ pub(super) unsafe fn product<V: Lanes>(
                     lanes: (channels - channel).min(groups * LANES),
                     clamp,
                     residual: residual.map(|r| r.as_ptr().add(from * channels + channel)),
-                    out: out.as_mut_ptr().add(from * channels + channel),
+                    out: out.as_mut_ptr().cast::<f32>().add(from * channels + channel),
                     out_stride: channels,
                 };
                 match groups {

@@ -10,6 +10,8 @@
 //! Deliberately slow and plain: matrix tiles are held to it bit for bit, and a machine without them can compute what they
 //! would. The one difference known: a step whose exact result lies within 2^-150 below the smallest normal number.
 
+use std::mem::MaybeUninit;
+
 use super::bf16::{flushed, split, widened};
 use super::pack::{TILE, TILE_DEPTH, packed_len};
 use super::{Arithmetic, Clamp, LANES, Patches};
@@ -39,7 +41,7 @@ pub(super) fn product(
     channels: usize,
     clamp: Clamp,
     residual: Option<&[f32]>,
-    out: &mut [f32],
+    out: &mut [MaybeUninit<f32>],
 ) {
     let mut halves = vec![0; halves_len(x.depth())];
     for pixel in 0..x.pixels {
@@ -61,7 +63,7 @@ pub(super) fn product(
                 // In this order NaN stays NaN.
                 let raised = if clamp.low > *sum { clamp.low } else { *sum };
                 let value = if clamp.high < raised { clamp.high } else { raised };
-                out[at + lane] = residual.map_or(value, |residual| value + residual[at + lane]);
+                out[at + lane].write(residual.map_or(value, |residual| value + residual[at + lane]));
             }
         }
     }

@@ -92,13 +92,16 @@ impl Block {
     pub fn image(&self, input: &[f32], size: [usize; 2], device: &Device) -> Result<Tensor> {
         let stem = &self.expand.as_ref().expect("the reader makes the stem the first block's expansion").geometry;
         let [height, width] = padded_size(stem);
-        let mut padded = vec![0f32; height * width * 3];
-        let rows = padded.chunks_exact_mut(width * 3).skip(stem.pad[0]);
-        for (to, from) in rows.zip(input.chunks_exact(size[1] * 3)) {
-            let to = &mut to[stem.pad[1] * 3..];
-            let len = to.len().min(from.len());
-            to[..len].copy_from_slice(&from[..len]);
+        // Written once, from front to back: filling it with zeros first would take as long again.
+        let mut padded = Vec::with_capacity(height * width * 3);
+        padded.resize(stem.pad[0] * width * 3, 0.0);
+        for row in input.chunks_exact(size[1] * 3).take(height - stem.pad[0]) {
+            let end = padded.len() + width * 3;
+            padded.resize(padded.len() + stem.pad[1] * 3, 0.0);
+            padded.extend_from_slice(&row[..row.len().min(end - padded.len())]);
+            padded.resize(end, 0.0);
         }
+        padded.resize(height * width * 3, 0.0);
         Tensor::from_vec(padded, (1, height, width, 3), device)
     }
 
@@ -130,14 +133,14 @@ impl CustomOp2 for Run<'_, '_> {
         let (x, weights) = (contiguous(x, lx)?, contiguous(w, lw)?);
         let [height, width] = self.block.project.size_out;
         let channels = self.block.project.outputs;
-        let mut out = vec![0f32; height * width * channels];
+        let mut out = Vec::with_capacity(height * width * channels);
         self.run(x, weights, &mut out);
         Ok((CpuStorage::F32(out), Shape::from((1, height, width, channels))))
     }
 }
 
 impl Run<'_, '_> {
-    fn run(&self, x: &[f32], weights: &[f32], out: &mut [f32]) {
+    fn run(&self, x: &[f32], weights: &[f32], out: &mut Vec<f32>) {
         let Block { depthwise, project, strip, .. } = self.block;
         let [rows_in, width_in] = depthwise.size_in;
         let [rows_out, width_out] = depthwise.size_out;
@@ -186,9 +189,8 @@ impl Run<'_, '_> {
             }
             let patches = pointwise(&mid[..(to - from) * row_mid], project.inputs);
             let numbers = from * row_out..to * row_out;
-            let residual = self.block.residual.then(|| &x[numbers.clone()]);
-            let out = &mut out[numbers];
-            self.kernels.product(&patches, project_weights, project.outputs, Clamp::NONE, residual, out, work);
+            let residual = self.block.residual.then(|| &x[numbers]);
+            self.kernels.product_append(&patches, project_weights, project.outputs, Clamp::NONE, residual, out, work);
         }
     }
 }
