@@ -67,7 +67,17 @@ pub struct Worker {
 impl Worker {
     /// With one slot, and scratch of its own, as if it were on a machine of its own.
     pub fn start(scratch: &Scratch, coordinator: &Coordinator, s3: Option<&S3Server>) -> Self {
-        let mut command = command(scratch, "mr-worker", s3);
+        Self::start_in(command(scratch, "mr-worker", s3), scratch, coordinator)
+    }
+
+    /// On these kernels and no others.
+    pub fn start_on(kernels: &str, scratch: &Scratch, coordinator: &Coordinator) -> Self {
+        let mut command = command(scratch, "mr-worker", None);
+        command.env("MR_KERNELS", kernels);
+        Self::start_in(command, scratch, coordinator)
+    }
+
+    fn start_in(mut command: Command, scratch: &Scratch, coordinator: &Coordinator) -> Self {
         let own = scratch.log("scratch");
         command.args(["--coordinator", coordinator.url(), "--slots", "1"]).arg("--scratch").arg(own);
         Self { running: Running::start(command, scratch) }

@@ -56,6 +56,12 @@ impl<'a> Submit<'a> {
         self.args(["--slots", &slots.to_string()])
     }
 
+    /// On these kernels and no others.
+    pub fn kernels(mut self, names: &str) -> Self {
+        self.command.env("MR_KERNELS", names);
+        self
+    }
+
     pub fn to(self, coordinator: &Coordinator) -> Self {
         self.args(["--coordinator", coordinator.url()])
     }

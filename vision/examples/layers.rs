@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::time::Instant;
 
-use mr_vision::kernels::{Arithmetic, Clamp, DepthwiseRow, Kernels, Patches, TAPS, Work, pack, packed_len};
+use mr_vision::kernels::{Arithmetic, Clamp, DepthwiseRow, Kernels, Patches, Product, TAPS, Work, pack, packed_len};
 
 /// Expansion, outputs, repeats, stride: table 2 of the MobileNetV2 paper, <https://arxiv.org/abs/1801.04381>.
 const BLOCKS: [(usize, usize, usize, usize); 7] =
@@ -93,9 +93,10 @@ impl Layer {
             name: format!("{name} {pixels}x{depth}x{channels}"),
             flops: (2 * pixels * depth * channels) as f64,
             run: Box::new(move |kernels| {
-                let patches = Patches { values: x.get(), pixels, stride: depth, segments: &[0], segment_len: depth };
+                let x = Patches { values: x.get(), pixels, stride: depth, segments: &[0], segment_len: depth };
+                let (weights, clamp) = (weights.get(), Clamp::RELU6);
                 let (out, work) = &mut *out.borrow_mut();
-                kernels.product(&patches, weights.get(), channels, Clamp::RELU6, None, out.get_mut(), work);
+                kernels.product(&Product { x, weights, channels, clamp, residual: None }, out.get_mut(), work);
             }),
         }
     }

@@ -7,7 +7,9 @@
 mod guarded;
 
 use guarded::{Guarded, Side};
-use mr_vision::kernels::{Arithmetic, Clamp, DepthwiseRow, Kernels, LANES, Patches, TAPS, Work, pack, packed_len};
+use mr_vision::kernels::{
+    Arithmetic, Clamp, DepthwiseRow, Kernels, LANES, Patches, Product, TAPS, Work, pack, packed_len,
+};
 use proptest::prelude::*;
 
 #[test]
@@ -15,8 +17,8 @@ fn plain_rust_is_always_there_and_the_best_is_detected() {
     let available = Kernels::available();
     assert_eq!(available[0].name(), "portable");
     let of = |arithmetic| available.iter().filter(move |kernels| kernels.arithmetic() == arithmetic);
-    assert_eq!(Kernels::detect(Arithmetic::F32), of(Arithmetic::F32).last().copied());
-    assert_eq!(Kernels::f32(), *of(Arithmetic::F32).last().expect("plain Rust"));
+    assert_eq!(Kernels::detect(Arithmetic::F32), of(Arithmetic::F32).next_back().copied());
+    assert_eq!(Kernels::f32(), *of(Arithmetic::F32).next_back().expect("plain Rust"));
     // Split products in plain Rust are for tests, and never chosen.
     assert!(of(Arithmetic::Bf16x3).any(|kernels| kernels.name() == "bf16x3-portable"));
     assert_eq!(Kernels::detect(Arithmetic::Bf16x3).map(Kernels::name), Kernels::named("amx").map(Kernels::name));
@@ -66,8 +68,13 @@ proptest! {
                 let [values, packed] = [&values, &packed].map(|numbers| Guarded::of(numbers, side));
                 let residual = residual.as_ref().map(|numbers| Guarded::of(numbers, side));
                 let x = Patches { values: &values, pixels, stride, segments: &starts, segment_len };
+                let product = Product { x, weights: &packed, channels, clamp, residual: residual.as_deref() };
                 check(Some(arithmetic), side, &wanted, |kernels, out| {
-                    kernels.product(&x, &packed, channels, clamp, residual.as_deref(), out, &mut work);
+                    kernels.product(&product, out, &mut work);
+                    let mut appended = vec![7.0];
+                    kernels.product_append(&product, &mut appended, &mut work);
+                    let bits = |numbers: &[f32]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
+                    assert_eq!((appended[0], bits(&appended[1..])), (7.0, bits(out)));
                 });
             }
         }
@@ -129,7 +136,8 @@ fn what_is_not_a_number_stays_none() {
         let packed = packed(kernels.arithmetic(), 1, &[0.0; LANES + 1], |_, _| 1.0);
         let x = Patches { values: &[f32::NAN], pixels: 1, stride: 1, segments: &[0], segment_len: 1 };
         let mut out = [0.0; LANES + 1];
-        kernels.product(&x, &packed, LANES + 1, Clamp::RELU6, None, &mut out, &mut Work::default());
+        let product = Product { x, weights: &packed, channels: LANES + 1, clamp: Clamp::RELU6, residual: None };
+        kernels.product(&product, &mut out, &mut Work::default());
         assert!(out.iter().all(|value| value.is_nan()), "{}", kernels.name());
     }
 }
@@ -141,43 +149,23 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
     let row = DepthwiseRow { rows: [Some(&values), None, None], channels: 8, width: 8, stride: 1, pad_left: 1 };
     let taps = vec![0.0; packed_len(Arithmetic::F32, TAPS, 8)];
     let weights = |k: Kernels| vec![0.0; packed_len(k.arithmetic(), 16, 5)];
-    let work = || Work::default();
+    // Five channels of what is read, into a result of so many numbers.
+    let product = |k: Kernels, x: Patches, weights: &[f32], residual: Option<&[f32]>, numbers: usize| {
+        let product = Product { x, weights, channels: 5, clamp: Clamp::NONE, residual };
+        k.product(&product, &mut vec![0.0; numbers], &mut Work::default());
+    };
     type Call<'a> = &'a dyn Fn(Kernels);
     let calls: &[(&str, Call)] = &[
-        ("a short result", &|k| k.product(&x, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 19], &mut work())),
-        ("a long result", &|k| k.product(&x, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 21], &mut work())),
-        ("short weights", &|k| k.product(&x, &weights(k)[1..], 5, Clamp::NONE, None, &mut [0.0; 20], &mut work())),
-        ("a short residual", &|k| {
-            k.product(&x, &weights(k), 5, Clamp::NONE, Some(&[0.0; 19]), &mut [0.0; 20], &mut work())
-        }),
-        ("too many pixels", &|k| {
-            k.product(&Patches { pixels: 5, ..x }, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 25], &mut work());
-        }),
-        ("a segment outside", &|k| {
-            k.product(&Patches { segments: &[1], ..x }, &weights(k), 5, Clamp::NONE, None, &mut [0.0; 20], &mut work());
-        }),
+        ("a short result", &|k| product(k, x, &weights(k), None, 19)),
+        ("a long result", &|k| product(k, x, &weights(k), None, 21)),
+        ("short weights", &|k| product(k, x, &weights(k)[1..], None, 20)),
+        ("a short residual", &|k| product(k, x, &weights(k), Some(&[0.0; 19]), 20)),
+        ("too many pixels", &|k| product(k, Patches { pixels: 5, ..x }, &weights(k), None, 25)),
+        ("a segment outside", &|k| product(k, Patches { segments: &[1], ..x }, &weights(k), None, 20)),
         ("a stride beyond memory", &|k| {
-            k.product(
-                &Patches { stride: usize::MAX / 2, ..x },
-                &weights(k),
-                5,
-                Clamp::NONE,
-                None,
-                &mut [0.0; 20],
-                &mut work(),
-            );
+            product(k, Patches { stride: usize::MAX / 2, ..x }, &weights(k), None, 20);
         }),
-        ("patches of nothing", &|k| {
-            k.product(
-                &Patches { segments: &[], ..x },
-                &[0.0; LANES],
-                5,
-                Clamp::NONE,
-                None,
-                &mut [0.0; 20],
-                &mut work(),
-            );
-        }),
+        ("patches of nothing", &|k| product(k, Patches { segments: &[], ..x }, &[0.0; LANES], None, 20)),
         ("padding as wide as the kernel", &|k| {
             k.depthwise_row(&DepthwiseRow { pad_left: 3, ..row }, &taps, Clamp::NONE, &mut [0.0; 64]);
         }),
@@ -198,7 +186,7 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
             assert!(outcome.is_err(), "{} took {what}", kernels.name());
         }
         // The shapes that the wrong ones are made of are right.
-        kernels.product(&x, &weights(kernels), 5, Clamp::NONE, None, &mut [0.0; 20], &mut work());
+        product(kernels, x, &weights(kernels), None, 20);
         kernels.depthwise_row(&row, &taps, Clamp::NONE, &mut [0.0; 64]);
     }
 }
@@ -243,20 +231,17 @@ fn split_sum(bias: f32, terms: &[(f32, f32)]) -> f32 {
             }
         }
     };
-    let halves = |x: f32| (bf16(x), bf16(x - bf16(x)));
+    // High and low.
+    let halves = |x: f32| [bf16(x), bf16(x - bf16(x))];
     let mut sum = zeroed(bias);
     for terms in terms.chunks(32) {
-        let mut add = |pick: fn((f32, f32), (f32, f32)) -> (f32, f32)| {
+        for (x_half, w_half) in [(0, 1), (0, 0), (1, 0)] {
             let mut chains = [0f32; 2];
             for (k, (x, w)) in terms.iter().enumerate() {
-                let (x, w) = pick(halves(*x), halves(*w));
-                chains[k % 2] = zeroed(x.mul_add(w, chains[k % 2]));
+                chains[k % 2] = zeroed(halves(*x)[x_half].mul_add(halves(*w)[w_half], chains[k % 2]));
             }
             sum = zeroed(sum + zeroed(chains[0] + chains[1]));
-        };
-        add(|x, w| (x.0, w.1));
-        add(|x, w| (x.0, w.0));
-        add(|x, w| (x.1, w.0));
+        }
     }
     sum
 }

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use super::lanes::{Avx512, LANES, Lanes};
 use super::pack::{TILE, TILE_DEPTH, packed_len};
 use super::tiles::halves_len;
-use super::{Arithmetic, Clamp, Patches, Work};
+use super::{Arithmetic, Clamp, Patches, Product, Work};
 
 /// Rows of a tile register.
 const ROWS: usize = 16;
@@ -70,15 +70,8 @@ fn permitted() -> bool {
 /// # Safety
 /// [`allowed`] must have said yes; `Kernels::product` has checked every length.
 #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
-pub(super) unsafe fn product(
-    x: &Patches,
-    weights: &[f32],
-    channels: usize,
-    clamp: Clamp,
-    residual: Option<&[f32]>,
-    out: &mut [MaybeUninit<f32>],
-    work: &mut Work,
-) {
+pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], work: &mut Work) {
+    let Product { x, weights, channels, clamp, residual } = *product;
     let tiles = x.pixels.div_ceil(ROWS);
     // Evenly cut: 49 pixels are four tiles of 13 rows. The last tile may overlap its neighbour and make the same numbers.
     let rows = x.pixels.div_ceil(tiles);
@@ -97,7 +90,7 @@ pub(super) unsafe fn product(
             let count = (tiles - tile).min(2);
             for (start, halves) in starts[..count].iter().zip(halves.chunks_exact_mut(rows * pixel_len)) {
                 for (pixel, halves) in halves.chunks_exact_mut(pixel_len).enumerate() {
-                    split_pixel(x, start + pixel, halves);
+                    split_pixel(&x, start + pixel, halves);
                 }
             }
             for group in (0..groups).step_by(2) {

@@ -125,7 +125,12 @@ unsafe fn lone<V: Lanes>(run: &Run, pixel: usize, channel: usize) {
 macro_rules! tiles_of {
     ($name:ident, $stride:literal) => {
         #[inline(always)]
-        unsafe fn $name<V: Lanes, const LEFT: bool, const RIGHT: bool>(run: &Run, from: usize, pixels: usize, count: usize) {
+        unsafe fn $name<V: Lanes, const LEFT: bool, const RIGHT: bool>(
+            run: &Run,
+            from: usize,
+            pixels: usize,
+            count: usize,
+        ) {
             // SAFETY: passed on from `depthwise_row`.
             unsafe {
                 match pixels {
@@ -137,9 +142,9 @@ macro_rules! tiles_of {
                     5 => tiles::<V, LEFT, RIGHT, $stride, 5, { 4 * $stride + 3 }>(run, from, count),
                     6 => tiles::<V, LEFT, RIGHT, $stride, 6, { 5 * $stride + 3 }>(run, from, count),
                     7 => tiles::<V, LEFT, RIGHT, $stride, 7, { 6 * $stride + 3 }>(run, from, count),
-                    PIXELS_MAX => {
-                        tiles::<V, LEFT, RIGHT, $stride, PIXELS_MAX, { (PIXELS_MAX - 1) * $stride + 3 }>(run, from, count)
-                    }
+                    PIXELS_MAX => tiles::<V, LEFT, RIGHT, $stride, PIXELS_MAX, { (PIXELS_MAX - 1) * $stride + 3 }>(
+                        run, from, count,
+                    ),
                     _ => unreachable!("tiles are cut to V::DEPTHWISE_PIXELS"),
                 }
             }

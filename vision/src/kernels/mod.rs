@@ -135,6 +135,28 @@ impl Patches<'_> {
     }
 }
 
+/// `out[p][n] = clamp(bias[n] + sum over k of x[p][k] * w[k][n]) + residual[p][n]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Product<'a> {
+    pub x: Patches<'a>,
+    /// From [`pack`], for the arithmetic of the kernels that compute it.
+    pub weights: &'a [f32],
+    pub channels: usize,
+    pub clamp: Clamp,
+    /// As many numbers as the result has.
+    pub residual: Option<&'a [f32]>,
+}
+
+impl Product<'_> {
+    /// How many numbers the result has.
+    ///
+    /// # Panics
+    /// When that is more than memory could hold.
+    pub fn numbers(&self) -> usize {
+        self.x.pixels.checked_mul(self.channels).expect("a result within memory")
+    }
+}
+
 /// The input of one row of a 3x3 depthwise convolution.
 #[derive(Clone, Copy, Debug)]
 pub struct DepthwiseRow<'a> {
@@ -208,87 +230,56 @@ impl Kernels {
         if self.tiles.is_some() { Arithmetic::Bf16x3 } else { Arithmetic::F32 }
     }
 
-    /// `out[p][n] = clamp(bias[n] + sum over k of x[p][k] * w[k][n]) + residual[p][n]`, with weights from [`pack`] for
-    /// this arithmetic.
+    /// Computes a product into `out`.
     ///
     /// # Panics
     /// When a slice does not have the length that the shapes ask for.
-    pub fn product(
-        self,
-        x: &Patches,
-        weights: &[f32],
-        channels: usize,
-        clamp: Clamp,
-        residual: Option<&[f32]>,
-        out: &mut [f32],
-        work: &mut Work,
-    ) {
+    pub fn product(self, product: &Product, out: &mut [f32], work: &mut Work) {
         // SAFETY: numbers are also memory that may hold numbers, and nothing else is written to it.
         let out = unsafe { &mut *(out as *mut [f32] as *mut [MaybeUninit<f32>]) };
-        self.product_into(x, weights, channels, clamp, residual, out, work);
+        self.product_into(product, out, work);
     }
 
     /// The same behind what `out` holds already, so that memory for it need not be filled before.
     ///
     /// # Panics
     /// When a slice does not have the length that the shapes ask for.
-    pub fn product_append(
-        self,
-        x: &Patches,
-        weights: &[f32],
-        channels: usize,
-        clamp: Clamp,
-        residual: Option<&[f32]>,
-        out: &mut Vec<f32>,
-        work: &mut Work,
-    ) {
-        let numbers = x.pixels.checked_mul(channels).expect("a result within memory");
+    pub fn product_append(self, product: &Product, out: &mut Vec<f32>, work: &mut Work) {
+        let numbers = product.numbers();
         out.reserve(numbers);
-        let spare = &mut out.spare_capacity_mut()[..numbers];
-        self.product_into(x, weights, channels, clamp, residual, spare, work);
+        self.product_into(product, &mut out.spare_capacity_mut()[..numbers], work);
         // SAFETY: kernels write every number of a result.
         unsafe { out.set_len(out.len() + numbers) };
     }
 
-    fn product_into(
-        self,
-        x: &Patches,
-        weights: &[f32],
-        channels: usize,
-        clamp: Clamp,
-        residual: Option<&[f32]>,
-        out: &mut [MaybeUninit<f32>],
-        work: &mut Work,
-    ) {
+    fn product_into(self, product: &Product, out: &mut [MaybeUninit<f32>], work: &mut Work) {
+        let Product { x, weights, channels, residual, .. } = product;
         x.check();
-        let wanted = packed_len(self.arithmetic(), x.depth(), channels);
+        let wanted = packed_len(self.arithmetic(), x.depth(), *channels);
         assert_eq!(weights.len(), wanted, "packed weights of another shape");
-        let numbers = x.pixels.checked_mul(channels).expect("a result within memory");
-        assert_eq!(out.len(), numbers, "a result of another shape");
-        assert!(residual.is_none_or(|r| r.len() == numbers), "a residual of another shape");
-        if numbers == 0 {
+        assert_eq!(out.len(), product.numbers(), "a result of another shape");
+        assert!(residual.is_none_or(|r| r.len() == out.len()), "a residual of another shape");
+        if out.is_empty() {
             return;
         }
         // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above.
         unsafe {
             match (self.tiles, self.vectors) {
-                (None, Vectors::Portable) => {
-                    product::product::<lanes::Portable>(x, weights, channels, clamp, residual, out);
-                }
+                (None, Vectors::Portable) => product::product::<lanes::Portable>(product, out),
                 #[cfg(target_arch = "x86_64")]
-                (None, Vectors::Avx2) => x86::product_avx2(x, weights, channels, clamp, residual, out),
+                (None, Vectors::Avx2) => x86::product_avx2(product, out),
                 #[cfg(target_arch = "x86_64")]
-                (None, Vectors::Avx512) => x86::product_avx512(x, weights, channels, clamp, residual, out),
-                (Some(Tiles::Portable), Vectors::Portable) => {
-                    tiles::product(x, weights, channels, clamp, residual, out);
-                }
+                (None, Vectors::Avx512) => x86::product_avx512(product, out),
+                (Some(Tiles::Portable), Vectors::Portable) => tiles::product(product, out),
                 // Multiply-adds are one instruction there, so the plain loops become many times as fast.
                 #[cfg(target_arch = "x86_64")]
-                (Some(Tiles::Portable), _) => x86::tiles_avx2(x, weights, channels, clamp, residual, out),
+                (Some(Tiles::Portable), _) => x86::tiles_avx2(product, out),
                 #[cfg(target_arch = "x86_64")]
-                (Some(Tiles::Amx), _) => amx::product(x, weights, channels, clamp, residual, out, work),
+                (Some(Tiles::Amx), _) => amx::product(product, out, work),
             }
         }
+        // Only tiles need it, and not every processor could have them.
+        let _ = work;
     }
 
     /// One output row of a 3x3 depthwise convolution, with weights from [`pack`] for f32 (k counts the taps row by row).
@@ -344,50 +335,29 @@ mod x86 {
     use std::mem::MaybeUninit;
 
     use super::lanes::{Avx2, Avx512};
-    use super::{Clamp, DepthwiseRow, Patches, depthwise, product, tiles};
+    use super::{Clamp, DepthwiseRow, Product, depthwise, product, tiles};
 
     /// # Safety
     /// As for [`product::product`].
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn product_avx2(
-        x: &Patches,
-        weights: &[f32],
-        channels: usize,
-        clamp: Clamp,
-        residual: Option<&[f32]>,
-        out: &mut [MaybeUninit<f32>],
-    ) {
+    pub unsafe fn product_avx2(p: &Product, out: &mut [MaybeUninit<f32>]) {
         // SAFETY: passed on.
-        unsafe { product::product::<Avx2>(x, weights, channels, clamp, residual, out) }
+        unsafe { product::product::<Avx2>(p, out) }
     }
 
     /// # Safety
     /// As for [`product::product`].
     #[target_feature(enable = "avx2,fma,avx512f")]
-    pub unsafe fn product_avx512(
-        x: &Patches,
-        weights: &[f32],
-        channels: usize,
-        clamp: Clamp,
-        residual: Option<&[f32]>,
-        out: &mut [MaybeUninit<f32>],
-    ) {
+    pub unsafe fn product_avx512(p: &Product, out: &mut [MaybeUninit<f32>]) {
         // SAFETY: passed on.
-        unsafe { product::product::<Avx512>(x, weights, channels, clamp, residual, out) }
+        unsafe { product::product::<Avx512>(p, out) }
     }
 
     /// # Safety
     /// As for [`product::product`].
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn tiles_avx2(
-        x: &Patches,
-        weights: &[f32],
-        channels: usize,
-        clamp: Clamp,
-        residual: Option<&[f32]>,
-        out: &mut [MaybeUninit<f32>],
-    ) {
-        tiles::product(x, weights, channels, clamp, residual, out);
+    pub unsafe fn tiles_avx2(p: &Product, out: &mut [MaybeUninit<f32>]) {
+        tiles::product(p, out);
     }
 
     /// # Safety

@@ -6,7 +6,7 @@
 use std::mem::MaybeUninit;
 
 use super::lanes::{HALF, LANES, Lanes};
-use super::{Clamp, Patches};
+use super::{Clamp, Product};
 
 /// The largest register tile that [`tile_of`] has an arm for.
 pub(super) const PIXELS_MAX: usize = 12;
@@ -16,14 +16,8 @@ pub(super) const PIXELS_MAX: usize = 12;
 /// # Safety
 /// The processor must have `V`'s instructions; `Kernels::product` has checked every length.
 #[inline(always)]
-pub(super) unsafe fn product<V: Lanes>(
-    x: &Patches,
-    weights: &[f32],
-    channels: usize,
-    clamp: Clamp,
-    residual: Option<&[f32]>,
-    out: &mut [MaybeUninit<f32>],
-) {
+pub(super) unsafe fn product<V: Lanes>(product: &Product, out: &mut [MaybeUninit<f32>]) {
+    let Product { x, weights, channels, clamp, residual } = *product;
     let group_len = (x.depth() + 1) * LANES;
     let tiles = x.pixels.div_ceil(V::PIXELS).max(1);
     let mut channel = 0;
@@ -134,8 +128,8 @@ unsafe fn run_whole<V: Lanes, const PIXELS: usize, const GROUPS: usize>(tile: &T
             }
         }
         unrolled!(pixel in PIXELS => {
-            for g in 0..GROUPS {
-                tile.put(pixel, g, sums[pixel][g]);
+            for (g, sum) in sums[pixel].iter().enumerate() {
+                tile.put(pixel, g, *sum);
             }
         });
     }

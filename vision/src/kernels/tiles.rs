@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 
 use super::bf16::{flushed, split, widened};
 use super::pack::{TILE, TILE_DEPTH, packed_len};
-use super::{Arithmetic, Clamp, LANES, Patches};
+use super::{Arithmetic, LANES, Patches, Product};
 
 /// Room for one pixel's vector in halves, or for a few: for every 32 of k the high ones, then the low ones.
 pub(super) fn halves_len(depth: usize) -> usize {
@@ -35,17 +35,11 @@ pub(super) fn split_pixel(x: &Patches, pixel: usize, halves: &mut [u16]) {
 
 /// The product over all pixels and channels; lengths are checked by `Kernels::product`.
 #[inline(always)]
-pub(super) fn product(
-    x: &Patches,
-    weights: &[f32],
-    channels: usize,
-    clamp: Clamp,
-    residual: Option<&[f32]>,
-    out: &mut [MaybeUninit<f32>],
-) {
+pub(super) fn product(product: &Product, out: &mut [MaybeUninit<f32>]) {
+    let Product { x, weights, channels, clamp, residual } = *product;
     let mut halves = vec![0; halves_len(x.depth())];
     for pixel in 0..x.pixels {
-        split_pixel(x, pixel, &mut halves);
+        split_pixel(&x, pixel, &mut halves);
         let groups = weights.chunks_exact(packed_len(Arithmetic::Bf16x3, x.depth(), LANES));
         for (first, group) in (0..channels).step_by(LANES).zip(groups) {
             let (bias, tiles) = group.split_at(LANES);

@@ -11,7 +11,7 @@ use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
 
 use super::Scratch;
 use super::layer::{BlockPlan, Conv, ConvKind};
-use crate::kernels::{Arithmetic, Clamp, DepthwiseRow, Kernels, Patches, TAPS, Work, pack, packed_len};
+use crate::kernels::{Arithmetic, Clamp, DepthwiseRow, Kernels, Patches, Product, TAPS, Work, pack, packed_len};
 
 /// What a strip's two areas may take together: half of a small second-level cache, the rest being for weights.
 const STRIP_BYTES: usize = 256 << 10;
@@ -187,10 +187,14 @@ impl Run<'_, '_> {
                 let row_mid = &mut mid[(row - from) * row_mid..][..row_mid];
                 self.kernels.depthwise_row(&input, depthwise_weights, Clamp::RELU6, row_mid);
             }
-            let patches = pointwise(&mid[..(to - from) * row_mid], project.inputs);
-            let numbers = from * row_out..to * row_out;
-            let residual = self.block.residual.then(|| &x[numbers]);
-            self.kernels.product_append(&patches, project_weights, project.outputs, Clamp::NONE, residual, out, work);
+            let product = Product {
+                x: pointwise(&mid[..(to - from) * row_mid], project.inputs),
+                weights: project_weights,
+                channels: project.outputs,
+                clamp: Clamp::NONE,
+                residual: self.block.residual.then(|| &x[from * row_out..to * row_out]),
+            };
+            self.kernels.product_append(&product, out, work);
         }
     }
 }
@@ -202,10 +206,11 @@ impl Expand {
         let kernel_rows = self.segments.len();
         let len = packed_len(kernels.arithmetic(), kernel_rows * kernel_rows * inputs, outputs);
         let weights = &weights[self.weights_at..][..len];
+        let product = |x| Product { x, weights, channels: outputs, clamp: Clamp::RELU6, residual: None };
         if kernel_rows == 1 {
             let pixels = out.len() / outputs;
             let x = &x[from * size_out[1] * inputs..][..pixels * inputs];
-            kernels.product(&pointwise(x, inputs), weights, outputs, Clamp::RELU6, None, out, work);
+            kernels.product(&product(pointwise(x, inputs)), out, work);
             return;
         }
         let row_in = padded_size(&self.geometry)[1] * inputs;
@@ -217,7 +222,7 @@ impl Expand {
                 segments: &self.segments,
                 segment_len: kernel_rows * inputs,
             };
-            kernels.product(&patches, weights, outputs, Clamp::RELU6, None, out, work);
+            kernels.product(&product(patches), out, work);
         }
     }
 }

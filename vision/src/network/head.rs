@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use super::Scratch;
 use super::block::{Packed, contiguous, pointwise};
 use super::layer::Conv;
-use crate::kernels::{Arithmetic, Clamp, Kernels, packed_len};
+use crate::kernels::{Arithmetic, Clamp, Kernels, Product, packed_len};
 
 pub struct Head {
     inputs: usize,
@@ -55,7 +55,9 @@ impl CustomOp2 for Run<'_, '_> {
         let weights = &weights[weights_at..][..packed_len(self.kernels.arithmetic(), inputs, features)];
         let mut scratch = self.scratch.borrow_mut();
         let (image, _, work) = scratch.areas(pixels * features, 0);
-        self.kernels.product(&pointwise(x, inputs), weights, features, Clamp::RELU6, None, image, work);
+        let x = pointwise(x, inputs);
+        let product = Product { x, weights, channels: features, clamp: Clamp::RELU6, residual: None };
+        self.kernels.product(&product, image, work);
         let mut out = vec![0f32; features];
         self.kernels.mean(image, &mut out);
         Ok((CpuStorage::F32(out), Shape::from(features)))
