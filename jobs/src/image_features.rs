@@ -1,7 +1,7 @@
 //! `image-features`: every photo becomes MobileNetV2 features, and a PCA is fitted over all of them.
 //!
 //! - `embed` maps each photo to its features, which it keeps with the photo's path, label and size, and emits the
-//!   moments of its split.
+//!   moments of its split (or its features, where those are shorter).
 //! - `fit` merges the moments in a tree of fixed shape and takes their principal components.
 //! - `project` adds each photo's coordinates and writes the rows.
 
@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 const NAME: &str = "image-features";
 /// Raised with every change that changes a result.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const WEIGHTS: &str = "weights";
 const PRECISION: &str = "precision";
@@ -39,7 +39,7 @@ const FIT: &str = "fit";
 const PROJECT: &str = "project";
 const MOMENTS: &[u8] = b"moments";
 
-/// Runs of moments that are merged at a time: 6.6 MB each.
+/// Runs that are merged at a time: the features of a split's photos, or moments of 6.6 MB each.
 const FAN_IN: u32 = 8;
 /// Splits whose rows share a part: with 64 photos a split, parts of 5 MB to 140 MB.
 const SPLITS_PER_PART: (u32, u32) = (16, 400);
@@ -445,9 +445,9 @@ impl Mapper for Embedder<'_> {
         let dim = self.stage.network.features();
         let photos = std::mem::take(&mut self.photos);
         // Of no photos too: the fit can then say that there are too few.
-        let moments = Moments::from_rows(dim, &photos.features);
+        let moments = Moments::bytes_of_rows(dim, &photos.features);
         let moments = moments.map_err(|error| Failure::application(format!("moments of features: {error}")))?;
-        out.emit(MOMENTS, moments.to_bytes());
+        out.emit(MOMENTS, moments);
         out.keep(photos.into_rows(dim)?);
         Ok(())
     }

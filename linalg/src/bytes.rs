@@ -43,6 +43,10 @@ impl Writer {
         self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     }
 
+    pub(crate) fn f32s(&mut self, values: &[f32]) {
+        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+
     pub(crate) fn finish(self) -> Vec<u8> {
         self.0
     }
@@ -52,6 +56,12 @@ pub(crate) struct Reader<'a> {
     what: &'static str,
     whole: u64,
     rest: &'a [u8],
+}
+
+impl Kind {
+    pub(crate) fn marks(&self, bytes: &[u8]) -> bool {
+        bytes.starts_with(self.mark.as_bytes())
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -74,6 +84,16 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    /// All that is left as 32-bit floats, which may be anything.
+    pub(crate) fn rest_f32s(&mut self) -> Result<Vec<f32>, Malformed> {
+        let (chunks, odd) = self.rest.as_chunks();
+        if !odd.is_empty() {
+            return Err(self.wrong("half a number at its end"));
+        }
+        self.rest = &[];
+        Ok(chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect())
     }
 
     /// Refuses the bytes unless exactly `count` floats are left: to be asked before any of them is read.

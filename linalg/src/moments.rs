@@ -19,6 +19,7 @@ pub const DIM_MAX: usize = 8192;
 const BLOCK_ROWS: usize = 64;
 
 const KIND: Kind = Kind { what: "moments", mark: "MRmo", version: 1 };
+const ROWS: Kind = Kind { what: "rows", mark: "MRro", version: 1 };
 
 /// Count, mean and centred scatter of rows of one length.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,13 +63,8 @@ impl Moments {
     }
 
     fn from_rows_on(isa: Isa, dim: usize, rows: &[f32]) -> Result<Self, MomentsError> {
+        Self::check_rows(dim, rows)?;
         let mut moments = Self::empty(dim)?;
-        if !rows.len().is_multiple_of(dim) {
-            return Err(MomentsError::Ragged { numbers: rows.len(), dim });
-        }
-        if let Some(place) = rows.iter().position(|value| !value.is_finite()) {
-            return Err(MomentsError::NotFinite { row: place / dim, column: place % dim });
-        }
         if rows.is_empty() {
             return Ok(moments);
         }
@@ -78,6 +74,19 @@ impl Moments {
             centred(block, &moments.mean).add_gram(isa, &mut moments.scatter);
         }
         Ok(moments)
+    }
+
+    fn check_rows(dim: usize, rows: &[f32]) -> Result<(), MomentsError> {
+        if !(1..=DIM_MAX).contains(&dim) {
+            return Err(MomentsError::Dim { dim });
+        }
+        if !rows.len().is_multiple_of(dim) {
+            return Err(MomentsError::Ragged { numbers: rows.len(), dim });
+        }
+        match rows.iter().position(|value| !value.is_finite()) {
+            Some(place) => Err(MomentsError::NotFinite { row: place / dim, column: place % dim }),
+            None => Ok(()),
+        }
     }
 
     /// Takes in the rows behind `other`, as if they had come after these.
@@ -160,8 +169,28 @@ impl Moments {
         writer.finish()
     }
 
-    /// What `to_bytes` wrote, or why it is not that.
+    /// What [`Moments::from_bytes`] makes the moments of these rows from: the moments, or the rows themselves where they
+    /// are shorter. Moments of few rows are mostly zeros in disguise: 64 rows of 1,280 columns have 328 kB, their moments
+    /// 6.6 MB. Either way the same bits come out.
+    pub fn bytes_of_rows(dim: usize, rows: &[f32]) -> Result<Vec<u8>, MomentsError> {
+        Self::check_rows(dim, rows)?;
+        if rows.len() >= 2 * (dim + triangle_len(dim)) {
+            return Ok(Self::from_rows(dim, rows)?.to_bytes());
+        }
+        let mut writer = Writer::new(&ROWS, 16 + 4 * rows.len());
+        writer.u64(dim as u64);
+        writer.f32s(rows);
+        Ok(writer.finish())
+    }
+
+    /// What `to_bytes` or `bytes_of_rows` wrote, or why it is not that.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MomentsError> {
+        if ROWS.marks(bytes) {
+            let mut reader = Reader::new(&ROWS, bytes)?;
+            let dim = reader.u64()?;
+            let dim = usize::try_from(dim).map_err(|_| reader.wrong("an impossible number of columns"))?;
+            return Self::from_rows(dim, &reader.rest_f32s()?);
+        }
         let mut reader = Reader::new(&KIND, bytes)?;
         let dim = reader.u64()?;
         let count = reader.u64()?;
@@ -246,6 +275,9 @@ mod tests {
                 let found = Moments::from_rows_on(isa, dim, &rows).unwrap();
                 prop_assert_eq!(found.to_bytes(), expected.to_bytes(), "{:?}", isa);
             }
+            let bytes = Moments::bytes_of_rows(dim, &rows).unwrap();
+            prop_assert!(bytes.len() <= expected.to_bytes().len());
+            prop_assert_eq!(Moments::from_bytes(&bytes).unwrap().to_bytes(), expected.to_bytes());
         }
     }
 }

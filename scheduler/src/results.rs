@@ -12,6 +12,15 @@ use crate::tasks::{Place, TaskState, Tasks};
 use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, TaskKind, TaskOutput};
 use std::mem;
 
+/// What an attempt brings that did its task.
+struct Success<'a> {
+    attempt: &'a AttemptId,
+    kernel_family: String,
+    output: TaskOutput,
+    /// Whether the worker had its lease when it said so.
+    leased: bool,
+}
+
 impl Scheduler {
     pub(crate) fn result(&mut self, worker: WorkerNo, result: AttemptResult, out: &mut Outbox) {
         let AttemptResult { attempt, kernel_family, outcome } = result;
@@ -24,7 +33,10 @@ impl Scheduler {
             return;
         }
         match outcome {
-            Ok(output) => self.success(number, worker, &attempt, &kernel_family, output, leased, out),
+            Ok(output) => {
+                let success = Success { attempt: &attempt, kernel_family, output, leased };
+                self.success(number, worker, success, out);
+            }
             Err(failure) if leased || self.flawed(Flaw::ChargesStaleFailures) => {
                 self.failure(number, worker, &attempt, failure, out)
             }
@@ -32,16 +44,8 @@ impl Scheduler {
         }
     }
 
-    fn success(
-        &mut self,
-        number: JobNo,
-        worker: WorkerNo,
-        attempt: &AttemptId,
-        family: &str,
-        output: TaskOutput,
-        leased: bool,
-        out: &mut Outbox,
-    ) {
+    fn success(&mut self, number: JobNo, worker: WorkerNo, success: Success<'_>, out: &mut Outbox) {
+        let Success { attempt, kernel_family: family, output, leased } = success;
         let (mixes, skips) = (self.flawed(Flaw::MixesFamilies), self.flawed(Flaw::SkipsBooks));
         let now = self.now;
         let place = Place::of(&attempt.task);

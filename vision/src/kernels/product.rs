@@ -20,14 +20,15 @@ pub(super) unsafe fn product<V: Lanes>(product: &Product, out: &mut [MaybeUninit
     let Product { x, weights, channels, clamp, residual } = *product;
     let group_len = (x.depth() + 1) * LANES;
     let tiles = x.pixels.div_ceil(V::PIXELS).max(1);
+    // Evenly cut: 49 pixels are 10, 10, 10, 10, 9 rather than four times 12 and a lonely one.
+    let (size, larger) = (x.pixels / tiles, x.pixels % tiles);
     let mut channel = 0;
     // Weights outside, pixels inside: a group's weights stay in the nearest cache while all pixels pass by.
     while channel < channels {
         let groups = V::GROUPS.min((channels - channel).div_ceil(LANES));
+        let mut from = 0;
         for index in 0..tiles {
-            // Evenly cut: 49 pixels are 10, 10, 10, 10, 9 rather than four times 12 and a lonely one.
-            let from = x.pixels * index / tiles;
-            let pixels = x.pixels * (index + 1) / tiles - from;
+            let pixels = size + usize::from(index < larger);
             // SAFETY: lengths were checked for all pixels and channels, and the tile lies within both.
             unsafe {
                 let tile = Tile {
@@ -51,6 +52,7 @@ pub(super) unsafe fn product<V: Lanes>(product: &Product, out: &mut [MaybeUninit
                     _ => tile_of::<V, 2, false>(&tile, pixels),
                 }
             }
+            from += pixels;
         }
         channel += groups * LANES;
     }
