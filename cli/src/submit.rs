@@ -224,7 +224,7 @@ fn state_root(typed: Option<&OsStr>, place: &Place) -> Result<PathBuf, Stop> {
 
 /// This process is its own only worker: what it has no kernels for would wait for nobody.
 fn served(wish: &KernelWish, families: &[String]) -> Result<(), Stop> {
-    if wish.arithmetics.is_empty() || families.iter().any(|family| wish.rank(family).is_some()) {
+    if families.iter().any(|family| wish.takes(family)) {
         return Ok(());
     }
     Err(Stop::Refused(format!("this machine has kernels for {} only: {}", families.join(", "), wish.why)))

@@ -5,6 +5,7 @@ use mr_core::WorkerId;
 use mr_proto::v1::workers_server::Workers;
 use mr_proto::{WireError, convert, v1};
 use mr_scheduler::Poll;
+use std::collections::BTreeSet;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status};
 
@@ -40,7 +41,9 @@ fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>
     if message.slots == 0 || message.capacity < message.slots {
         return Err(WireError::OutOfRange("poll.slots"));
     }
-    if message.kernel_families.is_empty() || message.kernel_families.len() > FAMILIES_MAX {
+    let families: BTreeSet<&String> = message.kernel_families.iter().collect();
+    let distinct = families.len() == message.kernel_families.len();
+    if !distinct || !(1..=FAMILIES_MAX).contains(&families.len()) || families.iter().any(|family| family.is_empty()) {
         return Err(WireError::OutOfRange("poll.kernel_families"));
     }
     let progress = message.held.into_iter().map(convert::progress_from).collect::<Result<Vec<_>, _>>()?;

@@ -41,7 +41,12 @@ pub struct KernelWish {
 }
 
 impl KernelWish {
-    /// How far down the list that family is; `None` if it will not do.
+    /// Whether that family will do.
+    pub fn takes(&self, family: &str) -> bool {
+        self.arithmetics.is_empty() || self.rank(family).is_some()
+    }
+
+    /// How far down the list that family is; `None` if it is not on it.
     pub fn rank(&self, family: &str) -> Option<usize> {
         let arithmetic = family.split('/').next().unwrap_or(family);
         self.arithmetics.iter().position(|wanted| wanted == arithmetic)

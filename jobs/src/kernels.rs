@@ -1,5 +1,7 @@
 //! Which kernels this process computes with, and the family that its results are of.
 
+use std::ffi::OsStr;
+
 use mr_vision::kernels::{Arithmetic, Kernels};
 
 /// The environment's variable that says which kernels are used, instead of the best that the processor has.
@@ -10,10 +12,11 @@ pub const KERNELS: &str = "MR_KERNELS";
 ///
 /// # Errors
 /// A sentence about the name that is not known here, or that comes twice.
-pub fn kernels(forced: Option<&str>) -> Result<Vec<Kernels>, String> {
+pub fn kernels(forced: Option<&OsStr>) -> Result<Vec<Kernels>, String> {
     let Some(forced) = forced else {
         return Ok(Arithmetic::ALL.into_iter().filter_map(Kernels::detect).collect());
     };
+    let forced = &forced.to_string_lossy();
     let mut kernels: Vec<Kernels> = Vec::new();
     for name in forced.split(',').map(str::trim) {
         let found = Kernels::named(name).ok_or_else(|| {
@@ -42,12 +45,12 @@ mod tests {
     fn the_best_are_found_and_others_can_be_forced() {
         let found = kernels(None).unwrap();
         assert_eq!(found[0], Kernels::f32());
-        let forced = kernels(Some("portable, bf16x3-portable")).unwrap();
+        let forced = kernels(Some(OsStr::new("portable, bf16x3-portable"))).unwrap();
         assert_eq!(forced.iter().map(|kernels| kernels.name()).collect::<Vec<_>>(), ["portable", "bf16x3-portable"]);
         assert_eq!(family(forced[0]), family(Kernels::f32()), "how f32 is computed is not seen in results");
         assert!(family(forced[1]).starts_with("bf16x3/"));
-        assert!(kernels(Some("abacus")).unwrap_err().contains("no kernels `abacus`; it has portable"));
-        assert!(kernels(Some("")).is_err());
-        assert!(kernels(Some("portable,portable")).unwrap_err().contains("both for f32"));
+        assert!(kernels(Some(OsStr::new("abacus"))).unwrap_err().contains("no kernels `abacus`; it has portable"));
+        assert!(kernels(Some(OsStr::new(""))).is_err());
+        assert!(kernels(Some(OsStr::new("portable,portable"))).unwrap_err().contains("both for f32"));
     }
 }

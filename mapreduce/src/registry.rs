@@ -17,8 +17,13 @@ impl Registry {
     }
 
     /// Another family that this process can compute with, for jobs that wish for it.
+    ///
+    /// # Panics
+    /// When it is there already.
     pub fn with_kernels(mut self, kernel_family: impl Into<String>) -> Self {
-        self.kernel_families.push(kernel_family.into());
+        let family = kernel_family.into();
+        assert!(!self.kernel_families.contains(&family), "two kernels are of the family `{family}`");
+        self.kernel_families.push(family);
         self
     }
 

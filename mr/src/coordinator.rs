@@ -60,6 +60,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     settings.lease_ms = args.lease_ms.or(file.lease_ms).unwrap_or(settings.lease_ms);
     settings.unserved_ms = args.unserved_ms.or(file.unserved_ms).unwrap_or(settings.unserved_ms);
     anyhow::ensure!(settings.lease_ms >= 1000, "`--lease-ms` should be at least 1000");
+    anyhow::ensure!(settings.unserved_ms >= 1000, "`--unserved-ms` should be at least 1000");
 
     let stop = process::stop_on_signal()?;
     // A store that does not answer keeps it from starting, and must not keep it from stopping.

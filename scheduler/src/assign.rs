@@ -41,16 +41,18 @@ impl Scheduler {
         }
         // Its first lease binds the job. So it waits for the kernels that it likes best of those that are there, and asks
         // the family with most slots first.
+        let mut families: Vec<_> = self.families_for(job).collect();
+        families.sort_by_key(|(_, pool)| Reverse(pool.slots));
+        families.into_iter().find_map(choose_in)
+    }
+
+    /// The families that the job is given to as things are: the one that it is bound to, or those that it likes best.
+    pub(crate) fn families_for<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = (&'a Arc<str>, &'a Pool)> {
         let wishes = !self.flawed(Flaw::IgnoresWishes);
-        let rank = |family: &Arc<str>, pool: &Pool| if wishes { job.rank(family, pool) } else { Some(0) };
-        let ranked = pools.iter().filter_map(|(family, pool)| Some((rank(family, pool)?, family, pool)));
-        let mut ranked: Vec<_> = ranked.collect();
-        ranked.sort_by_key(|(rank, _, pool)| (*rank, Reverse(pool.slots)));
-        let best = ranked.first()?.0;
-        ranked
-            .into_iter()
-            .take_while(|(rank, ..)| *rank == best)
-            .find_map(|(_, family, pool)| choose_in((family, pool)))
+        let rank = move |family: &str, pool: &Pool| if wishes { job.rank(family, pool) } else { Some(0) };
+        let pools = self.fleet.pools();
+        let best = pools.iter().filter_map(|(family, pool)| rank(family, pool)).min();
+        pools.iter().filter(move |(family, pool)| best.is_some() && rank(family, pool) == best)
     }
 
     fn choose_in(&self, pool: &Pool, family: &str, tasks: &Tasks, room: Room) -> Option<(Place, WorkerNo)> {
@@ -70,8 +72,8 @@ impl Scheduler {
 
     /// How many ready tasks workers of this family could take.
     fn ready_for(&self, family: &str) -> u64 {
-        let pool = &self.fleet.pools()[family];
-        let jobs = self.running.iter().map(|number| &self.jobs[number]).filter(|job| job.rank(family, pool).is_some());
+        let takes = |job: &&Job| self.families_for(job).any(|(other, _)| **other == *family);
+        let jobs = self.running.iter().map(|number| &self.jobs[number]).filter(takes);
         jobs.filter_map(Job::running).map(|tasks| tasks.ready_count() as u64).sum()
     }
 

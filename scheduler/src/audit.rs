@@ -49,10 +49,7 @@ impl Scheduler {
     /// No slot is free while a task is ready that it may have.
     fn audit_idle(&self, job: &Job) -> Result<(), String> {
         let Some(tasks) = job.running() else { return Ok(()) };
-        // What an unbound job would be bound to is the best that is there.
-        let ranks = self.fleet.pools().iter().map(|(family, pool)| (family, job.rank(family, pool)));
-        let best = ranks.clone().filter_map(|(_, rank)| rank).min();
-        let fitting: Vec<_> = ranks.filter(|(_, rank)| rank.is_some() && *rank == best).map(|(f, _)| f).collect();
+        let fitting: Vec<_> = self.families_for(job).map(|(family, _)| family).collect();
         for (number, worker) in self.fleet.live() {
             let free = worker.takes_work() && worker.leases().len() < worker.slots as usize;
             let Some(family) = worker.families.iter().find(|family| free && fitting.contains(family)) else { continue };

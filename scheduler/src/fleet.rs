@@ -75,10 +75,10 @@ pub(crate) struct Pool {
     with_ahead: BTreeSet<(Reverse<u32>, WorkerNo)>,
     takers: BTreeSet<WorkerNo>,
     pub live: u32,
+    /// Slots of the takers.
+    pub slots: u64,
     /// Takers that would use this family by themselves.
     pub firsts: u32,
-    /// Of those that take work.
-    pub slots: u64,
 }
 
 impl Pool {
@@ -110,6 +110,7 @@ pub(crate) struct Fleet {
     workers: BTreeMap<WorkerNo, Worker>,
     numbers: BTreeMap<WorkerId, WorkerNo>,
     pools: BTreeMap<Arc<str>, Pool>,
+    live: u32,
     /// When each is to be lost or forgotten.
     deadlines: BTreeSet<(Millis, WorkerNo)>,
     next_worker: u64,
@@ -131,6 +132,11 @@ impl Fleet {
 
     pub fn pools(&self) -> &BTreeMap<Arc<str>, Pool> {
         &self.pools
+    }
+
+    /// Workers in touch that don't have this family.
+    pub fn live_without(&self, family: &str) -> u32 {
+        self.live - self.pools.get(family).map_or(0, |pool| pool.live)
     }
 
     pub fn has_live(&self, family: &str) -> bool {
@@ -233,6 +239,7 @@ impl Fleet {
         if !worker.live() {
             return;
         }
+        self.live += 1;
         let (slot, ahead) = (worker.room(Room::Slot), worker.room(Room::Ahead));
         for (position, family) in worker.families.iter().enumerate() {
             let pool = self.pools.entry(family.clone()).or_default();
@@ -262,6 +269,7 @@ impl Fleet {
         if !worker.live() {
             return;
         }
+        self.live -= 1;
         let (slot, ahead) = (worker.room(Room::Slot), worker.room(Room::Ahead));
         for (position, family) in worker.families.iter().enumerate() {
             let pool = self.pools.get_mut(family).expect("a live worker is in its pools");
@@ -286,7 +294,8 @@ impl Fleet {
             fresh.numbers.insert(worker.id.clone(), *number);
             fresh.enter(*number);
         }
-        let parts = |fleet: &Self| format!("{:?} {:?} {:?}", fleet.pools, fleet.numbers, fleet.deadlines);
+        let parts =
+            |fleet: &Self| format!("{:?} {:?} {:?} {}", fleet.pools, fleet.numbers, fleet.deadlines, fleet.live);
         let (is, ought) = (parts(self), parts(&fresh));
         if is == ought { Ok(()) } else { Err(format!("the fleet's indexes are {is}, but its workers say {ought}")) }
     }

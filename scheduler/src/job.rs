@@ -99,6 +99,7 @@ impl Job {
         }
         match self.family.as_deref() {
             Some(bound) => (bound == family).then_some(0),
+            // By themselves workers use their first.
             None if self.kernels.arithmetics.is_empty() => (pool.firsts > 0).then_some(0),
             None => self.kernels.rank(family),
         }

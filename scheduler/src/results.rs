@@ -59,6 +59,9 @@ impl Scheduler {
             }
             return;
         }
+        if !job.kernels.takes(&family) {
+            return; // of an unbound job: nobody was ordered to use these
+        }
         let Some(tasks) = job.running_mut() else { return };
         match &tasks.find(place).expect("it was given").state {
             TaskState::Done { .. } => return, // the first success has won
@@ -84,7 +87,6 @@ impl Scheduler {
             return self.end(number, Ending::Failed(Failure::permanent(why)), out);
         }
         let complete = tasks.all_done();
-        // Unbound since it was given; it could be given for no other reason than that the job can use these kernels.
         job.family.get_or_insert_with(|| family.into());
         if complete {
             self.complete(number, out);

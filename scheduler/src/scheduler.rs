@@ -277,10 +277,24 @@ impl Scheduler {
                 tasks.wake(place, self.now);
             }
         }
-        let over = |number: &&JobNo| self.gives_up_at(&self.jobs[number]).is_some_and(|at| at <= self.now);
-        for number in self.running.iter().filter(over).copied().collect::<Vec<_>>() {
-            let failure = Failure::permanent(self.unserved_story(&self.jobs[&number]));
-            self.end(number, Ending::Failed(failure), out);
+        self.give_up(grace, out);
+    }
+
+    /// Ends the jobs that nobody has served for long enough.
+    fn give_up(&mut self, grace: Millis, out: &mut Outbox) {
+        // Workers that were lost just now may have been the only ones in touch.
+        self.watch_unserved();
+        for number in self.running.clone() {
+            let Some(at) = self.gives_up_at(&self.jobs[&number]).filter(|at| *at <= self.now) else { continue };
+            if self.now - at > grace {
+                // It is we who were away: whoever could serve it may be waiting to be heard.
+                let until = self.now.saturating_add(grace.max(1));
+                let job = self.jobs.get_mut(&number).expect("running jobs are jobs");
+                job.unserved_since = Some(until.saturating_sub(self.config.unserved_ms));
+            } else {
+                let failure = Failure::permanent(self.unserved_story(&self.jobs[&number]));
+                self.end(number, Ending::Failed(failure), out);
+            }
         }
     }
 
@@ -299,6 +313,7 @@ impl Scheduler {
 
     /// When a job that nobody serves has waited for long enough.
     fn gives_up_at(&self, job: &Job) -> Option<Millis> {
+        job.running()?;
         let since = job.unserved_since.filter(|_| !self.flawed(Flaw::WaitsForEver))?;
         Some(since.saturating_add(self.config.unserved_ms))
     }

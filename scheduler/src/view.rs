@@ -92,10 +92,6 @@ impl<'a> JobView<'a> {
         };
         let family = job.family.as_deref();
         let bound = if job.running().is_some() { family } else { None };
-        let turned_away = |family: &str| {
-            let others = fleet.live().filter(|(_, worker)| !worker.families.iter().any(|other| **other == *family));
-            others.count() as u32
-        };
         Self {
             id: &job.id,
             phase: job.phase(),
@@ -111,7 +107,7 @@ impl<'a> JobView<'a> {
             waits_for_family: bound.filter(|family| !fleet.takes_work(family)),
             gives_up_at,
             kernels: &job.kernels,
-            workers_turned_away: bound.map_or(0, turned_away),
+            workers_turned_away: bound.map_or(0, |family| fleet.live_without(family)),
         }
     }
 }

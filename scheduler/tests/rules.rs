@@ -450,6 +450,53 @@ fn what_nobody_has_kernels_for_fails_when_others_have_been_in_touch_for_long() {
 }
 
 #[test]
+fn a_job_that_has_begun_waits_for_its_kernels_and_gives_up_too() {
+    let config = Config { unserved_ms: 20_000, ..Config::default() };
+    check_with(
+        config,
+        "submit a; poll w1 1; list a 2; done w1 a/0/0#1; wait 14s; poll w2 1 family=neon; wait 1s; wait 10s; poll w2; \
+         wait 9s; poll w2; wait 1s",
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 stops a/0/1#1
+         a is failed, permanent: the job began on kernel family `avx`, and for 20 s no worker in touch has had it, but \
+         `neon`; start one that has it and submit the job again
+         clean up a",
+    );
+}
+
+#[test]
+fn with_nobody_in_touch_a_job_waits_for_ever() {
+    // The only worker in touch is lost when the job would give up.
+    let config = Config { unserved_ms: 15_000, ..Config::default() };
+    check_with(
+        config,
+        "submit a wish=tiles; list a 1; poll w1 1; wait 15s; wait 900s; show a",
+        "a is listing
+         prepare a
+         a is running
+         a: write 0+0/1, 10 = 0 + 0, family open",
+    );
+}
+
+#[test]
+fn a_coordinator_that_stood_still_does_not_give_up_before_it_has_listened() {
+    let config = Config { unserved_ms: 12_000, ..Config::default() };
+    check_with(
+        config,
+        "submit a wish=tiles; list a 1; poll w1 1; sleep 40s; poll w2 1 family=tiles; show a",
+        "a is listing
+         prepare a
+         a is running
+         w2 runs a/0/0#1
+         a: write 0+1/1, 10 = 0 + 0, family tiles, turns 1 away",
+    );
+}
+
+#[test]
 fn results_of_other_kernels_do_not_count() {
     check(
         "submit a attempts=2; poll w1 1 family=avx,tiles; list a 1; done w1 a/0/0#1 family=tiles; show a; \

@@ -165,7 +165,8 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         ("a stride beyond memory", &|k| {
             product(k, Patches { stride: usize::MAX / 2, ..x }, &weights(k), None, 20);
         }),
-        ("patches of nothing", &|k| product(k, Patches { segments: &[], ..x }, &[0.0; LANES], None, 20)),
+        ("patches of no segment", &|k| product(k, Patches { segments: &[], ..x }, &[0.0; LANES], None, 20)),
+        ("segments of nothing", &|k| product(k, Patches { segment_len: 0, ..x }, &[0.0; LANES], None, 20)),
         ("padding as wide as the kernel", &|k| {
             k.depthwise_row(&DepthwiseRow { pad_left: 3, ..row }, &taps, Clamp::NONE, &mut [0.0; 64]);
         }),

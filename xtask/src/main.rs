@@ -25,7 +25,7 @@ Working on it
   bench job        time the whole job  [--rounds 5] [--slots N] [--input DIR] [--markdown]
   bench peers      time it beside a Python process and PySpark  [--rounds 5] [--spark-rounds 1]
   bench kernel     time the network beside onnxruntime and OpenVINO  [--rounds 5] [--seconds 3] [--model FILE.onnx]
-                     [--kernels avx512|avx2|portable]
+                     [--kernels avx512|avx2|portable|amx|bf16x3-portable]
   bench precision  how far the features of `fast` are from those of f32  [--input DIR]
 ";
 

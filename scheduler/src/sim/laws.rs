@@ -29,6 +29,8 @@ pub struct Laws {
     /// Jobs whose log entry is in the store.
     pub entries: BTreeSet<JobId>,
     most_attempts: BTreeMap<JobId, u32>,
+    /// Since when nobody has been in touch who could serve a job, though somebody was.
+    unserved: BTreeMap<JobId, Millis>,
 }
 
 impl Laws {
@@ -102,11 +104,11 @@ impl Laws {
         ticked: bool,
     ) -> Result<(), String> {
         self.leases(scheduler, now, ticked)?;
+        self.note_unserved(scheduler, now);
         for view in scheduler.jobs() {
             let wish = &jobs[view.id].kernels;
             if let Some(family) = view.family
-                && !wish.arithmetics.is_empty()
-                && wish.rank(family).is_none()
+                && !wish.takes(family)
             {
                 return Err(format!("{} wishes for {:?} and is bound to {family}", view.id, wish.arithmetics));
             }
@@ -131,13 +133,32 @@ impl Laws {
                 JobPhase::Cancelled => return Err(format!("nobody cancelled {}", view.id)),
                 JobPhase::Failed => {
                     let failure = view.failure.ok_or("a failed job has no failure")?;
-                    if !self.explains(job, failure.class, scheduler.config.losses_max) {
+                    let unserved = self.unserved.get(view.id).is_some_and(|since| {
+                        now >= since + scheduler.config.unserved_ms && failure.class == FailureClass::Permanent
+                    });
+                    if !unserved && !self.explains(job, failure.class, scheduler.config.losses_max) {
                         return Err(format!("{} has failed for no reason: {failure}", view.id));
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    fn note_unserved(&mut self, scheduler: &Scheduler, now: Millis) {
+        let takers: Vec<_> = scheduler.workers().filter(|worker| !worker.draining).collect();
+        for view in scheduler.jobs() {
+            let fits = |family: &str| match view.family {
+                Some(bound) => bound == family,
+                None => view.kernels.takes(family),
+            };
+            let served = takers.iter().any(|worker| worker.families.iter().any(|family| fits(family)));
+            if takers.is_empty() || served {
+                self.unserved.remove(view.id);
+            } else {
+                self.unserved.entry(view.id.clone()).or_insert(now);
+            }
+        }
     }
 
     fn leases(&mut self, scheduler: &Scheduler, now: Millis, ticked: bool) -> Result<(), String> {
@@ -228,7 +249,7 @@ impl Laws {
         match class {
             FailureClass::Application => most(class) >= job.limits.attempts_max,
             FailureClass::Transient => most(class) >= 3 * job.limits.attempts_max,
-            FailureClass::Permanent => most(class) > 0 || over_share || job.commit_fails || !job.servable,
+            FailureClass::Permanent => most(class) > 0 || over_share || job.commit_fails,
             FailureClass::Refused => job.nature == Nature::Empty || job.nature == Nature::Unlistable,
             FailureClass::WorkerLost => self.most_attempts.get(&job.id).is_some_and(|most| *most >= losses_max),
             FailureClass::Cancelled => false,

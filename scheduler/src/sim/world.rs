@@ -129,8 +129,7 @@ impl World {
         for number in 0..self.random.between(1, 3) {
             let id = JobId::parse(&format!("job-{number}")).expect("a fine name");
             let mut job = SimJob::draw(id.clone(), &mut self.random, storm_ms);
-            let mut had = self.offers.iter().flatten();
-            job.servable = job.kernels.arithmetics.is_empty() || had.any(|family| job.kernels.rank(family).is_some());
+            job.servable = self.offers.iter().flatten().any(|family| job.kernels.takes(family));
             let event = Event::Submit { job: id.clone(), limits: job.limits, kernels: job.kernels.clone() };
             self.tell_later(job.submit_at, event);
             if let Some(at) = job.cancel_at {

@@ -25,6 +25,9 @@ macro_rules! unrolled {
     };
 }
 
+// What it does not write out would not be written at all.
+const _: () = assert!(product::PIXELS_MAX <= 12 && depthwise::PIXELS_MAX <= 12);
+
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod bf16;
@@ -125,7 +128,7 @@ impl Patches<'_> {
     }
 
     fn check(&self) {
-        assert!(!self.segments.is_empty(), "patches of no segment");
+        assert!(self.depth() > 0, "patches of nothing");
         let Some(last) = self.pixels.checked_sub(1) else { return };
         let start = last.checked_mul(self.stride).expect("a stride within memory");
         for segment in self.segments {

@@ -1,18 +1,17 @@
 //! What products need beside their operands.
 
-/// Numbers in a cache line.
-const LINE: usize = 64 / size_of::<u16>();
-
 /// Working memory of products, one for each thread. It grows to what the largest needs and is used again.
 #[derive(Debug, Default)]
 pub struct Work {
+    #[cfg(target_arch = "x86_64")]
     halves: Vec<u16>,
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Work {
     /// Room for so many halves, from the start of a cache line on. What it holds is left from earlier work.
-    #[cfg(target_arch = "x86_64")]
     pub(super) fn halves(&mut self, len: usize) -> &mut [u16] {
+        const LINE: usize = 64 / size_of::<u16>();
         if self.halves.len() < len + LINE {
             self.halves = vec![0; len + LINE];
         }

@@ -23,8 +23,6 @@ const PEERS: [(&str, &[&str]); 2] = [
     ("onnxruntime", &["onnxruntime-latency", "onnxruntime-streams"]),
     ("OpenVINO", &["openvino-latency", "openvino-streams"]),
 ];
-/// Ours: in f32, and with AMX where there is any. Kernels, and how far their features may be from the peers'.
-const OURS: [(&str, Option<&str>, f64); 2] = [("ours", None, 1e-4), ("ours-fast", Some("amx"), 5e-4)];
 /// Height and width of the network's input.
 const SIZE: usize = 224;
 const IMAGES: usize = 4;
@@ -50,12 +48,12 @@ pub fn main(mut args: Args) -> Result<()> {
     let bench = Bench { python, model, seconds, input: folder.join("images.f32"), folder };
     fs::write(&bench.input, images()).with_context(|| format!("writing {}", bench.input.display()))?;
 
+    let ours = ours(kernels);
     let mut measured: Vec<Measured> = Vec::new();
     for threads in threads() {
         let mut programs = Vec::new();
-        for (name, set, _) in ours() {
-            let kernels = kernels.clone().or(set.map(str::to_owned));
-            programs.push(Program { family: "ours", name: name.into(), kernels, threads });
+        for (name, set, _) in &ours {
+            programs.push(Program { family: "ours", name: (*name).into(), kernels: set.clone(), threads });
         }
         for (family, names) in PEERS {
             // On one core the two ways are one.
@@ -74,18 +72,25 @@ pub fn main(mut args: Args) -> Result<()> {
     println!("{} rounds of {seconds} s; images/s, median (lowest to highest)", rounds);
     print!("{}", table(&measured));
     for (_, names) in PEERS {
-        for (ours, _, most) in ours() {
+        for (ours, _, most) in &ours {
             let far = bench.distance(ours, names[0])?;
             println!("features of {ours} and of {}: relative L2 {far:.1e}", names[0]);
-            ensure!(far < most, "{} computes something else", names[0]);
+            ensure!(far < *most, "{} computes something else", names[0]);
         }
     }
     Ok(())
 }
 
-/// Those of ours that this machine can run.
-fn ours() -> impl Iterator<Item = (&'static str, Option<&'static str>, f64)> {
-    OURS.into_iter().filter(|(_, kernels, _)| kernels.is_none() || has_amx())
+/// Ours by name: the kernels that were asked for, or the best for f32 and, where there is AMX, those for `fast`; and how far
+/// their features may be from the peers'.
+fn ours(asked: Option<String>) -> Vec<(&'static str, Option<String>, f64)> {
+    const F32: f64 = 1e-4;
+    const FAST: f64 = 5e-4;
+    match asked {
+        Some(asked) => vec![("ours", Some(asked), FAST)],
+        None if has_amx() => vec![("ours", None, F32), ("ours-fast", Some("amx".into()), FAST)],
+        None => vec![("ours", None, F32)],
+    }
 }
 
 /// One core and all of them, which may be the same.
