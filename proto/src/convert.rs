@@ -408,7 +408,12 @@ pub fn result_from(result: v1::Result) -> Wire<core::AttemptResult> {
         }),
         Outcome::Failure(failure) => Err(failure_from(failure)?),
     };
-    Ok(core::AttemptResult { attempt, kernel_family: result.kernel_family, outcome })
+    // A failure has no bytes, so nobody asks with which kernels they were made.
+    let kernel_family = match outcome {
+        Ok(_) => family(result.kernel_family, "result.kernel_family")?,
+        Err(_) => result.kernel_family,
+    };
+    Ok(core::AttemptResult { attempt, kernel_family, outcome })
 }
 
 pub fn object_to(object: core::Object) -> v1::Object {
@@ -447,6 +452,10 @@ pub fn order_to(order: core::Order) -> v1::Order {
     }
 }
 
+fn family(family: String, field: &'static str) -> Wire<String> {
+    if family.is_empty() { Err(WireError::Missing(field)) } else { Ok(family) }
+}
+
 pub fn order_from(order: v1::Order) -> Wire<core::Order> {
     use v1::order::Work;
     let files = |files| each(files, file_from);
@@ -454,7 +463,7 @@ pub fn order_from(order: v1::Order) -> Wire<core::Order> {
         attempt: attempt_from(need(order.attempt, "order.attempt")?)?,
         job: order.job,
         job_version: order.job_version,
-        kernel_family: order.kernel_family,
+        kernel_family: family(order.kernel_family, "order.kernel_family")?,
         params: params_from(order.params)?,
         stage: order.stage,
         input: order.input,

@@ -1,7 +1,7 @@
 //! Workers: who is in touch, what each has, and who has room.
 //!
-//! Workers that have a kernel family make its pool, and a worker may be in several. A pool knows its workers with a free slot and those that would fetch
-//! ahead, most room first, so that finding one takes no walk over the fleet.
+//! Workers that have a kernel family make its pool, and a worker may be in several. A pool knows its workers with a
+//! free slot and those that would fetch ahead, most room first, so that finding one takes no walk over the fleet.
 
 use crate::event::{Millis, Poll};
 use mr_core::{AttemptId, WorkerId};

@@ -29,6 +29,9 @@ fn one_arithmetic_gives_the_same_bytes_on_all_kernels() {
         fast.push(job(name).kernels(name).set("params.precision=fast").done());
         assert!(fast[0].report.kernel_family.starts_with("bf16x3/"), "{}", fast[0].report.kernel_family);
     }
+    if fast.len() == 1 {
+        eprintln!("SKIPPED: no AMX here, so nothing to compare its plain definition with");
+    }
     for other in &fast[1..] {
         assert_same_bytes(&fast[0], other);
     }

@@ -22,6 +22,9 @@ fn plain_rust_is_always_there_and_the_best_is_detected() {
     // Split products in plain Rust are for tests, and never chosen.
     assert!(of(Arithmetic::Bf16x3).any(|kernels| kernels.name() == "bf16x3-portable"));
     assert_eq!(Kernels::detect(Arithmetic::Bf16x3).map(Kernels::name), Kernels::named("amx").map(Kernels::name));
+    if Kernels::named("amx").is_none() {
+        eprintln!("SKIPPED: no AMX here, so its plain definition is held to the manual alone");
+    }
     for kernels in available {
         assert_eq!(Kernels::named(kernels.name()), Some(kernels));
     }

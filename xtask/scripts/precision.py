@@ -3,7 +3,7 @@
     precision.py OUTPUT REFERENCE
 
 Prints the relative L2 distance, the cosine and the share of photos whose nearest neighbour (by cosine, over all others) is
-the same, and ends with 1 if one of them is beyond what `params.precision = "fast"` promises.
+the same, and ends with 1 if one of them is beyond the bounds below, which `params.precision = "fast"` stays well within.
 """
 
 import glob

@@ -155,8 +155,8 @@ macro_rules! tiles_of {
 tiles_of!(tiles_of_stride_1, 1);
 tiles_of!(tiles_of_stride_2, 2);
 
-/// Neighbours whose columns all lie inside the row, but perhaps for the first of all and the last of all: group by group, all
-/// groups that are whole. A column is loaded once for all the pixels that read it.
+/// Neighbours whose columns all lie inside the row, but perhaps for the first of all and the last of all: group by
+/// group, all groups that are whole. A column is loaded once for all the pixels that read it.
 #[inline(always)]
 unsafe fn tiles<
     V: Lanes,

@@ -1,17 +1,17 @@
 //! The arithmetic of the network: products, depthwise rows and means over f32, for whatever processor this is.
 //!
-//! An [`Arithmetic`] is a defined order of roundings and additions. In [`Arithmetic::F32`] every output number is a single
-//! chain of fused multiply-adds that starts at the bias and takes its inputs in a fixed order; kernels work on many
-//! channels and pixels side by side and never cut a chain. So plain Rust, AVX2 and AVX-512 give the same bits, and a
-//! result does not tell which machine made it. [`Arithmetic::Bf16x3`] takes products of numbers in two bf16 halves, as
-//! Intel's matrix tiles do many times as fast; [`tiles`] defines it in plain Rust, so that it too can be had anywhere,
+//! An [`Arithmetic`] is a defined order of roundings and additions. In [`Arithmetic::F32`] every output number is a
+//! single chain of fused multiply-adds that starts at the bias and takes its inputs in a fixed order; kernels work on
+//! many channels and pixels side by side and never cut a chain. So plain Rust, AVX2 and AVX-512 give the same bits, and
+//! a result does not tell which machine made it. [`Arithmetic::Bf16x3`] takes products of numbers in two bf16 halves,
+//! as Intel's matrix tiles do in hardware; [`tiles`] defines it in plain Rust, so that it too can be had anywhere,
 //! though slowly. Results of the two differ, and one is never a silent substitute for the other.
 //!
 //! All of the room's `unsafe` lives in this module. Its face is safe: a [`Kernels`] only exists for instructions that
 //! this processor has, and every call checks its lengths before anything is read.
 
-/// A loop over a constant number of pixels, written out. Loops that the compiler unrolls late leave their arrays in memory, and
-/// a tile's sums would go to the stack and back three times.
+/// A loop over a constant number of pixels, written out. Loops that the compiler unrolls late leave their arrays in
+/// memory, and a tile's sums would go to the stack and back three times.
 macro_rules! unrolled {
     ($pixel:ident in $pixels:ident => $body:expr) => {
         unrolled!(@ $pixel $pixels $body; 0 1 2 3 4 5 6 7 8 9 10 11)

@@ -1,7 +1,8 @@
 //! Convolution as a matrix product: every output number is one chain of fused multiply-adds.
 //!
-//! A register tile holds some pixels times one, one and a half or two groups of sixteen channels and runs through all of k at once, so
-//! that a number is never put down half-summed: chain order is bias, then k ascending, then clamp, then residual.
+//! A register tile holds some pixels times one, one and a half or two groups of sixteen channels and runs through all
+//! of k at once, so that a number is never put down half-summed: chain order is bias, then k ascending, then clamp,
+//! then residual.
 
 use std::mem::MaybeUninit;
 

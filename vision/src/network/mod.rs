@@ -5,8 +5,8 @@
 //! candle custom op that runs a whole inverted residual block, strip by strip, on the kernels of [`crate::kernels`].
 //!
 //! Invariant: features depend on the file, the image and the kernels' arithmetic alone, bit for bit: not on the
-//! instruction set, the thread, the machine, or what the scratch was used for before. Deliberately absent: batches and threads. One call is one image on
-//! the calling thread; whoever has more cores calls from more threads.
+//! instruction set, the thread, the machine, or what the scratch was used for before. Deliberately absent: batches and
+//! threads. One call is one image on the calling thread; whoever has more cores calls from more threads.
 
 mod block;
 mod family;
