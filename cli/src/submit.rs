@@ -227,7 +227,7 @@ fn served(wish: &KernelWish, families: &[String]) -> Result<(), Stop> {
     if families.iter().any(|family| wish.takes(family)) {
         return Ok(());
     }
-    Err(Stop::Refused(format!("this machine has kernels for {} only: {}", families.join(", "), wish.why)))
+    Err(Stop::Refused(format!("this process has kernels for {} only: {}", families.join(", "), wish.why)))
 }
 
 /// Working files are neither results nor input.
@@ -315,7 +315,7 @@ mod tests {
             assert!(served(&wish(fine), &families).is_ok(), "{fine:?}");
         }
         let said = served(&wish(&["bf16x3"]), &families).unwrap_err();
-        let wanted = "this machine has kernels for f32/x86-64-v3 only: `params.precision = \"fast\"` asks for it";
+        let wanted = "this process has kernels for f32/x86-64-v3 only: `params.precision = \"fast\"` asks for it";
         assert_eq!(said, Stop::Refused(wanted.into()));
     }
 

@@ -72,14 +72,22 @@ fn note(view: &JobView<'_>, workers: &[WorkerView<'_>], now: Millis) -> Option<S
     if workers.is_empty() {
         return Some("no worker is in touch: start one with `mr-worker --coordinator URL`".into());
     }
+    // Whoever watches is told anew whenever this changes.
     let fails = view.gives_up_at.map_or(String::new(), |at| {
-        format!("; it fails in {} s unless one comes that has", at.saturating_sub(now).div_ceil(1000)) //
+        let left = match at.saturating_sub(now).div_ceil(1000) {
+            seconds @ 0..60 => format!("{} s", seconds.next_multiple_of(15)),
+            seconds => format!("{} min", seconds.div_ceil(60)),
+        };
+        format!("; it fails in {left} unless one comes that has")
     });
     match view.waits_for_family {
-        Some(family) => Some(format!(
-            "the job began on kernel family `{family}`, and none of the {} workers in touch has it{fails}",
-            view.workers_turned_away
-        )),
+        Some(family) => {
+            let none = match view.workers_turned_away {
+                1 => "the one worker in touch does not have it".to_owned(),
+                many => format!("none of the {many} workers in touch has it"),
+            };
+            Some(format!("the job began on kernel family `{family}`, and {none}{fails}"))
+        }
         None if view.gives_up_at.is_some() => {
             let families: BTreeSet<_> = workers.iter().flat_map(|worker| worker.families).map(|f| &**f).collect();
             let families: Vec<_> = families.into_iter().collect();

@@ -13,10 +13,11 @@ pub const KERNELS: &str = "MR_KERNELS";
 /// # Errors
 /// A sentence about the name that is not known here, or that comes twice.
 pub fn kernels(forced: Option<&OsStr>) -> Result<Vec<Kernels>, String> {
+    // Empty is how service managers say that a variable is not set.
+    let forced = forced.map(OsStr::to_string_lossy).filter(|names| !names.trim().is_empty());
     let Some(forced) = forced else {
         return Ok(Arithmetic::ALL.into_iter().filter_map(Kernels::detect).collect());
     };
-    let forced = &forced.to_string_lossy();
     let mut kernels: Vec<Kernels> = Vec::new();
     for name in forced.split(',').map(str::trim) {
         let found = Kernels::named(name).ok_or_else(|| {
@@ -50,7 +51,7 @@ mod tests {
         assert_eq!(family(forced[0]), family(Kernels::f32()), "how f32 is computed is not seen in results");
         assert!(family(forced[1]).starts_with("bf16x3/"));
         assert!(kernels(Some(OsStr::new("abacus"))).unwrap_err().contains("no kernels `abacus`; it has portable"));
-        assert!(kernels(Some(OsStr::new(""))).is_err());
+        assert_eq!(kernels(Some(OsStr::new(" "))), kernels(None));
         assert!(kernels(Some(OsStr::new("portable,portable"))).unwrap_err().contains("both for f32"));
     }
 }

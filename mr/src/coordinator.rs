@@ -28,7 +28,8 @@ struct Args {
     /// Milliseconds without a word from a worker after which its tasks go to others
     #[arg(long, env = "MR_LEASE_MS", value_name = "MS")]
     lease_ms: Option<u64>,
-    /// Milliseconds after which a job fails if only workers without the kernels that it asks for are in touch
+    /// Milliseconds after which a job fails if only workers without the kernels that it asks for are in touch; 300000
+    /// unless this says otherwise
     #[arg(long, env = "MR_UNSERVED_MS", value_name = "MS")]
     unserved_ms: Option<u64>,
     /// A TOML file with these settings, named as the flags are but with `_`

@@ -325,11 +325,11 @@ impl Scheduler {
         let seconds = self.config.unserved_ms / 1000;
         match &job.family {
             Some(family) => format!(
-                "the job began on kernel family `{family}`, and for {seconds} s no worker in touch has had it, but {had}; \
+                "the job began on kernel family `{family}`, and for {seconds} s no worker in touch has had it, only {had}; \
                  start one that has it and submit the job again"
             ),
             None => {
-                format!("for {seconds} s no worker in touch has had kernels for it, but {had}: {}", job.kernels.why)
+                format!("for {seconds} s no worker in touch has had kernels for it, only {had}: {}", job.kernels.why)
             }
         }
     }

@@ -433,7 +433,7 @@ fn what_nobody_has_kernels_for_fails_when_others_have_been_in_touch_for_long() {
          prepare a
          a is running
          a: write 0+0/1, 10 = 0 + 0, family open
-         a is failed, permanent: for 20 s no worker in touch has had kernels for it, but `avx`: it wishes so
+         a is failed, permanent: for 20 s no worker in touch has had kernels for it, only `avx`: it wishes so
          clean up a",
     );
     // One that comes in time is early enough.
@@ -462,7 +462,7 @@ fn a_job_that_has_begun_waits_for_its_kernels_and_gives_up_too() {
          w1 runs a/0/0#1
          w1 runs a/0/1#1
          w1 stops a/0/1#1
-         a is failed, permanent: the job began on kernel family `avx`, and for 20 s no worker in touch has had it, but \
+         a is failed, permanent: the job began on kernel family `avx`, and for 20 s no worker in touch has had it, only \
          `neon`; start one that has it and submit the job again
          clean up a",
     );

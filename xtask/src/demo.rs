@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::args::Args;
 use crate::photos::{LABELS, PhotoSet, cores};
 use crate::setup::setup;
-use crate::shell::{cargo, command, root, run};
+use crate::shell::{cargo, mr_submit, root, run};
 
 pub fn main(mut args: Args) -> Result<()> {
     let set = PhotoSet {
@@ -29,7 +29,7 @@ pub fn main(mut args: Args) -> Result<()> {
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
     let bytes = set.draw(&root().join(&photos), cores())?;
     eprintln!("photos: {} of {} varieties, {bytes} bytes, in {}", set.count, set.labels, photos.display());
-    let mut submit = command(root().join("target/release/mr-submit"));
+    let mut submit = mr_submit();
     submit.arg("examples/feature-job.toml");
     if folder != root().join("target/demo") {
         submit.arg("--input").arg(&photos).arg("--output").arg(&results);

@@ -19,6 +19,15 @@ pub fn command(program: impl AsRef<Path>) -> Command {
     command
 }
 
+/// Our `mr-submit`, on this machine and on its best kernels, whatever the environment has for other runs.
+pub fn mr_submit() -> Command {
+    let mut submit = command(root().join("target/release/mr-submit"));
+    for name in ["MR_COORDINATOR", "MR_KERNELS"] {
+        submit.env_remove(name);
+    }
+    submit
+}
+
 /// The cargo that runs us, so that toolchain overrides stay in force.
 pub fn cargo(args: &[&str]) -> Command {
     let mut command = command(std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from));

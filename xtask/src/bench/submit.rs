@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use crate::photos::{LABELS, PhotoSet, cores};
-use crate::shell::{command, root};
+use crate::shell::{mr_submit, root};
 
 /// The real fruit photos where they are at hand, else as many drawn ones.
 pub fn photos() -> Result<PathBuf> {
@@ -50,7 +50,7 @@ impl Run<'_> {
         }
         let folder = results.parent().context("results lie in a folder")?;
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        let mut submit = command(root().join("target/release/mr-submit"));
+        let mut submit = mr_submit();
         submit.arg("examples/feature-job.toml").arg("--input").arg(input);
         submit.arg("--output").arg(results).arg("--state").arg(&state);
         if let Some(slots) = self.slots {
