@@ -4,20 +4,17 @@ mod image_features;
 mod kernels;
 
 pub use image_features::ImageFeatures;
-pub use kernels::{KERNELS, kernels};
 
 use mr_mapreduce::Registry;
-use mr_vision::kernels::Kernels;
 
-/// Every job that ships, by name, on these kernels: one set for each arithmetic, as [`kernels`] has them.
+/// Every job that ships, by name, on the kernels that this process is to use.
 ///
-/// # Panics
-/// Without any kernels.
-pub fn registry(kernels: Vec<Kernels>) -> Registry {
-    let families = kernels.iter().map(|kernels| kernels::family(*kernels));
-    let registry = families.fold(None, |registry: Option<Registry>, family| match registry {
-        None => Some(Registry::new(family)),
-        Some(registry) => Some(registry.with_kernels(family)),
-    });
-    registry.expect("a process has kernels").with(ImageFeatures::new(kernels))
+/// # Errors
+/// A sentence about what `MR_KERNELS` names.
+pub fn registry() -> Result<Registry, String> {
+    let kernels = kernels::kernels(std::env::var_os(kernels::KERNELS).as_deref())?;
+    let (first, others) = kernels.split_first().expect("plain Rust runs anywhere, and a list has a name");
+    let registry = Registry::new(kernels::family(*first));
+    let registry = others.iter().fold(registry, |registry, other| registry.with_kernels(kernels::family(*other)));
+    Ok(registry.with(ImageFeatures::new(kernels)))
 }

@@ -10,6 +10,7 @@ import argparse
 import io
 import os
 import sys
+from typing import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -21,7 +22,6 @@ from pyspark.ml.feature import PCA
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import col, element_at, pandas_udf, split
-from typing import Iterator
 
 SIZE = 224
 

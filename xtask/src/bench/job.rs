@@ -25,10 +25,7 @@ pub fn main(mut args: Args) -> Result<()> {
 
     setup()?;
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
-    let input = match input {
-        Some(input) => std::path::absolute(&input).with_context(|| format!("--input {}", input.display()))?,
-        None => photos()?,
-    };
+    let input = photos(input)?;
     let bench = Bench { folder: root().join("target/bench"), input, slots };
     bench.round().context("warming up")?;
     let mut measured = Vec::new();

@@ -9,9 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::machine::machine;
+use super::machine::{has_amx, machine};
 use super::spread::Spread;
-use super::submit::has_amx;
 use crate::args::Args;
 use crate::photos::cores;
 use crate::setup::setup;
@@ -87,7 +86,8 @@ fn ours(asked: Option<String>) -> Vec<(&'static str, Option<String>, f64)> {
     const F32: f64 = 1e-4;
     const FAST: f64 = 5e-4;
     match asked {
-        Some(asked) => vec![("ours", Some(asked), FAST)],
+        Some(asked) if asked == "amx" || asked.starts_with("bf16x3") => vec![("ours", Some(asked), FAST)],
+        Some(asked) => vec![("ours", Some(asked), F32)],
         None if has_amx() => vec![("ours", None, F32), ("ours-fast", Some("amx".into()), FAST)],
         None => vec![("ours", None, F32)],
     }

@@ -8,16 +8,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::machine::machine;
+use super::machine::{has_amx, machine};
 use super::spread::Spread;
-use super::submit::{Run, has_amx, photos};
+use super::submit::{Run, photos};
 use crate::args::Args;
 use crate::photos::cores;
 use crate::setup::setup;
 use crate::shell::{cargo, command, root, run, works};
 use crate::venv::environment;
 
-/// The first one is what the others are compared with.
+/// Ours are compared with each of the others.
 const OURS: &str = "ours, f32";
 const FAST: &str = "ours, fast";
 const PYTHON: &str = "Python, onnxruntime";
@@ -32,7 +32,7 @@ pub fn main(mut args: Args) -> Result<()> {
     setup()?;
     let python =
         environment("target/venv-peers", "xtask/peers/requirements.txt", "the peers go into target/venv-peers")?;
-    let mut bench = Bench { input: photos()?, python, spark: None, folder: root().join("target/bench/peers") };
+    let mut bench = Bench { input: photos(None)?, python, spark: None, folder: root().join("target/bench/peers") };
     if spark_rounds > 0 {
         ensure!(works(command("java").arg("-version")), "PySpark needs Java: install it, or give --spark-rounds 0");
         bench.spark =
@@ -84,10 +84,13 @@ impl Bench {
             peer.arg("--threads").arg(cores().to_string());
             peer
         };
-        match (name, &self.spark) {
-            (OURS, _) => Run::default().go(&self.input, &results),
-            (FAST, _) => Run { precision: Some("fast"), ..Run::default() }.go(&self.input, &results),
-            (SPARK, Some(spark)) => timed(&mut peer(spark, "xtask/peers/job_spark.py"), &results),
+        match name {
+            OURS => Run::default().go(&self.input, &results),
+            FAST => Run { precision: Some("fast"), ..Run::default() }.go(&self.input, &results),
+            SPARK => {
+                let spark = self.spark.as_deref().context("Spark is not there")?;
+                timed(&mut peer(spark, "xtask/peers/job_spark.py"), &results)
+            }
             _ => {
                 let mut peer = peer(&self.python, "xtask/peers/job_python.py");
                 timed(peer.arg("--model").arg("vision/weights/mobilenet_v2.onnx"), &results)

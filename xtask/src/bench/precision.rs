@@ -3,9 +3,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::submit::{Run, has_amx, photos};
+use super::machine::has_amx;
+use super::submit::{Run, photos};
 use crate::args::Args;
 use crate::setup::setup;
 use crate::shell::{cargo, command, root, run};
@@ -17,10 +18,7 @@ pub fn main(mut args: Args) -> Result<()> {
     setup()?;
     let python = venv()?;
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
-    let input = match input {
-        Some(input) => std::path::absolute(&input).with_context(|| format!("--input {}", input.display()))?,
-        None => photos()?,
-    };
+    let input = photos(input)?;
     let kernels = if has_amx() { "amx" } else { "bf16x3-portable" };
     let [fast, reference] = ["fast", "f32"].map(|name| root().join("target/bench/precision").join(name));
     eprintln!("bench: in f32");

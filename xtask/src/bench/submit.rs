@@ -10,8 +10,11 @@ use anyhow::{Context, Result, ensure};
 use crate::photos::{LABELS, PhotoSet, cores};
 use crate::shell::{mr_submit, root};
 
-/// The real fruit photos where they are at hand, else as many drawn ones.
-pub fn photos() -> Result<PathBuf> {
+/// The folder that was given; else the real fruit photos where they are at hand, else as many drawn ones.
+pub fn photos(given: Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(given) = given {
+        return std::path::absolute(&given).with_context(|| format!("--input {}", given.display()));
+    }
     let shared = std::env::var_os("MR_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
     let real = shared.join("data/fruits");
     if real.is_dir() {
@@ -22,12 +25,6 @@ pub fn photos() -> Result<PathBuf> {
     eprintln!("bench: {} is not there; drawing {} photos instead", real.display(), set.count);
     set.draw(&drawn, cores())?;
     Ok(drawn)
-}
-
-/// Whether this processor has the instructions that `params.precision = "fast"` is for.
-pub fn has_amx() -> bool {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    cpu.split_whitespace().any(|word| word == "amx_bf16")
 }
 
 /// What is run.
