@@ -18,7 +18,7 @@ pub struct Settings<'a> {
 
 pub struct Embedded {
     coordinator: Coordinator,
-    deciding: JoinHandle<()>,
+    deciding: JoinHandle<anyhow::Result<()>>,
     serving: JoinHandle<anyhow::Result<()>>,
     working: JoinHandle<mr_worker::Stopped>,
     stop_serving: CancellationToken,
@@ -31,7 +31,11 @@ impl Embedded {
     /// When the state store can't be used.
     pub async fn start(settings: Settings<'_>, registry: Registry) -> anyhow::Result<Self> {
         let (stop_serving, stop_working) = (CancellationToken::new(), CancellationToken::new());
-        let (coordinator, deciding) = Coordinator::start(mr_coordinator::Settings::new(settings.state)).await?;
+        let (coordinator, deciding) = Coordinator::start(mr_coordinator::Settings {
+            abandons: true,
+            ..mr_coordinator::Settings::new(settings.state)
+        })
+        .await?;
         let (channel, serving) = mr_coordinator::in_process(&coordinator, stop_serving.clone());
         let worker = mr_worker::Settings {
             decode_budget_bytes: settings.decode_budget_bytes,
@@ -53,7 +57,10 @@ impl Embedded {
             None => anyhow!("{what} ended by itself"),
         };
         tokio::select! {
-            result = &mut self.deciding => ended("the coordinator", result.err()),
+            result = &mut self.deciding => match result {
+                Ok(Err(error)) => error.context("the coordinator stopped"),
+                other => ended("the coordinator", other.err()),
+            },
             result = &mut self.working => ended("the worker", result.err()),
             result = &mut self.serving => match result {
                 Ok(Err(error)) => error.context("the coordinator's service ended"),
@@ -72,6 +79,6 @@ impl Embedded {
         self.coordinator.stop().await;
         self.stop_serving.cancel();
         self.serving.await.context("stopping the coordinator's service")??;
-        self.deciding.await.context("stopping the coordinator")
+        self.deciding.await.context("stopping the coordinator")?
     }
 }

@@ -74,6 +74,7 @@ impl Job for Count {
                 broadcasts_of: Vec::new(),
                 writes_output: true,
                 one_row_per_record: true,
+                params: None,
             }],
             footer: Default::default(),
         })

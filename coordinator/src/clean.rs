@@ -1,22 +1,19 @@
-//! Removing the work files of a job that has ended.
+//! Removing what is of no use any more: work files and listings of jobs that have ended.
 
 use futures::stream::{self, StreamExt};
 use mr_core::JobId;
 use mr_storage::{DynStore, Object, StoreError};
+use std::collections::BTreeSet;
 
-/// Best effort: what stays behind costs room and nothing else, and goes when a coordinator next starts.
-pub async fn clean_up(state: &DynStore, job: &JobId) {
-    let objects = listed(state, &format!("work/{job}/")).await;
+/// Best effort: what stays behind costs room and nothing else, and goes when somebody next looks.
+pub async fn clean_up(state: &DynStore, job: &JobId, kept: &BTreeSet<String>) {
+    let mut objects = listed(state, &format!("work/{job}/")).await;
+    objects.retain(|object| !kept.contains(&object.key));
+    objects.extend(listed(state, &format!("jobs/{job}/")).await);
     remove(state, objects).await;
 }
 
-/// The work files that coordinators before this one left behind. Asked for before there is any job, so that none of
-/// them is a living job's.
-pub async fn left_behind(state: &DynStore) -> Vec<Object> {
-    listed(state, "work/").await
-}
-
-async fn listed(state: &DynStore, prefix: &str) -> Vec<Object> {
+pub async fn listed(state: &DynStore, prefix: &str) -> Vec<Object> {
     match state.list(prefix).await {
         Ok(objects) => objects,
         Err(StoreError::NotFound { .. }) => Vec::new(),

@@ -1,12 +1,15 @@
 //! What takes time and runs beside the shell: listings, commits, clean-ups. Each comes back as a message, whatever
 //! happens to it: a job waits for its listing and its commit, and would wait for ever for one that broke in silence.
 
-use crate::clean::{clean_up, remove};
+use crate::clean::{clean_up, listed, remove};
 use crate::commit::{Finished, commit};
-use crate::prepare::{Prepared, prepare};
+use crate::journal::{self, Fenced};
+use crate::prepare::{ListingPlace, Prepared, prepare};
 use futures::FutureExt;
 use mr_core::{Failure, JobId, JobPlan};
+use mr_proto::v1;
 use mr_storage::{DynStore, Object};
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +18,9 @@ use tokio::task::{JoinError, JoinSet};
 pub enum Effect {
     Prepared(JobId, Result<Prepared, Failure>),
     Committed(JobId, Result<(), Failure>),
+    Appended(Result<(), Fenced>),
+    /// All work files.
+    WorkListed(Vec<Object>),
     CleanedUp,
 }
 
@@ -26,12 +32,15 @@ pub struct Effects {
     /// They write nothing and are given up when the coordinator stops.
     listings: JoinSet<Effect>,
     writing: JoinSet<Effect>,
+    /// What is being added to the journal: one entry at a time.
+    appending: JoinSet<Effect>,
 }
 
 impl Effects {
-    pub fn prepare(&mut self, job: JobId, plan: Arc<JobPlan>) {
+    /// `looks`: also for what other jobs have left.
+    pub fn prepare(&mut self, job: JobId, plan: Arc<JobPlan>, at: ListingPlace, looks: bool) {
         self.listings.spawn(async move {
-            let prepared = caught("listing the input", prepare(&plan)).await;
+            let prepared = caught("listing the input", prepare(&job, &plan, &at, looks)).await;
             Effect::Prepared(job, prepared.unwrap_or_else(Err))
         });
     }
@@ -54,9 +63,26 @@ impl Effects {
         });
     }
 
-    /// Removes a job's work files.
-    pub fn clean_up(&mut self, job: JobId, state: DynStore) {
-        self.clean(async move { clean_up(&state, &job).await });
+    pub fn append(&mut self, number: u64, entry: v1::JournalEntry, state: DynStore) {
+        self.appending.spawn(async move { Effect::Appended(journal::append(state, number, entry).await) });
+    }
+
+    pub fn rebase(&mut self, number: u64, base: v1::JournalEntry, state: DynStore) {
+        self.clean(async move {
+            if let Err(error) = journal::rebase(state, number, base).await {
+                // It stays longer than it need be, until the next time.
+                tracing::warn!("shortening the journal: {}", mr_storage::story(&error));
+            }
+        });
+    }
+
+    pub fn look_at_work(&mut self, state: DynStore) {
+        self.listings.spawn(async move { Effect::WorkListed(listed(&state, "work/").await) });
+    }
+
+    /// Removes a job's listing, and its work files but for those to be kept.
+    pub fn clean_up(&mut self, job: JobId, kept: BTreeSet<String>, state: DynStore) {
+        self.clean(async move { clean_up(&state, &job, &kept).await });
     }
 
     pub fn remove(&mut self, objects: Vec<Object>, state: DynStore) {
@@ -77,6 +103,7 @@ impl Effects {
         tokio::select! {
             Some(ended) = self.listings.join_next() => effect(ended),
             Some(ended) = self.writing.join_next() => effect(ended),
+            Some(ended) = self.appending.join_next() => effect(ended),
             else => std::future::pending().await,
         }
     }
@@ -84,10 +111,20 @@ impl Effects {
     /// Gives listings up and lets the others end, in a bounded time: what is cut short is repaired by the next run.
     pub async fn finish(&mut self, bound: Duration) {
         self.listings.shutdown().await;
-        let all = async { while self.writing.join_next().await.is_some() {} };
+        let all = async {
+            while self.appending.join_next().await.is_some() {}
+            while self.writing.join_next().await.is_some() {}
+        };
         if tokio::time::timeout(bound, all).await.is_err() {
             tracing::warn!("stopping before {} commits or clean-ups have ended", self.writing.len());
         }
+        self.abandon().await;
+    }
+
+    /// Gives everything up at once.
+    pub async fn abandon(&mut self) {
+        self.listings.shutdown().await;
+        self.appending.shutdown().await;
         self.writing.shutdown().await;
     }
 }

@@ -67,20 +67,27 @@ fn to_be_mapped(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Input, Measured};
+    use crate::job::Input;
     use mr_core::{
-        BlobRef, FailureClass, InputFilter, JobId, JobPlan, JobSpec, Limits, Listing, Mode, Object, Params,
+        BlobRef, FailureClass, FileRef, InputFilter, JobId, JobPlan, JobSpec, Limits, Listing, Mode, Object, Params,
         QuarantineSource, Quarantined, Source, Split, SplitSettings, StagePlan, TaskId, expand,
     };
     use std::sync::Arc;
 
     fn stage(name: &str, source: Source, broadcasts_of: &[&str]) -> StagePlan {
         let broadcasts_of = broadcasts_of.iter().map(|name| (*name).to_owned()).collect();
-        StagePlan { name: name.into(), source, broadcasts_of, writes_output: false, one_row_per_record: false }
+        StagePlan {
+            name: name.into(),
+            source,
+            broadcasts_of,
+            writes_output: false,
+            one_row_per_record: false,
+            params: None,
+        }
     }
 
     /// Two splits of two objects, a reduce that is broadcast, and a stage over kept rows that is given it.
-    fn job() -> (TaskGraph, Job) {
+    fn job() -> (Arc<TaskGraph>, Job) {
         let plan = JobPlan {
             spec: JobSpec {
                 job: "test".into(),
@@ -107,20 +114,16 @@ mod tests {
         let graph = expand(&plan, 2).unwrap();
         let objects = ["a", "b", "c", "d"].map(|key| Object { key: key.into(), bytes: 1, etag: format!("{key}1") });
         let splits = [0, 2].map(|first| Split { first, count: 2, bytes: 2 });
-        let input = Input { listing: Listing { objects: objects.into(), skipped: 0 }, splits: splits.into() };
-        let job = Job {
-            plan: Arc::new(plan),
-            submitted_epoch_ms: 0,
-            prior_ms: 0,
-            input: Some(Arc::new(input)),
-            skipped: 0,
-            measured: Measured::default(),
-        };
+        let (file, listing) =
+            (FileRef { key: String::new(), bytes: 0, crc32: 0 }, Listing { objects: objects.into(), skipped: 0 });
+        let graph = Arc::new(graph);
+        let input = Input { listing, splits: splits.into(), graph: graph.clone(), keys: Vec::new(), file, there: None };
+        let job = Job { input: Some(Arc::new(input)), ..Job::new(Arc::new(plan), 0) };
         (graph, job)
     }
 
     fn attempt(stage: u32, index: u32) -> AttemptId {
-        AttemptId { task: TaskId { job: JobId::parse("job").unwrap(), stage, index }, number: 1 }
+        AttemptId { task: TaskId { job: JobId::parse("job").unwrap(), stage, index }, epoch: 1, number: 1 }
     }
 
     fn digest(objects: &[(&str, &str)]) -> Option<String> {

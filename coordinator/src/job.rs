@@ -1,25 +1,47 @@
 //! What the shell knows of a job beside the scheduler's state: its plan, its frozen listing, and what it measured.
 
-use mr_core::{JobPlan, Listing, Split};
+use mr_core::{FileRef, JobPlan, Listing, Split, TaskGraph, TaskId, TaskKey, TaskKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub struct Job {
     pub plan: Arc<JobPlan>,
-    /// Since the epoch, by this machine's clock: for people.
-    pub submitted_epoch_ms: u64,
     /// Before the submission, at the submitter's.
     pub prior_ms: u64,
+    /// Outputs with a quarantine are made again rather than taken over from other jobs.
+    pub renews_quarantined: bool,
     /// Once the input is listed, until the job has ended.
     pub input: Option<Arc<Input>>,
     pub skipped: u64,
     pub measured: Measured,
 }
 
-/// The input as it was when the job began.
+/// The input as it was when the job began, and the work that follows from it.
 pub struct Input {
     pub listing: Listing,
     pub splits: Vec<Split>,
+    pub graph: Arc<TaskGraph>,
+    /// What each task computes, stage after stage.
+    pub keys: Vec<Vec<TaskKey>>,
+    /// Where the listing is written down.
+    pub file: FileRef,
+    /// Work files of other jobs, with their sizes, that lay in the state store when the job began; `None`: nobody looked.
+    pub there: Option<BTreeMap<String, u64>>,
+}
+
+impl Job {
+    pub fn new(plan: Arc<JobPlan>, prior_ms: u64) -> Self {
+        Self { plan, prior_ms, renews_quarantined: false, input: None, skipped: 0, measured: Measured::default() }
+    }
+
+    pub fn task_key(&self, task: &TaskId) -> Option<TaskKey> {
+        self.input.as_ref()?.keys.get(task.stage as usize)?.get(task.index as usize).copied()
+    }
+
+    pub fn kind(&self, task: &TaskId) -> Option<TaskKind> {
+        let stage = self.input.as_ref()?.graph.stages.get(task.stage as usize)?;
+        Some(stage.tasks.get(task.index as usize)?.kind)
+    }
 }
 
 /// For the report; nothing is decided by it.

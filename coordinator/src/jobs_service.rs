@@ -2,7 +2,7 @@
 
 use crate::blobs;
 use crate::shell::Message;
-use crate::workers_service::stopping;
+use crate::workers_service::{check_leads, stopping};
 use futures::stream::{self, Stream};
 use mr_core::{JobId, JobStatus};
 use mr_proto::v1::jobs_server::Jobs;
@@ -21,6 +21,7 @@ pub struct JobsService {
     pub shell: mpsc::Sender<Message>,
     pub state: DynStore,
     pub news: watch::Receiver<u64>,
+    pub leads: watch::Receiver<bool>,
 }
 
 impl JobsService {
@@ -44,6 +45,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::MissingBlobsRequest>,
     ) -> Result<Response<v1::MissingBlobsResponse>, Status> {
+        check_leads(&self.leads)?;
         let mut sha256 = Vec::new();
         for blob in request.into_inner().blobs {
             let blob = convert::blob_from(blob).map_err(invalid)?;
@@ -59,6 +61,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<Streaming<v1::PutBlobRequest>>,
     ) -> Result<Response<v1::PutBlobResponse>, Status> {
+        check_leads(&self.leads)?;
         let mut parts = request.into_inner();
         let Some(Part::Blob(blob)) = parts.message().await?.and_then(|first| first.part) else {
             return Err(Status::invalid_argument("a blob's first message says which one it is"));
@@ -80,6 +83,7 @@ impl Jobs for JobsService {
     }
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        check_leads(&self.leads)?;
         let v1::SubmitRequest { job_id, plan, prior_us } = request.into_inner();
         let id = convert::job_id(&job_id).map_err(invalid)?;
         let plan = plan.ok_or_else(|| Status::invalid_argument("the message lacks `plan`"))?;
@@ -92,11 +96,13 @@ impl Jobs for JobsService {
     }
 
     async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        check_leads(&self.leads)?;
         let jobs = self.ask(|reply| Message::List { reply }).await?;
         Ok(Response::new(v1::ListResponse { jobs: jobs.into_iter().map(convert::status_to).collect() }))
     }
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::JobStatus>, Status> {
+        check_leads(&self.leads)?;
         let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;
         let status = status(&self.shell, &id).await?;
         Ok(Response::new(convert::status_to(status)))
@@ -105,12 +111,14 @@ impl Jobs for JobsService {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::JobStatus, Status>> + Send>>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        check_leads(&self.leads)?;
         let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;
         let first = status(&self.shell, &id).await?;
         Ok(Response::new(Box::pin(states(self.shell.clone(), self.news.clone(), id, first))))
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
+        check_leads(&self.leads)?;
         let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;
         let taken = self.ask(|reply| Message::Cancel { id: id.clone(), reply }).await?;
         let taken = taken.ok_or_else(|| unknown(&id))?;

@@ -12,13 +12,18 @@ mod effects;
 mod heed;
 mod job;
 mod jobs_service;
+mod journal;
+mod lead;
+mod memo;
 mod orders;
 mod prepare;
+mod process;
 mod serve;
 mod shell;
 mod status;
 mod workers_service;
 
+pub use journal::Fenced;
 pub use serve::{Coordinator, in_process, serve};
 
 #[derive(Clone, Debug)]
@@ -29,11 +34,32 @@ pub struct Settings {
     pub lease_ms: u64,
     /// How long a job waits for workers with kernels that it can use while only others are in touch; then it fails.
     pub unserved_ms: u64,
+    /// How long outputs of tasks are kept for jobs that could use them, after they were last of use; 0: no longer than
+    /// their own job.
+    pub work_age_ms: u64,
+    /// How long the one at work may be silent before one that stands by takes over.
+    pub silence_ms: u64,
+    /// Jobs that the coordinator before was at end with it: whoever submitted them is gone as well. For a coordinator
+    /// inside the process that submits.
+    pub abandons: bool,
 }
+
+/// Three days: a weekend and a day.
+pub const WORK_AGE_MS: u64 = 3 * 24 * 3600 * 1000;
+
+/// A few beats, and well within the fifteen seconds that a takeover may take.
+pub const SILENCE_MS: u64 = 9_000;
 
 impl Settings {
     pub fn new(state: impl Into<String>) -> Self {
         let mr_scheduler::Config { lease_ms, unserved_ms, .. } = mr_scheduler::Config::default();
-        Self { state: state.into(), lease_ms, unserved_ms }
+        Self {
+            state: state.into(),
+            lease_ms,
+            unserved_ms,
+            work_age_ms: WORK_AGE_MS,
+            silence_ms: SILENCE_MS,
+            abandons: false,
+        }
     }
 }

@@ -1,18 +1,26 @@
 //! What comes before the first task: the output is looked at, the input listed and cut into splits.
 
 use crate::job::Input;
+use crate::journal::to_listing;
 use crate::orders::object_weight;
-use mr_core::{Failure, FailureClass, JobPlan, TaskGraph, expand, plan_splits, select};
-use mr_storage::{DANGLING, StoreError, check_conditional_writes, object_url};
+use bytes::Bytes;
+use mr_core::{Epoch, Failure, FailureClass, FileRef, JobId, JobPlan, expand, plan_splits, select, task_keys};
+use mr_proto::{journal, v1};
+use mr_storage::{DANGLING, DynStore, Put, StoreError, check_conditional_writes, object_url};
 use mr_table::{OutputState, TableError, inspect, may_write};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub struct Prepared {
     pub input: Arc<Input>,
-    pub graph: Arc<TaskGraph>,
-    pub split_objects: Vec<u32>,
+}
+
+/// Where listings are written down.
+pub struct ListingPlace {
+    pub state: DynStore,
+    pub epoch: Epoch,
 }
 
 /// How often a store that fails for now is asked, and how long the first pause is.
@@ -24,20 +32,20 @@ const SPLIT_WEIGHT_MAX: usize = 16 << 20;
 
 /// # Errors
 /// `Refused` for whatever the user can put right before anything is written.
-pub async fn prepare(plan: &JobPlan) -> Result<Prepared, Failure> {
+pub async fn prepare(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Result<Prepared, Failure> {
     let mut pause = FIRST_PAUSE;
     for _ in 1..TRIES_MAX {
-        match once(plan).await {
+        match once(job, plan, at, looks).await {
             Err(failure) if failure.class.retryable() => tracing::warn!("{failure}; trying again"),
             ended => return ended,
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
-    once(plan).await
+    once(job, plan, at, looks).await
 }
 
-async fn once(plan: &JobPlan) -> Result<Prepared, Failure> {
+async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Result<Prepared, Failure> {
     let spec = &plan.spec;
     let output = mr_storage::open(&spec.output).await.map_err(|error| failed("opening the output", &error))?;
     let state = inspect(&output).await.map_err(|error| match error {
@@ -103,9 +111,29 @@ async fn once(plan: &JobPlan) -> Result<Prepared, Failure> {
         return Err(Failure::refused(format!("splits of {most} objects are more than a message can name: use fewer")));
     }
     let count = u32::try_from(splits.len()).map_err(|_| Failure::refused("the input has more splits than 2^32"))?;
-    let graph = expand(plan, count).map_err(Failure::refused)?;
-    let split_objects = splits.iter().map(|split| split.count).collect();
-    Ok(Prepared { input: Arc::new(Input { listing, splits }), graph: Arc::new(graph), split_objects })
+    let graph = Arc::new(expand(plan, count).map_err(Failure::refused)?);
+    let keys = task_keys(plan, &graph, &listing.objects, &splits);
+    let file = write_down(job, at, &to_listing(&listing, &splits)).await?;
+    let there = if looks { Some(work_files(&at.state).await?) } else { None };
+    Ok(Prepared { input: Arc::new(Input { listing, splits, graph, keys, file, there }) })
+}
+
+/// Freezes the listing: whoever goes on with this job works on these objects, whatever has come and gone since.
+async fn write_down(job: &JobId, at: &ListingPlace, listing: &v1::Listing) -> Result<FileRef, Failure> {
+    let bytes = Bytes::from(journal::listing_to(listing));
+    // A coordinator that does not know yet that it was replaced must not write over the other's.
+    let key = format!("jobs/{job}/listing-{}", at.epoch);
+    let file = FileRef { key, bytes: bytes.len() as u64, crc32: 0 };
+    at.state.put(&file.key, bytes, Put::Overwrite).await.map_err(|error| failed("writing down the listing", &error))?;
+    Ok(file)
+}
+
+async fn work_files(state: &DynStore) -> Result<BTreeMap<String, u64>, Failure> {
+    match state.list("work/").await {
+        Ok(objects) => Ok(objects.into_iter().map(|object| (object.key, object.bytes)).collect()),
+        Err(StoreError::NotFound { .. }) => Ok(BTreeMap::new()),
+        Err(error) => Err(failed("looking for what other jobs have done", &error)),
+    }
 }
 
 /// Tries to make something where the output, or the first folder on the way to it, would be made.

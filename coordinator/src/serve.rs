@@ -1,20 +1,20 @@
 //! Starting, serving and stopping.
 
 use crate::Settings;
-use crate::clean::left_behind;
 use crate::jobs_service::JobsService;
-use crate::shell::{Message, Shell};
+use crate::lead::Candidate;
+use crate::shell::Message;
 use crate::workers_service::WorkersService;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use futures::Stream;
 use hyper_util::rt::TokioIo;
 use mr_proto::v1::jobs_server::JobsServer;
 use mr_proto::v1::workers_server::WorkersServer;
 use mr_proto::{DESCRIPTORS, MESSAGE_BYTES_MAX};
 use mr_storage::DynStore;
-use std::fs::{self, File, TryLockError};
-use std::path::Path;
-use std::time::Duration;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -29,27 +29,41 @@ pub struct Coordinator {
     shell: mpsc::Sender<Message>,
     news: watch::Receiver<u64>,
     state: DynStore,
+    leads: watch::Receiver<bool>,
+    /// Ends one that stands by.
+    stop: CancellationToken,
 }
 
 impl Coordinator {
-    /// Opens the state store and starts deciding. Nobody is served yet.
-    pub async fn start(settings: Settings) -> anyhow::Result<(Self, JoinHandle<()>)> {
+    /// Opens the state store and starts deciding; or stands by, if another coordinator is at work with it. Nobody is served
+    /// yet. The handle ends with an error when another has taken over.
+    ///
+    /// # Errors
+    /// When the state can't be used.
+    pub async fn start(settings: Settings) -> anyhow::Result<(Self, JoinHandle<anyhow::Result<()>>)> {
         let state = mr_storage::open(&settings.state).await.context("opening the state store")?;
-        let lock = lock(state.url())?;
         mr_storage::check_conditional_writes(state.as_ref(), "probe/").await.context("checking the state store")?;
-        let left = left_behind(&state).await;
         let (shell, messages) = mpsc::channel(1024);
         let (tell, news) = watch::channel(0);
-        let deciding = Shell::new(state.clone(), &settings, tell).run(messages, left);
-        let running = tokio::spawn(async move {
-            deciding.await;
-            drop(lock);
-        });
-        Ok((Self { shell, news, state }, running))
+        let mut candidate = Candidate::new(state.clone(), settings, unique());
+        let mandate = candidate.try_lead().await?;
+        let (lead, leads) = watch::channel(mandate.is_some());
+        let stop = CancellationToken::new();
+        let running = candidate.run(mandate, (shell.downgrade(), messages), tell, lead, stop.clone());
+        Ok((Self { shell, news, state, leads, stop }, tokio::spawn(running)))
+    }
+
+    /// Whether it leads, rather than stand by.
+    pub fn leads(&self) -> bool {
+        *self.leads.borrow()
     }
 
     /// Lets what is half-way end, and stops. The handle that came with [`start`](Self::start) is done then.
     pub async fn stop(&self) {
+        self.stop.cancel();
+        if !self.leads() {
+            return;
+        }
         let (reply, stopped) = oneshot::channel();
         if self.shell.send(Message::Stop { reply }).await.is_ok() {
             _ = stopped.await;
@@ -57,23 +71,11 @@ impl Coordinator {
     }
 }
 
-/// Keeps other coordinators away from a state folder: each would take the other's work files for leftovers. Of state in
-/// S3 nothing keeps them away yet.
-fn lock(state: &str) -> anyhow::Result<Option<File>> {
-    let Some(folder) = state.strip_prefix("file://") else { return Ok(None) };
-    let path = Path::new(folder).join("coordinator.lock");
-    let open = || {
-        fs::create_dir_all(folder)?;
-        File::options().create(true).truncate(false).write(true).open(&path)
-    };
-    let file = open().with_context(|| format!("opening {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another coordinator works with {folder}: stop that one, or give this one another `--state`")
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
-    }
+/// Unlike every other process's.
+fn unique() -> String {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    let chance = RandomState::new().hash_one(now);
+    format!("{}-{chance:016x}", std::process::id())
 }
 
 /// A caller that is gone without a word is found out in this time.
@@ -89,7 +91,7 @@ where
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Coordinator { shell, news, state } = coordinator.clone();
+    let Coordinator { shell, news, state, leads, .. } = coordinator.clone();
     let ended = shell.clone();
     let until = async move {
         tokio::select! {
@@ -97,10 +99,10 @@ where
             () = ended.closed() => {}
         }
     };
-    let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news })
+    let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news, leads: leads.clone() })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let workers = WorkersServer::new(WorkersService { shell })
+    let workers = WorkersServer::new(WorkersService { shell, leads })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let (reporter, health) = tonic_health::server::health_reporter();

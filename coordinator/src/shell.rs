@@ -1,19 +1,24 @@
 //! The one task that owns the scheduler: messages and effects' results in, decisions carried out.
 //!
-//! `receive, handle, carry out`, and nothing is awaited in between, so what is told of a job is always one state of it.
+//! `receive, handle, journal, carry out`: nothing is awaited in between, so what is told of a job is always one state of
+//! it, and nothing is carried out or told before what it rests on is in the journal.
 
 use crate::Settings;
 use crate::commit::Finished;
 use crate::effects::{Effect, Effects};
 use crate::heed;
-use crate::job::{Job, Measured};
+use crate::job::{Input, Job};
+use crate::journal::{Encoder, Fenced, Recovered};
+use crate::memo::{self, Memo};
 use crate::orders::{self, order};
-use crate::prepare::Prepared;
+use crate::prepare::{ListingPlace, Prepared};
 use crate::status::status;
 use mr_core::{
-    AttemptId, AttemptProgress, AttemptResult, JobId, JobPhase, JobPlan, JobStatus, Order, TaskKind, WorkerId,
+    AttemptId, AttemptProgress, AttemptResult, Epoch, Failure, JobId, JobPhase, JobPlan, JobStatus, Order, TaskKind,
+    WorkerId,
 };
-use mr_scheduler::{Command, Config, Event, Millis, Poll, Scheduler};
+use mr_proto::v1;
+use mr_scheduler::{Command, Config, Event, Fact, Millis, Poll, Scheduler, Step, What, WriteAhead};
 use mr_storage::{DynStore, Object};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,10 +64,18 @@ pub enum Message {
         id: JobId,
         reply: oneshot::Sender<Option<bool>>,
     },
+    /// Another coordinator is at work.
+    Fenced(Fenced),
     /// Waits for effects that are under way and ends.
     Stop {
         reply: oneshot::Sender<()>,
     },
+}
+
+/// What has to wait for the journal.
+enum Due {
+    Command(Command),
+    Tell(Box<dyn FnOnce() + Send>),
 }
 
 pub struct PollAnswer {
@@ -80,10 +93,18 @@ struct Parked {
 
 pub struct Shell {
     scheduler: Scheduler,
+    ahead: WriteAhead<Due>,
+    journal: Journal,
+    memo: Memo,
+    /// How long outputs are kept for other jobs.
+    work_age_ms: Millis,
+    sweep_at: Instant,
     lease_ms: u64,
     parked_max: Duration,
     state: DynStore,
     started: Instant,
+    /// The time at `started`, since the epoch; never before anything that is in the journal.
+    started_ms: Millis,
     jobs: BTreeMap<JobId, Job>,
     parked: BTreeMap<WorkerId, Parked>,
     /// How far each worker said its attempts are.
@@ -95,30 +116,79 @@ pub struct Shell {
     stragglers: BTreeSet<(Instant, JobId)>,
     /// Counts up whenever a job's phase may have changed.
     news: watch::Sender<u64>,
+    fenced: Option<Fenced>,
 }
 
+/// Where the journal is, and what has been added to it since it was last shortened.
+struct Journal {
+    epoch: Epoch,
+    writer: String,
+    next: u64,
+    entries: u64,
+    facts: u64,
+    base_facts: u64,
+    /// To be written when the entry is, whose number it has.
+    base: Option<(u64, v1::JournalEntry)>,
+}
+
+/// A journal is shortened when there are so many entries, or it is twice as long as need be: reading it takes a request
+/// for each.
+const ENTRIES_MAX: u64 = 256;
+
+/// How often old work files are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+
 impl Shell {
-    pub fn new(state: DynStore, settings: &Settings, news: watch::Sender<u64>) -> Self {
-        let Settings { lease_ms, unserved_ms, .. } = *settings;
-        Self {
-            scheduler: Scheduler::new(Config { lease_ms, unserved_ms, ..Config::default() }),
+    /// # Errors
+    /// When the journal makes no sense.
+    pub fn new(
+        state: DynStore,
+        settings: &Settings,
+        news: watch::Sender<u64>,
+        recovered: Recovered,
+        (epoch, writer): (Epoch, String),
+    ) -> Result<Self, String> {
+        let Settings { lease_ms, unserved_ms, work_age_ms, .. } = *settings;
+        let config = Config { lease_ms, unserved_ms, ..Config::default() };
+        let Recovered { last: _, facts, jobs, memo, at } = recovered;
+        let length = facts.len() as u64;
+        let journal =
+            Journal { epoch, writer, next: epoch + 1, entries: 0, facts: length, base_facts: length, base: None };
+        Ok(Self {
+            scheduler: Scheduler::recover(config, epoch, &facts)?,
+            ahead: WriteAhead::default(),
+            journal,
+            memo,
+            work_age_ms,
+            sweep_at: Instant::now(),
             lease_ms,
             parked_max: PARKED_MAX.min(Duration::from_millis(lease_ms / 4)),
             state,
             started: Instant::now(),
-            jobs: BTreeMap::new(),
+            started_ms: epoch_ms().max(at),
+            jobs,
             parked: BTreeMap::new(),
             progress: BTreeMap::new(),
             sent: BTreeMap::new(),
             effects: Effects::default(),
             stragglers: BTreeSet::new(),
             news,
-        }
+            fenced: None,
+        })
     }
 
-    pub async fn run(mut self, mut messages: mpsc::Receiver<Message>, left_behind: Vec<Object>) {
-        self.effects.remove(left_behind, self.state.clone());
+    /// Runs until it is told to stop, or nobody is left who could.
+    ///
+    /// # Errors
+    /// When another coordinator has taken over.
+    pub async fn run(mut self, mut messages: mpsc::Receiver<Message>, abandons: bool) -> Result<(), Fenced> {
+        self.take_up(abandons);
         let reply = loop {
+            if let Some(fenced) = self.fenced {
+                // What is half-way is the other's now. It does the same things, and each of them may be done twice.
+                self.effects.abandon().await;
+                return Err(fenced);
+            }
             let wake = self.next_wake();
             tokio::select! {
                 message = messages.recv() => match message {
@@ -148,43 +218,68 @@ impl Shell {
         if let Some(reply) = reply {
             _ = reply.send(());
         }
+        Ok(())
+    }
+
+    /// Goes on where the coordinator before has stopped. `abandons`: with what was submitted to it, nobody waits any more.
+    fn take_up(&mut self, abandons: bool) {
+        let step = self.scheduler.resume(self.now());
+        self.decided(step);
+        if abandons {
+            let running: Vec<_> =
+                self.scheduler.jobs().filter(|job| !job.phase.ended()).map(|job| job.id.clone()).collect();
+            for job in running {
+                let failure = Failure::new(mr_core::FailureClass::Cancelled, "the process that ran it was stopped");
+                self.handle(Event::Broken { job, failure });
+            }
+        }
     }
 
     async fn finish(&mut self) {
         self.parked.clear();
         let stragglers: BTreeSet<_> = std::mem::take(&mut self.stragglers).into_iter().map(|(_, job)| job).collect();
         for job in stragglers {
-            self.effects.clean_up(job, self.state.clone());
+            self.clean_up(job);
         }
         self.effects.finish(FINISH_MAX).await;
     }
 
     fn now(&self) -> Millis {
-        self.started.elapsed().as_millis() as Millis
+        self.started_ms + self.started.elapsed().as_millis() as Millis
     }
 
     fn next_wake(&self) -> Instant {
-        let deadline = self.scheduler.next_deadline().map(|at| self.started + Duration::from_millis(at));
+        let since = |at: Millis| self.started + Duration::from_millis(at.saturating_sub(self.started_ms));
+        let deadline = self.scheduler.next_deadline().map(since);
         let parked = self.parked.values().map(|parked| parked.until).min();
-        let idle = Instant::now() + Duration::from_secs(3600);
         let stragglers = self.stragglers.first().map(|(at, _)| *at);
-        [deadline, parked, stragglers].into_iter().flatten().min().unwrap_or(idle)
+        [deadline, parked, stragglers].into_iter().flatten().min().map_or(self.sweep_at, |at| at.min(self.sweep_at))
     }
 
     fn wake(&mut self) {
         let now = Instant::now();
         let due: Vec<_> = self.parked.iter().filter(|(_, p)| p.until <= now).map(|(w, _)| w.clone()).collect();
         for worker in due {
-            self.answer(&worker);
+            if self.ahead.may_answer(&worker) {
+                self.answer(&worker);
+            } else if let Some(parked) = self.parked.get_mut(&worker) {
+                parked.until = now + self.parked_max; // its answer waits for the journal, and comes with it
+            }
+        }
+        if self.sweep_at <= now {
+            self.sweep_at = now + SWEEP_EVERY;
+            self.memo.forget_before(self.now().saturating_sub(self.work_age_ms));
+            self.effects.look_at_work(self.state.clone());
         }
         while self.stragglers.first().is_some_and(|(at, _)| *at <= now) {
             let (_, job) = self.stragglers.pop_first().expect("looked at above");
-            self.effects.clean_up(job, self.state.clone());
+            self.clean_up(job);
         }
         if self.scheduler.next_deadline().is_some_and(|at| at <= self.now()) {
             self.handle(Event::Tick);
             let in_touch: BTreeSet<_> = self.scheduler.workers().map(|worker| worker.id.clone()).collect();
             self.progress.retain(|worker, _| in_touch.contains(worker));
+            self.ahead.forget(|worker| in_touch.contains(worker));
         }
     }
 
@@ -192,37 +287,36 @@ impl Shell {
         match message {
             Message::Poll { poll, progress, peak_rss_bytes, reply } => self.poll(poll, progress, peak_rss_bytes, reply),
             Message::Submit { id, plan, prior_ms, reply } => {
-                _ = reply.send(self.submit(id, *plan, prior_ms));
+                let taken = self.submit(id, Job::new(Arc::new(*plan), prior_ms));
+                self.tell(reply, taken);
             }
             Message::List { reply } => {
                 let ids: Vec<_> = self.scheduler.jobs().map(|job| job.id.clone()).collect();
-                _ = reply.send(ids.iter().filter_map(|id| self.status(id)).collect());
+                let list = ids.iter().filter_map(|id| self.status(id)).collect();
+                self.tell(reply, list);
             }
-            Message::Status { id, reply } => _ = reply.send(self.status(&id)),
+            Message::Status { id, reply } => {
+                let status = self.status(&id);
+                self.tell(reply, status);
+            }
             Message::Cancel { id, reply } => {
                 let phase = self.scheduler.job(&id).map(|job| job.phase);
                 let taken = phase.map(|phase| matches!(phase, JobPhase::Listing | JobPhase::Running));
                 self.handle(Event::Cancel { job: id });
-                _ = reply.send(taken);
+                self.tell(reply, taken);
             }
+            Message::Fenced(fenced) => self.fenced = Some(fenced),
             Message::Stop { .. } => unreachable!("taken in `run`"),
         }
     }
 
     /// `false`: that id is another job's.
-    fn submit(&mut self, id: JobId, plan: JobPlan, prior_ms: u64) -> bool {
-        if self.jobs.get(&id).is_some_and(|job| *job.plan != plan) {
+    fn submit(&mut self, id: JobId, job: Job) -> bool {
+        if self.jobs.get(&id).is_some_and(|known| known.plan != job.plan) {
             return false;
         }
-        let (limits, kernels) = (plan.spec.limits, plan.kernels.clone());
-        self.jobs.entry(id.clone()).or_insert_with(|| Job {
-            plan: Arc::new(plan),
-            submitted_epoch_ms: epoch_ms(),
-            prior_ms,
-            input: None,
-            skipped: 0,
-            measured: Measured::default(),
-        });
+        let (limits, kernels) = (job.plan.spec.limits, job.plan.kernels.clone());
+        self.jobs.entry(id.clone()).or_insert(job);
         self.handle(Event::Submit { job: id, limits, kernels });
         // The scheduler forgets jobs that ended long ago, and so do we.
         let known: BTreeSet<_> = self.scheduler.jobs().map(|job| job.id.clone()).collect();
@@ -296,8 +390,78 @@ impl Shell {
 
     fn handle(&mut self, event: Event) {
         let now = self.now();
-        for command in self.scheduler.handle(now, event) {
-            self.carry_out(command);
+        let step = self.scheduler.handle(now, event);
+        self.decided(step);
+    }
+
+    fn decided(&mut self, step: Step) {
+        for fact in &step.facts {
+            self.note(fact);
+        }
+        let due = self.ahead.step(step, Due::Command);
+        self.write();
+        self.carry_out_all(due);
+    }
+
+    /// Whoever asked is told when all that has been decided so far is written: nobody is told of what may yet be undone.
+    fn tell<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, answer: T) {
+        let due = self.ahead.hold(Due::Tell(Box::new(move || _ = reply.send(answer))));
+        self.carry_out_all(due);
+    }
+
+    fn note(&mut self, fact: &Fact) {
+        if let What::Done { attempt, family, output } = &fact.what
+            && self.work_age_ms > 0
+            && let Some(key) = self.jobs.get(&fact.job).and_then(|job| job.task_key(&attempt.task))
+        {
+            self.memo.keep(family, key, output, fact.at);
+        }
+    }
+
+    /// Begins to write what has come up, unless a write is under way: then it goes with the next.
+    fn write(&mut self) {
+        let Some(batch) = self.ahead.batch() else { return };
+        let encoder = Encoder { jobs: &self.jobs };
+        let facts: Vec<_> = batch.iter().filter_map(|fact| encoder.encode(fact)).collect();
+        let journal = &mut self.journal;
+        let number = journal.next;
+        (journal.next, journal.entries, journal.facts) =
+            (number + 1, journal.entries + 1, journal.facts + facts.len() as u64);
+        let entry = v1::JournalEntry { epoch: journal.epoch, writer: journal.writer.clone(), facts };
+        if journal.entries >= ENTRIES_MAX && journal.facts >= 2 * journal.base_facts {
+            let base = self.base();
+            let length = base.facts.len() as u64;
+            let journal = &mut self.journal;
+            (journal.entries, journal.facts, journal.base_facts) = (0, length, length);
+            journal.base = Some((number, base));
+        }
+        self.effects.append(number, entry, self.state.clone());
+    }
+
+    /// All that is known, this moment's decisions included, in as few facts as say it.
+    fn base(&self) -> v1::JournalEntry {
+        let encoder = Encoder { jobs: &self.jobs };
+        let facts = self.scheduler.facts();
+        let mut facts: Vec<_> = facts.iter().filter_map(|fact| encoder.encode(fact)).collect();
+        let kept = self.memo.iter().map(|(family, key, kept)| v1::JournalFact {
+            at_ms: kept.used_at,
+            job_id: String::new(),
+            what: Some(v1::journal_fact::What::Kept(v1::JournalKept {
+                task_key: key.to_vec(),
+                family: family.to_string(),
+                output: Some(mr_proto::convert::output_to((*kept.output).clone())),
+            })),
+        });
+        facts.extend(kept);
+        v1::JournalEntry { epoch: self.journal.epoch, writer: self.journal.writer.clone(), facts }
+    }
+
+    fn carry_out_all(&mut self, due: Vec<Due>) {
+        for due in due {
+            match due {
+                Due::Command(command) => self.carry_out(command),
+                Due::Tell(tell) => tell(),
+            }
         }
     }
 
@@ -306,30 +470,84 @@ impl Shell {
             Command::Answer { worker } => self.answer(&worker),
             Command::Prepare { job } => {
                 let plan = self.jobs.get(&job).expect("it came in with its plan").plan.clone();
-                self.effects.prepare(job, plan);
+                let at = ListingPlace { state: self.state.clone(), epoch: self.journal.epoch };
+                let looks = !self.memo.is_empty();
+                self.effects.prepare(job, plan, at, looks);
             }
+            Command::Look { job } => self.look(job),
             Command::Commit { job } => {
-                self.tell();
+                self.news();
                 let known = self.jobs.get(&job);
                 let finished = Finished::gather(&self.scheduler, &job, known, self.now(), epoch_ms());
                 self.effects.commit(job, finished, self.state.clone());
             }
             Command::CleanUp { job } => {
-                self.tell();
+                self.news();
                 self.sent.retain(|attempt, _| attempt.task.job != job);
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.input = None;
                 }
                 let now = Instant::now();
                 self.stragglers.extend(STRAGGLERS_AFTER.map(|after| (now + after, job.clone())));
-                self.effects.clean_up(job, self.state.clone());
+                self.clean_up(job);
             }
         }
     }
 
+    /// Takes over what other jobs have made of the same.
+    fn look(&mut self, id: JobId) {
+        let Some(family) = self.scheduler.job(&id).and_then(|view| view.family.map(Arc::<str>::from)) else { return };
+        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(Input { keys, there: Some(there), .. }) = job.input.as_deref() else { return };
+        let tasks =
+            (0..).zip(keys).flat_map(|(stage, keys)| (0..).zip(keys).map(move |(index, key)| (stage, index, key)));
+        let outputs = tasks.filter_map(|(stage, index, key)| {
+            let output = self.memo.find(&family, key)?;
+            let renewed = job.renews_quarantined && !output.quarantined.is_empty();
+            let whole = memo::files(output).all(|(key, bytes)| there.get(key) == Some(&bytes));
+            (whole && !renewed).then(|| (stage, index, output.clone()))
+        });
+        let outputs: Vec<_> = outputs.collect();
+        if !outputs.is_empty() {
+            tracing::info!(job = %id, "{} tasks are found done", outputs.len());
+            self.handle(Event::Found { job: id, family, outputs });
+        }
+    }
+
+    fn clean_up(&mut self, job: JobId) {
+        let kept = self.kept();
+        self.effects.clean_up(job, kept, self.state.clone());
+    }
+
+    /// Work files that somebody may still want, of jobs that have ended too.
+    fn kept(&self) -> BTreeSet<String> {
+        let mut kept = self.memo.files();
+        for view in self.scheduler.jobs() {
+            for stage in 0..view.graph.map_or(0, |graph| graph.stages.len()) {
+                for output in self.scheduler.outputs(view.id, stage as u32) {
+                    kept.extend(memo::files(&output).map(|(key, _)| key.to_owned()));
+                }
+            }
+        }
+        kept
+    }
+
+    /// Removes what lies there for nobody: what was written for jobs that are over or unknown, and is not kept.
+    fn sweep(&mut self, there: Vec<Object>) {
+        let kept = self.kept();
+        let alive = |key: &str| {
+            let job = key.split('/').nth(1).and_then(|id| JobId::parse(id).ok());
+            job.and_then(|id| self.scheduler.job(&id)).is_some_and(|view| !view.phase.ended())
+        };
+        let rubbish: Vec<_> = there.into_iter().filter(|o| !alive(&o.key) && !kept.contains(&o.key)).collect();
+        self.effects.remove(rubbish, self.state.clone());
+    }
+
     fn effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Prepared(job, Ok(Prepared { input, graph, split_objects })) => {
+            Effect::Prepared(job, Ok(Prepared { input })) => {
+                let split_objects = input.splits.iter().map(|split| split.count).collect();
+                let graph = input.graph.clone();
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.skipped = input.listing.skipped;
                     known.input = Some(input);
@@ -338,13 +556,26 @@ impl Shell {
             }
             Effect::Prepared(job, Err(failure)) => self.handle(Event::PrepareFailed { job, failure }),
             Effect::Committed(job, outcome) => self.handle(Event::CommitEnded { job, outcome }),
+            Effect::Appended(Ok(())) => {
+                if let Some((number, base)) = self.journal.base.take() {
+                    self.effects.rebase(number, base, self.state.clone());
+                }
+                let due = self.ahead.written();
+                self.write();
+                self.carry_out_all(due);
+            }
+            Effect::Appended(Err(fenced)) => self.fenced = Some(fenced),
+            Effect::WorkListed(there) => self.sweep(there),
             Effect::CleanedUp => {}
         }
-        self.tell();
+        self.news();
     }
 
     /// Answers the worker's waiting poll, if there is one.
     fn answer(&mut self, worker: &WorkerId) {
+        if !self.ahead.may_answer(worker) {
+            return;
+        }
         let Some(Parked { held, reply, .. }) = self.parked.remove(worker) else { return };
         if reply.is_closed() {
             return;
@@ -379,7 +610,7 @@ impl Shell {
         Some(status(&view, self.jobs.get(id)?, &workers, &self.progress, self.now()))
     }
 
-    fn tell(&self) {
+    fn news(&self) {
         self.news.send_modify(|count| *count += 1);
     }
 }

@@ -13,14 +13,14 @@ pub fn status(
     now: Millis,
 ) -> JobStatus {
     let phase = view.phase;
-    let elapsed = view.ended_at.unwrap_or(now) - view.submitted_at + job.prior_ms;
+    let elapsed = view.ended_at.unwrap_or(now).saturating_sub(view.submitted_at) + job.prior_ms;
     JobStatus {
         id: view.id.clone(),
         job: job.plan.spec.job.clone(),
         input: job.plan.spec.input.clone(),
         output: job.plan.spec.output.clone(),
         phase,
-        submitted_ms: job.submitted_epoch_ms,
+        submitted_ms: view.submitted_at,
         elapsed_ms: elapsed,
         books: mr_core::Books { skipped: job.skipped, ..view.books },
         stages: stages(view, progress),

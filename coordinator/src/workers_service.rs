@@ -6,7 +6,7 @@ use mr_proto::v1::workers_server::Workers;
 use mr_proto::{WireError, convert, v1};
 use mr_scheduler::Poll;
 use std::collections::BTreeSet;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 
 /// More kernel families than any processor has.
@@ -14,11 +14,13 @@ const FAMILIES_MAX: usize = 64;
 
 pub struct WorkersService {
     pub shell: mpsc::Sender<Message>,
+    pub leads: watch::Receiver<bool>,
 }
 
 #[tonic::async_trait]
 impl Workers for WorkersService {
     async fn poll(&self, request: Request<v1::PollRequest>) -> Result<Response<v1::PollResponse>, Status> {
+        check_leads(&self.leads)?;
         let message = request.into_inner();
         let peak_rss_bytes = message.peak_rss_bytes;
         let (poll, progress) = read(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -58,6 +60,12 @@ fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>
         results: message.results.into_iter().map(convert::result_from).collect::<Result<_, _>>()?,
     };
     Ok((poll, progress))
+}
+
+/// One that stands by has nothing to say: whoever calls asks the other one.
+pub fn check_leads(leads: &watch::Receiver<bool>) -> Result<(), Status> {
+    let standing = || Status::unavailable("this coordinator stands by: another one is at work");
+    if *leads.borrow() { Ok(()) } else { Err(standing()) }
 }
 
 pub fn stopping() -> Status {

@@ -177,6 +177,7 @@ mod tests {
             broadcasts_of: broadcasts_of.iter().map(|s| s.to_string()).collect(),
             writes_output: name == "project",
             one_row_per_record: name != "fit",
+            params: None,
         }
     }
 

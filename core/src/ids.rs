@@ -71,16 +71,21 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// One try at a task. Numbers start at 1 and are never used twice.
+/// Grows each time a coordinator takes over, so that what each of them gave away can be told apart.
+pub type Epoch = u64;
+
+/// One try at a task. Numbers start at 1 in each epoch, and a pair of both is never used twice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AttemptId {
     pub task: TaskId,
+    /// Of the coordinator that gave it.
+    pub epoch: Epoch,
     pub number: u32,
 }
 
 impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.task, self.number)
+        write!(f, "{}#{}.{}", self.task, self.epoch, self.number)
     }
 }
 

@@ -14,12 +14,13 @@ mod report;
 mod spec;
 mod split;
 mod status;
+mod task_key;
 mod work;
 
 pub use digest::{ObjectsDigest, sha256_hex};
 pub use failure::{Failure, FailureClass};
 pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};
-pub use ids::{AttemptId, JobId, StageIndex, TaskId, WorkerId};
+pub use ids::{AttemptId, Epoch, JobId, StageIndex, TaskId, WorkerId};
 pub use listing::{Listing, Object, select};
 pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
 pub use plan::{BroadcastPlan, InputFilter, JobPlan, KernelWish, ObjectsMin, Source, StagePlan};
@@ -27,6 +28,7 @@ pub use report::{Books, Report};
 pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, SplitSettings};
 pub use split::{Split, plan_splits};
 pub use status::{JobPhase, JobStatus, StageStatus};
+pub use task_key::{TaskKey, task_keys};
 pub use work::{AttemptProgress, AttemptResult, BroadcastRef, Order, Work};
 
 /// The version that goes into footers: it shapes the data, so it is the workspace's and not a build's.

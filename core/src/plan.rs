@@ -70,6 +70,8 @@ pub struct StagePlan {
     pub writes_output: bool,
     /// Every record that is not quarantined gives exactly one row: checked for each task, and again over the whole.
     pub one_row_per_record: bool,
+    /// Names of the params that shape what its tasks make, for whoever looks for the output of the same work; `None`: all.
+    pub params: Option<Vec<String>>,
 }
 
 /// Where the tasks of a stage get their records. Stages are named, since expansion may put others in between.

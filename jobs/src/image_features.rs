@@ -118,12 +118,14 @@ impl Job for ImageFeatures {
             let most = network.features();
             return Err(ParamError::new("components", format!("{count} is more than the {most} features of a photo")));
         }
-        let stage = |name: &str, source, broadcasts_of: &[&str]| StagePlan {
+        // Weights are known by their bytes, the precision by the kernel family, and extensions by the listing.
+        let stage = |name: &str, source, broadcasts_of: &[&str], params: &[&str]| StagePlan {
             name: name.into(),
             source,
             broadcasts_of: broadcasts_of.iter().map(|name| (*name).to_owned()).collect(),
             writes_output: name == PROJECT,
             one_row_per_record: name != FIT,
+            params: Some(params.iter().map(|name| (*name).to_owned()).collect()),
         };
         let (group_min, group_max) = SPLITS_PER_PART;
         Ok(JobPlan {
@@ -134,9 +136,14 @@ impl Job for ImageFeatures {
             kernels: settings.precision.wish(),
             broadcasts: vec![BroadcastPlan { name: WEIGHTS.into(), blob: weights.blob.clone() }],
             stages: vec![
-                stage(EMBED, Source::Input, &[]),
-                stage(FIT, Source::Emitted { stage: EMBED.into(), partitions: 1, fan_in: FAN_IN }, &[]),
-                stage(PROJECT, Source::Kept { stage: EMBED.into(), group_min, group_max }, &[FIT]),
+                stage(EMBED, Source::Input, &[], &["label", "exif_orientation", "decode"]),
+                stage(
+                    FIT,
+                    Source::Emitted { stage: EMBED.into(), partitions: 1, fan_in: FAN_IN },
+                    &[],
+                    &["components"],
+                ),
+                stage(PROJECT, Source::Kept { stage: EMBED.into(), group_min, group_max }, &[FIT], &[]),
             ],
             footer: settings.footer(spec, &weights.blob.sha256),
         })

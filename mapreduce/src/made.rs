@@ -89,5 +89,5 @@ impl Made {
 /// Where an attempt's files lie in the state store: apart from those of every other attempt.
 fn work_key(attempt: &AttemptId) -> String {
     let task = &attempt.task;
-    format!("work/{}/{}/{:06}-{}", task.job, task.stage, task.index, attempt.number)
+    format!("work/{}/{}/{:06}-{}.{}", task.job, task.stage, task.index, attempt.epoch, attempt.number)
 }

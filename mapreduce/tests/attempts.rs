@@ -63,7 +63,7 @@ impl Place {
         // The levels of combining are stages of their own.
         let position = if matches!(work, Work::Combine { .. }) { 7 } else { position };
         Order {
-            attempt: AttemptId { task: TaskId { job, stage: position, index }, number: 1 },
+            attempt: AttemptId { task: TaskId { job, stage: position, index }, epoch: 1, number: 1 },
             job: "toy".into(),
             job_version: 1,
             kernel_family: toy::FAMILY.into(),

@@ -83,7 +83,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         () = bound => {}
     }
     coordinator.stop().await;
-    running.await.context("the coordinator broke")
+    running.await.context("the coordinator broke")?
 }
 
 /// Workers are told the place of the state, and they were started elsewhere.

@@ -153,6 +153,7 @@ fn stage_to(stage: core::StagePlan) -> v1::Stage {
         broadcasts_of: stage.broadcasts_of,
         writes_output: stage.writes_output,
         one_row_per_record: stage.one_row_per_record,
+        params: stage.params.map(|names| v1::ParamNames { names }),
     }
 }
 
@@ -172,6 +173,7 @@ fn stage_from(stage: v1::Stage) -> Wire<core::StagePlan> {
         broadcasts_of: stage.broadcasts_of,
         writes_output: stage.writes_output,
         one_row_per_record: stage.one_row_per_record,
+        params: stage.params.map(|params| params.names),
     })
 }
 
@@ -234,7 +236,7 @@ pub fn failure_from(failure: v1::Failure) -> Wire<core::Failure> {
     Ok(core::Failure { class, message: failure.message })
 }
 
-fn quarantined_to(q: core::Quarantined) -> v1::Quarantined {
+pub fn quarantined_to(q: core::Quarantined) -> v1::Quarantined {
     v1::Quarantined {
         key: q.key,
         etag: q.etag,
@@ -247,7 +249,7 @@ fn quarantined_to(q: core::Quarantined) -> v1::Quarantined {
     }
 }
 
-fn quarantined_from(q: v1::Quarantined) -> core::Quarantined {
+pub fn quarantined_from(q: v1::Quarantined) -> core::Quarantined {
     core::Quarantined {
         key: q.key,
         etag: q.etag,
@@ -340,13 +342,13 @@ pub fn status_from(status: v1::JobStatus) -> Wire<core::JobStatus> {
 }
 
 pub fn attempt_to(attempt: core::AttemptId) -> v1::AttemptId {
-    let core::AttemptId { task: core::TaskId { job, stage, index }, number } = attempt;
-    v1::AttemptId { job_id: job.into(), stage, index, number }
+    let core::AttemptId { task: core::TaskId { job, stage, index }, epoch, number } = attempt;
+    v1::AttemptId { job_id: job.into(), stage, index, epoch, number }
 }
 
 pub fn attempt_from(attempt: v1::AttemptId) -> Wire<core::AttemptId> {
     let task = core::TaskId { job: job_id(&attempt.job_id)?, stage: attempt.stage, index: attempt.index };
-    Ok(core::AttemptId { task, number: attempt.number })
+    Ok(core::AttemptId { task, epoch: attempt.epoch, number: attempt.number })
 }
 
 pub fn progress_to(progress: core::AttemptProgress) -> v1::Progress {
@@ -360,30 +362,49 @@ pub fn progress_from(progress: v1::Progress) -> Wire<core::AttemptProgress> {
     })
 }
 
-fn file_to(file: core::FileRef) -> v1::File {
+pub fn file_to(file: core::FileRef) -> v1::File {
     v1::File { key: file.key, bytes: file.bytes, crc32: file.crc32 }
 }
 
-fn file_from(file: v1::File) -> Wire<core::FileRef> {
+pub fn file_from(file: v1::File) -> Wire<core::FileRef> {
     Ok(core::FileRef { key: file.key, bytes: file.bytes, crc32: file.crc32 })
+}
+
+pub fn output_to(output: core::TaskOutput) -> v1::TaskOutput {
+    v1::TaskOutput {
+        records: output.records,
+        rows: output.rows,
+        kept: output.kept.map(file_to),
+        run: output.run.map(file_to),
+        part: output.part.map(file_to),
+        broadcast: output.broadcast.map(blob_to),
+        side: output.side.into_iter().map(|(path, f)| v1::SideFile { path, file: Some(file_to(f)) }).collect(),
+        quarantined: output.quarantined.into_iter().map(quarantined_to).collect(),
+        mapped_sha256: output.mapped_sha256,
+        busy_us: output.times.busy_us,
+        first_record_us: output.times.first_record_us,
+    }
+}
+
+pub fn output_from(output: v1::TaskOutput) -> Wire<core::TaskOutput> {
+    Ok(core::TaskOutput {
+        records: output.records,
+        rows: output.rows,
+        kept: output.kept.map(file_from).transpose()?,
+        run: output.run.map(file_from).transpose()?,
+        part: output.part.map(file_from).transpose()?,
+        broadcast: output.broadcast.map(blob_from).transpose()?,
+        side: each(output.side, |side| Ok((side.path, file_from(need(side.file, "side.file")?)?)))?,
+        quarantined: output.quarantined.into_iter().map(quarantined_from).collect(),
+        mapped_sha256: output.mapped_sha256,
+        times: core::TaskTimes { busy_us: output.busy_us, first_record_us: output.first_record_us },
+    })
 }
 
 pub fn result_to(result: core::AttemptResult) -> v1::Result {
     use v1::result::Outcome;
     let outcome = match result.outcome {
-        Ok(output) => Outcome::Output(v1::TaskOutput {
-            records: output.records,
-            rows: output.rows,
-            kept: output.kept.map(file_to),
-            run: output.run.map(file_to),
-            part: output.part.map(file_to),
-            broadcast: output.broadcast.map(blob_to),
-            side: output.side.into_iter().map(|(path, f)| v1::SideFile { path, file: Some(file_to(f)) }).collect(),
-            quarantined: output.quarantined.into_iter().map(quarantined_to).collect(),
-            mapped_sha256: output.mapped_sha256,
-            busy_us: output.times.busy_us,
-            first_record_us: output.times.first_record_us,
-        }),
+        Ok(output) => Outcome::Output(output_to(output)),
         Err(failure) => Outcome::Failure(failure_to(failure)),
     };
     let kernel_family = result.kernel_family;
@@ -394,18 +415,7 @@ pub fn result_from(result: v1::Result) -> Wire<core::AttemptResult> {
     use v1::result::Outcome;
     let attempt = attempt_from(need(result.attempt, "result.attempt")?)?;
     let outcome = match need(result.outcome, "result.outcome")? {
-        Outcome::Output(output) => Ok(core::TaskOutput {
-            records: output.records,
-            rows: output.rows,
-            kept: output.kept.map(file_from).transpose()?,
-            run: output.run.map(file_from).transpose()?,
-            part: output.part.map(file_from).transpose()?,
-            broadcast: output.broadcast.map(blob_from).transpose()?,
-            side: each(output.side, |side| Ok((side.path, file_from(need(side.file, "side.file")?)?)))?,
-            quarantined: output.quarantined.into_iter().map(quarantined_from).collect(),
-            mapped_sha256: output.mapped_sha256,
-            times: core::TaskTimes { busy_us: output.busy_us, first_record_us: output.first_record_us },
-        }),
+        Outcome::Output(output) => Ok(output_from(output)?),
         Outcome::Failure(failure) => Err(failure_from(failure)?),
     };
     // A failure has no bytes, so nobody asks with which kernels they were made.

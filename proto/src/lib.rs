@@ -4,6 +4,7 @@
 //! checked there once, and a message that can't be is an error with the name of the field.
 
 pub mod convert;
+pub mod journal;
 
 /// The generated messages and services.
 #[allow(clippy::all, clippy::pedantic)]

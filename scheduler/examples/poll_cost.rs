@@ -29,7 +29,7 @@ fn measure(splits: u32) {
     let job = JobId::parse("a").expect("a fine name");
     let graph = graphs::features(splits, 16, 16);
     let tasks: usize = graph.stages.iter().map(|stage| stage.tasks.len()).sum();
-    let mut scheduler = Scheduler::new(Config::default());
+    let mut scheduler = Scheduler::new(Config::default(), 1);
     scheduler.handle(0, Event::Submit { job: job.clone(), limits: Limits::default(), kernels: KernelWish::default() });
     let started = Instant::now();
     let split_objects = vec![SPLIT_OBJECTS; splits as usize];
@@ -57,7 +57,7 @@ fn measure(splits: u32) {
                 results,
             };
             let started = Instant::now();
-            let commands = scheduler.handle(u64::from(polls) / 20, Event::Poll(poll));
+            let mr_scheduler::Step { commands, .. } = scheduler.handle(u64::from(polls) / 20, Event::Poll(poll));
             let answer = scheduler.answer(&worker.id, &held);
             let took = started.elapsed();
             worker.held.extend(answer.orders);

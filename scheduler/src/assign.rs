@@ -4,12 +4,14 @@
 //! most room. First all free slots. Then, as long as there is more to do than the others' slots could take up, orders
 //! ahead: inputs are fetched while the slots are busy, and no tail of a job waits behind one worker's queue.
 
+use crate::event::{Command, Millis};
+use crate::fact::What;
 use crate::flaw::Flaw;
 use crate::fleet::{Pool, Room, WorkerNo};
 use crate::job::{Job, JobNo};
 use crate::scheduler::{Outbox, Scheduler};
 use crate::tasks::{Place, Tasks};
-use mr_core::{AttemptId, TaskId};
+use mr_core::TaskId;
 use std::cmp::Reverse;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -25,7 +27,47 @@ impl Scheduler {
                 }
                 next = self.running.range((Bound::Excluded(number), Bound::Unbounded)).next().copied();
             }
+            if room == Room::Slot {
+                self.back_up(out);
+            }
         }
+    }
+
+    /// With nothing ready, slots that are free go to second attempts of those that take much longer than their siblings:
+    /// one for each task, on another worker.
+    fn back_up(&mut self, out: &mut Outbox) {
+        let floor_ms = self.config.backup_after_ms;
+        for number in self.running.clone() {
+            while let Some((place, worker)) = self.choose_backup(number, floor_ms) {
+                let (epoch, now) = (self.epoch, self.now);
+                let job = self.jobs.get_mut(&number).expect("running jobs are jobs");
+                let task = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
+                let lease = job.running_mut().expect("it has a task under way").back_up(place, epoch, worker, now);
+                self.fleet.grant(worker, lease.attempt(task));
+                out.news.insert(worker);
+            }
+        }
+    }
+
+    fn choose_backup(&self, number: JobNo, floor_ms: Millis) -> Option<(Place, WorkerNo)> {
+        let job = &self.jobs[&number];
+        let tasks = job.running().filter(|tasks| tasks.ready_count() == 0 || self.flawed(Flaw::BacksUpTooSoon))?;
+        let (place, slow) = tasks.straggler(self.now, floor_ms)?;
+        let pool = self.fleet.pools().get(job.family.as_deref()?)?;
+        let worker = pool.roomiest(Room::Slot, Some(slow))?;
+        (worker != slow || self.flawed(Flaw::BacksUpWithItself)).then_some((place, worker))
+    }
+
+    /// When the next attempt will have taken so long that a free slot should begin it anew.
+    pub(crate) fn next_straggler_at(&self) -> Option<Millis> {
+        let idle = |job: &&Job| {
+            job.family
+                .as_deref()
+                .is_some_and(|family| self.fleet.pools().get(family).is_some_and(|p| p.has(Room::Slot)))
+        };
+        let jobs = self.running.iter().map(|number| &self.jobs[number]).filter(idle);
+        let tasks = jobs.filter_map(Job::running).filter(|tasks| tasks.ready_count() == 0);
+        tasks.filter_map(|tasks| tasks.next_straggler_at(self.now, self.config.backup_after_ms)).min()
     }
 
     fn choose(&self, number: JobNo, room: Room) -> Option<(Place, WorkerNo, Arc<str>)> {
@@ -78,12 +120,17 @@ impl Scheduler {
     }
 
     fn lease(&mut self, number: JobNo, place: Place, worker: WorkerNo, family: Arc<str>, out: &mut Outbox) {
+        if self.jobs[&number].family.is_none() {
+            let id = self.jobs[&number].id.clone();
+            self.record(&id, What::Bound { family }, out);
+            out.commands.push(Command::Look { job: id });
+        }
+        let (epoch, now) = (self.epoch, self.now);
         let job = self.jobs.get_mut(&number).expect("running jobs are jobs");
-        job.family.get_or_insert(family);
         let task = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
         let tasks = job.running_mut().expect("it has a ready task");
-        let attempt = AttemptId { task, number: tasks.lease(place, worker, self.now) };
-        self.fleet.grant(worker, attempt);
+        let lease = tasks.lease(place, epoch, worker, now);
+        self.fleet.grant(worker, lease.attempt(task));
         out.news.insert(worker);
     }
 }

@@ -5,7 +5,7 @@
 use crate::job::Job;
 use crate::scheduler::Scheduler;
 use crate::tasks::{Place, TaskState};
-use mr_core::{AttemptId, TaskId};
+use mr_core::TaskId;
 use std::collections::BTreeSet;
 
 impl Scheduler {
@@ -22,9 +22,9 @@ impl Scheduler {
             tasks.audit().map_err(|why| format!("job {}: {why}", job.id))?;
             for (place, task) in tasks.iter() {
                 match &task.state {
-                    TaskState::Leased { number, worker } => {
-                        let task = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
-                        leased.insert((AttemptId { task, number: *number }, *worker));
+                    TaskState::Leased { .. } => {
+                        let id = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
+                        leased.extend(task.state.leases().map(|lease| (lease.attempt(id.clone()), lease.worker)));
                     }
                     TaskState::Paused { until } => {
                         if !self.pauses.contains(&(*until, *number, place)) {

@@ -35,6 +35,10 @@ impl Ledger {
         }
     }
 
+    pub fn split_objects(&self) -> &[u32] {
+        &self.split_objects
+    }
+
     pub fn listed(&self) -> u64 {
         self.listed
     }

@@ -1,6 +1,9 @@
 //! What the scheduler is told, and what it asks for in return.
 
-use mr_core::{AttemptId, AttemptResult, Failure, JobId, KernelWish, Limits, TaskGraph, WorkerId};
+use crate::fact::Fact;
+use mr_core::{
+    AttemptId, AttemptResult, Failure, JobId, KernelWish, Limits, StageIndex, TaskGraph, TaskOutput, WorkerId,
+};
 use std::sync::Arc;
 
 /// Since some fixed start, by the caller's clock.
@@ -24,6 +27,9 @@ pub struct Config {
     /// How long a job waits for a worker with kernels that it can use while others are in touch. Long enough for a machine
     /// to start; with nobody in touch at all it waits for ever.
     pub unserved_ms: Millis,
+    /// How long an attempt may take before anyone thinks of a second one, however quick its siblings were: a backup costs
+    /// a slot and all that the first attempt has fetched.
+    pub backup_after_ms: Millis,
 }
 
 impl Default for Config {
@@ -36,6 +42,7 @@ impl Default for Config {
             pause_max_ms: 10_000,
             losses_max: 20,
             unserved_ms: 300_000,
+            backup_after_ms: 2_000,
         }
     }
 }
@@ -60,6 +67,13 @@ pub enum Event {
         failure: Failure,
     },
     Poll(Poll),
+    /// Outputs that other jobs made of the same inputs in the same way, for a job that is bound to this kernel family. In
+    /// an order in which each comes after what it reads.
+    Found {
+        job: JobId,
+        family: Arc<str>,
+        outputs: Vec<(StageIndex, u32, Arc<TaskOutput>)>,
+    },
     CommitEnded {
         job: JobId,
         outcome: Result<(), Failure>,
@@ -95,10 +109,21 @@ pub struct Poll {
     pub results: Vec<AttemptResult>,
 }
 
+/// What one event brings about.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// To be journaled, all or none of them.
+    pub facts: Vec<Fact>,
+    /// To be carried out once that is done, and not before.
+    pub commands: Vec<Command>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// List the input, check the output; then [`Event::Prepared`] or [`Event::PrepareFailed`].
     Prepare { job: JobId },
+    /// The job is bound to its kernel family: if there are outputs that it could take over, then [`Event::Found`].
+    Look { job: JobId },
     /// There is something new for this worker: answer its poll, if one waits, with
     /// [`answer`](crate::Scheduler::answer).
     Answer { worker: WorkerId },

@@ -20,12 +20,22 @@ pub(crate) enum Flaw {
     IgnoresWishes,
     /// A job whose kernels nobody has waits for ever.
     WaitsForEver,
+    /// A backup although tasks are ready.
+    BacksUpTooSoon,
+    /// A backup on the worker that is slow.
+    BacksUpWithItself,
+    /// What rests on facts is said before they are written.
+    SpeaksTooSoon,
+    /// After a restart, nobody goes on with a commit that was under way.
+    DropsTheCommit,
+    /// After a restart, results of tasks are taken that can't have begun, as far as is written.
+    TrustsTheUnwritten,
 }
 
 impl crate::Scheduler {
     #[cfg(test)]
-    pub(crate) fn with_flaw(config: crate::Config, flaw: Flaw) -> Self {
-        let mut scheduler = Self::new(config);
+    pub(crate) fn with_flaw(config: crate::Config, epoch: mr_core::Epoch, flaw: Flaw) -> Self {
+        let mut scheduler = Self::new(config, epoch);
         scheduler.flaw = Some(flaw);
         scheduler
     }

@@ -1,10 +1,11 @@
 //! One job: its phase, and what is left of it at the end.
 
 use crate::event::Millis;
+use crate::fact::Remains;
 use crate::fleet::Pool;
 use crate::tasks::Tasks;
 use crate::view::StageView;
-use mr_core::{Books, Failure, JobId, JobPhase, KernelWish, Limits, Quarantined};
+use mr_core::{Failure, JobId, JobPhase, KernelWish, Limits};
 use std::sync::Arc;
 
 /// A job, by the order of submission.
@@ -44,17 +45,8 @@ pub(crate) enum Phase {
     },
 }
 
-/// What is remembered of a job that has ended: sums, not tasks.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Remains {
-    pub ended_at: Millis,
-    pub stages: Vec<StageView>,
-    pub books: Books,
-    pub quarantined_first: Vec<Quarantined>,
-}
-
 impl Remains {
-    pub fn of(phase: &Phase, now: Millis) -> Self {
+    pub(crate) fn of(phase: &Phase, now: Millis) -> Self {
         match phase {
             Phase::Listing => Self { ended_at: now, ..Self::default() },
             Phase::Running(tasks) | Phase::Committing(tasks) => Self {
@@ -68,14 +60,6 @@ impl Remains {
             }
         }
     }
-}
-
-/// How a job ends.
-#[derive(Clone, Debug)]
-pub(crate) enum Ending {
-    Committed,
-    Failed(Failure),
-    Cancelled,
 }
 
 impl Job {

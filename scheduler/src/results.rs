@@ -4,13 +4,16 @@
 //! it; a failure counts only for the attempt that has the lease, so one failure is never charged twice.
 
 use crate::event::{Command, Millis};
+use crate::fact::{Ending, What};
 use crate::flaw::Flaw;
 use crate::fleet::WorkerNo;
-use crate::job::{Ending, JobNo, Phase};
+use crate::job::JobNo;
+use crate::recover::startable;
 use crate::scheduler::{Outbox, Scheduler};
-use crate::tasks::{Place, TaskState, Tasks};
-use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, TaskKind, TaskOutput};
-use std::mem;
+use crate::tasks::{Place, Task, Tasks};
+use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, JobId, StageIndex, TaskId, TaskKind, TaskOutput};
+use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// What an attempt brings that did its task.
 struct Success<'a> {
@@ -27,9 +30,7 @@ impl Scheduler {
         let leased = self.fleet.release(worker, &attempt);
         let Some(&number) = self.job_numbers.get(&attempt.task.job) else { return };
         let Some(tasks) = self.jobs[&number].running() else { return };
-        // Numbers start at 1, and what was never given can't have been done.
-        let given = tasks.find(Place::of(&attempt.task)).is_some_and(|task| (1..=task.given).contains(&attempt.number));
-        if !given {
+        if !tasks.find(Place::of(&attempt.task)).is_some_and(|task| self.was_given(task, &attempt)) {
             return;
         }
         match outcome {
@@ -44,13 +45,23 @@ impl Scheduler {
         }
     }
 
+    /// What was never given can't have been done.
+    fn was_given(&self, task: &Task, attempt: &AttemptId) -> bool {
+        match attempt.epoch.cmp(&self.epoch) {
+            Ordering::Equal => (1..=task.given).contains(&attempt.number),
+            // By a coordinator before us, which knew what we know and perhaps more. What it had not written down when it
+            // went we don't know either.
+            Ordering::Less => startable(task) || self.flawed(Flaw::TrustsTheUnwritten),
+            // We have been replaced, and it is not for us to say.
+            Ordering::Greater => false,
+        }
+    }
+
     fn success(&mut self, number: JobNo, worker: WorkerNo, success: Success<'_>, out: &mut Outbox) {
         let Success { attempt, kernel_family: family, output, leased } = success;
         let (mixes, skips) = (self.flawed(Flaw::MixesFamilies), self.flawed(Flaw::SkipsBooks));
-        let now = self.now;
         let place = Place::of(&attempt.task);
-        let job = self.jobs.get_mut(&number).expect("numbers are of jobs");
-        let share_max = job.limits.quarantine_share_max;
+        let job = &self.jobs[&number];
         if let Some(bound) = job.family.as_deref().filter(|bound| *bound != family && !mixes) {
             // Given while the job was bound to another family, or else not done as it was ordered.
             if leased {
@@ -62,11 +73,9 @@ impl Scheduler {
         if !job.kernels.takes(&family) {
             return; // of an unbound job: nobody was ordered to use these
         }
-        let Some(tasks) = job.running_mut() else { return };
-        match &tasks.find(place).expect("it was given").state {
-            TaskState::Done { .. } => return, // the first success has won
-            TaskState::Waiting { .. } => unreachable!("only a ready task is given"),
-            TaskState::Ready | TaskState::Paused { .. } | TaskState::Leased { .. } => {}
+        let Some(tasks) = job.running() else { return };
+        if !startable(tasks.find(place).expect("it was given")) {
+            return; // the first success has won
         }
         if let Err(why) = check(tasks, place, &output)
             && !skips
@@ -77,41 +86,65 @@ impl Scheduler {
             }
             return;
         }
-        // Unless it was this worker's own, which is released already.
-        if let Some((number, holder)) = tasks.succeed(place, output, now)
-            && self.fleet.release(holder, &AttemptId { task: attempt.task.clone(), number })
-        {
-            out.news.insert(holder);
+        self.done(number, attempt.clone(), family.into(), Arc::new(output), out);
+    }
+
+    /// Takes over what other jobs have made of the same inputs.
+    pub(crate) fn found(
+        &mut self,
+        id: &JobId,
+        family: &Arc<str>,
+        outputs: Vec<(StageIndex, u32, Arc<TaskOutput>)>,
+        out: &mut Outbox,
+    ) {
+        let Some(&number) = self.job_numbers.get(id) else { return };
+        for (stage, index, output) in outputs {
+            let job = &self.jobs[&number];
+            let Some(tasks) = job.running().filter(|_| job.family.as_ref() == Some(family)) else { return };
+            let task = TaskId { job: id.clone(), stage, index };
+            let place = Place::of(&task);
+            if tasks.find(place).is_some_and(startable) && check(tasks, place, &output).is_ok() {
+                let attempt = AttemptId { task, epoch: self.epoch, number: 0 };
+                self.done(number, attempt, family.clone(), output, out);
+            }
         }
-        if let Some(why) = tasks.ledger.over_share(share_max) {
+    }
+
+    /// The task is done, once and for all.
+    fn done(&mut self, number: JobNo, attempt: AttemptId, family: Arc<str>, output: Arc<TaskOutput>, out: &mut Outbox) {
+        let job = &self.jobs[&number];
+        let task = job.running().and_then(|tasks| tasks.find(Place::of(&attempt.task)));
+        let leases: Vec<_> = task.map(|task| task.state.leases().collect()).unwrap_or_default();
+        let task = attempt.task.clone();
+        self.record(&task.job, What::Done { attempt, family, output }, out);
+        for lease in leases {
+            // Unless it was this worker's own, which is released already.
+            if self.fleet.release(lease.worker, &lease.attempt(task.clone())) {
+                out.news.insert(lease.worker);
+            }
+        }
+        let job = &self.jobs[&number];
+        let Some(tasks) = job.running() else { return };
+        if let Some(why) = tasks.ledger.over_share(job.limits.quarantine_share_max) {
             return self.end(number, Ending::Failed(Failure::permanent(why)), out);
         }
-        let complete = tasks.all_done();
-        job.family.get_or_insert_with(|| family.into());
-        if complete {
+        if tasks.all_done() {
             self.complete(number, out);
         }
     }
 
     /// All tasks are done: commit, if nothing is missing.
-    fn complete(&mut self, number: JobNo, out: &mut Outbox) {
-        let job = self.jobs.get_mut(&number).expect("numbers are of jobs");
+    pub(crate) fn complete(&mut self, number: JobNo, out: &mut Outbox) {
+        let job = &self.jobs[&number];
         let Some(tasks) = job.running() else { return };
         let rows: Vec<_> = tasks.stages().iter().map(|sums| sums.rows).collect();
         if let Err(why) = tasks.ledger.balance(tasks.graph(), &rows) {
             let failure = Failure::permanent(format!("the books do not balance: {why}"));
             return self.end(number, Ending::Failed(failure), out);
         }
-        job.phase = match mem::replace(&mut job.phase, Phase::Listing) {
-            Phase::Running(tasks) => Phase::Committing(tasks),
-            other @ (Phase::Listing
-            | Phase::Committing(_)
-            | Phase::Committed(_)
-            | Phase::Failed { .. }
-            | Phase::Cancelled { .. }) => other,
-        };
-        self.running.remove(&number);
-        out.commands.push(Command::Commit { job: job.id.clone() });
+        let id = job.id.clone();
+        self.record(&id, What::Committing, out);
+        out.commands.push(Command::Commit { job: id });
     }
 
     /// The attempt that has its task's lease failed.
@@ -123,7 +156,7 @@ impl Scheduler {
         match failure.class {
             FailureClass::Application => {
                 let failed = tasks.charge(place, |task| &mut task.failed);
-                tasks.retry(place, worker);
+                tasks.retry(place, attempt, worker);
                 if failed >= attempts_max {
                     self.fail(number, worker, attempt, failure, &format!("has failed {}", times(failed)), out);
                 }
@@ -132,8 +165,9 @@ impl Scheduler {
                 let transient = tasks.charge(place, |task| &mut task.transient);
                 let until = self.now.saturating_add(self.pause_ms(transient));
                 let tasks = self.jobs.get_mut(&number).and_then(|job| job.running_mut()).expect("it runs");
-                tasks.pause(place, worker, until);
-                self.pauses.insert((until, number, place));
+                if tasks.pause(place, attempt, worker, until) {
+                    self.pauses.insert((until, number, place));
+                }
                 if transient >= attempts_max.saturating_mul(self.config.transients_per_attempt) {
                     let how = format!("has met {transient} transient failures");
                     self.fail(number, worker, attempt, failure, &how, out);
@@ -142,14 +176,14 @@ impl Scheduler {
             // Handed back. A worker that leaves gets nothing new, so that can't go round for ever; one that stays can.
             FailureClass::WorkerLost | FailureClass::Cancelled => {
                 if self.fleet.worker(worker).draining {
-                    tasks.give_back(place);
+                    tasks.give_back(place, attempt);
                 } else {
-                    let lost = tasks.lose(place);
+                    let lost = tasks.lose(place, attempt);
                     self.judge_losses(&attempt.task, lost, worker, out);
                 }
             }
             FailureClass::Permanent | FailureClass::Refused => {
-                tasks.retry(place, worker);
+                tasks.retry(place, attempt, worker);
                 self.fail(number, worker, attempt, failure, "has failed for good", out);
             }
         }

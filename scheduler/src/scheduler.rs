@@ -1,13 +1,15 @@
 //! The scheduler's state, one arm for each event, and what can be asked of it.
 
-use crate::event::{Answer, Command, Config, Event, Millis, Poll};
+use crate::event::{Answer, Command, Config, Event, Millis, Poll, Step};
+use crate::fact::{Ending, Fact, Remains, What};
 use crate::flaw::Flaw;
 use crate::fleet::{Fleet, Pool, WorkerNo};
-use crate::job::{Ending, Job, JobNo, Phase, Remains};
-use crate::tasks::{Place, TaskState, Tasks};
+use crate::job::{Job, JobNo, Phase};
+use crate::tasks::{Lease, Place, TaskState, Tasks};
 use crate::view::{JobView, WorkerView};
 use mr_core::{
-    AttemptId, Failure, FailureClass, JobId, KernelWish, Limits, StageIndex, TaskGraph, TaskId, TaskOutput, WorkerId,
+    AttemptId, Epoch, Failure, FailureClass, JobId, KernelWish, Limits, StageIndex, TaskGraph, TaskId, TaskOutput,
+    WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -16,32 +18,36 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Scheduler {
     pub(crate) config: Config,
+    /// Whose attempts these are.
+    pub(crate) epoch: Epoch,
     pub(crate) now: Millis,
     pub(crate) jobs: BTreeMap<JobNo, Job>,
     pub(crate) job_numbers: BTreeMap<JobId, JobNo>,
     /// Those with tasks to give.
     pub(crate) running: BTreeSet<JobNo>,
     /// The one that ended first in front.
-    ended: VecDeque<JobNo>,
+    pub(crate) ended: VecDeque<JobNo>,
     pub(crate) fleet: Fleet,
     /// When paused tasks are ready again. A task that has gone another way meanwhile is left alone then.
     pub(crate) pauses: BTreeSet<(Millis, JobNo, Place)>,
-    next_job: u64,
+    pub(crate) next_job: u64,
     #[cfg(test)]
     pub(crate) flaw: Option<Flaw>,
 }
 
-/// What one event brings about. Workers are told once, however much is new for them.
+/// A step as it comes about. Workers are told once, however much is new for them.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
+    pub facts: Vec<Fact>,
     pub commands: Vec<Command>,
     pub news: BTreeSet<WorkerNo>,
 }
 
 impl Scheduler {
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, epoch: Epoch) -> Self {
         Self {
             config,
+            epoch,
             now: 0,
             jobs: BTreeMap::new(),
             job_numbers: BTreeMap::new(),
@@ -56,7 +62,7 @@ impl Scheduler {
     }
 
     /// The only way in. A time before the last one is taken for the last one.
-    pub fn handle(&mut self, now: Millis, event: Event) -> Vec<Command> {
+    pub fn handle(&mut self, now: Millis, event: Event) -> Step {
         self.now = self.now.max(now);
         let mut out = Outbox::default();
         match event {
@@ -64,23 +70,31 @@ impl Scheduler {
             Event::Prepared { job, graph, split_objects } => self.prepared(&job, graph, split_objects, &mut out),
             Event::PrepareFailed { job, failure } => self.prepare_failed(&job, failure, &mut out),
             Event::Poll(poll) => self.poll(poll, &mut out),
+            Event::Found { job, family, outputs } => self.found(&job, &family, outputs, &mut out),
             Event::CommitEnded { job, outcome } => self.commit_ended(&job, outcome, &mut out),
             Event::Cancel { job } => self.cancel(&job, &mut out),
             Event::Broken { job, failure } => self.broken(&job, failure, &mut out),
             Event::Tick => self.tick(&mut out),
         }
+        self.step(out)
+    }
+
+    /// Gives out what there is to give, after whatever has happened.
+    pub(crate) fn step(&mut self, mut out: Outbox) -> Step {
         self.assign(&mut out);
         self.watch_unserved();
-        let answers =
-            out.news.into_iter().map(|number| Command::Answer { worker: self.fleet.worker(number).id.clone() });
-        out.commands.into_iter().chain(answers).collect()
+        let Outbox { facts, mut commands, news } = out;
+        commands
+            .extend(news.into_iter().map(|number| Command::Answer { worker: self.fleet.worker(number).id.clone() }));
+        Step { facts, commands }
     }
 
     /// When a [`Tick`](Event::Tick) has something to do.
     pub fn next_deadline(&self) -> Option<Millis> {
         let pause = self.pauses.first().map(|(at, _, _)| *at);
+        let straggler = self.next_straggler_at();
         let unserved = self.running.iter().filter_map(|number| self.gives_up_at(&self.jobs[number])).min();
-        [pause, unserved, self.fleet.next_deadline()].into_iter().flatten().min()
+        [pause, straggler, unserved, self.fleet.next_deadline()].into_iter().flatten().min()
     }
 
     pub fn answer(&self, worker: &WorkerId, held: &[AttemptId]) -> Answer {
@@ -128,7 +142,7 @@ impl Scheduler {
         self.fleet.live().filter_map(|(_, worker)| WorkerView::of(worker))
     }
 
-    fn find(&self, job: &JobId) -> Option<&Job> {
+    pub(crate) fn find(&self, job: &JobId) -> Option<&Job> {
         self.job_numbers.get(job).map(|number| &self.jobs[number])
     }
 
@@ -136,23 +150,15 @@ impl Scheduler {
         if self.job_numbers.contains_key(&id) {
             return;
         }
-        self.next_job += 1;
-        let number = JobNo(self.next_job);
-        self.job_numbers.insert(id.clone(), number);
-        self.jobs.insert(number, Job::new(id.clone(), limits, kernels, self.now));
+        self.record(&id, What::Submitted { limits, kernels }, out);
         out.commands.push(Command::Prepare { job: id });
     }
 
     fn prepared(&mut self, id: &JobId, graph: Arc<TaskGraph>, split_objects: Vec<u32>, out: &mut Outbox) {
         let Some(&number) = self.job_numbers.get(id) else { return };
-        let job = self.jobs.get_mut(&number).expect("numbers are of jobs");
-        match &job.phase {
-            Phase::Listing => match Tasks::new(graph, split_objects) {
-                Ok(tasks) => {
-                    job.phase = Phase::Running(tasks);
-                    job.prepared_at = Some(self.now);
-                    self.running.insert(number);
-                }
+        match &self.jobs[&number].phase {
+            Phase::Listing => match Tasks::check(&graph, &split_objects) {
+                Ok(()) => self.record(id, What::Prepared { graph, split_objects }, out),
                 Err(failure) => self.end(number, Ending::Failed(failure), out),
             },
             Phase::Failed { listing: true, .. } | Phase::Cancelled { listing: true, .. } => {
@@ -196,6 +202,7 @@ impl Scheduler {
         }
         let number = self.fleet.renew(&poll, self.now.saturating_add(self.config.lease_ms));
         let acknowledges = !poll.results.is_empty();
+        self.adopt(number, &poll);
         for result in mem::take(&mut poll.results) {
             self.result(number, result, out);
         }
@@ -219,7 +226,7 @@ impl Scheduler {
         for attempt in leases {
             self.fleet.release(number, &attempt);
             if let Some(tasks) = self.running_tasks(&attempt.task.job) {
-                tasks.give_back(Place::of(&attempt.task));
+                tasks.give_back(Place::of(&attempt.task), &attempt);
             }
             out.news.insert(number);
         }
@@ -343,10 +350,10 @@ impl Scheduler {
                 continue;
             }
             let Some(tasks) = self.running_tasks(&attempt.task.job) else { continue };
-            let lost = tasks.lose(Place::of(&attempt.task));
+            let lost = tasks.lose(Place::of(&attempt.task), &attempt);
             self.judge_losses(&attempt.task, lost, number, out);
         }
-        self.unbind();
+        self.unbind(out);
     }
 
     pub(crate) fn judge_losses(&mut self, task: &TaskId, lost: u32, last: WorkerNo, out: &mut Outbox) {
@@ -361,12 +368,40 @@ impl Scheduler {
     }
 
     /// Jobs that are bound to a family which nobody has any more, and have nothing done that binds them to it.
-    fn unbind(&mut self) {
-        for number in &self.running {
-            let job = self.jobs.get_mut(number).expect("running jobs are jobs");
-            let alone = job.family.as_deref().is_some_and(|family| !self.fleet.has_live(family));
-            if alone && job.running().is_some_and(Tasks::none_done) {
-                job.family = None;
+    fn unbind(&mut self, out: &mut Outbox) {
+        let alone = |job: &Job| {
+            let left = job.family.as_deref().is_some_and(|family| !self.fleet.has_live(family));
+            left && job.running().is_some_and(Tasks::none_done)
+        };
+        let jobs = self.running.iter().map(|number| &self.jobs[number]).filter(|job| alone(job));
+        let jobs: Vec<_> = jobs.map(|job| job.id.clone()).collect();
+        for job in jobs {
+            self.record(&job, What::Unbound, out);
+        }
+    }
+
+    /// Attempts that a worker holds from a coordinator before this one go on, unless their tasks have gone on without them.
+    fn adopt(&mut self, number: WorkerNo, poll: &Poll) {
+        for attempt in &poll.held {
+            let (epoch, since) = (self.epoch, self.now);
+            if attempt.epoch >= epoch || poll.draining {
+                continue;
+            }
+            let worker = self.fleet.worker(number);
+            if worker.leases().contains_key(attempt) || worker.leases().len() >= worker.capacity as usize {
+                continue;
+            }
+            let Some(job) = self.job_numbers.get(&attempt.task.job).and_then(|job| self.jobs.get_mut(job)) else {
+                continue;
+            };
+            if !job.family.as_ref().is_some_and(|bound| worker.families.contains(bound)) {
+                continue;
+            }
+            let place = Place::of(&attempt.task);
+            let Some(tasks) = job.running_mut() else { continue };
+            if tasks.find(place).is_some_and(|task| matches!(task.state, TaskState::Ready | TaskState::Paused { .. })) {
+                tasks.adopt(place, Lease { epoch: attempt.epoch, number: attempt.number, worker: number, since });
+                self.fleet.grant(number, attempt.clone());
             }
         }
     }
@@ -382,39 +417,21 @@ impl Scheduler {
         format!("task {} of stage `{stage}`", task.index)
     }
 
-    /// Ends a job in any way, takes back what its tasks have, and forgets the job that has been over for longest.
+    /// Ends a job in any way and takes back what its tasks have.
     pub(crate) fn end(&mut self, number: JobNo, ending: Ending, out: &mut Outbox) {
         let lets_them_run = self.flawed(Flaw::LetsThemRun);
         let job = self.jobs.get_mut(&number).expect("numbers are of jobs");
         if let Some(tasks) = job.running().filter(|_| !lets_them_run) {
             for (place, task) in tasks.iter() {
-                match &task.state {
-                    TaskState::Leased { number, worker } => {
-                        let task = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
-                        self.fleet.release(*worker, &AttemptId { task, number: *number });
-                        out.news.insert(*worker);
-                    }
-                    TaskState::Waiting { .. }
-                    | TaskState::Ready
-                    | TaskState::Paused { .. }
-                    | TaskState::Done { .. } => {}
+                for lease in task.state.leases() {
+                    let task = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
+                    self.fleet.release(lease.worker, &lease.attempt(task));
+                    out.news.insert(lease.worker);
                 }
             }
         }
-        let remains = Remains::of(&job.phase, self.now);
-        let listing = matches!(job.phase, Phase::Listing);
-        job.phase = match ending {
-            Ending::Committed => Phase::Committed(remains),
-            Ending::Failed(failure) => Phase::Failed { failure, listing, remains },
-            Ending::Cancelled => Phase::Cancelled { listing, remains },
-        };
-        out.commands.push(Command::CleanUp { job: job.id.clone() });
-        self.running.remove(&number);
-        self.ended.push_back(number);
-        while self.ended.len() > self.config.finished_jobs_kept {
-            let oldest = self.ended.pop_front().expect("longer than nothing");
-            let job = self.jobs.remove(&oldest).expect("ended jobs are jobs");
-            self.job_numbers.remove(&job.id);
-        }
+        let (id, remains) = (job.id.clone(), Remains::of(&job.phase, self.now));
+        self.record(&id, What::Ended { ending, remains }, out);
+        out.commands.push(Command::CleanUp { job: id });
     }
 }

@@ -6,7 +6,7 @@
 use crate::books::Ledger;
 use crate::event::Millis;
 use crate::fleet::WorkerNo;
-use mr_core::{Failure, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput};
+use mr_core::{AttemptId, Epoch, Failure, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,12 +61,32 @@ pub(crate) enum TaskState {
         until: Millis,
     },
     Leased {
-        number: u32,
-        worker: WorkerNo,
+        first: Lease,
+        /// A second attempt, since the first one takes much longer than its siblings.
+        backup: Option<Lease>,
     },
     Done {
         output: Arc<TaskOutput>,
     },
+}
+
+/// An attempt that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub epoch: Epoch,
+    pub number: u32,
+    pub worker: WorkerNo,
+    pub since: Millis,
+}
+
+impl Lease {
+    pub fn attempt(&self, task: TaskId) -> AttemptId {
+        AttemptId { task, epoch: self.epoch, number: self.number }
+    }
+
+    fn is(&self, attempt: &AttemptId) -> bool {
+        (self.epoch, self.number) == (attempt.epoch, attempt.number)
+    }
 }
 
 impl TaskState {
@@ -75,6 +95,15 @@ impl TaskState {
             Self::Done { output } => Some(output),
             Self::Waiting { .. } | Self::Ready | Self::Paused { .. } | Self::Leased { .. } => None,
         }
+    }
+
+    /// The attempts that are under way.
+    pub fn leases(&self) -> impl Iterator<Item = Lease> {
+        let (first, backup) = match self {
+            Self::Leased { first, backup } => (Some(*first), *backup),
+            Self::Waiting { .. } | Self::Ready | Self::Paused { .. } | Self::Done { .. } => (None, None),
+        };
+        first.into_iter().chain(backup)
     }
 }
 
@@ -90,6 +119,11 @@ pub(crate) struct StageSums {
     pub rows: u64,
     pub started_at: Option<Millis>,
     pub ended_at: Option<Millis>,
+    /// Of the attempts that won, as far as they were given by us: how many, and how long they took in all.
+    timed: u32,
+    spent_ms: u64,
+    /// Leased tasks without a backup, by when the attempt was given.
+    alone: BTreeSet<(Millis, u32)>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,11 +144,17 @@ pub(crate) struct Tasks {
 impl Tasks {
     /// # Errors
     /// An input without objects is refused; a graph that does not fit its splits fails for good.
-    pub fn new(graph: Arc<TaskGraph>, split_objects: Vec<u32>) -> Result<Self, Failure> {
+    pub fn check(graph: &TaskGraph, split_objects: &[u32]) -> Result<(), Failure> {
         if split_objects.iter().all(|&objects| objects == 0) {
             return Err(Failure::refused("the input holds no object for this job"));
         }
-        check_graph(&graph, &split_objects).map_err(Failure::permanent)?;
+        check_graph(graph, split_objects).map_err(Failure::permanent)
+    }
+
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn new(graph: Arc<TaskGraph>, split_objects: Vec<u32>) -> Result<Self, Failure> {
+        Self::check(&graph, &split_objects)?;
         let mut stages = Vec::with_capacity(graph.stages.len());
         let mut tasks = Vec::new();
         for stage in &graph.stages {
@@ -188,46 +228,111 @@ impl Tasks {
         anyone.into_iter().chain(elsewhere.filter_map(|(worker, set)| Some((*set.first()?, Some(*worker)))))
     }
 
-    /// Ready → leased. Returns the attempt's number.
-    pub fn lease(&mut self, place: Place, worker: WorkerNo, now: Millis) -> u32 {
+    /// Ready → leased.
+    pub fn lease(&mut self, place: Place, epoch: Epoch, worker: WorkerNo, now: Millis) -> Lease {
         self.unready(place);
-        let task = self.task_mut(place);
-        task.given += 1;
-        let number = task.given;
-        task.state = TaskState::Leased { number, worker };
+        let lease = self.next_lease(place, epoch, worker, now);
+        self.start(place, lease);
+        lease
+    }
+
+    /// Ready or paused → leased to a worker that has been at it since before this coordinator came.
+    pub fn adopt(&mut self, place: Place, lease: Lease) {
+        if matches!(self.task(place).state, TaskState::Ready) {
+            self.unready(place);
+        }
+        self.start(place, lease);
+    }
+
+    fn start(&mut self, place: Place, lease: Lease) {
+        self.task_mut(place).state = TaskState::Leased { first: lease, backup: None };
         let sums = &mut self.stages[place.stage() as usize];
         sums.running += 1;
-        sums.started_at.get_or_insert(now);
-        number
+        sums.started_at.get_or_insert(lease.since);
+        sums.alone.insert((lease.since, place.index));
+    }
+
+    fn next_lease(&mut self, place: Place, epoch: Epoch, worker: WorkerNo, now: Millis) -> Lease {
+        let task = self.task_mut(place);
+        task.given += 1;
+        Lease { epoch, number: task.given, worker, since: now }
+    }
+
+    /// Gives a second attempt of a leased task.
+    pub fn back_up(&mut self, place: Place, epoch: Epoch, worker: WorkerNo, now: Millis) -> Lease {
+        let lease = self.next_lease(place, epoch, worker, now);
+        let TaskState::Leased { first, backup } = &mut self.task_mut(place).state else {
+            unreachable!("only what is under way is backed up");
+        };
+        *backup = Some(lease);
+        let alone = (first.since, place.index);
+        self.stages[place.stage() as usize].alone.remove(&alone);
+        lease
     }
 
     /// Leased → ready, as if it had not been given.
-    pub fn give_back(&mut self, place: Place) {
-        self.unlease(place);
-        self.make_ready(place);
+    pub fn give_back(&mut self, place: Place, attempt: &AttemptId) {
+        if self.unlease(place, attempt) {
+            self.make_ready(place);
+        }
     }
 
     /// Leased → ready, for its worker is gone. Returns how many it has lost.
-    pub fn lose(&mut self, place: Place) -> u32 {
-        self.give_back(place);
-        let task = self.task_mut(place);
-        task.lost += 1;
-        task.lost
+    pub fn lose(&mut self, place: Place, attempt: &AttemptId) -> u32 {
+        self.give_back(place, attempt);
+        self.charge(place, |task| &mut task.lost)
     }
 
     /// Leased → ready, on another worker if there is one.
-    pub fn retry(&mut self, place: Place, failed_on: WorkerNo) {
-        self.unlease(place);
+    pub fn retry(&mut self, place: Place, attempt: &AttemptId, failed_on: WorkerNo) {
+        let alone = self.unlease(place, attempt);
         self.task_mut(place).avoids = Some(failed_on);
-        self.make_ready(place);
+        if alone {
+            self.make_ready(place);
+        }
     }
 
-    /// Leased → paused.
-    pub fn pause(&mut self, place: Place, failed_on: WorkerNo, until: Millis) {
-        self.unlease(place);
+    /// Leased → paused. `false` when another attempt is under way, which needs no pause.
+    pub fn pause(&mut self, place: Place, attempt: &AttemptId, failed_on: WorkerNo, until: Millis) -> bool {
+        let alone = self.unlease(place, attempt);
         let task = self.task_mut(place);
         task.avoids = Some(failed_on);
-        task.state = TaskState::Paused { until };
+        if alone {
+            task.state = TaskState::Paused { until };
+        }
+        alone
+    }
+
+    /// Of the tasks that have only one attempt under way, in a stage most of which is done, the one that has taken
+    /// longest, if that is much longer than its siblings took. `floor_ms` is what is never thought long.
+    pub fn straggler(&self, now: Millis, floor_ms: Millis) -> Option<(Place, WorkerNo)> {
+        self.lagging_stages(floor_ms).find_map(|(stage, sums, limit)| {
+            let &(since, index) = sums.alone.first()?;
+            let place = Place::new(stage, index);
+            let worker = self.task(place).state.leases().next()?.worker;
+            (since.saturating_add(limit) <= now).then_some((place, worker))
+        })
+    }
+
+    /// When the next attempt will have taken so long that it is a straggler.
+    pub fn next_straggler_at(&self, now: Millis, floor_ms: Millis) -> Option<Millis> {
+        let times = self.lagging_stages(floor_ms).filter_map(|(_, sums, limit)| {
+            let still = (now.saturating_sub(limit).saturating_add(1), 0);
+            let (since, _) = sums.alone.range(still..).next()?;
+            Some(since.saturating_add(limit))
+        });
+        times.filter(|at| *at > now).min()
+    }
+
+    /// Stages that have enough done to say how long a task takes, and how long is too long.
+    fn lagging_stages(&self, floor_ms: Millis) -> impl Iterator<Item = (StageIndex, &StageSums, Millis)> {
+        let lagging = move |(stage, sums): (usize, &StageSums)| {
+            let tells = sums.timed > 0 && u64::from(sums.done) * 2 >= u64::from(sums.total) && !sums.alone.is_empty();
+            let limit = (sums.spent_ms / u64::from(sums.timed.max(1))).saturating_mul(2).max(floor_ms);
+            tells.then_some((stage as StageIndex, limit))
+        };
+        let stages = self.stages.iter().enumerate();
+        stages.filter_map(move |(stage, sums)| lagging((stage, sums)).map(|(stage, limit)| (stage, sums, limit)))
     }
 
     /// Paused → ready, if it is paused until then or sooner.
@@ -237,22 +342,26 @@ impl Tasks {
         }
     }
 
-    /// Anything → done. Returns the lease that this ends, if there is one.
-    pub fn succeed(&mut self, place: Place, output: TaskOutput, now: Millis) -> Option<(u32, WorkerNo)> {
-        let ended = match self.task(place).state {
-            TaskState::Waiting { .. } | TaskState::Done { .. } => unreachable!("only a given, undone task succeeds"),
-            TaskState::Ready => {
-                self.unready(place);
-                None
+    /// Ready, paused or leased → done, `by` that attempt.
+    pub fn succeed(&mut self, place: Place, output: &Arc<TaskOutput>, by: &AttemptId, now: Millis) {
+        let leases: Vec<_> = self.task(place).state.leases().collect();
+        match self.task(place).state {
+            TaskState::Waiting { .. } | TaskState::Done { .. } => {
+                unreachable!("only a startable, undone task succeeds")
             }
-            TaskState::Paused { .. } => None,
-            TaskState::Leased { number, worker } => {
-                self.unlease(place);
-                Some((number, worker))
-            }
-        };
-        self.ledger.enter(place.stage(), &output);
+            TaskState::Ready => self.unready(place),
+            TaskState::Paused { .. } | TaskState::Leased { .. } => {}
+        }
+        self.ledger.enter(place.stage(), output);
         let sums = &mut self.stages[place.stage() as usize];
+        if let Some(first) = leases.first() {
+            sums.running -= 1;
+            sums.alone.remove(&(first.since, place.index));
+        }
+        if let Some(lease) = leases.iter().find(|lease| lease.is(by)) {
+            sums.timed += 1;
+            sums.spent_ms += now.saturating_sub(lease.since);
+        }
         sums.done += 1;
         sums.records += output.records;
         sums.rows += output.rows;
@@ -262,9 +371,8 @@ impl Tasks {
             sums.ended_at = Some(now);
         }
         self.done_count += 1;
-        self.task_mut(place).state = TaskState::Done { output: Arc::new(output) };
+        self.task_mut(place).state = TaskState::Done { output: output.clone() };
         self.count_down(place);
-        ended
     }
 
     fn count_down(&mut self, place: Place) {
@@ -311,9 +419,25 @@ impl Tasks {
         self.ready_count -= 1;
     }
 
-    fn unlease(&mut self, place: Place) {
-        debug_assert!(matches!(self.task(place).state, TaskState::Leased { .. }));
-        self.stages[place.stage() as usize].running -= 1;
+    /// Ends an attempt. `true` when it was the only one, and the task's next state is the caller's to say.
+    fn unlease(&mut self, place: Place, attempt: &AttemptId) -> bool {
+        let TaskState::Leased { first, backup } = self.task(place).state else {
+            unreachable!("what is unleased is leased");
+        };
+        let (left, sums) =
+            (if first.is(attempt) { backup } else { Some(first) }, &mut self.stages[place.stage() as usize]);
+        match left {
+            Some(left) => {
+                sums.alone.insert((left.since, place.index));
+                self.task_mut(place).state = TaskState::Leased { first: left, backup: None };
+                false
+            }
+            None => {
+                sums.running -= 1;
+                sums.alone.remove(&(first.since, place.index));
+                true
+            }
+        }
     }
 
     fn task(&self, place: Place) -> &Task {
@@ -346,6 +470,13 @@ impl Tasks {
             let done = count(|state| matches!(state, TaskState::Done { .. }));
             if (running, done) != (sums.running as usize, sums.done as usize) {
                 return Err(format!("stage {stage}: {running} running and {done} done, but its sums are {sums:?}"));
+            }
+            let alone = tasks.iter().zip(0..).filter_map(|(task, index)| match &task.state {
+                TaskState::Leased { first, backup: None } => Some((first.since, index)),
+                _ => None,
+            });
+            if alone.collect::<BTreeSet<_>>() != sums.alone {
+                return Err(format!("stage {stage}: those without a backup are not {:?}", sums.alone));
             }
         }
         for (place, task) in self.iter() {

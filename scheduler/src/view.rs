@@ -1,8 +1,9 @@
 //! What others may see of jobs and workers: borrowed and computed when asked for, nothing kept.
 
 use crate::event::Millis;
+use crate::fact::Remains;
 use crate::fleet::{Fleet, Presence, Worker};
-use crate::job::{Job, Phase, Remains};
+use crate::job::{Job, Phase};
 use crate::tasks::Tasks;
 use mr_core::{
     AttemptId, Books, Failure, JobId, JobPhase, KernelWish, Quarantined, StageIndex, TaskGraph, TaskKind, WorkerId,

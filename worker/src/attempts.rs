@@ -166,7 +166,7 @@ mod tests {
 
     fn attempt(index: u32) -> AttemptId {
         let job = JobId::parse("job").unwrap();
-        AttemptId { task: TaskId { job, stage: 0, index }, number: 1 }
+        AttemptId { task: TaskId { job, stage: 0, index }, epoch: 1, number: 1 }
     }
 
     fn quarantining(attempt: AttemptId, objects: usize) -> AttemptResult {

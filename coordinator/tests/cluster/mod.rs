@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each test uses some of it
 
-use mr_coordinator::{Coordinator, Settings, in_process};
+use mr_coordinator::{Coordinator, Settings, serve};
 use mr_core::{Failure, JobId, JobPhase, JobPlan, JobStatus};
 use mr_proto::v1::jobs_client::JobsClient;
 use mr_proto::v1::workers_client::WorkersClient;
@@ -14,10 +14,13 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
@@ -30,9 +33,35 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Cluster {
     pub folder: TempDir,
     pub world: Arc<World>,
+    pub settings: Settings,
+    doors: Arc<Mutex<Door>>,
     pub channel: Channel,
     pub coordinator: Coordinator,
-    pub deciding: JoinHandle<()>,
+    pub deciding: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Where connections to a coordinator are handed in.
+type Door = mpsc::Sender<Result<DuplexStream, std::io::Error>>;
+
+fn door(coordinator: &Coordinator) -> Door {
+    let (door, connections) = mpsc::channel(16);
+    let coordinator = coordinator.clone();
+    let stop = CancellationToken::new();
+    tokio::spawn(async move { serve(&coordinator, ReceiverStream::new(connections), stop).await });
+    door
+}
+
+/// A channel to whichever coordinator is behind the door when a connection is made.
+fn through(doors: Arc<Mutex<Door>>) -> Channel {
+    let connector = tower::service_fn(move |_| {
+        let door = doors.lock().unwrap().clone();
+        async move {
+            let (near, far) = tokio::io::duplex(1 << 20);
+            door.send(Ok(far)).await.map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(near))
+        }
+    });
+    Endpoint::from_static("http://cluster").connect_with_connector_lazy(connector)
 }
 
 pub struct Worker {
@@ -72,12 +101,33 @@ impl Cluster {
     }
 
     pub async fn with_lease(lease_ms: u64) -> Self {
+        Self::with(|settings| Settings { lease_ms, ..settings }).await
+    }
+
+    pub async fn with(change: impl Fn(Settings) -> Settings) -> Self {
         let (folder, world) = (tempfile::tempdir().unwrap(), Arc::new(World::default()));
         fs::create_dir(folder.path().join("input")).unwrap();
         let state = folder.path().join("state").to_str().unwrap().to_owned();
-        let (coordinator, deciding) = Coordinator::start(Settings { lease_ms, ..Settings::new(state) }).await.unwrap();
-        let (channel, _serving) = in_process(&coordinator, CancellationToken::new());
-        Self { folder, world, channel, coordinator, deciding }
+        let usual = Settings { lease_ms: 60_000, work_age_ms: 0, silence_ms: 400, ..Settings::new(state) };
+        let settings = change(usual);
+        let (coordinator, deciding) = Coordinator::start(settings.clone()).await.unwrap();
+        let doors = Arc::new(Mutex::new(door(&coordinator)));
+        let channel = through(doors.clone());
+        Self { folder, world, settings, doors, channel, coordinator, deciding }
+    }
+
+    /// As if the coordinator's process were killed: what it was doing stops wherever it is.
+    pub async fn kill_coordinator(&mut self) {
+        self.deciding.abort();
+        _ = (&mut self.deciding).await;
+    }
+
+    /// A new one over the same state, at work; workers and submitters find it.
+    pub async fn start_coordinator(&mut self) {
+        let (coordinator, deciding) = Coordinator::start(self.settings.clone()).await.unwrap();
+        until("it leads", async || coordinator.leads()).await;
+        *self.doors.lock().unwrap() = door(&coordinator);
+        (self.coordinator, self.deciding) = (coordinator, deciding);
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

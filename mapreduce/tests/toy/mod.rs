@@ -33,6 +33,8 @@ pub struct World {
     failed_once: Mutex<BTreeSet<String>>,
     /// How often a stage's code was made.
     pub stages_opened: AtomicU32,
+    /// Files that have been mapped.
+    pub mapped: AtomicU32,
     /// Records that wait at the gate or have passed it.
     pub at_gate: AtomicU32,
 }
@@ -85,6 +87,7 @@ pub fn plan(input: &str, output: &str, wanted: Wanted) -> JobPlan {
         broadcasts_of: broadcasts_of.iter().map(|name| (*name).to_owned()).collect(),
         writes_output: name == "rows",
         one_row_per_record: name != "sum",
+        params: None,
     };
     let Wanted { objects_max, fan_in, partitions, limits, mode, broadcasts } = wanted;
     JobPlan {
@@ -192,6 +195,7 @@ impl Mapper for &Stage {
     fn map(&mut self, file: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError> {
         let text = String::from_utf8_lossy(&file.bytes);
         let first = text.split_whitespace().next().unwrap_or("empty").to_owned();
+        self.world.mapped.fetch_add(1, Ordering::SeqCst);
         let rows = match first.as_str() {
             "bad" => {
                 let message = format!("{} is no good", file.key);

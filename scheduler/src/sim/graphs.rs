@@ -44,6 +44,7 @@ fn stage(name: &str, source: Source, broadcasts_of: &[&str], rows: Rows) -> Stag
         broadcasts_of: broadcasts_of.iter().map(|name| name.to_string()).collect(),
         writes_output: rows == Rows::Written,
         one_row_per_record: rows != Rows::None,
+        params: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::graphs;
 use super::random::{Random, mix};
-use crate::event::Millis;
+use crate::event::{Event, Millis};
 use mr_core::{
     Failure, FileRef, JobId, KernelWish, Limits, QuarantineSource, Quarantined, StageIndex, TaskGraph, TaskId,
     TaskKind, TaskOutput,
@@ -92,6 +92,21 @@ impl SimJob {
             servable: true,
             salt: random.next(),
         }
+    }
+
+    pub fn submit(&self) -> Event {
+        Event::Submit { job: self.id.clone(), limits: self.limits, kernels: self.kernels.clone() }
+    }
+
+    /// The same work over the same input as another job's.
+    pub fn like(self, other: &Self) -> Self {
+        let Self { id, submit_at, cancel_at, cancel_at_commit, commit_fails, .. } = self;
+        let other = other.clone();
+        Self { id, submit_at, cancel_at, cancel_at_commit, commit_fails, ..other }
+    }
+
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.salt == other.salt
     }
 
     pub fn listed(&self) -> u64 {

@@ -3,7 +3,7 @@
 use super::job::{Nature, SimJob};
 use crate::event::{Millis, Poll};
 use crate::scheduler::Scheduler;
-use mr_core::{AttemptId, FailureClass, JobId, JobPhase, TaskId, TaskKind, TaskOutput, WorkerId};
+use mr_core::{AttemptId, Epoch, FailureClass, JobId, JobPhase, TaskId, TaskKind, TaskOutput, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -23,19 +23,24 @@ pub struct Laws {
     draining: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
     heard: BTreeMap<WorkerId, u64>,
     /// Failures that attempts have really had.
-    failures: BTreeMap<(TaskId, FailureClass), BTreeSet<u32>>,
+    failures: BTreeMap<(TaskId, FailureClass), BTreeSet<(Epoch, u32)>>,
     pub cancels: BTreeSet<JobId>,
-    commits: BTreeSet<JobId>,
+    commits: BTreeSet<(Epoch, JobId)>,
     /// Jobs whose log entry is in the store.
     pub entries: BTreeSet<JobId>,
     most_attempts: BTreeMap<JobId, u32>,
+    /// Tasks whose success a worker was told to be known, and ends of jobs that users were told of.
+    acknowledged: BTreeSet<TaskId>,
+    ended: BTreeMap<JobId, JobPhase>,
+    backed_up: BTreeSet<TaskId>,
+    pub backups: u64,
     /// Since when nobody has been in touch who could serve a job, though somebody was.
     unserved: BTreeMap<JobId, Millis>,
 }
 
 impl Laws {
     pub fn failed(&mut self, attempt: &AttemptId, class: FailureClass) {
-        self.failures.entry((attempt.task.clone(), class)).or_default().insert(attempt.number);
+        self.failures.entry((attempt.task.clone(), class)).or_default().insert((attempt.epoch, attempt.number));
     }
 
     /// A poll is about to be handled: what its results could change is looked at before.
@@ -76,7 +81,7 @@ impl Laws {
 
     /// A poll is about to be answered: what it carried must have arrived.
     pub fn acknowledged(
-        &self,
+        &mut self,
         scheduler: &Scheduler,
         poll: &Poll,
         right: impl Fn(&TaskOutput, &TaskId) -> bool,
@@ -91,6 +96,35 @@ impl Laws {
                 && scheduler.output(task).is_none()
             {
                 return Err(format!("the success of {} was acknowledged and lost", result.attempt));
+            }
+            if scheduler.output(task).is_some() {
+                self.acknowledged.insert(task.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// A coordinator has come back. What anyone was told still holds; whatever else is as it remembers it.
+    pub fn recovered(&mut self, scheduler: &Scheduler) -> Result<(), String> {
+        self.phases = scheduler.jobs().map(|view| (view.id.clone(), view.phase)).collect();
+        self.unserved.clear();
+        self.backed_up.clear();
+        self.winners.retain(|task, winner| match scheduler.output(task) {
+            Some(output) => {
+                *winner = output.clone();
+                true
+            }
+            None => false,
+        });
+        for task in &self.acknowledged {
+            let phase = self.phases.get(&task.job);
+            if phase.is_none_or(|phase| !phase.ended()) && scheduler.output(task).is_none() {
+                return Err(format!("the success of {task} was acknowledged and forgotten"));
+            }
+        }
+        for (job, phase) in &self.ended {
+            if self.phases.get(job) != Some(phase) {
+                return Err(format!("{job} had ended as {phase:?} and is {:?}", self.phases.get(job)));
             }
         }
         Ok(())
@@ -162,7 +196,8 @@ impl Laws {
     }
 
     fn leases(&mut self, scheduler: &Scheduler, now: Millis, ticked: bool) -> Result<(), String> {
-        let mut leased = BTreeSet::new();
+        let mut leased: BTreeMap<&TaskId, u32> = BTreeMap::new();
+        let mut on_this = BTreeSet::new();
         for worker in scheduler.workers() {
             if ticked && worker.leased_until <= now {
                 return Err(format!("{} has leases until {}, and it is {now}", worker.id, worker.leased_until));
@@ -175,11 +210,23 @@ impl Laws {
                 if before.is_some_and(|before| !before.contains(attempt)) {
                     return Err(format!("{} drains and was given {attempt}", worker.id));
                 }
-                if !leased.insert(&attempt.task) {
-                    return Err(format!("{} is leased twice at once", attempt.task));
+                let times = leased.entry(&attempt.task).or_default();
+                *times += 1;
+                if *times > 2 {
+                    return Err(format!("{} is leased {times} times at once", attempt.task));
+                }
+                if !on_this.insert((worker.id, &attempt.task)) {
+                    return Err(format!("{} is leased twice to {}", attempt.task, worker.id));
                 }
                 if scheduler.job(&attempt.task.job).is_none_or(|job| job.phase != JobPhase::Running) {
                     return Err(format!("{attempt} is leased, but its job does not run"));
+                }
+                if *times == 2 && self.backed_up.insert(attempt.task.clone()) {
+                    self.backups += 1;
+                    let tasks = scheduler.find(&attempt.task.job).and_then(|job| job.running());
+                    if tasks.is_some_and(|tasks| tasks.ready_count() > 0) {
+                        return Err(format!("{} was given twice while others of its job wait", attempt.task));
+                    }
                 }
                 let most = self.most_attempts.entry(attempt.task.job.clone()).or_default();
                 *most = attempt.number.max(*most);
@@ -196,7 +243,7 @@ impl Laws {
         files: &BTreeMap<String, File>,
     ) -> Result<(), String> {
         let id = &job.id;
-        if !self.commits.insert(id.clone()) {
+        if !self.commits.insert((scheduler.epoch, id.clone())) {
             return Err(format!("{id} was told to commit twice"));
         }
         let view = scheduler.job(id).ok_or("an unknown job was told to commit")?;
@@ -231,10 +278,14 @@ impl Laws {
         Ok(())
     }
 
-    pub fn cleans_up(&self, scheduler: &Scheduler, job: &JobId) -> Result<(), String> {
+    pub fn cleans_up(&mut self, scheduler: &Scheduler, job: &JobId) -> Result<(), String> {
         match scheduler.job(job) {
             Some(view) if !view.phase.ended() => Err(format!("{job} was cleaned up while {:?}", view.phase)),
-            Some(_) | None => Ok(()),
+            Some(view) => {
+                self.ended.insert(job.clone(), view.phase);
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 

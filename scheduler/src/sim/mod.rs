@@ -18,7 +18,7 @@ use mr_core::FailureClass;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use world::World;
+use world::{Recover, World};
 
 /// What a run has seen: a simulation in which nothing goes wrong shows nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,10 @@ pub struct Sights {
     pub cancelled_too_late: u64,
     /// Attempts that went on after the end of their job.
     pub orphans: u64,
+    pub coordinator_deaths: u64,
+    /// Outputs that one job took over from another.
+    pub found: u64,
+    pub backups: u64,
 }
 
 /// A law that did not hold.
@@ -61,7 +65,7 @@ impl fmt::Display for Broken {
 /// # Errors
 /// The law that was broken, with the story up to then.
 pub fn run(seed: u64) -> Result<Sights, Broken> {
-    run_with(seed, || Scheduler::new(config(seed)))
+    run_with(seed, &|epoch, facts| Scheduler::recover(config(seed), epoch, facts))
 }
 
 /// In some stories jobs give up while the storm lasts.
@@ -70,12 +74,12 @@ fn config(seed: u64) -> Config {
     Config { unserved_ms: if seed.is_multiple_of(3) { 20_000 } else { default.unserved_ms }, ..default }
 }
 
-fn run_with(seed: u64, scheduler: impl Fn() -> Scheduler) -> Result<Sights, Broken> {
+fn run_with(seed: u64, recover: Recover<'_>) -> Result<Sights, Broken> {
     // Told only when there is something to tell: telling takes longer than running.
-    let silent = catch_unwind(AssertUnwindSafe(|| World::new(seed, scheduler(), false).run()));
+    let silent = catch_unwind(AssertUnwindSafe(|| World::new(seed, recover, false).run()));
     match silent {
         Ok(Ok(sights)) => Ok(sights),
-        Ok(Err(_)) => World::new(seed, scheduler(), true).run(),
+        Ok(Err(_)) => World::new(seed, recover, true).run(),
         Err(_) => Err(Broken { seed, law: "it panicked".to_owned(), story: Vec::new() }),
     }
 }
@@ -96,12 +100,16 @@ impl Sights {
         self.late_successes += other.late_successes;
         self.cancelled_too_late += other.cancelled_too_late;
         self.orphans += other.orphans;
+        self.coordinator_deaths += other.coordinator_deaths;
+        self.found += other.found;
+        self.backups += other.backups;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fact::Fact;
     use crate::flaw::Flaw;
 
     fn number(name: &str) -> Option<u64> {
@@ -127,7 +135,8 @@ mod tests {
         if all >= 100 {
             let Sights { committed, cancelled, failed, messages_lost, crashed, drained, .. } = &sights;
             let Sights { wrong_books, late_successes, cancelled_too_late, orphans, .. } = &sights;
-            let seen = [committed, cancelled, messages_lost, crashed, drained];
+            let Sights { coordinator_deaths, found, backups, .. } = &sights;
+            let seen = [committed, cancelled, messages_lost, crashed, drained, coordinator_deaths, found, backups];
             let seen = seen.into_iter().chain([wrong_books, late_successes, cancelled_too_late, orphans]);
             assert!(seen.chain(failed.values()).all(|count| *count > 0), "not everything has been seen");
             assert_eq!(failed.len(), 5, "jobs fail in every way but one");
@@ -154,9 +163,16 @@ mod tests {
             LetsThemRun,
             IgnoresWishes,
             WaitsForEver,
+            BacksUpTooSoon,
+            BacksUpWithItself,
+            SpeaksTooSoon,
+            DropsTheCommit,
+            TrustsTheUnwritten,
         ];
         for flaw in flaws {
-            let found = (0..3000).find_map(|seed| run_with(seed, || Scheduler::with_flaw(config(seed), flaw)).err());
+            let recover =
+                |seed| move |epoch, facts: &[Fact]| Scheduler::with_flaw(config(seed), epoch, flaw).after(facts);
+            let found = (0..3000).find_map(|seed| run_with(seed, &recover(seed)).err());
             let found = found.unwrap_or_else(|| panic!("{flaw:?} was not found"));
             println!("{flaw:?}: seed {}: {}", found.seed, found.law);
         }

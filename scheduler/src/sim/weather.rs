@@ -23,6 +23,8 @@ pub struct Weather {
     /// Of all workers of one family being cut off at once, and of the coordinator standing still.
     pub outage: u64,
     pub stall: u64,
+    /// How often the coordinator dies.
+    pub coordinator_deaths: u64,
 }
 
 impl Weather {
@@ -42,6 +44,7 @@ impl Weather {
             fate: up_to(900),
             outage: up_to(1000),
             stall: up_to(1000),
+            coordinator_deaths: up_to(4),
         }
     }
 
@@ -59,11 +62,16 @@ impl Weather {
             fate: 0,
             outage: 0,
             stall: 0,
+            coordinator_deaths: 0,
         }
     }
 
     pub fn delay(&self, random: &mut Random) -> Millis {
         if random.per_mille(self.late) { random.between(1, self.late_max_ms) } else { random.between(1, 20) }
+    }
+
+    pub fn journal_delay(&self, random: &mut Random) -> Millis {
+        if random.per_mille(self.store_late) { random.between(1, 5_000) } else { random.between(0, 60) }
     }
 
     pub fn store_delay(&self, random: &mut Random) -> Millis {

@@ -7,10 +7,14 @@ use super::random::Random;
 use super::weather::Weather;
 use super::worker::{Fate, Order, SimWorker};
 use super::{Broken, Sights};
-use crate::event::{Command, Event, Millis, Poll};
+use crate::event::{Command, Event, Millis, Poll, Step};
+use crate::fact::{Fact, What};
+use crate::flaw::Flaw;
 use crate::scheduler::Scheduler;
-use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, JobId, JobPhase, TaskId, WorkerId};
-use std::collections::BTreeMap;
+use crate::write_ahead::WriteAhead;
+use mr_core::{AttemptId, AttemptResult, Epoch, Failure, FailureClass, JobId, JobPhase, TaskId, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// How long the shell lets a poll wait when there is nothing to say.
 const POLL_WAIT_MS: Millis = 5000;
@@ -21,7 +25,10 @@ const CALM_MS: Millis = 3_600_000;
 /// A walk over everything is dear: only so often.
 const AUDIT_STEPS: u64 = 16;
 
-pub struct World {
+/// Makes a scheduler for an epoch out of what was written before it.
+pub type Recover<'a> = &'a dyn Fn(Epoch, &[Fact]) -> Result<Scheduler, String>;
+
+pub struct World<'a> {
     seed: u64,
     random: Random,
     weather: Weather,
@@ -30,6 +37,14 @@ pub struct World {
     queued: u64,
     steps: u64,
     scheduler: Scheduler,
+    /// A scheduler in the state that facts lead to, and for a number of which no other is.
+    recover: Recover<'a>,
+    /// The coordinator is dead, and its successor has not come yet.
+    down: bool,
+    ahead: WriteAhead<Command>,
+    /// The batch that is being written.
+    writing: Option<Vec<Fact>>,
+    journal: Vec<Fact>,
     tick_at: Option<Millis>,
     stalled_until: Millis,
     /// Polls that are not answered yet, as the shell has them.
@@ -46,7 +61,14 @@ pub struct World {
 
 #[derive(Clone, Debug)]
 enum Happening {
-    Told(Event),
+    /// By a user, who says it again to a new coordinator.
+    Asked(Event),
+    /// By something that the coordinator of that epoch has set going.
+    Told(Epoch, Event),
+    /// The batch is in the journal.
+    Written(Epoch),
+    CoordinatorDies,
+    CoordinatorComes,
     PollArrives(Poll),
     /// The shell has let a poll wait for long enough.
     PollWaits {
@@ -89,8 +111,8 @@ enum AtWorker {
     Meets(Fate),
 }
 
-impl World {
-    pub fn new(seed: u64, scheduler: Scheduler, tells: bool) -> Self {
+impl<'a> World<'a> {
+    pub fn new(seed: u64, recover: Recover<'a>, tells: bool) -> Self {
         let mut random = Random::new(seed);
         let weather = Weather::storm(&mut random);
         let offers: &[&[&str]] = match random.between(0, 9) {
@@ -107,7 +129,12 @@ impl World {
             queue: BTreeMap::new(),
             queued: 0,
             steps: 0,
-            scheduler,
+            scheduler: recover(1, &[]).expect("nothing to recover from is nothing that could be wrong"),
+            recover,
+            down: false,
+            ahead: WriteAhead::default(),
+            writing: None,
+            journal: Vec::new(),
             tick_at: None,
             stalled_until: 0,
             waiting: BTreeMap::new(),
@@ -129,13 +156,20 @@ impl World {
         for number in 0..self.random.between(1, 3) {
             let id = JobId::parse(&format!("job-{number}")).expect("a fine name");
             let mut job = SimJob::draw(id.clone(), &mut self.random, storm_ms);
+            if let Some(other) = self.jobs.values().next().filter(|_| self.random.per_mille(300)).cloned() {
+                job = job.like(&other);
+            }
             job.servable = self.offers.iter().flatten().any(|family| job.kernels.takes(family));
-            let event = Event::Submit { job: id.clone(), limits: job.limits, kernels: job.kernels.clone() };
-            self.tell_later(job.submit_at, event);
+            let event = job.submit();
+            self.queue_perhaps_twice(job.submit_at, Happening::Asked(event));
             if let Some(at) = job.cancel_at {
-                self.tell_later(at, Event::Cancel { job: id.clone() });
+                self.queue_perhaps_twice(at, Happening::Asked(Event::Cancel { job: id.clone() }));
             }
             self.jobs.insert(id, job);
+        }
+        for _ in 0..self.weather.coordinator_deaths {
+            let at = self.random.between(0, storm_ms);
+            self.queue(at, Happening::CoordinatorDies);
         }
         for _ in 0..self.random.between(1, 6) {
             let at = if self.random.per_mille(500) { 0 } else { self.random.between(0, storm_ms) };
@@ -170,7 +204,7 @@ impl World {
             let tick = self.tick_at.unwrap_or(Millis::MAX);
             let next = self.queue.first_key_value().map(|(key, _)| *key);
             match next {
-                Some((at, _)) if at < tick => {
+                Some((at, _)) if at < tick || self.down => {
                     let (_, happening) = self.queue.pop_first().expect("it has a first");
                     self.now = at;
                     if let Happening::Clears = happening {
@@ -179,7 +213,7 @@ impl World {
                     self.tell_story(|| format!("{happening:?}"));
                     self.happen(happening)?;
                 }
-                Some(_) | None if tick < Millis::MAX => {
+                Some(_) | None if tick < Millis::MAX && !self.down => {
                     self.now = tick;
                     self.tick_at = None;
                     if self.stalled_until > tick {
@@ -191,10 +225,12 @@ impl World {
                 Some(_) | None => return Err("nothing more happens".to_owned()),
             }
             self.steps += 1;
-            if self.steps.is_multiple_of(AUDIT_STEPS) {
+            if self.steps.is_multiple_of(AUDIT_STEPS) && !self.down {
                 self.scheduler.audit()?;
             }
-            let ended = self.jobs.keys().all(|job| self.scheduler.job(job).is_some_and(|view| view.phase.ended()));
+            let written = !self.down && self.writing.is_none();
+            let ended =
+                written && self.jobs.keys().all(|job| self.scheduler.job(job).is_some_and(|view| view.phase.ended()));
             if over_at.is_some() && ended {
                 return self.end();
             }
@@ -207,6 +243,7 @@ impl World {
     fn end(&mut self) -> Result<(), String> {
         self.scheduler.audit()?;
         self.sights.steps = self.steps;
+        self.sights.backups = self.laws.backups;
         for view in self.scheduler.jobs() {
             match view.phase {
                 JobPhase::Committed => self.sights.committed += 1,
@@ -229,12 +266,23 @@ impl World {
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
         match happening {
-            Happening::Told(_) | Happening::PollArrives(_) | Happening::PollWaits { .. }
+            Happening::Asked(_)
+            | Happening::Told(..)
+            | Happening::Written(_)
+            | Happening::PollArrives(_)
+            | Happening::PollWaits { .. }
                 if self.stalled_until > self.now =>
             {
                 self.queue(self.stalled_until, happening);
             }
-            Happening::Told(event) => self.tell(event)?,
+            Happening::Asked(event) if self.down => self.queue(self.now + 500, Happening::Asked(event)),
+            Happening::Asked(event) => self.tell(event)?,
+            Happening::Told(epoch, _) | Happening::Written(epoch) if self.down || epoch != self.scheduler.epoch => {}
+            Happening::Told(_, event) => self.tell(event)?,
+            Happening::Written(_) => self.written()?,
+            Happening::CoordinatorDies => self.coordinator_dies(),
+            Happening::CoordinatorComes => self.coordinator_comes()?,
+            Happening::PollArrives(_) | Happening::PollWaits { .. } if self.down => self.sights.messages_lost += 1,
             Happening::PollArrives(poll) => self.poll_arrives(poll)?,
             Happening::PollWaits { worker, seq } => {
                 if self.waiting.get(&worker).is_some_and(|poll| poll.seq == seq) {
@@ -291,12 +339,28 @@ impl World {
         }
         let ticked = matches!(event, Event::Tick);
         let back = if self.random.per_mille(self.weather.clock_back) { 40 } else { 0 };
-        let commands = self.scheduler.handle(self.now.saturating_sub(back), event);
-        self.tell_story(|| format!("    {commands:?}"));
+        let step = self.scheduler.handle(self.now.saturating_sub(back), event);
         let ticked_at = self.now.saturating_sub(back);
-        self.laws.always(&self.scheduler, &self.jobs, ticked_at, ticked)?;
-        for command in commands {
-            self.carry_out(command)?;
+        self.decided(step, ticked_at, ticked)
+    }
+
+    /// A step's facts are on their way into the journal, and what it brings about waits for them.
+    fn decided(&mut self, step: Step, at: Millis, ticked: bool) -> Result<(), String> {
+        self.tell_story(|| format!("    {step:?}"));
+        self.laws.always(&self.scheduler, &self.jobs, at, ticked)?;
+        if self.scheduler.flawed(Flaw::SpeaksTooSoon) {
+            let commands = step.commands.clone();
+            self.ahead.step(Step { commands: Vec::new(), ..step }, |command| command);
+            self.write();
+            for command in commands {
+                self.carry_out(command)?;
+            }
+        } else {
+            let due = self.ahead.step(step, |command| command);
+            self.write();
+            for command in due {
+                self.carry_out(command)?;
+            }
         }
         if let Some(deadline) = self.scheduler.next_deadline() {
             let late = self.random.between(0, 5) * self.random.between(0, 1 + self.weather.late);
@@ -304,6 +368,66 @@ impl World {
             self.tick_at = Some(self.tick_at.map_or(at, |tick| tick.min(at)));
         }
         Ok(())
+    }
+
+    fn write(&mut self) {
+        if let Some(batch) = self.ahead.batch() {
+            self.writing = Some(batch);
+            let at = self.now + self.weather.journal_delay(&mut self.random);
+            self.queue(at, Happening::Written(self.scheduler.epoch));
+        }
+    }
+
+    fn written(&mut self) -> Result<(), String> {
+        self.journal.extend(self.writing.take().into_iter().flatten());
+        let due = self.ahead.written();
+        self.write();
+        for command in due {
+            self.carry_out(command)?;
+        }
+        Ok(())
+    }
+
+    /// What was decided and not written is lost, and so is whatever it had set going, as far as that has had no effect.
+    fn coordinator_dies(&mut self) {
+        if self.down {
+            return;
+        }
+        self.sights.coordinator_deaths += 1;
+        // The batch may have arrived although nobody lives to hear it.
+        if let Some(batch) = self.writing.take()
+            && self.random.per_mille(500)
+        {
+            self.journal.extend(batch);
+        }
+        self.down = true;
+        self.ahead = WriteAhead::default();
+        self.waiting.clear();
+        self.tick_at = None;
+        let at = self.now + self.random.between(50, 25_000);
+        self.queue(at, Happening::CoordinatorComes);
+    }
+
+    fn coordinator_comes(&mut self) -> Result<(), String> {
+        let epoch = self.scheduler.epoch + 1;
+        self.scheduler = (self.recover)(epoch, &self.journal)?;
+        self.down = false;
+        self.laws.recovered(&self.scheduler)?;
+        // A journal may be shortened to what it comes to, and must then come to the same.
+        if self.random.per_mille(300) {
+            self.journal = self.scheduler.facts();
+            self.scheduler = (self.recover)(epoch, &self.journal)?;
+            self.laws.recovered(&self.scheduler)?;
+        }
+        // Whoever had no answer asks again.
+        let unheard: Vec<_> = self.jobs.values().filter(|job| job.submit_at <= self.now).collect();
+        let unheard = unheard.into_iter().filter(|job| self.scheduler.job(&job.id).is_none());
+        let submits: Vec<_> = unheard.map(SimJob::submit).collect();
+        for event in submits {
+            self.queue(self.now + 1, Happening::Asked(event));
+        }
+        let step = self.scheduler.resume(self.now);
+        self.decided(step, self.now, false)
     }
 
     fn carry_out(&mut self, command: Command) -> Result<(), String> {
@@ -321,15 +445,47 @@ impl World {
                 };
                 self.tell_later(self.now + delay, event);
             }
+            Command::Look { job } => self.look(&job),
             Command::Answer { worker } => self.answer(&worker)?,
             Command::Commit { job } => self.commit(job, delay)?,
             Command::CleanUp { job } => {
                 self.laws.cleans_up(&self.scheduler, &job)?;
+                // Outputs of tasks are kept for jobs that could use them; all else goes.
                 let prefix = format!("{job}/");
-                self.files.retain(|key, _| !key.starts_with(&prefix));
+                let kept = self.kept_outputs();
+                self.files.retain(|key, _| !key.starts_with(&prefix) || kept.contains(key));
             }
         }
         Ok(())
+    }
+
+    /// Files of tasks that are done, in the order of what was written.
+    fn kept_outputs(&self) -> BTreeSet<String> {
+        let outputs = self.journal.iter().filter_map(|fact| match &fact.what {
+            What::Done { output, .. } => output.kept.as_ref(),
+            _ => None,
+        });
+        outputs.map(|file| file.key.clone()).collect()
+    }
+
+    /// What other jobs over the same input have done with the same kernels, stage after stage.
+    fn look(&mut self, id: &JobId) {
+        let (job, view) = (&self.jobs[id], self.scheduler.job(id));
+        let Some(family) = view.and_then(|view| view.family.map(Arc::from)) else { return };
+        let mut found = BTreeMap::new();
+        for fact in self.journal.iter().filter(|fact| fact.job != *id && self.jobs[&fact.job].is_like(job)) {
+            if let What::Done { attempt, family: of, output } = &fact.what
+                && *of == family
+                && output.kept.as_ref().is_some_and(|file| self.files.contains_key(&file.key))
+            {
+                found.insert((attempt.task.stage, attempt.task.index), output.clone());
+            }
+        }
+        if !found.is_empty() {
+            self.sights.found += found.len() as u64;
+            let outputs = found.into_iter().map(|((stage, index), output)| (stage, index, output)).collect();
+            self.tell_later(self.now, Event::Found { job: id.clone(), family, outputs });
+        }
     }
 
     fn commit(&mut self, id: JobId, delay: Millis) -> Result<(), String> {
@@ -339,7 +495,7 @@ impl World {
         if cancelled {
             self.sights.cancelled_too_late += 1;
             let at = self.now + self.random.between(0, delay);
-            self.tell_later(at, Event::Cancel { job: id.clone() });
+            self.queue_perhaps_twice(at, Happening::Asked(Event::Cancel { job: id.clone() }));
         }
         let outcome = if fails { Err(Failure::permanent("the table has changed")) } else { Ok(()) };
         if !fails {
@@ -374,6 +530,9 @@ impl World {
     }
 
     fn answer(&mut self, worker: &WorkerId) -> Result<(), String> {
+        if !self.ahead.may_answer(worker) && !self.scheduler.flawed(Flaw::SpeaksTooSoon) {
+            return Ok(());
+        }
         let Some(poll) = self.waiting.remove(worker) else { return Ok(()) };
         let right = |output: &_, task: &TaskId| books_are_right(&self.jobs[&task.job], output, task);
         self.laws.acknowledged(&self.scheduler, &poll, right)?;
@@ -479,7 +638,9 @@ impl World {
         let read = |key: &String| self.files.get(key).map(|file| file.objects.clone()).ok_or_else(|| missing(key));
         let reads = order.reads.iter().map(read).collect::<Result<Vec<_>, _>>();
         // Only a job that is over has its files cleaned up. Nobody listens to what comes of it then.
-        let reads = reads.inspect_err(|_| self.sights.orphans += 1)?;
+        let over = self.scheduler.job(&order.attempt.task.job).is_some_and(|view| view.phase.ended());
+        self.sights.orphans += u64::from(over);
+        let reads = reads?;
         let job = &self.jobs[&order.attempt.task.job];
         let key = order.attempt.to_string();
         let (mut output, mut objects) = job.work(&order.attempt.task, &key, &reads)?;
@@ -511,8 +672,14 @@ impl World {
     fn clears(&mut self) {
         self.weather = Weather::calm();
         self.queue.retain(|_, happening| match happening {
-            Happening::At(_, AtWorker::Meets(_)) | Happening::Outage { .. } | Happening::Stalls { .. } => false,
-            Happening::Told(_)
+            Happening::At(_, AtWorker::Meets(_))
+            | Happening::Outage { .. }
+            | Happening::Stalls { .. }
+            | Happening::CoordinatorDies => false,
+            Happening::Asked(_)
+            | Happening::Told(..)
+            | Happening::Written(_)
+            | Happening::CoordinatorComes
             | Happening::PollArrives(_)
             | Happening::PollWaits { .. }
             | Happening::At(..)
@@ -536,11 +703,15 @@ impl World {
 
     /// The shell's own events are never lost, but some come twice.
     fn tell_later(&mut self, at: Millis, event: Event) {
+        self.queue_perhaps_twice(at, Happening::Told(self.scheduler.epoch, event));
+    }
+
+    fn queue_perhaps_twice(&mut self, at: Millis, happening: Happening) {
         if self.random.per_mille(self.weather.doubled) {
             let again = at + self.random.between(0, 5000);
-            self.queue(again, Happening::Told(event.clone()));
+            self.queue(again, happening.clone());
         }
-        self.queue(at, Happening::Told(event));
+        self.queue(at, happening);
     }
 
     /// A message from or to a worker.

@@ -4,7 +4,7 @@
 //! submit a [attempts=N] [share=X] [wish=F,F]                    list a 3 [features]     list a fails    list a wrong
 //! poll w1 [2 | 2+1] [family=F,F] [draining] [deaf] [old]          its answer is lost when deaf; old: an old message
 //! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N] [family=F]          fail w1 a/0/0#1 CLASS
-//! wait 15s    sleep 15s    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1
+//! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1
 //! ```
 //!
 //! Splits have ten objects each. A plain job writes its rows in one stage; `features` is the three stages of the main
@@ -15,7 +15,7 @@ use mr_core::{
     AttemptId, AttemptResult, Failure, FailureClass, JobId, JobPhase, KernelWish, Limits, QuarantineSource,
     Quarantined, TaskId, TaskKind, TaskOutput, WorkerId,
 };
-use mr_scheduler::{Command, Config, Event, Poll, Scheduler, sim::graphs};
+use mr_scheduler::{Command, Config, Event, Fact, Poll, Scheduler, Step, sim::graphs};
 use std::collections::BTreeMap;
 
 pub const SPLIT_OBJECTS: u32 = 10;
@@ -39,7 +39,10 @@ pub fn check_with(config: Config, story: &str, expected: &str) {
 }
 
 struct Stage {
+    config: Config,
     scheduler: Scheduler,
+    epoch: u64,
+    facts: Vec<Fact>,
     now: u64,
     workers: BTreeMap<String, Worker>,
     phases: BTreeMap<JobId, JobPhase>,
@@ -61,7 +64,8 @@ struct Worker {
 impl Stage {
     fn new(config: Config) -> Self {
         let (workers, phases) = Default::default();
-        Self { scheduler: Scheduler::new(config), now: 1000, workers, phases, told: Vec::new() }
+        let scheduler = Scheduler::new(config.clone(), 1);
+        Self { config, scheduler, epoch: 1, facts: Vec::new(), now: 1000, workers, phases, told: Vec::new() }
     }
 
     fn play(&mut self, line: &str) {
@@ -140,6 +144,12 @@ impl Stage {
                 self.now += seconds(words[1]);
                 self.tell(Event::Tick);
             }
+            "restart" => {
+                self.epoch += 1;
+                self.scheduler = Scheduler::recover(self.config.clone(), self.epoch, &self.facts).unwrap();
+                let step = self.scheduler.resume(self.now);
+                self.decided(step);
+            }
             "back" => self.now -= seconds(words[1]),
             "cancel" => self.tell(Event::Cancel { job: job() }),
             "broken" => self.tell(Event::Broken { job: job(), failure: Failure::permanent("it can't be") }),
@@ -171,7 +181,12 @@ impl Stage {
     }
 
     fn tell(&mut self, event: Event) {
-        let commands = self.scheduler.handle(self.now, event);
+        let step = self.scheduler.handle(self.now, event);
+        self.decided(step);
+    }
+
+    fn decided(&mut self, step: Step) {
+        self.facts.extend(step.facts);
         let mut phases = BTreeMap::new();
         for view in self.scheduler.jobs() {
             if self.phases.get(view.id) != Some(&view.phase) {
@@ -184,9 +199,10 @@ impl Stage {
             self.told.push(format!("{forgotten} is forgotten"));
         }
         self.phases = phases;
-        for command in commands {
+        for command in step.commands {
             match command {
                 Command::Answer { worker } => self.answer(&worker),
+                Command::Look { .. } => {} // there is nothing to be found here
                 Command::Prepare { job } => self.told.push(format!("prepare {job}")),
                 Command::Commit { job } => self.told.push(format!("commit {job}")),
                 Command::CleanUp { job } => self.told.push(format!("clean up {job}")),
@@ -203,8 +219,8 @@ impl Stage {
         worker.results.clear();
         worker.held.retain(|held| !answer.stop.contains(held));
         worker.held.extend(answer.orders.clone());
-        self.told.extend(answer.stop.iter().map(|attempt| format!("{id} stops {attempt}")));
-        self.told.extend(answer.orders.iter().map(|attempt| format!("{id} runs {attempt}")));
+        self.told.extend(answer.stop.iter().map(|attempt| format!("{id} stops {}", short(attempt))));
+        self.told.extend(answer.orders.iter().map(|attempt| format!("{id} runs {}", short(attempt))));
     }
 
     fn output(&self, task: &TaskId, number: &dyn Fn(&str) -> Option<u64>) -> TaskOutput {
@@ -272,13 +288,20 @@ fn class(word: &str) -> FailureClass {
     }
 }
 
-/// `a/0/1#2`
+/// Without the epoch if it is the first.
+fn short(attempt: &AttemptId) -> String {
+    let AttemptId { task, epoch, number } = attempt;
+    if *epoch == 1 { format!("{task}#{number}") } else { attempt.to_string() }
+}
+
+/// `a/0/1#2`, or `a/0/1#3.2` for epoch 3.
 fn attempt(text: &str) -> AttemptId {
     let (task, number) = text.split_once('#').unwrap();
     let parts: Vec<_> = task.split('/').collect();
     let [job, stage, index] = parts[..] else { panic!("`{text}` is no attempt") };
     let task = TaskId { job: JobId::parse(job).unwrap(), stage: stage.parse().unwrap(), index: index.parse().unwrap() };
-    AttemptId { task, number: number.parse().unwrap() }
+    let (epoch, number) = number.split_once('.').unwrap_or(("1", number));
+    AttemptId { task, epoch: epoch.parse().unwrap(), number: number.parse().unwrap() }
 }
 
 fn list(words: &str) -> Vec<String> {

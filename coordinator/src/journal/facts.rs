@@ -1,0 +1,143 @@
+//! Facts as messages, with what the shell knows beside the scheduler: a job's plan, and where its listing lies.
+
+use crate::job::Job;
+use mr_core::{Books, Failure, FileRef, JobId, Listing, Split, TaskKey};
+use mr_proto::v1::journal_fact::What as Wire;
+use mr_proto::{WireError, convert, v1};
+use mr_scheduler::{Ending, Fact, Remains, StageView, What};
+use std::collections::BTreeMap;
+
+/// Turns facts into messages.
+pub struct Encoder<'a> {
+    pub jobs: &'a BTreeMap<JobId, Job>,
+}
+
+impl Encoder<'_> {
+    /// A fact of a job of which nothing is known any more has no reader either.
+    pub fn encode(&self, fact: &Fact) -> Option<v1::JournalFact> {
+        let job = self.jobs.get(&fact.job)?;
+        let what = match &fact.what {
+            What::Submitted { .. } => Wire::Submitted(v1::JournalSubmitted {
+                plan: Some(convert::plan_to((*job.plan).clone())),
+                prior_ms: job.prior_ms,
+                renews_quarantined: job.renews_quarantined,
+            }),
+            What::Prepared { .. } => {
+                let listing = job.input.as_ref().map(|input| convert::file_to(input.file.clone()));
+                Wire::Prepared(v1::JournalPrepared { listing })
+            }
+            What::Bound { family } => Wire::Bound(v1::JournalBound { family: family.to_string() }),
+            What::Unbound => Wire::Unbound(v1::JournalUnbound {}),
+            What::Done { attempt, family, output } => Wire::Done(v1::JournalDone {
+                attempt: Some(convert::attempt_to(attempt.clone())),
+                family: family.to_string(),
+                output: Some(convert::output_to((**output).clone())),
+                task_key: job.task_key(&attempt.task).map(Vec::from).unwrap_or_default(),
+            }),
+            What::Committing => Wire::Committing(v1::JournalCommitting {}),
+            What::Ended { ending, remains } => Wire::Ended(ended_to(ending, remains, job.skipped)),
+        };
+        Some(v1::JournalFact { at_ms: fact.at, job_id: fact.job.to_string(), what: Some(what) })
+    }
+}
+
+fn ended_to(ending: &Ending, remains: &Remains, skipped: u64) -> v1::JournalEnded {
+    let (phase, failure) = match ending {
+        Ending::Committed => (v1::JobPhase::Committed, None),
+        Ending::Failed(failure) => (v1::JobPhase::Failed, Some(failure.clone())),
+        Ending::Cancelled => (v1::JobPhase::Cancelled, None),
+    };
+    let stage = |stage: &StageView| v1::EndedStage {
+        name: stage.name.clone(),
+        tasks: stage.total,
+        tasks_done: stage.done,
+        tasks_running: stage.running,
+        records: stage.records,
+        records_total: stage.records_total,
+        rows: stage.rows,
+        started_at_ms: stage.started_at,
+        ended_at_ms: stage.ended_at,
+    };
+    v1::JournalEnded {
+        phase: phase as i32,
+        failure: failure.map(convert::failure_to),
+        stages: remains.stages.iter().map(stage).collect(),
+        listed: remains.books.listed,
+        embedded: remains.books.embedded,
+        quarantined: remains.books.quarantined,
+        skipped,
+        quarantined_first: remains.quarantined_first.iter().cloned().map(convert::quarantined_to).collect(),
+    }
+}
+
+/// The ending, what remains, and how many objects were skipped.
+pub fn ended_from(ended: v1::JournalEnded, at: u64) -> Result<(Ending, Remains, u64), WireError> {
+    let ending = match v1::JobPhase::try_from(ended.phase).map_err(|_| WireError::OutOfRange("ended.phase"))? {
+        v1::JobPhase::Committed => Ending::Committed,
+        v1::JobPhase::Cancelled => Ending::Cancelled,
+        v1::JobPhase::Failed => {
+            let failure = ended.failure.map(convert::failure_from).transpose()?;
+            Ending::Failed(failure.unwrap_or_else(|| Failure::permanent("nobody wrote down why")))
+        }
+        v1::JobPhase::Unspecified | v1::JobPhase::Listing | v1::JobPhase::Running | v1::JobPhase::Committing => {
+            return Err(WireError::OutOfRange("ended.phase"));
+        }
+    };
+    let stage = |stage: v1::EndedStage| StageView {
+        name: stage.name,
+        total: stage.tasks,
+        done: stage.tasks_done,
+        running: stage.tasks_running,
+        records: stage.records,
+        records_total: stage.records_total,
+        rows: stage.rows,
+        started_at: stage.started_at_ms,
+        ended_at: stage.ended_at_ms,
+    };
+    let (listed, embedded, quarantined) = (ended.listed, ended.embedded, ended.quarantined);
+    let remains = Remains {
+        ended_at: at,
+        stages: ended.stages.into_iter().map(stage).collect(),
+        books: Books { listed, embedded, quarantined, skipped: 0 },
+        quarantined_first: ended.quarantined_first.into_iter().map(convert::quarantined_from).collect(),
+    };
+    Ok((ending, remains, ended.skipped))
+}
+
+pub fn to_listing(listing: &Listing, splits: &[Split]) -> v1::Listing {
+    v1::Listing {
+        objects: listing.objects.iter().cloned().map(convert::object_to).collect(),
+        split_objects: splits.iter().map(|split| split.count).collect(),
+        skipped: listing.skipped,
+    }
+}
+
+/// # Errors
+/// When the splits don't cover the objects.
+pub fn from_listing(listing: v1::Listing) -> Result<(Listing, Vec<Split>), WireError> {
+    let objects: Vec<_> = listing.objects.into_iter().map(convert::object_from).collect();
+    let mut first = 0;
+    let mut splits = Vec::with_capacity(listing.split_objects.len());
+    for count in listing.split_objects {
+        let range = first..first + count as usize;
+        let of_split = objects.get(range.clone()).ok_or(WireError::OutOfRange("listing.split_objects"))?;
+        let bytes = of_split.iter().map(|object| object.bytes).sum();
+        splits.push(Split { first: first as u64, count, bytes });
+        first = range.end;
+    }
+    if first != objects.len() {
+        return Err(WireError::OutOfRange("listing.split_objects"));
+    }
+    Ok((Listing { objects, skipped: listing.skipped }, splits))
+}
+
+/// # Errors
+/// When it is none.
+pub fn task_key_from(bytes: &[u8]) -> Option<TaskKey> {
+    bytes.try_into().ok()
+}
+
+/// The file that a listing was written to.
+pub fn listing_file(prepared: &v1::JournalPrepared) -> Result<FileRef, WireError> {
+    convert::file_from(prepared.listing.clone().ok_or(WireError::Missing("prepared.listing"))?)
+}

@@ -1,0 +1,145 @@
+//! From standing by to leading: waiting until nobody is at work, taking over, and showing from then on that somebody is.
+
+use crate::Settings;
+use crate::journal::{self, BEATS, Fenced, Leader, Recovered, Watcher, claim, load, read_leader, resign, write_leader};
+use crate::process::Process;
+use crate::shell::{Message, Shell};
+use anyhow::{Context, anyhow};
+use mr_core::Epoch;
+use mr_storage::{DynStore, StoreError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How often one that stands by looks whether it is wanted.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// One who may lead.
+pub struct Candidate {
+    pub state: DynStore,
+    pub settings: Settings,
+    /// Unlike every other process.
+    pub writer: String,
+    watcher: Watcher,
+}
+
+/// One who leads.
+pub struct Mandate {
+    epoch: Epoch,
+    recovered: Recovered,
+}
+
+impl Candidate {
+    pub fn new(state: DynStore, settings: Settings, writer: String) -> Self {
+        let watcher = Watcher::new(Duration::from_millis(settings.silence_ms));
+        Self { state, settings, writer, watcher }
+    }
+
+    /// Takes over, if nobody is at work. `None`: somebody is.
+    ///
+    /// # Errors
+    /// When the state can't be read or written.
+    pub async fn try_lead(&mut self) -> anyhow::Result<Option<Mandate>> {
+        let leader = read_leader(&self.state).await.context("looking for another coordinator")?;
+        let leader = leader.filter(|leader| !leader.process.as_ref().is_some_and(Process::is_dead));
+        if !self.watcher.see(leader, Instant::now()) {
+            return Ok(None);
+        }
+        let recovered = load(&self.state).await?;
+        let epoch = claim(&self.state, recovered.last, &self.writer).await.context("taking over the journal")?;
+        let Some(epoch) = epoch else { return Ok(None) };
+        self.beat(epoch, 0).await.context("taking over")?;
+        Ok(Some(Mandate { epoch, recovered }))
+    }
+
+    /// Waits until it is wanted.
+    async fn stand_by(&mut self, stop: &CancellationToken) -> Option<Mandate> {
+        let every = LOOK_EVERY.min(Duration::from_millis(self.settings.silence_ms) / BEATS);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(every) => {}
+            }
+            match self.try_lead().await {
+                Ok(Some(mandate)) => return Some(mandate),
+                Ok(None) => {}
+                Err(error) => tracing::warn!("standing by: {error:#}"),
+            }
+        }
+    }
+
+    async fn beat(&self, epoch: Epoch, beat: u64) -> Result<(), StoreError> {
+        let leader = Leader { epoch, writer: self.writer.clone(), process: Process::this(), beat, resigned: false };
+        write_leader(&self.state, &leader).await
+    }
+
+    /// Shows now and then that it lives, and finds out if another has taken over while there was nothing to write.
+    async fn beat_on(&self, epoch: Epoch) -> Fenced {
+        let every = Duration::from_millis(self.settings.silence_ms) / BEATS;
+        for beat in 1.. {
+            tokio::time::sleep(every).await;
+            let beaten = match read_leader(&self.state).await {
+                Ok(Some(leader)) if leader.epoch > epoch => return Fenced { own: epoch, epoch: leader.epoch },
+                Ok(_) => self.beat(epoch, beat).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = beaten {
+                tracing::debug!("showing that this coordinator lives: {error}");
+            }
+        }
+        unreachable!("it never ends by itself")
+    }
+
+    /// Leads, at once or when it is wanted, until it is told to stop.
+    ///
+    /// # Errors
+    /// When another has taken over, or the journal makes no sense.
+    pub async fn run(
+        mut self,
+        mandate: Option<Mandate>,
+        (shell, messages): (mpsc::WeakSender<Message>, mpsc::Receiver<Message>),
+        news: watch::Sender<u64>,
+        leads: watch::Sender<bool>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mandate = match mandate {
+            Some(mandate) => mandate,
+            None => {
+                tracing::warn!(
+                    "another coordinator is at work with {}: this one stands by, and takes over when that one is silent",
+                    self.state.url()
+                );
+                match self.stand_by(&stop).await {
+                    Some(mandate) => mandate,
+                    None => return Ok(()),
+                }
+            }
+        };
+        let Mandate { epoch, recovered } = mandate;
+        let jobs = recovered.jobs.len();
+        tracing::info!("leading in epoch {epoch}, with {jobs} jobs in the journal");
+        let place = (epoch, self.writer.clone());
+        let deciding = Shell::new(self.state.clone(), &self.settings, news, recovered, place);
+        let deciding =
+            deciding.map_err(|why| anyhow!("the journal in {}{}: {why}", self.state.url(), journal::PREFIX))?;
+        leads.send_replace(true);
+        let beating = async {
+            let fenced = self.beat_on(epoch).await;
+            if let Some(shell) = shell.upgrade() {
+                _ = shell.send(Message::Fenced(fenced)).await;
+            }
+            std::future::pending::<()>().await
+        };
+        let decided = tokio::select! {
+            decided = deciding.run(messages, self.settings.abandons) => decided,
+            () = beating => unreachable!("it pends"),
+        };
+        match decided {
+            Ok(()) => {
+                resign(&self.state, epoch, &self.writer).await;
+                Ok(())
+            }
+            Err(fenced) => Err(fenced.into()),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Coordinators that die, come back, take over and are taken over from; jobs that go on, and outputs that are found again.
+
+mod cluster;
+#[path = "../../mapreduce/tests/toy/mod.rs"]
+mod toy;
+
+use cluster::{Cluster, Puppet, until, within};
+use mr_coordinator::{Coordinator, Settings};
+use mr_core::{JobPhase, Mode};
+use mr_proto::v1;
+use std::fs;
+use std::sync::atomic::Ordering;
+use toy::Wanted;
+
+const WORDS: [&str; 7] = ["ape", "bee", "cat", "dog", "elk", "fox", "gnu"];
+
+async fn keeping() -> Cluster {
+    Cluster::with(|settings| Settings { work_age_ms: 3_600_000, ..settings }).await
+}
+
+fn mapped(cluster: &Cluster) -> u32 {
+    cluster.world.mapped.swap(0, Ordering::SeqCst)
+}
+
+/// What the output is, without what tells one run from another.
+fn result(cluster: &Cluster, id: &str) -> (Vec<String>, String) {
+    (cluster.rows("output"), fs::read_to_string(cluster.path("output/_runs").join(id).join("words.txt")).unwrap())
+}
+
+#[tokio::test]
+async fn a_job_goes_on_where_it_was_under_a_new_coordinator() {
+    let mut cluster = Cluster::start().await;
+    cluster.write(&["ape", "bee", "cat", "dog", "wait", "fox", "gnu"]);
+    let _worker = cluster.worker(2);
+    cluster.submit("one", Wanted::default()).await;
+    cluster.at_gate(1).await;
+    // The other splits are done and reported.
+    until("three splits are done", async || cluster.status("one").await.stages[0].tasks_done == 3).await;
+    let before = cluster.status("one").await;
+    assert_eq!(mapped(&cluster), 6);
+    cluster.kill_coordinator().await;
+    cluster.start_coordinator().await;
+    let after = cluster.status("one").await;
+    assert_eq!(
+        (after.phase, after.stages[0].tasks_done, after.submitted_ms),
+        (JobPhase::Running, 3, before.submitted_ms)
+    );
+    // The worker goes on with what it holds, and nobody else is given it.
+    until("the attempt is taken up", async || cluster.status("one").await.stages[0].tasks_running == 1).await;
+    cluster.world.open_gate();
+    let status = cluster.committed("one").await;
+    assert_eq!((status.books.listed, status.books.embedded), (7, 7));
+    assert_eq!(mapped(&cluster), 1, "no file was mapped again");
+    let words = fs::read_to_string(cluster.path("output/_runs/one/words.txt")).unwrap();
+    assert_eq!(words, "ape bee cat dog wait fox gnu ");
+    assert!(cluster.report("one")["seconds"]["total"].as_f64().unwrap() >= 1.5);
+}
+
+#[tokio::test]
+async fn jobs_that_have_ended_stay_listed() {
+    let mut cluster = Cluster::start().await;
+    cluster.write(&["ape", "bad", "cat"]);
+    let _worker = cluster.worker(1);
+    cluster.submit("one", Wanted::default()).await;
+    let done = cluster.committed("one").await;
+    cluster.write(&["ape", "permanent", "cat"]);
+    cluster.submit("two", Wanted { mode: Mode::Overwrite, ..Wanted::default() }).await;
+    let failed = cluster.ended("two").await;
+    cluster.submit("three", Wanted::default()).await;
+    let refused = cluster.ended("three").await;
+    cluster.kill_coordinator().await;
+    cluster.start_coordinator().await;
+    for before in [done, failed, refused] {
+        let mut after = cluster.status(before.id.as_str()).await;
+        (after.workers, after.slots) = (before.workers, before.slots);
+        assert_eq!(after, before);
+    }
+    // Its id is still its own.
+    let again = cluster.submit_plan("one", cluster.plan(Wanted { objects_max: 5, ..Wanted::default() })).await;
+    assert_eq!(again.unwrap_err().code(), tonic::Code::AlreadyExists);
+}
+
+#[tokio::test]
+async fn one_who_was_taken_over_from_stops_and_says_so() {
+    let mut cluster = Cluster::start().await;
+    cluster.write(&WORDS);
+    // The first is not dead, only silent: it hears nothing of what comes. It is this process, so that it is not known dead.
+    let (old, old_deciding) =
+        (cluster.coordinator.clone(), std::mem::replace(&mut cluster.deciding, tokio::spawn(async { Ok(()) })));
+    let state = cluster.path("state").to_str().unwrap().to_owned();
+    let leader = cluster.path("state/journal/leader");
+    let (second, second_deciding) =
+        Coordinator::start(Settings { silence_ms: 400, ..Settings::new(&state) }).await.unwrap();
+    assert!(!second.leads(), "the first one lives");
+    // Its mark is kept from changing, as if it could not reach the store.
+    let mark = fs::read(&leader).unwrap();
+    let held = async {
+        while !second.leads() {
+            fs::write(&leader, &mark).unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    within(held).await;
+    let fenced = within(old_deciding).await.unwrap().unwrap_err();
+    assert!(fenced.to_string().contains("has taken over from this one (epoch 1)"), "{fenced:#}");
+    assert!(!second_deciding.is_finished());
+    drop(old);
+    within(second.stop()).await;
+    within(second_deciding).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn one_that_stands_by_answers_nobody_and_takes_over_when_the_other_stops() {
+    let cluster = Cluster::start().await;
+    let state = cluster.path("state").to_str().unwrap().to_owned();
+    let (second, _deciding) = Coordinator::start(Settings { silence_ms: 400, ..Settings::new(&state) }).await.unwrap();
+    let (channel, _serving) = mr_coordinator::in_process(&second, Default::default());
+    let mut jobs = mr_proto::v1::jobs_client::JobsClient::new(channel);
+    let standing = jobs.list(v1::ListRequest {}).await.unwrap_err();
+    assert_eq!(standing.code(), tonic::Code::Unavailable);
+    assert!(standing.message().contains("stands by"), "{standing}");
+    within(cluster.coordinator.stop()).await;
+    until("it leads", async || second.leads()).await;
+    assert!(jobs.list(v1::ListRequest {}).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_job_that_failed_goes_on_from_what_was_done() {
+    let cluster = keeping().await;
+    cluster.write(&["ape", "bee", "cat", "dog", "elk", "fox", "permanent"]);
+    let worker = cluster.worker(1);
+    cluster.submit("one", Wanted::default()).await;
+    assert_eq!(cluster.ended("one").await.phase, JobPhase::Failed);
+    assert_eq!(mapped(&cluster), 7);
+    // The file that it failed on is mended, and nothing else has changed.
+    fs::write(cluster.path("input/006.txt"), "gnu").unwrap();
+    cluster.submit("two", Wanted::default()).await;
+    cluster.committed("two").await;
+    assert_eq!(mapped(&cluster), 1);
+    let resumed = result(&cluster, "two");
+    assert_eq!(resumed.1, "ape bee cat dog elk fox gnu ");
+
+    // A fresh one, elsewhere, is the same.
+    let fresh = Cluster::start().await;
+    fresh.write(&["ape", "bee", "cat", "dog", "elk", "fox", "gnu"]);
+    let _other = fresh.worker(1);
+    fresh.submit("two", Wanted::default()).await;
+    fresh.committed("two").await;
+    assert_eq!(result(&fresh, "two"), resumed);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn outputs_are_found_after_a_restart_and_gone_when_they_are_old() {
+    let mut cluster = keeping().await;
+    cluster.write(&WORDS);
+    let _worker = cluster.worker(1);
+    cluster.submit("one", Wanted::default()).await;
+    cluster.committed("one").await;
+    assert_eq!(mapped(&cluster), 7);
+    cluster.kill_coordinator().await;
+    cluster.start_coordinator().await;
+    let again = || Wanted { mode: Mode::Overwrite, ..Wanted::default() };
+    cluster.submit("two", again()).await;
+    cluster.committed("two").await;
+    assert_eq!(mapped(&cluster), 0);
+    let found = result(&cluster, "two");
+
+    // Someone has tidied up: what is not there is made again.
+    fs::remove_dir_all(cluster.path("state/work")).unwrap();
+    cluster.submit("three", again()).await;
+    cluster.committed("three").await;
+    assert_eq!(mapped(&cluster), 7);
+    assert_eq!(result(&cluster, "three"), found);
+
+    cluster.kill_coordinator().await;
+    cluster.settings.work_age_ms = 0;
+    cluster.start_coordinator().await;
+    cluster.no_work_files().await;
+    cluster.submit("four", again()).await;
+    cluster.committed("four").await;
+    assert_eq!(mapped(&cluster), 7);
+}
+
+#[tokio::test]
+async fn a_result_is_acknowledged_when_it_is_in_the_journal() {
+    let mut cluster = Cluster::start().await;
+    cluster.write(&["ape"]);
+    cluster.submit("one", Wanted::default()).await;
+    let mut puppet = Puppet::new(&cluster);
+    let order = puppet.order(Vec::new()).await;
+    let work = match &order.work {
+        Some(v1::order::Work::MapObjects(work)) => work.clone(),
+        other => panic!("{other:?}"),
+    };
+    let mut digest = mr_core::ObjectsDigest::default();
+    digest.add(&mr_proto::convert::object_from(work.objects[0].clone()));
+    let output = v1::TaskOutput { records: 1, rows: 1, mapped_sha256: Some(digest.finish()), ..Default::default() };
+    let outcome = Some(v1::result::Outcome::Output(output));
+    let result = v1::Result { attempt: order.attempt, kernel_family: order.kernel_family, outcome };
+    puppet.poll(&[], vec![result]).await;
+    // It was answered, and would not say it again.
+    cluster.kill_coordinator().await;
+    cluster.start_coordinator().await;
+    assert_eq!(cluster.status("one").await.stages[0].tasks_done, 1);
+}

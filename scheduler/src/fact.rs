@@ -1,0 +1,64 @@
+//! What has been decided and must survive the one who decided it.
+//!
+//! Facts are the scheduler's journal. Live, a decision becomes a fact and the fact changes the state; after a restart the
+//! same facts change a new state in the same way ([`Scheduler::recover`](crate::Scheduler::recover)). Leases are not among
+//! them, nor how often attempts failed: workers say what they hold, and budgets begin anew.
+
+use crate::event::Millis;
+use crate::view::StageView;
+use mr_core::{AttemptId, Books, Failure, JobId, KernelWish, Limits, Quarantined, TaskGraph, TaskOutput};
+use std::sync::Arc;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    pub at: Millis,
+    pub job: JobId,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    Submitted {
+        limits: Limits,
+        kernels: KernelWish,
+    },
+    Prepared {
+        graph: Arc<TaskGraph>,
+        split_objects: Vec<u32>,
+    },
+    /// Its first lease binds a job to a kernel family.
+    Bound {
+        family: Arc<str>,
+    },
+    /// Nothing was done yet, and nobody has that family any more.
+    Unbound,
+    /// The first success of a task.
+    Done {
+        attempt: AttemptId,
+        family: Arc<str>,
+        output: Arc<TaskOutput>,
+    },
+    /// From here on only the commit's own end ends the job.
+    Committing,
+    Ended {
+        ending: Ending,
+        remains: Remains,
+    },
+}
+
+/// How a job ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Committed,
+    Failed(Failure),
+    Cancelled,
+}
+
+/// What is remembered of a job that has ended: sums, not tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    pub ended_at: Millis,
+    pub stages: Vec<StageView>,
+    pub books: Books,
+    pub quarantined_first: Vec<Quarantined>,
+}
