@@ -12,13 +12,14 @@ use std::path::PathBuf;
     name = "mr-submit",
     version,
     max_term_width = 110,
-    override_usage = "mr-submit [OPTIONS] JOB.toml\n       mr-submit --coordinator URL [OPTIONS] JOB.toml\n       mr-submit --coordinator URL list | status ID | watch ID | cancel ID"
+    override_usage = "mr-submit [OPTIONS] JOB.toml\n       mr-submit --coordinator URL [OPTIONS] JOB.toml\n       mr-submit --coordinator URL list | status ID | watch ID | cancel ID | retry ID"
 )]
 pub struct Cli {
     #[command(flatten)]
     pub run: Run,
 
-    /// Where the cluster's coordinator is, http://host:port; without it the job runs here, and no server is needed
+    /// Where the cluster's coordinator is, http://host:port, or several that stand in for each other, divided by commas; without
+    /// it the job runs here, and no server is needed
     #[arg(long, value_name = "URL", env = "MR_COORDINATOR", global = true)]
     pub coordinator: Option<String>,
 
@@ -64,6 +65,14 @@ pub struct Run {
     #[arg(long, value_name = "DIR")]
     pub state: Option<OsString>,
 
+    /// Photos that an earlier run quarantined are tried again, rather than taken over with what that run has done
+    #[arg(long)]
+    pub renew_quarantined: bool,
+
+    /// Here only: for how many days what is done is kept for other runs of the job [default: 3]; 0 keeps nothing
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(0..=3650))]
+    pub keep_days: Option<u32>,
+
     /// Here only: what all slots together may use for decoding [default: 512]
     #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(16..=1_048_576))]
     pub decode_budget_mb: Option<u64>,
@@ -82,6 +91,14 @@ pub enum Command {
     Watch {
         /// As `list` shows it
         id: String,
+    },
+    /// Runs a job that has failed or was cancelled once more; it goes on from what was done
+    Retry {
+        /// As `list` shows it
+        id: String,
+        /// Tries what it quarantined again, of a job that has committed too: its output is replaced
+        #[arg(long)]
+        quarantined: bool,
     },
     /// Cancels a job; its output stays as it was
     Cancel {
@@ -157,10 +174,11 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>, registry: &Registry) -> 
 
 /// What clap cannot tell apart by itself: a job's options beside a command, and those of a run here beside a cluster.
 fn conflict(cli: &Cli) -> Option<String> {
-    let Run { job, set, input, output, adopt, slots, state, decode_budget_mb } = &cli.run;
+    let Run { job, set, input, output, adopt, slots, state, renew_quarantined, keep_days, decode_budget_mb } = &cli.run;
     let here = [
         ("--slots", slots.is_some()),
         ("--state", state.is_some()),
+        ("--keep-days", keep_days.is_some()),
         ("--decode-budget-mb", decode_budget_mb.is_some()),
     ];
     let others = [
@@ -169,6 +187,7 @@ fn conflict(cli: &Cli) -> Option<String> {
         ("--input", input.is_some()),
         ("--output", output.is_some()),
         ("--adopt", *adopt),
+        ("--renew-quarantined", *renew_quarantined),
     ];
     let first = |flags: &[(&'static str, bool)]| flags.iter().find(|(_, given)| *given).map(|(name, _)| *name);
     if cli.command.is_some() {

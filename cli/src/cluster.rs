@@ -10,13 +10,14 @@ use mr_proto::v1::jobs_client::JobsClient;
 use mr_proto::v1::put_blob_request::Part;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
 use mr_storage::story;
+use mr_worker::Coordinators;
 use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    client: JobsClient<Channel>,
+    coordinators: Coordinators,
     /// `the coordinator at http://…`
     name: String,
     /// How to reach it from the command line; `None` when it is in this process.
@@ -34,7 +35,13 @@ impl Cluster {
     ///
     /// # Errors
     /// When that is no URL of a coordinator.
-    pub fn at(url: &str, patience: Duration) -> Result<Self, Stop> {
+    pub fn at(urls: &str, patience: Duration) -> Result<Self, Stop> {
+        let channels = urls.split(',').map(|url| Self::channel(url.trim())).collect::<Result<Vec<_>, _>>()?;
+        let name = format!("the coordinator at {}", urls.replace(',', " or "));
+        Ok(Self { coordinators: Coordinators::over(channels), name, url: Some(urls.to_owned()), patience })
+    }
+
+    fn channel(url: &str) -> Result<Channel, Stop> {
         let refuse = |why: &str| {
             let example = "write http://host:port";
             Err(Stop::Refused(format!("`{url}` is no address of a coordinator: {why}; {example}")))
@@ -62,19 +69,26 @@ impl Cluster {
             .keep_alive_timeout(Duration::from_secs(10))
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
-        let name = format!("the coordinator at {url}");
-        Ok(Self { url: Some(url.to_owned()), ..Self::over(endpoint.connect_lazy(), name, patience) })
+        Ok(endpoint.connect_lazy())
     }
 
     pub fn in_process(channel: Channel) -> Self {
-        Self::over(channel, "the coordinator in this process".to_owned(), Duration::ZERO)
+        let name = "the coordinator in this process".to_owned();
+        Self { coordinators: channel.into(), name, url: None, patience: Duration::ZERO }
     }
 
-    fn over(channel: Channel, name: String, patience: Duration) -> Self {
+    /// Of the coordinator that is to be asked next.
+    fn client(&self) -> (usize, JobsClient<Channel>) {
+        let (at, channel) = self.coordinators.pick();
         let client = JobsClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Self { client, name, url: None, patience }
+        (at, client)
+    }
+
+    /// How long the very first call may take. Where there are several, one may be about to take over from another.
+    fn first_patience(&self) -> Duration {
+        if self.coordinators.count() > 1 { self.patience } else { self.patience.min(FIRST_PATIENCE) }
     }
 
     /// How a person calls that command for this cluster.
@@ -90,12 +104,13 @@ impl Cluster {
         &self,
         id: &JobId,
         plan: JobPlan,
+        renews_quarantined: bool,
         broadcasts: &[Broadcast],
         began: Instant,
     ) -> Result<(), Stop> {
         let blobs: Vec<_> = broadcasts.iter().map(|broadcast| convert::blob_to(broadcast.blob.clone())).collect();
         let missing = self
-            .ask(self.patience.min(FIRST_PATIENCE), |mut client| {
+            .ask(self.first_patience(), |mut client| {
                 let request = v1::MissingBlobsRequest { blobs: blobs.clone() };
                 async move { client.missing_blobs(request).await }
             })
@@ -111,8 +126,23 @@ impl Cluster {
         let plan = convert::plan_to(plan);
         self.ask(self.patience, |mut client| {
             let prior_us = began.elapsed().as_micros() as u64;
-            let request = v1::SubmitRequest { job_id: id.to_string(), plan: Some(plan.clone()), prior_us };
+            let request =
+                v1::SubmitRequest { job_id: id.to_string(), plan: Some(plan.clone()), prior_us, renews_quarantined };
             async move { client.submit(request).await }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Submits a job that has ended once more, under a new id.
+    pub async fn retry(&self, old: &JobId, new: &JobId, quarantined: bool) -> Result<(), Stop> {
+        self.ask_first(|mut client| {
+            let request = v1::RetryRequest {
+                job_id: old.to_string(),
+                new_job_id: new.to_string(),
+                renews_quarantined: quarantined,
+            };
+            async move { client.retry(request).await }
         })
         .await?;
         Ok(())
@@ -173,7 +203,7 @@ impl Cluster {
             } else if heard.is_some() && !std::mem::replace(&mut told, true) {
                 lost(&format!("lost touch with {}, {why}; trying again for {} s", self.name, self.patience.as_secs()));
             }
-            let patience = if heard.is_some() { self.patience } else { self.patience.min(FIRST_PATIENCE) };
+            let patience = if heard.is_some() { self.patience } else { self.first_patience() };
             if heard.unwrap_or(began).elapsed() + pause > patience {
                 return Err(self.unreachable(&why));
             }
@@ -188,14 +218,22 @@ impl Cluster {
             None => Watched::Lost(reason(&status)),
         };
         let request = v1::WatchRequest { job_id: id.to_string() };
-        let mut states: Streaming<v1::JobStatus> = match self.client.clone().watch(request).await {
+        let (at, mut client) = self.client();
+        let sort = |status: Status| {
+            self.coordinators.turn(at);
+            sort(status)
+        };
+        let mut states: Streaming<v1::JobStatus> = match client.watch(request).await {
             Ok(states) => states.into_inner(),
             Err(status) => return sort(status),
         };
         loop {
             let state = match states.message().await {
                 Ok(Some(state)) => state,
-                Ok(None) => return Watched::Lost("it stopped telling".to_owned()),
+                Ok(None) => {
+                    self.coordinators.turn(at);
+                    return Watched::Lost("it stopped telling".to_owned());
+                }
                 Err(status) => return sort(status),
             };
             *heard = Some(Instant::now());
@@ -215,7 +253,7 @@ impl Cluster {
     where
         F: Future<Output = Result<tonic::Response<T>, Status>>,
     {
-        self.ask(self.patience.min(FIRST_PATIENCE), call).await
+        self.ask(self.first_patience(), call).await
     }
 
     async fn ask<T, F>(&self, patience: Duration, call: impl Fn(JobsClient<Channel>) -> F) -> Result<T, Stop>
@@ -225,10 +263,12 @@ impl Cluster {
         let began = Instant::now();
         let mut pause = BACK_OFF[0];
         loop {
-            let status = match call(self.client.clone()).await {
+            let (at, client) = self.client();
+            let status = match call(client).await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => status,
             };
+            self.coordinators.turn(at);
             if let Some(stop) = self.verdict(&status) {
                 return Err(stop);
             }
@@ -377,6 +417,10 @@ mod tests {
             Ok(Response::new(v1::SubmitResponse {}))
         }
 
+        async fn retry(&self, _: Request<v1::RetryRequest>) -> Result<Response<v1::RetryResponse>, Status> {
+            unreachable!("no test asks for it")
+        }
+
         async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
             Err(Status::internal("no memory"))
         }
@@ -416,7 +460,7 @@ mod tests {
         };
         let broadcasts = [broadcast(1, 2 * CHUNK + 5), broadcast(2, 7)];
         let cluster = Cluster::at(&url, Duration::from_secs(30)).unwrap();
-        cluster.submit(&id(), testing::plan(), &broadcasts, Instant::now()).await.unwrap();
+        cluster.submit(&id(), testing::plan(), false, &broadcasts, Instant::now()).await.unwrap();
         let submit = format!("submit {}", id());
         let size = 2 * CHUNK + 5;
         let chunks = format!("chunks {:?}", [CHUNK, CHUNK, 5]);

@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::interrupt::Interrupts;
 use crate::stop::Stop;
 use crate::talk::say;
-use crate::{args, output, submit, summary};
+use crate::{args, job_id, output, submit, summary};
 use mr_core::{JobId, JobPhase};
 use mr_mapreduce::Registry;
 use std::path::Path;
@@ -24,6 +24,7 @@ pub async fn run(cli: Cli, registry: Registry, began: Instant) -> Result<(), Sto
         (Some(Command::Status { id }), _) => status(&cli, id).await,
         (Some(Command::Watch { id }), _) => watch(&cli, id).await,
         (Some(Command::Cancel { id }), _) => cancel(&cli, id).await,
+        (Some(Command::Retry { id, quarantined }), _) => retry(&cli, id, *quarantined).await,
         (Some(Command::Completions { shell }), _) => completions(*shell, &registry),
         (Some(Command::Man { folder }), _) => man(folder.as_deref(), &registry),
     }
@@ -62,6 +63,16 @@ async fn watch(cli: &Cli, job: &str) -> Result<(), Stop> {
     let mut interrupts =
         Interrupts::listen().map_err(|error| Stop::Failed(format!("listening for signals: {error}")))?;
     submit::watch(&cluster(cli)?, &id(job)?, cli.json, &mut interrupts).await
+}
+
+async fn retry(cli: &Cli, job: &str, quarantined: bool) -> Result<(), Stop> {
+    let mut interrupts =
+        Interrupts::listen().map_err(|error| Stop::Failed(format!("listening for signals: {error}")))?;
+    let (cluster, old) = (cluster(cli)?, id(job)?);
+    let new = job_id::new().map_err(|error| Stop::Failed(format!("making a job id: {error}")))?;
+    cluster.retry(&old, &new, quarantined).await?;
+    say(&format!("submitted job {new}, which is job {old} once more"));
+    submit::watch(&cluster, &new, cli.json, &mut interrupts).await
 }
 
 /// A job that was cancelled before is cancelled: saying so again is no mistake.

@@ -4,6 +4,7 @@ use anyhow::{Context, anyhow};
 use mr_coordinator::Coordinator;
 use mr_mapreduce::Registry;
 use std::path::Path;
+use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -14,6 +15,8 @@ pub struct Settings<'a> {
     pub scratch: &'a Path,
     pub slots: u32,
     pub decode_budget_bytes: u64,
+    /// How long what is done is kept for other runs.
+    pub keep: Duration,
 }
 
 pub struct Embedded {
@@ -33,6 +36,7 @@ impl Embedded {
         let (stop_serving, stop_working) = (CancellationToken::new(), CancellationToken::new());
         let (coordinator, deciding) = Coordinator::start(mr_coordinator::Settings {
             abandons: true,
+            work_age_ms: settings.keep.as_millis() as u64,
             ..mr_coordinator::Settings::new(settings.state)
         })
         .await?;

@@ -1,38 +1,44 @@
-//! Where a run on this machine keeps its working files: a folder of its own under the user's, gone when the run ends.
+//! Where a run on this machine keeps its working files: a folder under the user's own that belongs to the job and its
+//! input, so that a run which failed, was interrupted or has a few photos more goes on from what is done.
 //!
-//! Runs may be under way side by side, and one may have been killed. Each holds a lock on a file in its folder, which
-//! the system lets go when the process dies; so a folder whose lock can be had is rubbish, and the next run removes it.
+//! Runs may be under way side by side, and one may have been killed. Each holds a lock on a file in its folder, which the
+//! system lets go when the process dies. A second run of the same job takes a second folder. Folders that nobody has used
+//! for some days are removed by whichever run comes next.
 
 use crate::job_id;
 use anyhow::Context;
-use mr_core::JobId;
-use std::fs::{File, TryLockError};
+use mr_core::{JobSpec, sha256_hex};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
     lock: File,
+    keep: Duration,
 }
 
 const LOCK: &str = "lock";
+/// Runs of one job at the same time, at most.
+const SIDE_BY_SIDE_MAX: u32 = 1000;
 
 impl StateFolder {
+    /// `keep`: how long what is done stays after a run; zero: no longer than the run.
+    ///
     /// # Errors
     /// When the folder can't be made.
-    pub fn make(root: &Path, id: &JobId) -> anyhow::Result<Self> {
-        let path = root.join(id.as_str());
-        let name = path.join(LOCK);
-        loop {
-            std::fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
-            let lock = File::create(&name).with_context(|| format!("making {}", name.display()))?;
-            lock.lock().with_context(|| format!("locking {}", name.display()))?;
-            // Another run may have swept the folder between the last two lines, taking it for rubbish.
-            if is_at(&lock, &name) {
-                sweep(root);
-                return Ok(Self { path, lock });
+    pub fn take(root: &Path, spec: &JobSpec, keep: Duration) -> anyhow::Result<Self> {
+        let name = name(spec);
+        for number in 1..=SIDE_BY_SIDE_MAX {
+            let path = root.join(if number == 1 { name.clone() } else { format!("{name}-{number}") });
+            if let Some(lock) = lock(&path)? {
+                let taken = Self { path, lock, keep };
+                sweep(root, &taken.path, keep);
+                return Ok(taken);
             }
         }
+        anyhow::bail!("{SIDE_BY_SIDE_MAX} runs of this job are under way in {}", root.display())
     }
 
     pub fn state(&self) -> PathBuf {
@@ -46,8 +52,53 @@ impl StateFolder {
 
 impl Drop for StateFolder {
     fn drop(&mut self) {
-        remove(&self.path);
+        if self.keep.is_zero() {
+            remove(&self.path);
+        } else {
+            remove_inner(&self.path.join("scratch"));
+        }
         _ = self.lock.unlock();
+    }
+}
+
+/// `image-features-0123456789ab`
+fn name(spec: &JobSpec) -> String {
+    let hash = sha256_hex(format!("{} {}", spec.job, spec.input).as_bytes());
+    // A job's name is the registry's, and may hold anything.
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let job: String = spec.job.chars().map(plain).take(40).collect();
+    format!("{job}-{}", &hash[..12])
+}
+
+fn is_name(name: &str) -> bool {
+    let hash = |part: &str| part.len() == 12 && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    match name.rsplit_once('-') {
+        Some((_, last)) if hash(last) => true,
+        Some((front, last)) if digits(last) => front.rsplit_once('-').is_some_and(|(_, last)| hash(last)),
+        _ => false,
+    }
+}
+
+/// The folder's lock, held; `None`: another run has it.
+fn lock(path: &Path) -> anyhow::Result<Option<File>> {
+    let name = path.join(LOCK);
+    loop {
+        fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
+        let lock = File::create(&name).with_context(|| format!("making {}", name.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("locking {}", name.display()));
+            }
+        }
+        // Another run may have swept the folder between the last lines, taking it for rubbish.
+        if is_at(&lock, &name) {
+            // When it was last of use.
+            lock.set_modified(SystemTime::now()).with_context(|| format!("marking {}", name.display()))?;
+            return Ok(Some(lock));
+        }
     }
 }
 
@@ -61,25 +112,29 @@ pub fn default_root(env: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<
 
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), std::fs::metadata(path)) {
+    let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
         (Ok(file), Ok(there)) => place(file) == place(there),
         _ => false,
     }
 }
 
-/// Removes what killed runs left. Only folders that a run of ours made are looked at.
-fn sweep(root: &Path) {
-    let Ok(entries) = std::fs::read_dir(root) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if !entry.file_name().to_str().is_some_and(job_id::is_one) {
+/// Removes what nobody has used for long, and what versions before this left of runs that were killed. Only folders that
+/// a run of ours made are looked at.
+fn sweep(root: &Path, own: &Path, keep: Duration) {
+    let Ok(entries) = fs::read_dir(root) else { return };
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path != own) {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let (ours, once) = (is_name(name), job_id::is_one(name));
+        if !ours && !once {
             continue;
         }
         let Ok(lock) = File::options().write(true).open(path.join(LOCK)) else { continue };
+        let used = lock.metadata().and_then(|metadata| metadata.modified());
+        let age = used.ok().and_then(|used| used.elapsed().ok()).unwrap_or_default();
         match lock.try_lock() {
-            Ok(()) => remove(&path),
-            Err(TryLockError::WouldBlock) => {}
+            Ok(()) if once || age >= keep => remove(&path),
+            Ok(()) | Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => tracing::info!("looking at {}: {error}", path.display()),
         }
     }
@@ -87,45 +142,90 @@ fn sweep(root: &Path) {
 
 /// The lock goes last, so that a folder that is removed only in part is found again.
 fn remove(path: &Path) {
-    let inner = ["state", "scratch"].map(|name| std::fs::remove_dir_all(path.join(name)));
-    for result in inner {
-        match result {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return tracing::warn!("removing working files in {}: {error}", path.display());
-            }
-            _ => {}
-        }
+    if !["state", "scratch"].iter().all(|name| remove_inner(&path.join(name))) {
+        return;
     }
-    if let Err(error) = std::fs::remove_dir_all(path) {
+    if let Err(error) = fs::remove_dir_all(path) {
         tracing::warn!("removing {}: {error}", path.display());
+    }
+}
+
+fn remove_inner(path: &Path) -> bool {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!("removing working files in {}: {error}", path.display());
+            false
+        }
+        _ => true,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mr_core::{Limits, Mode, Params, SplitSettings};
 
-    fn id(chance: &str) -> JobId {
-        JobId::parse(&format!("20260101-000000-{chance}")).unwrap()
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn spec(input: &str) -> JobSpec {
+        JobSpec {
+            job: "Toy job".into(),
+            input: input.into(),
+            output: "file:///out/".into(),
+            mode: Mode::Fail,
+            adopt: false,
+            params: Params::new(),
+            limits: Limits::default(),
+            split: SplitSettings::default(),
+        }
+    }
+
+    fn left(root: &Path) -> Vec<String> {
+        let names = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
     }
 
     #[test]
-    fn a_run_leaves_nothing_and_sweeps_what_killed_ones_left() {
+    fn a_job_finds_what_it_left_and_two_at_once_do_not_share_it() {
         let root = tempfile::tempdir().unwrap();
-        let dead = root.path().join(id("aaaaaa").as_str());
-        std::fs::create_dir_all(dead.join("state/deep")).unwrap();
-        std::fs::write(dead.join(LOCK), "").unwrap();
+        let take = |input| StateFolder::take(root.path(), &spec(input), DAY).unwrap();
+        let one = take("file:///a/");
+        fs::create_dir(one.state()).unwrap();
+        fs::create_dir(one.scratch()).unwrap();
+        let (second, other) = (take("file:///a/"), take("file:///b/"));
+        assert!(!second.state().exists() && !other.state().exists());
+        assert!(second.path.to_str().unwrap().ends_with("-2"), "{second:?}");
+        drop((one, second));
+        let again = take("file:///a/");
+        assert!(again.state().exists() && !again.scratch().exists());
+        assert!(left(root.path()).iter().all(|name| is_name(name) && name.starts_with("toy-job-")));
+    }
+
+    #[test]
+    fn what_is_not_to_be_kept_goes_with_its_run_and_the_rest_when_it_is_old() {
+        let root = tempfile::tempdir().unwrap();
+        let take = |input, keep| StateFolder::take(root.path(), &spec(input), keep).unwrap();
+        drop(take("file:///a/", DAY));
         let foreign = root.path().join("photos");
-        std::fs::create_dir(&foreign).unwrap();
-        std::fs::write(foreign.join(LOCK), "").unwrap();
-        let one = StateFolder::make(root.path(), &id("bbbbbb")).unwrap();
-        std::fs::create_dir(one.state()).unwrap();
-        let other = StateFolder::make(root.path(), &id("cccccc")).unwrap();
-        assert!(!dead.exists() && foreign.exists());
-        assert!(one.state().exists(), "it is in use");
-        drop((one, other));
-        let left: Vec<_> = std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["photos"]);
+        fs::create_dir(&foreign).unwrap();
+        fs::write(foreign.join(LOCK), "").unwrap();
+        // As versions before this named them.
+        let killed = root.path().join("20260101-000000-aaaaaa");
+        fs::create_dir_all(killed.join("state/deep")).unwrap();
+        fs::write(killed.join(LOCK), "").unwrap();
+        drop(take("file:///b/", Duration::ZERO));
+        assert_eq!(left(root.path()), ["photos"], "all but its own is old to one that keeps nothing");
+
+        let old = take("file:///a/", DAY);
+        old.lock.set_modified(SystemTime::now() - 2 * DAY).unwrap();
+        let running = take("file:///b/", DAY);
+        assert!(old.path.exists(), "it is in use");
+        let path = old.path.clone();
+        drop(old);
+        drop(take("file:///c/", DAY));
+        assert!(!path.exists() && running.path.exists());
     }
 
     #[test]

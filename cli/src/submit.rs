@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+/// A weekend and a day.
+const KEEP_DAYS: u32 = 3;
+
 /// # Errors
 /// Why the job is not done.
 pub async fn submit(cli: &Cli, job: &Path, registry: Registry, began: Instant) -> Result<(), Stop> {
@@ -31,7 +34,7 @@ pub async fn submit(cli: &Cli, job: &Path, registry: Registry, began: Instant) -
         () = interrupts.next() => return Err(nothing_submitted()),
     };
     let id = job_id::new().map_err(|error| Stop::Failed(format!("making a job id: {error}")))?;
-    let submission = Submission { id, planned, began, json: cli.json };
+    let submission = Submission { id, planned, renews_quarantined: cli.run.renew_quarantined, began, json: cli.json };
     match cli.coordinator() {
         Some(url) => {
             let cluster = Cluster::at(url, Duration::from_secs(cli.patience))?;
@@ -93,6 +96,7 @@ fn utf8<'a>(flag: &str, value: &'a OsStr) -> Result<&'a str, Stop> {
 struct Submission {
     id: JobId,
     planned: Planned,
+    renews_quarantined: bool,
     began: Instant,
     json: bool,
 }
@@ -100,9 +104,9 @@ struct Submission {
 impl Submission {
     /// On a cluster. The job goes on without whoever watches it.
     async fn there(self, cluster: &Cluster, interrupts: &mut Interrupts) -> Result<(), Stop> {
-        let Self { id, planned, began, json } = self;
+        let Self { id, planned, renews_quarantined, began, json } = self;
         tokio::select! {
-            submitted = cluster.submit(&id, planned.plan, &planned.broadcasts, began) => submitted?,
+            submitted = cluster.submit(&id, planned.plan, renews_quarantined, &planned.broadcasts, began) => submitted?,
             () = interrupts.next() => {
                 let list = cluster.command_line("list");
                 return Err(Stop::Interrupted(format!("interrupted while submitting job {id}: see `{list}` for whether it runs")));
@@ -114,24 +118,26 @@ impl Submission {
 
     /// In this process.
     async fn here(self, run: &Run, registry: Registry, place: &Place, interrupts: &mut Interrupts) -> Result<(), Stop> {
-        let Self { id, planned, began, json } = self;
+        let Self { id, planned, renews_quarantined, began, json } = self;
         let Planned { plan, broadcasts } = planned;
         served(&plan.kernels, registry.kernel_families())?;
         let root = state_root(run.state.as_deref(), place)?;
         apart(&root, &plan.spec.input, &plan.spec.output)?;
-        let folder = StateFolder::make(&root, &id)
+        let keep = Duration::from_secs(24 * 3600 * u64::from(run.keep_days.unwrap_or(KEEP_DAYS)));
+        let folder = StateFolder::take(&root, &plan.spec, keep)
             .map_err(|error| Stop::Refused(format!("{error:#}; choose a place for working files with --state")))?;
         let settings = Settings {
             state: location::file_url(&folder.state()).map_err(Stop::Refused)?,
             scratch: &folder.scratch(),
             slots: run.slots.unwrap_or_else(cores),
             decode_budget_bytes: run.decode_budget_mb.map_or(mr_worker::DECODE_BUDGET_BYTES, |mb| mb << 20),
+            keep,
         };
         let failed = |error: anyhow::Error| Stop::Failed(mr_storage::story(error.as_ref()));
         let mut embedded = Embedded::start(settings, registry).await.map_err(failed)?;
         let cluster = Cluster::in_process(embedded.channel());
         let watched = async {
-            cluster.submit(&id, plan, &broadcasts, began).await?;
+            cluster.submit(&id, plan, renews_quarantined, &broadcasts, began).await?;
             let mut talk = Talk::new();
             let watched = cluster.watch(&id, |status| talk.see(status), |_| {}).await;
             drop(talk);
@@ -186,8 +192,7 @@ pub async fn watch(cluster: &Cluster, id: &JobId, json: bool, interrupts: &mut I
     match status {
         Ok(status) => end(&status, json, false),
         Err(Stop::Unreachable(why)) => Err(Stop::Unreachable(format!(
-            "{why}; job {id} goes on if only the way to it is cut, watch it with `{again}`; a coordinator that \
-                 was stopped has lost it, and it has to be submitted again"
+            "{why}; job {id} goes on as soon as a coordinator is at work again, watch it with `{again}`"
         ))),
         Err(stop) => Err(stop),
     }

@@ -1,7 +1,7 @@
 //! The submitters' side of the door.
 
 use crate::blobs;
-use crate::shell::Message;
+use crate::shell::{Message, Retried};
 use crate::workers_service::{check_leads, stopping};
 use futures::stream::{self, Stream};
 use mr_core::{JobId, JobStatus};
@@ -84,15 +84,35 @@ impl Jobs for JobsService {
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         check_leads(&self.leads)?;
-        let v1::SubmitRequest { job_id, plan, prior_us } = request.into_inner();
+        let v1::SubmitRequest { job_id, plan, prior_us, renews_quarantined } = request.into_inner();
         let id = convert::job_id(&job_id).map_err(invalid)?;
         let plan = plan.ok_or_else(|| Status::invalid_argument("the message lacks `plan`"))?;
         let plan = Box::new(convert::plan_from(plan).map_err(invalid)?);
-        let taken = self.ask(|reply| Message::Submit { id, plan, prior_ms: prior_us / 1000, reply }).await?;
+        let taken = self
+            .ask(|reply| Message::Submit { id, plan, prior_ms: prior_us / 1000, renews_quarantined, reply })
+            .await?;
         if !taken {
             return Err(Status::already_exists(format!("`{job_id}` is the id of another job")));
         }
         Ok(Response::new(v1::SubmitResponse {}))
+    }
+
+    async fn retry(&self, request: Request<v1::RetryRequest>) -> Result<Response<v1::RetryResponse>, Status> {
+        check_leads(&self.leads)?;
+        let v1::RetryRequest { job_id, new_job_id, renews_quarantined } = request.into_inner();
+        let (old, new) = (convert::job_id(&job_id).map_err(invalid)?, convert::job_id(&new_job_id).map_err(invalid)?);
+        let retried = self.ask(|reply| Message::Retry { old: old.clone(), new, renews_quarantined, reply }).await?;
+        match retried {
+            Retried::Submitted => Ok(Response::new(v1::RetryResponse {})),
+            Retried::Unknown => Err(unknown(&old)),
+            Retried::NotYet => {
+                Err(Status::failed_precondition(format!("job `{old}` has not ended: watch it, or cancel it first")))
+            }
+            Retried::Committed => Err(Status::failed_precondition(format!(
+                "job `{old}` has committed: only what it quarantined can be tried again, with --quarantined"
+            ))),
+            Retried::Taken => Err(Status::already_exists(format!("`{new_job_id}` is the id of another job"))),
+        }
     }
 
     async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {

@@ -2,6 +2,7 @@
 
 use crate::Settings;
 use crate::journal::{self, BEATS, Fenced, Leader, Recovered, Watcher, claim, load, read_leader, resign, write_leader};
+use crate::memo::Memo;
 use crate::process::Process;
 use crate::shell::{Message, Shell};
 use anyhow::{Context, anyhow};
@@ -41,11 +42,16 @@ impl Candidate {
     /// When the state can't be read or written.
     pub async fn try_lead(&mut self) -> anyhow::Result<Option<Mandate>> {
         let leader = read_leader(&self.state).await.context("looking for another coordinator")?;
+        let forgets = self.settings.abandons && leader.as_ref().is_some_and(Leader::may_have_lost_files);
         let leader = leader.filter(|leader| !leader.process.as_ref().is_some_and(Process::is_dead));
         if !self.watcher.see(leader, Instant::now()) {
             return Ok(None);
         }
-        let recovered = load(&self.state).await?;
+        let mut recovered = load(&self.state).await?;
+        if forgets {
+            // Work files of such a cluster need not be on the disk, so what is there may be half of it.
+            recovered.memo = Memo::default();
+        }
         let epoch = claim(&self.state, recovered.last, &self.writer).await.context("taking over the journal")?;
         let Some(epoch) = epoch else { return Ok(None) };
         self.beat(epoch, 0).await.context("taking over")?;

@@ -23,6 +23,10 @@ impl Process {
         Some(Self { boot, namespace, number, began: began(number)? })
     }
 
+    pub fn is_of_this_boot(&self) -> bool {
+        place().is_some_and(|(boot, _)| boot == self.boot)
+    }
+
     /// Whether it is known to be dead.
     pub fn is_dead(&self) -> bool {
         let here =

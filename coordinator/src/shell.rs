@@ -14,8 +14,8 @@ use crate::orders::{self, order};
 use crate::prepare::{ListingPlace, Prepared};
 use crate::status::status;
 use mr_core::{
-    AttemptId, AttemptProgress, AttemptResult, Epoch, Failure, JobId, JobPhase, JobPlan, JobStatus, Order, TaskKind,
-    WorkerId,
+    AttemptId, AttemptProgress, AttemptResult, Epoch, Failure, JobId, JobPhase, JobPlan, JobStatus, Mode, Order,
+    TaskKind, WorkerId,
 };
 use mr_proto::v1;
 use mr_scheduler::{Command, Config, Event, Fact, Millis, Poll, Scheduler, Step, What, WriteAhead};
@@ -50,8 +50,15 @@ pub enum Message {
         id: JobId,
         plan: Box<JobPlan>,
         prior_ms: u64,
+        renews_quarantined: bool,
         /// Whether there is no other job of that id.
         reply: oneshot::Sender<bool>,
+    },
+    Retry {
+        old: JobId,
+        new: JobId,
+        renews_quarantined: bool,
+        reply: oneshot::Sender<Retried>,
     },
     List {
         reply: oneshot::Sender<Vec<JobStatus>>,
@@ -76,6 +83,15 @@ pub enum Message {
 enum Due {
     Command(Command),
     Tell(Box<dyn FnOnce() + Send>),
+}
+
+/// What came of the wish to run a job once more.
+pub enum Retried {
+    Submitted,
+    Unknown,
+    NotYet,
+    Committed,
+    Taken,
 }
 
 pub struct PollAnswer {
@@ -286,9 +302,14 @@ impl Shell {
     fn receive(&mut self, message: Message) {
         match message {
             Message::Poll { poll, progress, peak_rss_bytes, reply } => self.poll(poll, progress, peak_rss_bytes, reply),
-            Message::Submit { id, plan, prior_ms, reply } => {
-                let taken = self.submit(id, Job::new(Arc::new(*plan), prior_ms));
+            Message::Submit { id, plan, prior_ms, renews_quarantined, reply } => {
+                let job = Job { renews_quarantined, ..Job::new(Arc::new(*plan), prior_ms) };
+                let taken = self.submit(id, job);
                 self.tell(reply, taken);
+            }
+            Message::Retry { old, new, renews_quarantined, reply } => {
+                let retried = self.retry(&old, new, renews_quarantined);
+                self.tell(reply, retried);
             }
             Message::List { reply } => {
                 let ids: Vec<_> = self.scheduler.jobs().map(|job| job.id.clone()).collect();
@@ -322,6 +343,20 @@ impl Shell {
         let known: BTreeSet<_> = self.scheduler.jobs().map(|job| job.id.clone()).collect();
         self.jobs.retain(|id, _| known.contains(id));
         true
+    }
+
+    fn retry(&mut self, old: &JobId, new: JobId, renews_quarantined: bool) -> Retried {
+        let (Some(view), Some(job)) = (self.scheduler.job(old), self.jobs.get(old)) else { return Retried::Unknown };
+        let mut plan = (*job.plan).clone();
+        match view.phase {
+            JobPhase::Listing | JobPhase::Running | JobPhase::Committing => return Retried::NotYet,
+            JobPhase::Committed if !renews_quarantined => return Retried::Committed,
+            // The output is that job's own.
+            JobPhase::Committed => plan.spec.mode = Mode::Overwrite,
+            JobPhase::Failed | JobPhase::Cancelled => {}
+        }
+        let job = Job { renews_quarantined, ..Job::new(Arc::new(plan), 0) };
+        if self.submit(new, job) { Retried::Submitted } else { Retried::Taken }
     }
 
     fn poll(

@@ -14,7 +14,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 /// Shards jobs into tasks, hands them to workers and commits their results.
 ///
-/// Prints its address on stdout when it is ready. Credentials, region and endpoint of S3 come from the environment or
+/// Prints its address on stdout when it is ready. A second one over the same state stands by, and takes over when the first
+/// is silent; workers and submitters are told both addresses. Credentials, region and endpoint of S3 come from the environment or
 /// the usual AWS files.
 #[derive(Parser)]
 #[command(name = "mr-coordinator", version)]
@@ -32,6 +33,10 @@ struct Args {
     /// unless this says otherwise
     #[arg(long, env = "MR_UNSERVED_MS", value_name = "MS")]
     unserved_ms: Option<u64>,
+    /// For how many days outputs of tasks are kept for other jobs that could use them; 3 unless this says otherwise, 0 keeps
+    /// none
+    #[arg(long, env = "MR_KEEP_DAYS", value_name = "DAYS")]
+    keep_days: Option<u32>,
     /// A TOML file with these settings, named as the flags are but with `_`
     #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -44,6 +49,7 @@ struct File {
     state: Option<String>,
     lease_ms: Option<u64>,
     unserved_ms: Option<u64>,
+    keep_days: Option<u32>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -63,6 +69,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
     anyhow::ensure!(settings.lease_ms >= 1000, "`--lease-ms` should be at least 1000");
     anyhow::ensure!(settings.unserved_ms >= 1000, "`--unserved-ms` should be at least 1000");
 
+    if let Some(days) = args.keep_days.or(file.keep_days) {
+        anyhow::ensure!(days <= 3650, "`--keep-days` should be at most 3650");
+        settings.work_age_ms = u64::from(days) * 24 * 3600 * 1000;
+    }
+
     let stop = process::stop_on_signal()?;
     // A store that does not answer keeps it from starting, and must not keep it from stopping.
     let (coordinator, running) = tokio::select! {
@@ -72,6 +83,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     println!("http://{}", listener.local_addr()?);
     let serving = serve(&coordinator, TcpListenerStream::new(listener), stop.clone());
+    let mut running = running;
     // Those who wait for an answer are let go within the bound that a stop has, and then so are connections.
     let bound = async {
         stop.cancelled().await;
@@ -79,6 +91,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     tokio::select! {
+        // One that was taken over from must not go on answering.
+        ended = &mut running => return ended.context("the coordinator broke")?,
         served = serving => served?,
         () = bound => {}
     }

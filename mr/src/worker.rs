@@ -15,7 +15,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "mr-worker", version)]
 struct Args {
-    /// The coordinator, such as http://127.0.0.1:7171
+    /// The coordinator, such as http://127.0.0.1:7171; several that stand in for each other are divided by commas
     #[arg(long, env = "MR_COORDINATOR", value_name = "URL")]
     coordinator: Option<String>,
     /// Tasks that compute at the same time; by default one a core
@@ -63,11 +63,11 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         settings.decode_budget_bytes = mb << 20;
     }
 
-    let channel = mr_worker::connect(&coordinator)?;
+    let coordinators = mr_worker::connect(&coordinator)?;
     let stop = process::stop_on_signal()?;
     let kernels = registry.kernel_families().join(", ");
     tracing::info!(slots, coordinator, kernels, "working");
-    match mr_worker::run(settings, registry, channel, stop).await {
+    match mr_worker::run(settings, registry, coordinators, stop).await {
         Stopped::Drained => tracing::info!("stopped; leases are handed back"),
         Stopped::Unheard => {
             tracing::warn!("stopped; the coordinator could not be told, and leases expire by themselves")

@@ -84,6 +84,14 @@ impl Attempts {
         self.unheard.remove(attempt);
     }
 
+    /// Stops every attempt that runs: nobody waits for it any more. What has ended is still told. Whether there was one.
+    pub fn stop_all(&mut self) -> bool {
+        self.keep_ended();
+        let running = std::mem::take(&mut self.running);
+        running.values().for_each(|control| control.cancel.cancel());
+        !running.is_empty()
+    }
+
     /// Gives every lease back: each attempt that has not ended fails as lost with its worker.
     pub fn hand_back(&mut self, why: &str) {
         self.keep_ended();

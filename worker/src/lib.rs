@@ -10,7 +10,7 @@ mod heap;
 mod poll;
 mod rss;
 
-pub use connect::connect;
+pub use connect::{Coordinators, connect};
 pub use poll::{Stopped, run};
 pub use rss::peak_rss_bytes;
 

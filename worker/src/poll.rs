@@ -2,7 +2,7 @@
 
 use crate::attempts::Attempts;
 use crate::heap::bound_heaps;
-use crate::{Settings, peak_rss_bytes};
+use crate::{Coordinators, Settings, peak_rss_bytes};
 use mr_core::{AttemptResult, Failure};
 use mr_mapreduce::{Host, HostSettings, Registry};
 use mr_proto::v1::workers_client::WorkersClient;
@@ -17,6 +17,9 @@ use tonic::transport::Channel;
 const BACK_OFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 /// Until the coordinator says how long a lease is.
 const LEASE: Duration = Duration::from_secs(15);
+/// For how many leases' time a worker that hears nothing goes on with what it has: a coordinator that comes back, or
+/// another that takes over, takes it up again. After that its tasks have long been given to others.
+const CUT_OFF_LEASES: u32 = 4;
 /// How often the log says again that the coordinator is not to be reached.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// What stays unused for so long is let go: a worker may be idle for days.
@@ -34,7 +37,12 @@ pub enum Stopped {
 }
 
 /// Works until `stop` is cancelled, then hands its leases back.
-pub async fn run(settings: Settings, registry: Registry, channel: Channel, stop: CancellationToken) -> Stopped {
+pub async fn run(
+    settings: Settings,
+    registry: Registry,
+    coordinators: impl Into<Coordinators>,
+    stop: CancellationToken,
+) -> Stopped {
     bound_heaps(settings.slots);
     let host = Arc::new(Host::new(
         registry,
@@ -45,11 +53,16 @@ pub async fn run(settings: Settings, registry: Registry, channel: Channel, stop:
             work_outlives: settings.work_outlives,
         },
     ));
-    let client = WorkersClient::new(channel)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let (name, families) = (name(&settings), host.registry().kernel_families().to_vec());
-    let worker = Worker { name, families, settings, client, seq: 0, contact: Contact::default(), host: host.clone() };
+    let worker = Worker {
+        name,
+        families,
+        settings,
+        coordinators: coordinators.into(),
+        seq: 0,
+        contact: Contact::default(),
+        host: host.clone(),
+    };
     worker.run(Attempts::new(host), stop).await
 }
 
@@ -58,20 +71,20 @@ struct Worker {
     families: Vec<String>,
     settings: Settings,
     host: Arc<Host>,
-    client: WorkersClient<Channel>,
+    coordinators: Coordinators,
     seq: u64,
     contact: Contact,
 }
 
 impl Worker {
-    /// A coordinator that is away changes nothing for attempts that run: what they end with is told when it is back, and
-    /// it is the coordinator that decides whether it is still of use.
+    /// A coordinator that is away for a while changes nothing for attempts that run: what they end with is told when it is
+    /// back, and it is the coordinator that decides whether it is still of use. One that stays away ends them.
     async fn run(mut self, mut attempts: Attempts, stop: CancellationToken) -> Stopped {
         let mut back_off = BACK_OFF[0];
         let mut lease = LEASE;
         while !stop.is_cancelled() {
             let (poll, carried) = self.poll(&attempts, false);
-            let mut client = self.client.clone();
+            let (at, mut client) = self.client();
             let answer = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -92,6 +105,10 @@ impl Worker {
                 }
                 Err(status) => {
                     self.contact.failed(&status);
+                    self.coordinators.turn(at);
+                    if self.contact.silence() > lease * CUT_OFF_LEASES && attempts.stop_all() {
+                        tracing::warn!("nothing was heard for {CUT_OFF_LEASES} leases: what was running is given up");
+                    }
                     tokio::select! {
                         () = stop.cancelled() => break,
                         () = tokio::time::sleep(back_off) => {}
@@ -108,9 +125,13 @@ impl Worker {
         let farewell = async {
             loop {
                 let (poll, _) = self.poll(&attempts, true);
-                match self.client.clone().poll(poll).await {
+                let (at, mut client) = self.client();
+                match client.poll(poll).await {
                     Ok(_) => return,
-                    Err(_) => tokio::time::sleep(BACK_OFF[0]).await,
+                    Err(_) => {
+                        self.coordinators.turn(at);
+                        tokio::time::sleep(BACK_OFF[0]).await;
+                    }
                 }
             }
         };
@@ -118,6 +139,15 @@ impl Worker {
             Ok(()) => Stopped::Drained,
             Err(_) => Stopped::Unheard,
         }
+    }
+
+    /// Of the coordinator that is to be asked next.
+    fn client(&self) -> (usize, WorkersClient<Channel>) {
+        let (at, channel) = self.coordinators.pick();
+        let client = WorkersClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        (at, client)
     }
 
     fn poll(&mut self, attempts: &Attempts, draining: bool) -> (v1::PollRequest, Vec<AttemptResult>) {
@@ -174,6 +204,11 @@ impl Contact {
         if let Some(lost) = self.lost.take() {
             tracing::info!("the coordinator is back after {:.1} s", lost.since.elapsed().as_secs_f64());
         }
+    }
+
+    /// For how long nothing has been heard.
+    fn silence(&self) -> Duration {
+        self.lost.as_ref().map_or(Duration::ZERO, |lost| lost.since.elapsed())
     }
 
     fn failed(&mut self, status: &Status) {

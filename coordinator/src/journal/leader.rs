@@ -36,10 +36,11 @@ pub async fn read_leader(store: &DynStore) -> Result<Option<Leader>, StoreError>
     }
 }
 
+/// A first and a last word outlast a power failure; beats need not, for then nobody lives.
 pub async fn write_leader(store: &DynStore, leader: &Leader) -> Result<(), StoreError> {
     let bytes = Bytes::from(serde_json::to_vec(leader).expect("a leader is plain data"));
-    // Not for after a power failure: then nobody lives.
-    store.put(KEY, bytes, Put::Temporary).await.map(drop)
+    let lasts = leader.resigned || leader.beat == 0;
+    store.put(KEY, bytes, if lasts { Put::Overwrite } else { Put::Temporary }).await.map(drop)
 }
 
 /// Leaves a word that the next one need not wait, unless somebody else is at work already.
@@ -59,6 +60,13 @@ pub async fn resign(store: &DynStore, epoch: Epoch, writer: &str) {
 pub struct Watcher {
     silence_max: Duration,
     seen: Option<(Leader, Instant)>,
+}
+
+impl Leader {
+    /// Whether the machine may have gone down under it, and with it whatever was not yet on the disk.
+    pub fn may_have_lost_files(&self) -> bool {
+        !self.resigned && self.process.as_ref().is_none_or(|process| !process.is_of_this_boot())
+    }
 }
 
 impl Watcher {

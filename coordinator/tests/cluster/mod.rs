@@ -169,7 +169,12 @@ impl Cluster {
     }
 
     pub async fn submit_plan(&self, id: &str, plan: JobPlan) -> Result<(), Status> {
-        let request = v1::SubmitRequest { job_id: id.into(), plan: Some(convert::plan_to(plan)), prior_us: 1_500_000 };
+        let request = v1::SubmitRequest {
+            job_id: id.into(),
+            plan: Some(convert::plan_to(plan)),
+            prior_us: 1_500_000,
+            ..Default::default()
+        };
         self.jobs().submit(request).await.map(drop)
     }
 
