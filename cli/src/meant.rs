@@ -25,6 +25,8 @@ impl std::fmt::Debug for Meant {
 /// A task's objects travel in one message.
 const OBJECTS_MAX: i64 = 10_000;
 const ATTEMPTS_MAX: i64 = 1_000;
+/// A day.
+const RECORD_SECONDS_MAX: i64 = 86_400;
 
 /// # Errors
 /// Every mistake.
@@ -40,6 +42,7 @@ pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) 
     let (limits, split) = (Limits::default(), SplitSettings::default());
     let quarantine_share_max = reader.share(keys::QUARANTINE_SHARE_MAX).unwrap_or(limits.quarantine_share_max);
     let attempts_max = reader.integer(keys::ATTEMPTS_MAX, 1..=ATTEMPTS_MAX);
+    let record_seconds_max = reader.integer(keys::RECORD_SECONDS_MAX, 1..=RECORD_SECONDS_MAX);
     let objects_max = reader.integer(keys::OBJECTS_MAX, 1..=OBJECTS_MAX);
     let bytes_max = reader.bytes(keys::BYTES_MAX).unwrap_or(split.bytes_max);
     let mode = reader.mode().unwrap_or_default();
@@ -56,6 +59,7 @@ pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) 
                 limits: Limits {
                     quarantine_share_max,
                     attempts_max: attempts_max.map_or(limits.attempts_max, |n| n as u32),
+                    record_seconds_max: record_seconds_max.map_or(limits.record_seconds_max, |n| n as u32),
                 },
                 split: SplitSettings { objects_max: objects_max.map_or(split.objects_max, |n| n as u32), bytes_max },
             };
@@ -371,7 +375,7 @@ mod tests {
         assert_eq!(spec.params["components"], ParamValue::Number(0.5));
         assert_eq!(spec.params["label"], ParamValue::Integer(-1));
         assert_eq!(spec.params["strict"], ParamValue::Bool(true));
-        assert_eq!(spec.limits, Limits { quarantine_share_max: 1.0, attempts_max: 7 });
+        assert_eq!(spec.limits, Limits { quarantine_share_max: 1.0, attempts_max: 7, ..Limits::default() });
         assert_eq!(spec.split, SplitSettings { objects_max: 3, bytes_max: 1_572_864 });
     }
 

@@ -2,10 +2,10 @@
 
 use crate::job::Job;
 use mr_core::{
-    AttemptId, BroadcastRef, Failure, FileRef, JobId, Object, Order, StageIndex, TaskGraph, TaskId, TaskKind, TaskNode,
-    TaskOutput, Work,
+    AttemptId, BroadcastRef, Failure, FileRef, JobId, Object, Order, QuarantineSource, Quarantined, StageIndex,
+    TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work,
 };
-use mr_scheduler::Scheduler;
+use mr_scheduler::{Condemned, KILLS, Scheduler};
 use std::sync::Arc;
 
 /// # Errors
@@ -21,7 +21,19 @@ pub fn order(scheduler: &Scheduler, job: &Job, state: &str, attempt: &AttemptId)
         TaskKind::MapSplit => {
             let input = job.input.as_ref().ok_or_else(|| lacks(attempt, "the listing"))?;
             let split = input.splits.get(attempt.task.index as usize).ok_or_else(|| lacks(attempt, "its split"))?;
-            Work::MapObjects { objects: input.listing.objects[split.range()].to_vec() }
+            let objects = &input.listing.objects[split.range()];
+            match scheduler.probe(attempt) {
+                Some(part) => {
+                    let condemned = condemned(scheduler, objects, &stage.name, attempt);
+                    let part = objects.get(part.start as usize..part.end as usize).unwrap_or_default();
+                    let tried = part.iter().filter(|object| condemned.iter().all(|verdict| verdict.key != object.key));
+                    Work::Probe { objects: tried.cloned().collect() }
+                }
+                None => Work::MapObjects {
+                    objects: objects.to_vec(),
+                    condemned: condemned(scheduler, objects, &stage.name, attempt),
+                },
+            }
         }
         TaskKind::MapKept => Work::MapKept { rows: reads.files(node, |output| output.kept.clone())? },
         TaskKind::Combine => Work::Combine { runs: reads.files(node, |output| output.run.clone())? },
@@ -45,8 +57,27 @@ pub fn order(scheduler: &Scheduler, job: &Job, state: &str, attempt: &AttemptId)
         writes_output: stage.writes_output,
         one_row_per_record: stage.one_row_per_record,
         partitions: stage.partitions,
+        record_seconds_max: job.plan.spec.limits.record_seconds_max,
         work,
     })
+}
+
+/// The verdicts on objects of a split that are not to be mapped any more.
+fn condemned(scheduler: &Scheduler, objects: &[Object], stage: &str, attempt: &AttemptId) -> Vec<Quarantined> {
+    let verdict = |condemned: &Condemned| match condemned {
+        Condemned::Verdict(verdict) => Some((**verdict).clone()),
+        Condemned::Kills(position) => objects.get(*position as usize).map(|object| Quarantined {
+            key: object.key.clone(),
+            etag: object.etag.clone(),
+            bytes: object.bytes,
+            stage: stage.to_owned(),
+            class: KILLS.to_owned(),
+            message: "whichever process works on it dies; two have".to_owned(),
+            source: QuarantineSource::Environment,
+            attempts: attempt.number,
+        }),
+    };
+    scheduler.condemned(&attempt.task).iter().filter_map(verdict).collect()
 }
 
 /// About how many bytes an order has in a message.
@@ -55,7 +86,12 @@ pub fn weight(order: &Order) -> usize {
     let files = |files: &[FileRef]| files.iter().map(|file| file.key.len() + 32).sum::<usize>();
     let footer = order.footer.iter().map(|(key, value)| key.len() + value.len() + 16).sum::<usize>();
     let work: usize = match &order.work {
-        Work::MapObjects { objects } => objects.iter().map(object_weight).sum(),
+        Work::MapObjects { objects, condemned } => {
+            let verdicts =
+                condemned.iter().map(|verdict| verdict.key.len() + verdict.message.len() + 128).sum::<usize>();
+            objects.iter().map(object_weight).sum::<usize>() + verdicts
+        }
+        Work::Probe { objects } => objects.iter().map(object_weight).sum(),
         Work::MapKept { rows } => files(rows),
         Work::Combine { runs } | Work::Reduce { runs, .. } => files(runs),
     };

@@ -227,7 +227,7 @@ async fn too_large_a_share_in_quarantine_fails_the_job_with_counts_and_reasons()
     let cluster = Cluster::start().await;
     cluster.write(&["ape", "bad", "cat", "bad", "elk", "bad"]);
     let _worker = cluster.worker(2);
-    let limits = |share| Limits { quarantine_share_max: share, attempts_max: 3 };
+    let limits = |share| Limits { quarantine_share_max: share, attempts_max: 3, ..Limits::default() };
     cluster.submit("one", Wanted { limits: limits(0.4), ..Wanted::default() }).await;
     let status = cluster.ended("one").await;
     let failure = status.failure.unwrap();

@@ -1,5 +1,6 @@
 //! Why an attempt or a job failed, typed by what is to be done about it.
 
+use crate::Quarantined;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -36,11 +37,13 @@ impl FailureClass {
 pub struct Failure {
     pub class: FailureClass,
     pub message: String,
+    /// The record that it happened on, as a verdict that holds if another worker comes to the same.
+    pub blames: Option<Box<Quarantined>>,
 }
 
 impl Failure {
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into() }
+        Self { class, message: message.into(), blames: None }
     }
 
     pub fn permanent(message: impl Into<String>) -> Self {

@@ -49,6 +49,8 @@ pub struct TaskOutput {
     /// The other objects of a split, in its order, as [`ObjectsDigest`](crate::ObjectsDigest) has them.
     pub mapped_sha256: Option<String>,
     pub times: TaskTimes,
+    /// It was a probe: there is nothing to show but that its worker has lived through it.
+    pub probed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,16 +45,20 @@ pub enum Mode {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Share of the listed objects that may be quarantined before the job fails, 0 to 1.
     pub quarantine_share_max: f64,
     /// Attempts a task may have before its application's failures fail the job.
     pub attempts_max: u32,
+    /// How long one record may take in the job's code: one that is not done then is quarantined, if it takes as long on
+    /// another worker.
+    pub record_seconds_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { quarantine_share_max: 0.01, attempts_max: 4 }
+        Self { quarantine_share_max: 0.01, attempts_max: 4, record_seconds_max: 300 }
     }
 }
 

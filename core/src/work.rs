@@ -1,6 +1,6 @@
 //! An order: all that a worker needs to run one attempt, and what it says back while and after it runs.
 
-use crate::{AttemptId, BlobRef, Failure, FileRef, Object, Params, TaskOutput};
+use crate::{AttemptId, BlobRef, Failure, FileRef, Object, Params, Quarantined, TaskOutput};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -27,6 +27,8 @@ pub struct Order {
     pub one_row_per_record: bool,
     /// How many partitions the pairs that are emitted go to.
     pub partitions: u32,
+    /// How long a record may take before it is given up.
+    pub record_seconds_max: u32,
     pub work: Work,
 }
 
@@ -39,8 +41,10 @@ pub struct BroadcastRef {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Work {
-    /// Map the objects of a split.
-    MapObjects { objects: Vec<Object> },
+    /// Map the objects of a split, but for those that are condemned: for them the verdict is there already.
+    MapObjects { objects: Vec<Object>, condemned: Vec<Quarantined> },
+    /// Map some objects of a split, to see whether the process lives through it, and show nothing for it.
+    Probe { objects: Vec<Object> },
     /// Map the rows that some earlier tasks kept, in order.
     MapKept { rows: Vec<FileRef> },
     /// Merge runs into one, combining the values of each key.

@@ -12,12 +12,14 @@ use crate::made::Made;
 use crate::merge::merge;
 use crate::pairs::{combine_runs, damaged, encode_run};
 use crate::rows::{self, RowsWriter};
+use crate::slots::story;
 use mr_core::{
     Failure, FailureClass, FileRef, Object, ObjectsDigest, Order, QuarantineSource, Quarantined, TaskOutput, Work,
 };
 use mr_storage::DynStore;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Default)]
 pub struct Progress {
     pub records: AtomicU64,
+    /// The record that the job's code works on, and since when.
+    at: Mutex<Option<(Object, Instant)>>,
 }
 
 /// How an attempt is watched and stopped.
@@ -51,7 +55,9 @@ pub async fn execute(host: &Host, order: &Order, control: &Control) -> Result<Ta
 async fn run(host: &Host, order: &Order, control: &Control, started: Instant) -> Result<TaskOutput, Failure> {
     let state = host.store(&order.state).await?;
     let made = match &order.work {
-        Work::MapObjects { objects } => map_objects(host, order, objects, &state, control, started).await?,
+        Work::MapObjects { objects, .. } | Work::Probe { objects } => {
+            map_objects(host, order, objects, &state, control, started).await?
+        }
         Work::MapKept { rows } => map_kept(host, order, rows, &state, control).await?,
         Work::Combine { runs } => combine(host, order, runs, &state, control).await?,
         Work::Reduce { runs, partition } => reduce(host, order, runs, *partition, &state, control).await?,
@@ -70,12 +76,43 @@ async fn map_objects(
     let input = host.store(&order.input).await?;
     let code = host.code(order, state).await?;
     let (sender, fetched) = mpsc::channel(32);
-    let fetching = fetch::objects(input, objects.to_vec(), code.object_bytes_max(), sender);
-    let mapping = compute(host, order, control, move |order, control| {
-        map_fetched(code.as_ref(), order, fetched, control, started)
-    });
+    let condemned = condemned(order);
+    let objects = objects.iter().filter(|object| condemned.iter().all(|verdict| verdict.key != object.key));
+    let fetching = fetch::objects(input, objects.cloned().collect(), code.object_bytes_max(), sender);
+    let (work_order, work_control) = (order.clone(), control.clone());
+    let work = move || map_fetched(code.as_ref(), &work_order, fetched, &work_control, started);
+    let mapping = host.slots.run_until(work, overdue(order, control));
     let ((), made) = tokio::join!(fetching, mapping);
     made
+}
+
+/// Verdicts that are there already.
+fn condemned(order: &Order) -> &[Quarantined] {
+    match &order.work {
+        Work::MapObjects { condemned, .. } => condemned,
+        Work::Probe { .. } | Work::MapKept { .. } | Work::Combine { .. } | Work::Reduce { .. } => &[],
+    }
+}
+
+/// Ends when a record has taken longer than it may.
+async fn overdue(order: &Order, control: &Control) -> Failure {
+    let most = Duration::from_secs(u64::from(order.record_seconds_max));
+    loop {
+        tokio::time::sleep(most.min(Duration::from_secs(1))).await;
+        let at = control.progress.at.lock().expect("nothing panics while it is held").clone();
+        if let Some((object, since)) = at
+            && since.elapsed() > most
+        {
+            let message = format!("took longer than limits.record_seconds_max = {}", order.record_seconds_max);
+            return blaming(&object, order, "deadline", message);
+        }
+    }
+}
+
+/// A failure that is a record's: a verdict, if another worker comes to the same.
+fn blaming(object: &Object, order: &Order, class: &str, message: String) -> Failure {
+    let verdict = verdict(object, order, class, message.clone(), QuarantineSource::Environment);
+    Failure { blames: Some(Box::new(verdict)), ..Failure::application(format!("{}: {message}", object.key)) }
 }
 
 fn map_fetched(
@@ -87,8 +124,11 @@ fn map_fetched(
 ) -> Result<Made, Failure> {
     let mut mapper = code.mapper()?;
     let mut out = MapOutput::default();
-    let mut output = TaskOutput::default();
+    let condemned = condemned(order);
+    let (records, quarantined) = (condemned.len() as u64, condemned.to_vec());
+    let mut output = TaskOutput { records, quarantined, ..TaskOutput::default() };
     let mut digest = ObjectsDigest::default();
+    let at = |at| *control.progress.at.lock().expect("nothing panics while it is held") = at;
     while let Some(Fetched { object, content, .. }) = fetched.blocking_recv() {
         check(control)?;
         let mut set_aside = |class: &str, message: String, source| {
@@ -97,7 +137,11 @@ fn map_fetched(
         match content {
             Ok(record) => {
                 let begun = Instant::now();
-                let mapped = mapper.map(&record, &mut out);
+                at(Some((object.clone(), begun)));
+                // The mapper is not used again after a panic.
+                let mapped = catch_unwind(AssertUnwindSafe(|| mapper.map(&record, &mut out)));
+                at(None);
+                let mapped = mapped.map_err(|panic| blaming(&object, order, "panicked", story(panic.as_ref())))?;
                 output.times.busy_us += micros(begun.elapsed());
                 match mapped {
                     Ok(()) => digest.add(&object),
@@ -113,18 +157,23 @@ fn map_fetched(
             }
             Err(NotFetched::Failed(failure)) => return Err(failure),
         }
-        if output.records == 0 {
+        if output.times.first_record_us == 0 {
             output.times.first_record_us = micros(started.elapsed());
         }
         output.records += 1;
         control.progress.records.store(output.records, Ordering::Relaxed);
     }
     let asked = match &order.work {
-        Work::MapObjects { objects } => objects.len() as u64,
+        Work::MapObjects { objects, .. } | Work::Probe { objects } => objects.len() as u64,
         Work::MapKept { .. } | Work::Combine { .. } | Work::Reduce { .. } => output.records,
     };
     if output.records != asked {
         return Err(Failure::transient(format!("only {} of {asked} objects were fetched", output.records)));
+    }
+    if let Work::Probe { .. } = order.work {
+        // The worker has lived through it, which is all that was asked.
+        let output = TaskOutput { probed: true, ..TaskOutput::default() };
+        return Ok(Made { output, ..Made::default() });
     }
     output.mapped_sha256 = Some(digest.finish());
     mapper.finish(&mut out)?;
@@ -239,7 +288,8 @@ async fn compute(
     work: impl FnOnce(&Order, &Control) -> Result<Made, Failure> + Send + 'static,
 ) -> Result<Made, Failure> {
     let (order, control) = (order.clone(), control.clone());
-    host.slots.run(move || work(&order, &control)).await
+    // Only records have a deadline: a merge takes as long as it takes.
+    host.slots.run_until(move || work(&order, &control), std::future::pending()).await
 }
 
 fn rows_writer(order: &Order) -> RowsWriter {

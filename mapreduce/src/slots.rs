@@ -15,6 +15,7 @@ type Work = Box<dyn FnOnce() + Send>;
 pub(crate) struct Slots {
     free: Arc<Semaphore>,
     work: mpsc::Sender<Work>,
+    queue: Arc<Mutex<mpsc::Receiver<Work>>>,
 }
 
 impl Slots {
@@ -23,29 +24,56 @@ impl Slots {
     pub(crate) fn new(count: u32) -> Self {
         let (work, queue) = mpsc::channel::<Work>();
         let queue = Arc::new(Mutex::new(queue));
-        for number in 0..count {
-            let queue = queue.clone();
-            let slot = thread::Builder::new().name(format!("slot-{number}"));
-            slot.spawn(move || serve(&queue)).expect("the system has room for a thread for each slot");
-        }
-        Self { free: Arc::new(Semaphore::new(count as usize)), work }
+        let slots = Self { free: Arc::new(Semaphore::new(count as usize)), work, queue };
+        (0..count).for_each(|number| slots.spawn(format!("slot-{number}")));
+        slots
+    }
+
+    fn spawn(&self, name: String) {
+        let queue = self.queue.clone();
+        let slot = thread::Builder::new().name(name);
+        slot.spawn(move || serve(&queue)).expect("the system has room for a thread for each slot");
     }
 
     /// Waits for a free slot and runs `work` on it. A panic in it is a failure. Dropped while it waits, it takes no
     /// slot; dropped later, the slot is free again when `work` returns.
+    #[cfg(test)]
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
+        self.run_until(work, std::future::pending()).await
+    }
+
+    /// The same, but for no longer than `overdue` pends. Nothing can stop a thread that does not return: it is left to
+    /// itself, and another takes its place.
+    pub(crate) async fn run_until<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+        overdue: impl Future<Output = Failure>,
+    ) -> Result<T, Failure> {
         let slot = self.free.clone().acquire_owned().await.expect("never closed");
         let (reply, answer) = oneshot::channel();
+        // Whoever comes first, the end or the deadline, takes the slot out and gives it back.
+        let slot = Arc::new(Mutex::new(Some(slot)));
+        let held = slot.clone();
         let work = move || {
             let result = caught(work);
-            drop(slot);
+            drop(held.lock().expect("nothing panics while it is held").take());
             _ = reply.send(result);
         };
         self.work.send(Box::new(work)).expect("the threads live as long as this");
-        answer.await.expect("panics are caught, so there is an answer")
+        tokio::select! {
+            biased;
+            result = answer => result.expect("panics are caught, so there is an answer"),
+            failure = overdue => {
+                if let Some(slot) = slot.lock().expect("nothing panics while it is held").take() {
+                    self.spawn("slot-again".to_owned());
+                    drop(slot);
+                }
+                Err(failure)
+            }
+        }
     }
 }
 
@@ -72,7 +100,7 @@ fn caught<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Failure::application(story(panic.as_ref()))))
 }
 
-fn story(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn story(panic: &(dyn Any + Send)) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => format!("the job's code panicked: {text}"),
         (_, Some(text)) => format!("the job's code panicked: {text}"),
@@ -111,6 +139,22 @@ mod tests {
                 _ => assert_eq!(result, Ok(number as u32)),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_does_not_return_is_replaced() {
+        let slots = Slots::new(1);
+        let (finish, wait) = mpsc::channel::<()>();
+        let stuck = move || -> Result<(), Failure> {
+            _ = wait.recv();
+            Ok(())
+        };
+        let overdue = async { Failure::application("it takes too long") };
+        assert_eq!(slots.run_until(stuck, overdue).await, Err(Failure::application("it takes too long")));
+        assert_eq!(slots.run(|| Ok(7)).await, Ok(7));
+        // It comes back after all, and does no harm.
+        finish.send(()).unwrap();
+        assert_eq!(slots.run(|| Ok(8)).await, Ok(8));
     }
 
     #[tokio::test]

@@ -85,7 +85,7 @@ impl Place {
     }
 
     async fn map(&self, index: u32, objects: Vec<Object>) -> Result<TaskOutput, Failure> {
-        self.run(&self.order("map", index, Work::MapObjects { objects })).await
+        self.run(&self.order("map", index, Work::MapObjects { objects, condemned: Vec::new() })).await
     }
 
     /// One map task for each object.
@@ -174,7 +174,7 @@ async fn what_the_job_refuses_is_quarantined_and_the_rest_goes_on() {
     place.write(&[("a.txt", "bad"), ("b.txt", "good")]);
     let objects = place.listed().await;
     let control = Control::default();
-    let order = place.order("map", 0, Work::MapObjects { objects: objects.clone() });
+    let order = place.order("map", 0, Work::MapObjects { objects: objects.clone(), condemned: Vec::new() });
     let output = execute(&place.host, &order, &control).await.unwrap();
     assert_eq!((output.records, output.rows), (2, 1));
     let verdict = &output.quarantined[0];
@@ -255,7 +255,7 @@ async fn a_cancelled_attempt_ends_at_once_and_its_slot_with_the_record() {
     place.write(&[("a.txt", "wait"), ("b.txt", "never read")]);
     let objects = place.listed().await;
     let control = Control::default();
-    let order = place.order("map", 0, Work::MapObjects { objects: objects.clone() });
+    let order = place.order("map", 0, Work::MapObjects { objects: objects.clone(), condemned: Vec::new() });
     let attempt = execute(&place.host, &order, &control);
     let stop = async {
         while place.world.at_gate.load(Ordering::SeqCst) == 0 {
@@ -278,7 +278,7 @@ async fn a_cancelled_attempt_ends_at_once_and_its_slot_with_the_record() {
 #[tokio::test]
 async fn an_order_for_other_code_is_refused_for_good() {
     let place = Place::new();
-    let order = place.order("map", 0, Work::MapObjects { objects: Vec::new() });
+    let order = place.order("map", 0, Work::MapObjects { objects: Vec::new(), condemned: Vec::new() });
     let unknown = Order { job: "other".into(), ..order.clone() };
     let failure = place.run(&unknown).await.unwrap_err();
     assert_eq!(failure, Failure::permanent("this worker knows no job `other`; it knows toy"));
@@ -286,8 +286,10 @@ async fn an_order_for_other_code_is_refused_for_good() {
     let failure = place.run(&newer).await.unwrap_err();
     assert_eq!(failure.class, FailureClass::Permanent);
     assert!(failure.message.contains("version 2") && failure.message.contains("version 1"), "{failure}");
-    let other =
-        Order { kernel_family: "abacus".into(), ..place.order("map", 0, Work::MapObjects { objects: Vec::new() }) };
+    let other = Order {
+        kernel_family: "abacus".into(),
+        ..place.order("map", 0, Work::MapObjects { objects: Vec::new(), condemned: Vec::new() })
+    };
     let failure = place.run(&other).await.unwrap_err();
     let wanted = "the order is for kernels of family `abacus`, and this worker has toy-kernels";
     assert_eq!(failure, Failure::permanent(wanted));
@@ -351,7 +353,7 @@ async fn code_and_its_broadcasts_are_made_once_for_all_slots_and_found_again_by_
 #[tokio::test]
 async fn idle_hosts_let_code_go() {
     let place = Place::new();
-    let order = place.order("map", 0, Work::MapObjects { objects: Vec::new() });
+    let order = place.order("map", 0, Work::MapObjects { objects: Vec::new(), condemned: Vec::new() });
     place.run(&order).await.unwrap();
     place.host.rest(Duration::from_secs(60));
     place.run(&order).await.unwrap();
@@ -443,7 +445,9 @@ async fn all_files_have_the_same_bytes_whatever_the_number_of_slots() {
         let orders: Vec<_> = objects
             .chunks(3)
             .enumerate()
-            .map(|(index, split)| place.order("map", index as u32, Work::MapObjects { objects: split.to_vec() }))
+            .map(|(index, split)| {
+                place.order("map", index as u32, Work::MapObjects { objects: split.to_vec(), condemned: Vec::new() })
+            })
             .collect();
         let maps = futures::future::join_all(orders.iter().map(|order| place.run(order))).await;
         let maps: Vec<_> = maps.into_iter().map(Result::unwrap).collect();

@@ -92,6 +92,7 @@ fn spec_to(spec: core::JobSpec) -> v1::JobSpec {
         attempts_max: spec.limits.attempts_max,
         split_objects_max: spec.split.objects_max,
         split_bytes_max: spec.split.bytes_max,
+        record_seconds_max: spec.limits.record_seconds_max,
     }
 }
 
@@ -107,6 +108,7 @@ fn spec_from(spec: v1::JobSpec) -> Wire<core::JobSpec> {
         ("spec.attempts_max", u64::from(spec.attempts_max)),
         ("spec.split_objects_max", u64::from(spec.split_objects_max)),
         ("spec.split_bytes_max", spec.split_bytes_max),
+        ("spec.record_seconds_max", u64::from(spec.record_seconds_max)),
     ] {
         if value == 0 {
             return Err(WireError::OutOfRange(name));
@@ -124,7 +126,11 @@ fn spec_from(spec: v1::JobSpec) -> Wire<core::JobSpec> {
         mode,
         adopt: spec.adopt,
         params: params_from(spec.params)?,
-        limits: core::Limits { quarantine_share_max: spec.quarantine_share_max, attempts_max: spec.attempts_max },
+        limits: core::Limits {
+            quarantine_share_max: spec.quarantine_share_max,
+            attempts_max: spec.attempts_max,
+            record_seconds_max: spec.record_seconds_max,
+        },
         split: core::SplitSettings { objects_max: spec.split_objects_max, bytes_max: spec.split_bytes_max },
     })
 }
@@ -219,7 +225,8 @@ pub fn failure_to(failure: core::Failure) -> v1::Failure {
         core::FailureClass::WorkerLost => Class::WorkerLost,
         core::FailureClass::Cancelled => Class::Cancelled,
     };
-    v1::Failure { class: class as i32, message: failure.message }
+    let blames = failure.blames.map(|blamed| quarantined_to(*blamed));
+    v1::Failure { class: class as i32, message: failure.message, blames }
 }
 
 pub fn failure_from(failure: v1::Failure) -> Wire<core::Failure> {
@@ -233,7 +240,8 @@ pub fn failure_from(failure: v1::Failure) -> Wire<core::Failure> {
         Class::WorkerLost => core::FailureClass::WorkerLost,
         Class::Cancelled => core::FailureClass::Cancelled,
     };
-    Ok(core::Failure { class, message: failure.message })
+    let blames = failure.blames.map(|blamed| Box::new(quarantined_from(blamed)));
+    Ok(core::Failure { class, message: failure.message, blames })
 }
 
 pub fn quarantined_to(q: core::Quarantined) -> v1::Quarantined {
@@ -383,6 +391,7 @@ pub fn output_to(output: core::TaskOutput) -> v1::TaskOutput {
         mapped_sha256: output.mapped_sha256,
         busy_us: output.times.busy_us,
         first_record_us: output.times.first_record_us,
+        probed: output.probed,
     }
 }
 
@@ -398,6 +407,7 @@ pub fn output_from(output: v1::TaskOutput) -> Wire<core::TaskOutput> {
         quarantined: output.quarantined.into_iter().map(quarantined_from).collect(),
         mapped_sha256: output.mapped_sha256,
         times: core::TaskTimes { busy_us: output.busy_us, first_record_us: output.first_record_us },
+        probed: output.probed,
     })
 }
 
@@ -451,9 +461,14 @@ pub fn order_to(order: core::Order) -> v1::Order {
         writes_output: order.writes_output,
         one_row_per_record: order.one_row_per_record,
         partitions: order.partitions,
+        record_seconds_max: order.record_seconds_max,
         work: Some(match order.work {
-            core::Work::MapObjects { objects } => {
-                Work::MapObjects(v1::MapObjects { objects: objects.into_iter().map(object_to).collect() })
+            core::Work::MapObjects { objects, condemned } => Work::MapObjects(v1::MapObjects {
+                objects: objects.into_iter().map(object_to).collect(),
+                condemned: condemned.into_iter().map(quarantined_to).collect(),
+            }),
+            core::Work::Probe { objects } => {
+                Work::Probe(v1::Probe { objects: objects.into_iter().map(object_to).collect() })
             }
             core::Work::MapKept { rows } => Work::MapKept(v1::MapKept { rows: files(rows) }),
             core::Work::Combine { runs } => Work::Combine(v1::Combine { runs: files(runs) }),
@@ -486,10 +501,13 @@ pub fn order_from(order: v1::Order) -> Wire<core::Order> {
         writes_output: order.writes_output,
         one_row_per_record: order.one_row_per_record,
         partitions: order.partitions,
+        record_seconds_max: order.record_seconds_max,
         work: match need(order.work, "order.work")? {
-            Work::MapObjects(map) => {
-                core::Work::MapObjects { objects: map.objects.into_iter().map(object_from).collect() }
-            }
+            Work::MapObjects(map) => core::Work::MapObjects {
+                objects: map.objects.into_iter().map(object_from).collect(),
+                condemned: map.condemned.into_iter().map(quarantined_from).collect(),
+            },
+            Work::Probe(probe) => core::Work::Probe { objects: probe.objects.into_iter().map(object_from).collect() },
             Work::MapKept(map) => core::Work::MapKept { rows: files(map.rows)? },
             Work::Combine(combine) => core::Work::Combine { runs: files(combine.runs)? },
             Work::Reduce(reduce) => core::Work::Reduce { runs: files(reduce.runs)?, partition: reduce.partition },

@@ -19,6 +19,7 @@ use std::sync::Arc;
 impl Scheduler {
     /// Gives all that can be given. After every event: most find nothing to do, and find it at once.
     pub(crate) fn assign(&mut self, out: &mut Outbox) {
+        self.assign_probes(out);
         for room in [Room::Slot, Room::Ahead] {
             let mut next = self.running.first().copied();
             while let Some(number) = next {
@@ -33,6 +34,20 @@ impl Scheduler {
         }
     }
 
+    /// Probes first: they want a worker that has nothing, which those that have just come have.
+    fn assign_probes(&mut self, out: &mut Outbox) {
+        for number in self.running.clone() {
+            loop {
+                let job = &self.jobs[&number];
+                let Some(place) = job.running().and_then(Tasks::next_probe) else { break };
+                let idle =
+                    self.families_for(job).find_map(|(family, _)| Some((self.fleet.idle(family)?, family.clone())));
+                let Some((worker, family)) = idle else { break };
+                self.lease(number, place, worker, family, out);
+            }
+        }
+    }
+
     /// With nothing ready, slots that are free go to second attempts of those that take much longer than their siblings:
     /// one for each task, on another worker.
     fn back_up(&mut self, out: &mut Outbox) {
@@ -43,7 +58,7 @@ impl Scheduler {
                 let job = self.jobs.get_mut(&number).expect("running jobs are jobs");
                 let task = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
                 let lease = job.running_mut().expect("it has a task under way").back_up(place, epoch, worker, now);
-                self.fleet.grant(worker, lease.attempt(task));
+                self.fleet.grant(worker, lease.attempt(task), false);
                 out.news.insert(worker);
             }
         }
@@ -130,7 +145,7 @@ impl Scheduler {
         let task = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
         let tasks = job.running_mut().expect("it has a ready task");
         let lease = tasks.lease(place, epoch, worker, now);
-        self.fleet.grant(worker, lease.attempt(task));
+        self.fleet.grant(worker, lease.attempt(task), lease.probe);
         out.news.insert(worker);
     }
 }

@@ -51,13 +51,15 @@ impl Scheduler {
         let Some(tasks) = job.running() else { return Ok(()) };
         let fitting: Vec<_> = self.families_for(job).map(|(family, _)| family).collect();
         for (number, worker) in self.fleet.live() {
-            let free = worker.takes_work() && worker.leases().len() < worker.slots as usize;
+            let free = worker.has_slot();
             let Some(family) = worker.families.iter().find(|family| free && fitting.contains(family)) else { continue };
             let others = self.fleet.live().any(|(other, w)| {
                 other != number && w.takes_work() && w.families.contains(family) //
             });
-            let may = |(_, task): &(Place, &crate::tasks::Task)| {
-                matches!(task.state, TaskState::Ready) && (task.avoids != Some(number) || !others)
+            let idle = worker.leases().is_empty();
+            let may = |(place, task): &(Place, &crate::tasks::Task)| {
+                let fits = if tasks.awaits_probe(*place) { idle } else { task.avoids != Some(number) || !others };
+                matches!(task.state, TaskState::Ready) && fits
             };
             if let Some((place, _)) = tasks.iter().find(may) {
                 return Err(format!("worker {} has a free slot, but {place:?} of {} is ready", worker.id, job.id));

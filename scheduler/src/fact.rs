@@ -6,7 +6,7 @@
 
 use crate::event::Millis;
 use crate::view::StageView;
-use mr_core::{AttemptId, Books, Failure, JobId, KernelWish, Limits, Quarantined, TaskGraph, TaskOutput};
+use mr_core::{AttemptId, Books, Failure, JobId, KernelWish, Limits, Quarantined, StageIndex, TaskGraph, TaskOutput};
 use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -38,12 +38,27 @@ pub enum What {
         family: Arc<str>,
         output: Arc<TaskOutput>,
     },
+    /// A record of that task is not to be mapped any more.
+    Condemned {
+        stage: StageIndex,
+        index: u32,
+        condemned: Condemned,
+    },
     /// From here on only the commit's own end ends the job.
     Committing,
     Ended {
         ending: Ending,
         remains: Remains,
     },
+}
+
+/// A record that two workers have found to be beyond them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condemned {
+    /// What they said of it.
+    Verdict(Box<Quarantined>),
+    /// They could not say: their processes died. Its position in the split.
+    Kills(u32),
 }
 
 /// How a job ends.

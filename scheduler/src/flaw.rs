@@ -1,8 +1,8 @@
-//! Bugs that can be planted, in tests only, to see whether the simulation finds them.
+//! Bugs that can be planted, to see whether the simulation finds them. Nobody else plants any.
 
 /// Each is one that such a system has had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flaw {
+pub enum Flaw {
     /// A worker is lost and what it had is not given to others.
     KeepsLostLeases,
     /// A failure that is told again, or by a worker that has lost its lease, is charged again.
@@ -28,25 +28,51 @@ pub(crate) enum Flaw {
     SpeaksTooSoon,
     /// After a restart, nobody goes on with a commit that was under way.
     DropsTheCommit,
-    /// After a restart, results of tasks are taken that can't have begun, as far as is written.
-    TrustsTheUnwritten,
+    /// What one worker says of a record is enough.
+    BelievesOne,
+    /// The first worker that dies with a probe condemns the first record of it.
+    CondemnsAtOnce,
+}
+
+impl Flaw {
+    pub const ALL: &[Self] = &[
+        Self::KeepsLostLeases,
+        Self::ChargesStaleFailures,
+        Self::CancelsWhileCommitting,
+        Self::SkipsBooks,
+        Self::ServesDraining,
+        Self::MixesFamilies,
+        Self::HearsOldPolls,
+        Self::LetsThemRun,
+        Self::IgnoresWishes,
+        Self::WaitsForEver,
+        Self::BacksUpTooSoon,
+        Self::BacksUpWithItself,
+        Self::SpeaksTooSoon,
+        Self::DropsTheCommit,
+        Self::BelievesOne,
+        Self::CondemnsAtOnce,
+    ];
+
+    /// In kebab-case, as it is typed.
+    pub fn name(self) -> String {
+        let mut name = String::new();
+        for c in format!("{self:?}").chars() {
+            if c.is_ascii_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(c.to_ascii_lowercase());
+        }
+        name
+    }
+
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|flaw| flaw.name() == name)
+    }
 }
 
 impl crate::Scheduler {
-    #[cfg(test)]
-    pub(crate) fn with_flaw(config: crate::Config, epoch: mr_core::Epoch, flaw: Flaw) -> Self {
-        let mut scheduler = Self::new(config, epoch);
-        scheduler.flaw = Some(flaw);
-        scheduler
-    }
-
-    #[cfg(test)]
     pub(crate) fn flawed(&self, flaw: Flaw) -> bool {
         self.flaw == Some(flaw)
-    }
-
-    #[cfg(not(test))]
-    pub(crate) fn flawed(&self, _: Flaw) -> bool {
-        false
     }
 }

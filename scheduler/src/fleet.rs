@@ -25,6 +25,14 @@ pub(crate) struct Worker {
     pub families: Arc<[Arc<str>]>,
     pub draining: bool,
     pub presence: Presence,
+    /// It fails much: until then it is given nothing, if there are others.
+    aside_until: Option<Millis>,
+    /// Failures since its last success.
+    failed_in_a_row: u32,
+    /// How often it has been set aside since then, so that each time is longer.
+    asides: u32,
+    /// What it has it has for itself.
+    probes: bool,
     /// With their place in the order in which they were given.
     leases: BTreeMap<AttemptId, u64>,
 }
@@ -49,7 +57,15 @@ impl Worker {
 
     /// Whether it is given anything at all.
     pub fn takes_work(&self) -> bool {
+        self.could_work() && self.aside_until.is_none()
+    }
+
+    fn could_work(&self) -> bool {
         self.live() && !self.draining && self.slots > 0
+    }
+
+    pub fn has_slot(&self) -> bool {
+        self.room(Room::Slot) > 0
     }
 
     fn room(&self, room: Room) -> u32 {
@@ -57,7 +73,7 @@ impl Worker {
             Room::Slot => self.slots,
             Room::Ahead => self.capacity,
         };
-        if self.takes_work() { most.saturating_sub(self.leases.len() as u32) } else { 0 }
+        if self.takes_work() && !self.probes { most.saturating_sub(self.leases.len() as u32) } else { 0 }
     }
 }
 
@@ -113,9 +129,16 @@ pub(crate) struct Fleet {
     live: u32,
     /// When each is to be lost or forgotten.
     deadlines: BTreeSet<(Millis, WorkerNo)>,
+    /// When each that is set aside comes back.
+    asides: BTreeSet<(Millis, WorkerNo)>,
     next_worker: u64,
     next_lease: u64,
 }
+
+/// Failures in a row that set a worker aside, for how long the first time, and at most.
+const FAILURES_ASIDE: u32 = 3;
+const ASIDE_MS: Millis = 30_000;
+const ASIDE_MAX_MS: Millis = 600_000;
 
 impl Fleet {
     pub fn find(&self, id: &WorkerId) -> Option<WorkerNo> {
@@ -148,7 +171,73 @@ impl Fleet {
     }
 
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let aside = self.asides.first().map(|(at, _)| *at);
+        self.deadlines.first().map(|(at, _)| *at).into_iter().chain(aside).min()
+    }
+
+    /// An attempt of this worker has failed by its own fault or its task's. One that fails again and again is set aside for
+    /// a while, if another does not: its disk may be full, or its memory bad.
+    pub fn failed(&mut self, number: WorkerNo, now: Millis) {
+        let worker = self.workers.get_mut(&number).expect("numbers are of workers");
+        worker.failed_in_a_row += 1;
+        let worker = &self.workers[&number];
+        if worker.failed_in_a_row < FAILURES_ASIDE || worker.aside_until.is_some() || !self.can_be_spared(number) {
+            return;
+        }
+        let until = now.saturating_add(ASIDE_MS.saturating_mul(1 << worker.asides.min(10)).min(ASIDE_MAX_MS));
+        self.change(number, |worker| {
+            worker.aside_until = Some(until);
+            worker.asides += 1;
+            worker.failed_in_a_row = 0;
+        });
+        self.asides.insert((until, number));
+    }
+
+    /// One that has done something right is as good as any.
+    pub fn succeeded(&mut self, number: WorkerNo) {
+        let worker = self.workers.get_mut(&number).expect("numbers are of workers");
+        (worker.failed_in_a_row, worker.asides) = (0, 0);
+    }
+
+    /// Takes those back whose time is over.
+    pub fn end_asides(&mut self, now: Millis) {
+        while let Some(&(at, number)) = self.asides.first().filter(|(at, _)| *at <= now) {
+            self.asides.remove(&(at, number));
+            if self.workers.get(&number).is_some_and(|worker| worker.aside_until == Some(at)) {
+                self.change(number, |worker| worker.aside_until = None);
+            }
+        }
+    }
+
+    /// Whether another worker takes work of that family.
+    pub fn has_others(&self, number: WorkerNo, family: &str) -> bool {
+        self.pools.get(family).is_some_and(|pool| pool.takers.iter().any(|other| *other != number))
+    }
+
+    /// Whether each of its families has another.
+    fn can_be_spared(&self, number: WorkerNo) -> bool {
+        self.workers[&number].families.iter().all(|family| self.has_others(number, family))
+    }
+
+    /// Takes those back that are the only ones left for some family: better a bad worker than none.
+    pub fn recall(&mut self) {
+        let aside: Vec<_> = self.asides.iter().copied().collect();
+        for (at, number) in aside {
+            let is = self.workers.get(&number).is_some_and(|worker| worker.aside_until == Some(at));
+            if is && self.can_be_spared(number) {
+                continue;
+            }
+            self.asides.remove(&(at, number));
+            if is {
+                self.change(number, |worker| worker.aside_until = None);
+            }
+        }
+    }
+
+    /// One of these workers that has nothing, for what wants a worker for itself.
+    pub fn idle(&self, family: &str) -> Option<WorkerNo> {
+        let pool = self.pools.get(family)?;
+        pool.with_slot.iter().map(|(_, worker)| *worker).find(|worker| self.workers[worker].leases.is_empty())
     }
 
     /// Whether a poll is an old message that comes late.
@@ -177,7 +266,23 @@ impl Fleet {
                 let number = WorkerNo(self.next_worker);
                 let (id, leases) = (poll.worker.clone(), BTreeMap::new());
                 self.numbers.insert(id.clone(), number);
-                self.workers.insert(number, Worker { id, seq, slots, capacity, families, draining, presence, leases });
+                self.workers.insert(
+                    number,
+                    Worker {
+                        id,
+                        seq,
+                        slots,
+                        capacity,
+                        families,
+                        draining,
+                        presence,
+                        aside_until: None,
+                        failed_in_a_row: 0,
+                        asides: 0,
+                        probes: false,
+                        leases,
+                    },
+                );
                 self.enter(number);
                 number
             }
@@ -189,6 +294,7 @@ impl Fleet {
         let remembered_until = now.saturating_add(lease_ms.saturating_mul(REMEMBERED_LEASES));
         self.change(number, |worker| {
             worker.presence = Presence::Gone { remembered_until };
+            worker.probes = false;
             std::mem::take(&mut worker.leases).into_keys().collect()
         })
     }
@@ -209,16 +315,24 @@ impl Fleet {
         self.change(number, |worker| worker.presence = Presence::Live { until });
     }
 
-    pub fn grant(&mut self, number: WorkerNo, attempt: AttemptId) {
+    /// `probe`: the worker has it for itself.
+    pub fn grant(&mut self, number: WorkerNo, attempt: AttemptId, probe: bool) {
         self.next_lease += 1;
         let order = self.next_lease;
-        self.change(number, |worker| worker.leases.insert(attempt, order));
+        self.change(number, |worker| {
+            worker.leases.insert(attempt, order);
+            worker.probes |= probe;
+        });
     }
 
     /// Whether the worker had that lease.
     pub fn release(&mut self, number: WorkerNo, attempt: &AttemptId) -> bool {
         self.workers[&number].leases.contains_key(attempt)
-            && self.change(number, |worker| worker.leases.remove(attempt).is_some())
+            && self.change(number, |worker| {
+                let had = worker.leases.remove(attempt).is_some();
+                worker.probes &= !worker.leases.is_empty();
+                had
+            })
     }
 
     fn change<T>(&mut self, number: WorkerNo, change: impl FnOnce(&mut Worker) -> T) -> T {
@@ -288,7 +402,11 @@ impl Fleet {
 
     /// What the indexes say against what the workers say.
     pub fn audit(&self) -> Result<(), String> {
-        let mut fresh = Self::default();
+        let mut fresh = Self { asides: self.asides.clone(), ..Self::default() };
+        let aside = |worker: &Worker, number| worker.aside_until.is_none_or(|at| self.asides.contains(&(at, number)));
+        if let Some((number, _)) = self.workers.iter().find(|(number, worker)| !aside(worker, **number)) {
+            return Err(format!("{number:?} is set aside for ever"));
+        }
         for (number, worker) in &self.workers {
             fresh.workers.insert(*number, worker.clone());
             fresh.numbers.insert(worker.id.clone(), *number);

@@ -15,9 +15,10 @@
 mod assign;
 mod audit;
 mod books;
+mod care;
 pub mod event;
 mod fact;
-mod flaw;
+pub mod flaw;
 mod fleet;
 mod job;
 mod recover;
@@ -28,8 +29,9 @@ mod tasks;
 mod view;
 mod write_ahead;
 
+pub use care::KILLS;
 pub use event::{Answer, Command, Config, Event, Millis, Poll, Step};
-pub use fact::{Ending, Fact, Remains, What};
+pub use fact::{Condemned, Ending, Fact, Remains, What};
 pub use scheduler::Scheduler;
 pub use view::{JobView, StageView, WorkerView};
 pub use write_ahead::WriteAhead;

@@ -68,6 +68,9 @@ impl Scheduler {
             }
             for (stage, sums) in (0..).zip(tasks.stages()) {
                 let mut at = sums.started_at.unwrap_or(prepared_at);
+                for (index, condemned) in tasks.all_condemned(stage) {
+                    tell(prepared_at, What::Condemned { stage, index, condemned });
+                }
                 for (index, task) in (0..).zip(tasks.stage_tasks(stage)) {
                     let Some(output) = task.state.output().cloned() else { continue };
                     let family = job.family.clone().expect("whoever has something done is bound");
@@ -130,6 +133,12 @@ impl Scheduler {
                     return Err(format!("{} was done twice, or before it could be", attempt.task));
                 }
                 tasks.succeed(place, output, attempt, *at);
+            }
+            What::Condemned { stage, index, condemned } => {
+                let tasks = job.running_mut().ok_or("a record was condemned while it did not run")?;
+                let place = Place::new(*stage, *index);
+                tasks.find(place).ok_or("a record of no task was condemned")?;
+                tasks.condemn(place, condemned.clone());
             }
             What::Committing => {
                 job.phase = match mem::replace(&mut job.phase, Phase::Listing) {

@@ -3,15 +3,18 @@
 //! Results come late, twice, and from workers whose lease is long gone. The first success of a task wins, whoever brings
 //! it; a failure counts only for the attempt that has the lease, so one failure is never charged twice.
 
+use crate::care::Opinion;
 use crate::event::{Command, Millis};
-use crate::fact::{Ending, What};
+use crate::fact::{Condemned, Ending, What};
 use crate::flaw::Flaw;
 use crate::fleet::WorkerNo;
 use crate::job::JobNo;
 use crate::recover::startable;
 use crate::scheduler::{Outbox, Scheduler};
 use crate::tasks::{Place, Task, Tasks};
-use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, JobId, StageIndex, TaskId, TaskKind, TaskOutput};
+use mr_core::{
+    AttemptId, AttemptResult, Failure, FailureClass, JobId, QuarantineSource, StageIndex, TaskId, TaskKind, TaskOutput,
+};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -33,7 +36,20 @@ impl Scheduler {
         if !tasks.find(Place::of(&attempt.task)).is_some_and(|task| self.was_given(task, &attempt)) {
             return;
         }
+        let place = Place::of(&attempt.task);
+        if tasks.is_probe(place, &attempt) && (outcome.is_ok() || !leased) {
+            if leased {
+                self.lived(number, &attempt, out);
+            }
+            return;
+        }
         match outcome {
+            // Of a coordinator before us, which was looking for something. It is for us to begin anew.
+            Ok(output) if output.probed => {
+                if let Some(tasks) = self.running_tasks(&attempt.task.job).filter(|_| leased) {
+                    tasks.give_back(place, &attempt);
+                }
+            }
             Ok(output) => {
                 let success = Success { attempt: &attempt, kernel_family, output, leased };
                 self.success(number, worker, success, out);
@@ -45,13 +61,23 @@ impl Scheduler {
         }
     }
 
+    /// A probe has come back: it was not what it tried.
+    fn lived(&mut self, number: JobNo, attempt: &AttemptId, out: &mut Outbox) {
+        let place = Place::of(&attempt.task);
+        let Some(tasks) = self.jobs.get_mut(&number).and_then(|job| job.running_mut()) else { return };
+        tasks.give_back(place, attempt);
+        if let Some(culprit) = tasks.probed(place, true) {
+            self.condemn(&attempt.task, Condemned::Kills(culprit), out);
+        }
+    }
+
     /// What was never given can't have been done.
     fn was_given(&self, task: &Task, attempt: &AttemptId) -> bool {
         match attempt.epoch.cmp(&self.epoch) {
             Ordering::Equal => (1..=task.given).contains(&attempt.number),
             // By a coordinator before us, which knew what we know and perhaps more. What it had not written down when it
             // went we don't know either.
-            Ordering::Less => startable(task) || self.flawed(Flaw::TrustsTheUnwritten),
+            Ordering::Less => startable(task),
             // We have been replaced, and it is not for us to say.
             Ordering::Greater => false,
         }
@@ -86,6 +112,19 @@ impl Scheduler {
             }
             return;
         }
+        let (alone, believes) = (!self.fleet.has_others(worker, &family), self.flawed(Flaw::BelievesOne));
+        let doubtful = output.quarantined.iter().any(|verdict| verdict.source == QuarantineSource::Environment);
+        if doubtful && !believes {
+            let tasks = self.jobs.get_mut(&number).and_then(|job| job.running_mut()).expect("looked at above");
+            if tasks.care(place).agrees(&output, worker, attempt, alone) == Some(false) {
+                if leased {
+                    // Somebody else should look: nothing is wrong with the task, and none of its budgets is charged.
+                    tasks.retry(place, attempt, worker);
+                }
+                return;
+            }
+        }
+        self.fleet.succeeded(worker);
         self.done(number, attempt.clone(), family.into(), Arc::new(output), out);
     }
 
@@ -149,12 +188,16 @@ impl Scheduler {
 
     /// The attempt that has its task's lease failed.
     fn failure(&mut self, number: JobNo, worker: WorkerNo, attempt: &AttemptId, failure: Failure, out: &mut Outbox) {
+        if self.blame(number, worker, attempt, &failure, out) {
+            return;
+        }
         let place = Place::of(&attempt.task);
         let job = self.jobs.get_mut(&number).expect("numbers are of jobs");
         let attempts_max = job.limits.attempts_max.max(1);
         let Some(tasks) = job.running_mut() else { return };
         match failure.class {
             FailureClass::Application => {
+                self.fleet.failed(worker, self.now);
                 let failed = tasks.charge(place, |task| &mut task.failed);
                 tasks.retry(place, attempt, worker);
                 if failed >= attempts_max {
@@ -185,6 +228,38 @@ impl Scheduler {
             FailureClass::Permanent | FailureClass::Refused => {
                 tasks.retry(place, attempt, worker);
                 self.fail(number, worker, attempt, failure, "has failed for good", out);
+            }
+        }
+    }
+
+    /// Whether the failure is that of a record, and the task's budget is spared for that: on the first opinion and on the
+    /// second, which condemns the record.
+    fn blame(
+        &mut self,
+        number: JobNo,
+        worker: WorkerNo,
+        attempt: &AttemptId,
+        failure: &Failure,
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(verdict) = failure.blames.as_ref().filter(|_| failure.class == FailureClass::Application) else {
+            return false;
+        };
+        let family = self.jobs[&number].family.clone();
+        let alone = !family.is_some_and(|family| self.fleet.has_others(worker, &family));
+        let place = Place::of(&attempt.task);
+        let Some(tasks) = self.jobs.get_mut(&number).and_then(|job| job.running_mut()) else { return false };
+        let opinion = tasks.care(place).blame(verdict, worker, attempt, alone);
+        match opinion {
+            Opinion::Again => false,
+            Opinion::First => {
+                tasks.retry(place, attempt, worker);
+                true
+            }
+            Opinion::Second => {
+                tasks.retry(place, attempt, worker);
+                self.condemn(&attempt.task, Condemned::Verdict(verdict.clone()), out);
+                true
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The scheduler's state, one arm for each event, and what can be asked of it.
 
 use crate::event::{Answer, Command, Config, Event, Millis, Poll, Step};
-use crate::fact::{Ending, Fact, Remains, What};
+use crate::fact::{Condemned, Ending, Fact, Remains, What};
 use crate::flaw::Flaw;
 use crate::fleet::{Fleet, Pool, WorkerNo};
 use crate::job::{Job, JobNo, Phase};
@@ -31,7 +31,6 @@ pub struct Scheduler {
     /// When paused tasks are ready again. A task that has gone another way meanwhile is left alone then.
     pub(crate) pauses: BTreeSet<(Millis, JobNo, Place)>,
     pub(crate) next_job: u64,
-    #[cfg(test)]
     pub(crate) flaw: Option<Flaw>,
 }
 
@@ -56,7 +55,6 @@ impl Scheduler {
             fleet: Fleet::default(),
             pauses: BTreeSet::new(),
             next_job: 0,
-            #[cfg(test)]
             flaw: None,
         }
     }
@@ -81,6 +79,7 @@ impl Scheduler {
 
     /// Gives out what there is to give, after whatever has happened.
     pub(crate) fn step(&mut self, mut out: Outbox) -> Step {
+        self.fleet.recall();
         self.assign(&mut out);
         self.watch_unserved();
         let Outbox { facts, mut commands, news } = out;
@@ -284,6 +283,7 @@ impl Scheduler {
                 tasks.wake(place, self.now);
             }
         }
+        self.fleet.end_asides(self.now);
         self.give_up(grace, out);
     }
 
@@ -350,10 +350,42 @@ impl Scheduler {
                 continue;
             }
             let Some(tasks) = self.running_tasks(&attempt.task.job) else { continue };
-            let lost = tasks.lose(Place::of(&attempt.task), &attempt);
+            let place = Place::of(&attempt.task);
+            let probe = tasks.is_probe(place, &attempt);
+            let lost = tasks.lose(place, &attempt);
+            if probe {
+                let first = tasks.care(place).probing.as_ref().map(|probing| probing.trying.start);
+                if let Some(first) = first.filter(|_| self.flawed(Flaw::CondemnsAtOnce)) {
+                    self.condemn(&attempt.task, Condemned::Kills(first), out);
+                    continue;
+                }
+                let Some(tasks) = self.running_tasks(&attempt.task.job) else { continue };
+                if let Some(culprit) = tasks.probed(place, false) {
+                    self.condemn(&attempt.task, Condemned::Kills(culprit), out);
+                    continue;
+                }
+            } else {
+                tasks.suspect(place);
+            }
             self.judge_losses(&attempt.task, lost, number, out);
         }
         self.unbind(out);
+    }
+
+    /// A record is not to be mapped any more: two workers have found it beyond them.
+    pub(crate) fn condemn(&mut self, task: &TaskId, condemned: Condemned, out: &mut Outbox) {
+        let what = What::Condemned { stage: task.stage, index: task.index, condemned };
+        self.record(&task.job, what, out);
+    }
+
+    /// The part of its split that an attempt is to try, if it is a probe: it shows only whether its worker lives.
+    pub fn probe(&self, attempt: &AttemptId) -> Option<std::ops::Range<u32>> {
+        self.find(&attempt.task.job)?.tasks()?.probe(Place::of(&attempt.task), attempt)
+    }
+
+    /// Records that an attempt of this task is not to map.
+    pub fn condemned(&self, task: &TaskId) -> &[Condemned] {
+        self.find(&task.job).and_then(Job::tasks).map_or(&[], |tasks| tasks.condemned(Place::of(task)))
     }
 
     pub(crate) fn judge_losses(&mut self, task: &TaskId, lost: u32, last: WorkerNo, out: &mut Outbox) {
@@ -400,8 +432,9 @@ impl Scheduler {
             let place = Place::of(&attempt.task);
             let Some(tasks) = job.running_mut() else { continue };
             if tasks.find(place).is_some_and(|task| matches!(task.state, TaskState::Ready | TaskState::Paused { .. })) {
-                tasks.adopt(place, Lease { epoch: attempt.epoch, number: attempt.number, worker: number, since });
-                self.fleet.grant(number, attempt.clone());
+                let (epoch, worker) = (attempt.epoch, number);
+                tasks.adopt(place, Lease { epoch, number: attempt.number, worker, since, probe: false });
+                self.fleet.grant(number, attempt.clone(), false);
             }
         }
     }

@@ -4,7 +4,9 @@
 //! that can start are kept in order of choice.
 
 use crate::books::Ledger;
+use crate::care::{Care, Found, LOSSES_SUSPECT, Probing};
 use crate::event::Millis;
+use crate::fact::Condemned;
 use crate::fleet::WorkerNo;
 use mr_core::{AttemptId, Epoch, Failure, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput};
 use std::cmp::Reverse;
@@ -77,6 +79,8 @@ pub(crate) struct Lease {
     pub number: u32,
     pub worker: WorkerNo,
     pub since: Millis,
+    /// It has its worker for itself, and shows only whether that lives through it.
+    pub probe: bool,
 }
 
 impl Lease {
@@ -137,6 +141,9 @@ pub(crate) struct Tasks {
     ready: BTreeSet<Place>,
     ready_elsewhere: BTreeMap<WorkerNo, BTreeSet<Place>>,
     ready_count: usize,
+    /// Ready for a worker that has nothing else.
+    ready_probes: BTreeSet<Place>,
+    cares: BTreeMap<Place, Care>,
     done_count: usize,
     pub ledger: Ledger,
 }
@@ -170,9 +177,21 @@ impl Tasks {
         }
         let dependents = Dependents::of(&graph, &stages, tasks.len());
         let ledger = Ledger::new(&graph, split_objects);
-        let (ready, ready_elsewhere) = Default::default();
-        let mut new =
-            Self { graph, stages, tasks, dependents, ready, ready_elsewhere, ready_count: 0, done_count: 0, ledger };
+        let (ready, ready_elsewhere, ready_probes, cares) = Default::default();
+        let (ready_count, done_count) = (0, 0);
+        let mut new = Self {
+            graph,
+            stages,
+            tasks,
+            dependents,
+            ready,
+            ready_elsewhere,
+            ready_count,
+            ready_probes,
+            cares,
+            done_count,
+            ledger,
+        };
         for stage in 0..new.stages.len() {
             for index in 0..new.stages[stage].total {
                 let place = Place::new(stage as StageIndex, index);
@@ -249,13 +268,102 @@ impl Tasks {
         let sums = &mut self.stages[place.stage() as usize];
         sums.running += 1;
         sums.started_at.get_or_insert(lease.since);
-        sums.alone.insert((lease.since, place.index));
+        if !lease.probe {
+            sums.alone.insert((lease.since, place.index));
+        }
     }
 
     fn next_lease(&mut self, place: Place, epoch: Epoch, worker: WorkerNo, now: Millis) -> Lease {
         let task = self.task_mut(place);
         task.given += 1;
-        Lease { epoch, number: task.given, worker, since: now }
+        let number = task.given;
+        let care = self.cares.get_mut(&place).filter(|care| care.probing.is_some());
+        let probe = care.is_some_and(|care| care.probes.insert((epoch, number)));
+        Lease { epoch, number, worker, since: now, probe }
+    }
+
+    /// The part of a split that an attempt is to try, if it is a probe.
+    pub fn probe(&self, place: Place, attempt: &AttemptId) -> Option<std::ops::Range<u32>> {
+        let care = self.cares.get(&place).filter(|care| care.probes.contains(&(attempt.epoch, attempt.number)))?;
+        care.probing.as_ref().map(|probing| probing.trying.clone())
+    }
+
+    pub fn is_probe(&self, place: Place, attempt: &AttemptId) -> bool {
+        self.cares.get(&place).is_some_and(|care| care.probes.contains(&(attempt.epoch, attempt.number)))
+    }
+
+    pub fn condemned(&self, place: Place) -> &[Condemned] {
+        self.cares.get(&place).map_or(&[], |care| &care.condemned)
+    }
+
+    pub fn all_condemned(&self, stage: StageIndex) -> impl Iterator<Item = (u32, Condemned)> {
+        let of_stage = self.cares.iter().filter(move |(place, _)| place.stage() == stage);
+        of_stage.flat_map(|(place, care)| care.condemned.iter().map(|condemned| (place.index, condemned.clone())))
+    }
+
+    pub fn care(&mut self, place: Place) -> &mut Care {
+        self.cares.entry(place).or_default()
+    }
+
+    /// What it was suspected of is explained, and counts no more.
+    pub fn condemn(&mut self, place: Place, condemned: Condemned) {
+        self.task_mut(place).lost = 0;
+        let care = self.care(place);
+        care.cleared_losses = 0;
+        care.condemned.push(condemned);
+        self.stop_probing(place);
+    }
+
+    pub fn awaits_probe(&self, place: Place) -> bool {
+        self.ready_probes.contains(&place)
+    }
+
+    /// The first that waits for a worker of its own.
+    pub fn next_probe(&self) -> Option<Place> {
+        self.ready_probes.first().copied()
+    }
+
+    /// A task over a split has lost its workers again and again: begins to look for the record that kills them.
+    pub fn suspect(&mut self, place: Place) {
+        let node = &self.graph.stages[place.stage() as usize].tasks[place.index as usize];
+        let lost = self.task(place).lost;
+        let waits = matches!(self.task(place).state, TaskState::Ready);
+        if node.kind != TaskKind::MapSplit || !waits {
+            return;
+        }
+        let objects = self.ledger.split_objects()[place.index as usize];
+        let care = self.cares.entry(place).or_default();
+        if care.probing.is_none() && lost.saturating_sub(care.cleared_losses) >= LOSSES_SUSPECT {
+            self.unready(place);
+            self.care(place).probing = Some(Probing::new(objects));
+            self.make_ready(place);
+        }
+    }
+
+    /// A probe's worker died, or it did not. Returns the record that kills, if that is certain now.
+    pub fn probed(&mut self, place: Place, lived: bool) -> Option<u32> {
+        let probing = self.care(place).probing.as_mut()?;
+        match if lived { probing.lived() } else { probing.died() } {
+            Found::NotYet => None,
+            Found::Culprit(index) => Some(index),
+            Found::Nothing => {
+                self.care(place).cleared_losses = self.task(place).lost;
+                self.stop_probing(place);
+                None
+            }
+        }
+    }
+
+    /// It is a task like others again.
+    fn stop_probing(&mut self, place: Place) {
+        let ready = self.ready_probes.contains(&place);
+        if ready {
+            self.unready(place);
+        }
+        self.care(place).probing = None;
+        if ready {
+            self.make_ready(place);
+        }
     }
 
     /// Gives a second attempt of a leased task.
@@ -394,8 +502,13 @@ impl Tasks {
     }
 
     fn make_ready(&mut self, place: Place) {
+        let probes = self.cares.get(&place).is_some_and(|care| care.probing.is_some());
         let task = self.task_mut(place);
         task.state = TaskState::Ready;
+        if probes {
+            self.ready_probes.insert(place);
+            return;
+        }
         match task.avoids {
             None => self.ready.insert(place),
             Some(worker) => self.ready_elsewhere.entry(worker).or_default().insert(place),
@@ -404,6 +517,9 @@ impl Tasks {
     }
 
     fn unready(&mut self, place: Place) {
+        if self.ready_probes.remove(&place) {
+            return;
+        }
         let was_there = match self.task(place).avoids {
             None => self.ready.remove(&place),
             Some(worker) => {
@@ -472,7 +588,7 @@ impl Tasks {
                 return Err(format!("stage {stage}: {running} running and {done} done, but its sums are {sums:?}"));
             }
             let alone = tasks.iter().zip(0..).filter_map(|(task, index)| match &task.state {
-                TaskState::Leased { first, backup: None } => Some((first.since, index)),
+                TaskState::Leased { first, backup: None } if !first.probe => Some((first.since, index)),
                 _ => None,
             });
             if alone.collect::<BTreeSet<_>>() != sums.alone {
@@ -491,6 +607,11 @@ impl Tasks {
                     return Err(format!("{place:?} waits for {counted}, but {missing} are undone"));
                 }
                 state if missing > 0 => return Err(format!("{place:?} is {state:?}, but {missing} are undone")),
+                TaskState::Ready if self.ready_probes.contains(&place) => {
+                    if self.cares.get(&place).is_none_or(|care| care.probing.is_none()) {
+                        return Err(format!("{place:?} is to be probed for nothing"));
+                    }
+                }
                 TaskState::Ready => {
                     let elsewhere = task.avoids.and_then(|worker| self.ready_elsewhere.get(&worker));
                     if !(if task.avoids.is_some() { elsewhere } else { Some(&self.ready) })

@@ -9,5 +9,6 @@ pub mod photos;
 pub mod run_tests;
 pub mod setup;
 pub mod shell;
+pub mod sim;
 pub mod tidy;
 pub mod venv;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use xtask::args::Args;
-use xtask::{bench, check, demo, photos, run_tests, setup, tidy, venv};
+use xtask::{bench, check, demo, photos, run_tests, setup, sim, tidy, venv};
 
 const HELP: &str = "\
 cargo xtask COMMAND [OPTIONS]
@@ -20,6 +20,7 @@ Working on it
   test       all tests, in release; what follows is passed to the test runner
   check      formatting, tidy, and clippy with warnings denied
   ci         test, then check: what CI runs
+  sim        the scheduler through simulated bad weather  --seeds N | --seed S [--plant NAME] | --plant NAME|list
   tidy       which room may import which, and other house rules (see ARCHITECTURE.md)
   venv       a Python with the Parquet readers that the tests use, in target/venv
   bench job        time the whole job  [--rounds 5] [--slots N] [--input DIR] [--markdown]
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Some("setup") => setup::main(args),
         Some("demo") => demo::main(args),
         Some("photos") => photos::main(args),
+        Some("sim") => sim::main(args),
         Some("test") => run_tests::main(args),
         Some("check") => check::main(args),
         Some("ci") => check::ci(args),

@@ -4,7 +4,7 @@ use crate::job::Job;
 use mr_core::{Books, Failure, FileRef, JobId, Listing, Split, TaskKey};
 use mr_proto::v1::journal_fact::What as Wire;
 use mr_proto::{WireError, convert, v1};
-use mr_scheduler::{Ending, Fact, Remains, StageView, What};
+use mr_scheduler::{Condemned, Ending, Fact, Remains, StageView, What};
 use std::collections::BTreeMap;
 
 /// Turns facts into messages.
@@ -33,6 +33,16 @@ impl Encoder<'_> {
                 family: family.to_string(),
                 output: Some(convert::output_to((**output).clone())),
                 task_key: job.task_key(&attempt.task).map(Vec::from).unwrap_or_default(),
+            }),
+            What::Condemned { stage, index, condemned } => Wire::Condemned(v1::JournalCondemned {
+                stage: *stage,
+                index: *index,
+                record: Some(match condemned {
+                    Condemned::Verdict(verdict) => {
+                        v1::journal_condemned::Record::Verdict(convert::quarantined_to((**verdict).clone()))
+                    }
+                    Condemned::Kills(position) => v1::journal_condemned::Record::Kills(*position),
+                }),
             }),
             What::Committing => Wire::Committing(v1::JournalCommitting {}),
             What::Ended { ending, remains } => Wire::Ended(ended_to(ending, remains, job.skipped)),
@@ -102,6 +112,19 @@ pub fn ended_from(ended: v1::JournalEnded, at: u64) -> Result<(Ending, Remains, 
         quarantined_first: ended.quarantined_first.into_iter().map(convert::quarantined_from).collect(),
     };
     Ok((ending, remains, ended.skipped))
+}
+
+/// # Errors
+/// When it names no record.
+pub fn condemned_from(condemned: v1::JournalCondemned) -> Result<What, WireError> {
+    let v1::JournalCondemned { stage, index, record } = condemned;
+    let condemned = match record.ok_or(WireError::Missing("condemned.record"))? {
+        v1::journal_condemned::Record::Verdict(verdict) => {
+            Condemned::Verdict(Box::new(convert::quarantined_from(verdict)))
+        }
+        v1::journal_condemned::Record::Kills(position) => Condemned::Kills(position),
+    };
+    Ok(What::Condemned { stage, index, condemned })
 }
 
 pub fn to_listing(listing: &Listing, splits: &[Split]) -> v1::Listing {

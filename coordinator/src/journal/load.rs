@@ -1,6 +1,6 @@
 //! Reading the journal back: what the coordinator before knew, as far as it was written.
 
-use super::facts::{ended_from, from_listing, listing_file, task_key_from};
+use super::facts::{condemned_from, ended_from, from_listing, listing_file, task_key_from};
 use super::{PREFIX, Piece, base_key, entry_key, piece};
 use crate::job::{Input, Job};
 use crate::memo::Memo;
@@ -123,9 +123,10 @@ async fn interpret(store: &DynStore, wire: Vec<v1::JournalFact>, to: &mut Recove
                 job.input = Some(Arc::new(input));
                 What::Prepared { graph, split_objects }
             }
-            Wire::Bound(_) | Wire::Unbound(_) | Wire::Committing(_) if ended => continue,
+            Wire::Bound(_) | Wire::Unbound(_) | Wire::Condemned(_) | Wire::Committing(_) if ended => continue,
             Wire::Bound(bound) => What::Bound { family: bound.family.into() },
             Wire::Unbound(_) => What::Unbound,
+            Wire::Condemned(condemned) => condemned_from(condemned)?,
             Wire::Committing(_) => What::Committing,
             Wire::Done(done) => {
                 let attempt =

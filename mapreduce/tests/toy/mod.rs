@@ -73,7 +73,7 @@ pub struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        let limits = Limits { quarantine_share_max: 0.5, attempts_max: 3 };
+        let limits = Limits { quarantine_share_max: 0.5, attempts_max: 3, ..Limits::default() };
         let (mode, broadcasts) = (Mode::Fail, Vec::new());
         Self { objects_max: 2, fan_in: 2, partitions: 1, limits, mode, broadcasts }
     }

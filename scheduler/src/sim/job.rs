@@ -2,11 +2,13 @@
 
 use super::graphs;
 use super::random::{Random, mix};
+use super::worker::Order;
 use crate::event::{Event, Millis};
 use mr_core::{
     Failure, FileRef, JobId, KernelWish, Limits, QuarantineSource, Quarantined, StageIndex, TaskGraph, TaskId,
     TaskKind, TaskOutput,
 };
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ pub struct SimJob {
     pub nature: Nature,
     /// Chance in a thousand of an object being no good; the verdict is the same whoever looks.
     refused: u64,
+    /// Objects that are bad in other ways.
+    bad: BTreeMap<u32, Bad>,
     pub submit_at: Millis,
     pub cancel_at: Option<Millis>,
     /// Cancelled just after it was asked to commit, which is too late.
@@ -29,6 +33,16 @@ pub struct SimJob {
     /// Whether there is a kind of worker with such kernels.
     pub servable: bool,
     salt: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bad {
+    /// It takes the worker's process down.
+    Kills,
+    /// It makes the job's code panic, or takes too long.
+    Panics,
+    /// It is not any more what was listed.
+    Changed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +78,18 @@ impl SimJob {
             4 => Nature::Unlistable,
             _ => Nature::Fine,
         };
+        let objects: u32 = splits.iter().sum();
+        let mut bad = BTreeMap::new();
+        if random.per_mille(250) {
+            for _ in 0..random.between(1, 2) {
+                let object = random.between(0, u64::from(objects) - 1) as u32;
+                bad.insert(object, *random.pick(&[Bad::Kills, Bad::Panics, Bad::Changed]));
+            }
+        }
         let limits = Limits {
             attempts_max: random.between(1, 6) as u32,
             quarantine_share_max: *random.pick(&[0.0, 0.1, 0.5, 1.0]),
+            ..Limits::default()
         };
         let cancels = random.per_mille(150);
         let wish: &[&str] = match random.between(0, 19) {
@@ -84,6 +107,7 @@ impl SimJob {
             splits: if nature == Nature::Empty { Vec::new() } else { splits },
             nature,
             refused: *random.pick(&[0, 0, 0, 50, 300]),
+            bad,
             submit_at: random.between(0, storm_ms / 2),
             cancel_at: cancels.then(|| random.between(0, storm_ms)),
             cancel_at_commit: random.per_mille(200),
@@ -117,15 +141,29 @@ impl SimJob {
         mix(self.salt ^ u64::from(object)) % 1000 < self.refused
     }
 
+    pub fn bad(&self, object: u32) -> Option<Bad> {
+        self.bad.get(&object).copied()
+    }
+
     /// What must be in the result, in order.
     pub fn good_objects(&self) -> Vec<u32> {
-        (0..self.listed() as u32).filter(|object| !self.refuses(*object)).collect()
+        let deadly = match self.nature {
+            Nature::Deadly(stage, index) if self.maps_split(stage, index) => self.split(index),
+            _ => 0..0,
+        };
+        let good = |object: &u32| !self.refuses(*object) && self.bad(*object).is_none() && !deadly.contains(object);
+        (0..self.listed() as u32).filter(good).collect()
     }
 
     /// Whether it may be committed at all.
     pub fn can_succeed(&self) -> bool {
         let refused = self.listed() - self.good_objects().len() as u64;
-        self.nature == Nature::Fine
+        let lives = match self.nature {
+            Nature::Fine => true,
+            Nature::Deadly(stage, index) => self.maps_split(stage, index),
+            Nature::Doomed(..) | Nature::Hopeless(..) | Nature::Empty | Nature::Unlistable => false,
+        };
+        lives
             && self.servable
             && !self.commit_fails
             && refused as f64 <= self.limits.quarantine_share_max * self.listed() as f64
@@ -136,12 +174,35 @@ impl SimJob {
         !self.graph.stages.iter().any(|stage| stage.partitions > 1)
     }
 
+    /// Whether that task is over a split, which can be tried in part.
+    pub fn maps_split(&self, stage: StageIndex, index: u32) -> bool {
+        self.graph.stages[stage as usize].tasks[index as usize].kind == TaskKind::MapSplit
+    }
+
     pub fn is_at(&self, task: &TaskId, nature: fn(StageIndex, u32) -> Nature) -> bool {
         self.nature == nature(task.stage, task.index)
     }
 
+    /// The objects of its split that an attempt maps.
+    pub fn maps(&self, order: &Order) -> Vec<u32> {
+        let TaskId { stage, index, .. } = order.attempt.task;
+        if self.graph.stages[stage as usize].tasks[index as usize].kind != TaskKind::MapSplit {
+            return Vec::new();
+        }
+        let split = self.split(index);
+        let part =
+            order.probe.as_ref().map_or(split.clone(), |probe| split.start + probe.start..split.start + probe.end);
+        part.filter(|object| !order.condemned.contains_key(object)).collect()
+    }
+
+    /// Position of an object in the listing.
+    pub fn object(&self, task: &TaskId, position: u32) -> u32 {
+        self.split(task.index).start + position
+    }
+
     /// Does the task's work on what it reads, and returns what it says of it and which objects are in what it writes.
-    pub fn work(&self, task: &TaskId, file: &str, reads: &[Vec<u32>]) -> Result<(TaskOutput, Vec<u32>), Failure> {
+    pub fn work(&self, order: &Order, file: &str, reads: &[Vec<u32>]) -> Result<(TaskOutput, Vec<u32>), Failure> {
+        let task = &order.attempt.task;
         if self.is_at(task, Nature::Doomed) {
             return Err(Failure::application("it always fails"));
         }
@@ -158,14 +219,41 @@ impl SimJob {
                 reads.concat().into_iter().filter(|object| object % partitions == partition).collect()
             }
         };
-        let (refused, good): (Vec<u32>, Vec<u32>) = all.iter().partition(|object| self.refuses(**object));
+        let maps = node.kind == TaskKind::MapSplit;
+        let panics = |object: &u32| self.bad(*object) == Some(Bad::Panics) && !order.condemned.contains_key(object);
+        if let Some(object) = self.maps(order).into_iter().find(panics) {
+            let blames = Some(Box::new(verdict(object, &stage.name, "panicked", QuarantineSource::Environment)));
+            return Err(Failure { blames, ..Failure::application("it panicked") });
+        }
+        if order.probe.is_some() {
+            return Ok((TaskOutput { probed: true, ..TaskOutput::default() }, Vec::new()));
+        }
+        let judged = |object: u32| match order.condemned.get(&object) {
+            _ if !maps => None,
+            Some(condemned) => Some(condemned.clone()),
+            None if self.bad(object) == Some(Bad::Changed) => {
+                Some(verdict(object, &stage.name, "changed", QuarantineSource::Environment))
+            }
+            None => None,
+        };
+        let mut quarantined = Vec::new();
+        let mut good = Vec::new();
+        for object in &all {
+            match judged(*object) {
+                Some(verdict) => quarantined.push(verdict),
+                None if self.refuses(*object) => {
+                    quarantined.push(verdict(*object, &stage.name, "undecodable", QuarantineSource::Content));
+                }
+                None => good.push(*object),
+            }
+        }
         let wrote = FileRef { key: file.to_owned(), bytes: good.len() as u64, crc32: 0 };
         let output = TaskOutput {
             records: all.len() as u64,
             rows: good.len() as u64,
             kept: Some(wrote.clone()),
             part: stage.writes_output.then_some(wrote),
-            quarantined: refused.into_iter().map(|object| quarantined(object, &stage.name)).collect(),
+            quarantined,
             ..TaskOutput::default()
         };
         Ok((output, good))
@@ -177,15 +265,15 @@ impl SimJob {
     }
 }
 
-fn quarantined(object: u32, stage: &str) -> Quarantined {
+pub fn verdict(object: u32, stage: &str, class: &str, source: QuarantineSource) -> Quarantined {
     Quarantined {
         key: format!("{object:06}"),
         etag: String::new(),
         bytes: 1,
         stage: stage.to_owned(),
-        class: "undecodable".to_owned(),
+        class: class.to_owned(),
         message: "drawn so".to_owned(),
-        source: QuarantineSource::Content,
+        source,
         attempts: 1,
     }
 }

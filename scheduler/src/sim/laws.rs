@@ -1,9 +1,13 @@
 //! What must hold after every step, whatever the weather.
 
-use super::job::{Nature, SimJob};
-use crate::event::{Millis, Poll};
+use super::job::{Bad, Nature, SimJob};
+use crate::event::{Millis, Poll, Step};
+use crate::fact::{Condemned, What};
 use crate::scheduler::Scheduler;
-use mr_core::{AttemptId, Epoch, FailureClass, JobId, JobPhase, TaskId, TaskKind, TaskOutput, WorkerId};
+use crate::view::WorkerView;
+use mr_core::{
+    AttemptId, Epoch, FailureClass, JobId, JobPhase, QuarantineSource, TaskId, TaskKind, TaskOutput, WorkerId,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,6 +36,15 @@ pub struct Laws {
     /// Tasks whose success a worker was told to be known, and ends of jobs that users were told of.
     acknowledged: BTreeSet<TaskId>,
     ended: BTreeMap<JobId, JobPhase>,
+    /// Probes whose worker was lost by other things than what it tried, by task; and the objects that were condemned for
+    /// that, and those that deserved it.
+    lost_probes: BTreeMap<TaskId, u32>,
+    mistakes: BTreeSet<(JobId, u32)>,
+    probes: BTreeSet<(AttemptId, WorkerId)>,
+    /// Workers that a record has killed.
+    pub killed: BTreeSet<WorkerId>,
+    unlucky: BTreeSet<(JobId, u32)>,
+    condemned: BTreeSet<(JobId, u32)>,
     backed_up: BTreeSet<TaskId>,
     pub backups: u64,
     /// Since when nobody has been in touch who could serve a job, though somebody was.
@@ -90,7 +103,11 @@ impl Laws {
             let (task, Ok(output)) = (&result.attempt.task, &result.outcome) else { continue };
             let Some(view) = scheduler.job(&task.job) else { continue };
             let other_family = view.family.is_some_and(|family| family != result.kernel_family);
+            // Such as are not believed before another worker says the same.
+            let doubtful = output.quarantined.iter().any(|verdict| verdict.source == QuarantineSource::Environment);
             if view.phase == JobPhase::Running
+                && !output.probed
+                && !doubtful
                 && !other_family
                 && right(output, task)
                 && scheduler.output(task).is_none()
@@ -104,10 +121,64 @@ impl Laws {
         Ok(())
     }
 
+    /// A worker has said what is not so. Said twice, it is to be believed.
+    pub fn mistaken(&mut self, job: &JobId, object: u32) {
+        if !self.mistakes.insert((job.clone(), object)) {
+            self.unlucky.insert((job.clone(), object));
+        }
+    }
+
+    /// Notes probes whose workers are given up for lost, though no record has killed them.
+    fn note_probes(&mut self, scheduler: &Scheduler, ticked: bool) {
+        let held = |worker: WorkerView<'_>| {
+            let probes = worker.leases.into_iter().filter(|attempt| scheduler.probe(attempt).is_some());
+            probes.map(|attempt| (attempt.clone(), worker.id.clone())).collect::<Vec<_>>()
+        };
+        let probes: BTreeSet<_> = scheduler.workers().flat_map(held).collect();
+        if ticked {
+            for (attempt, _) in self.probes.difference(&probes).filter(|(_, worker)| !self.killed.contains(worker)) {
+                *self.lost_probes.entry(attempt.task.clone()).or_default() += 1;
+            }
+        }
+        self.probes = probes;
+    }
+
+    pub fn condemned_count(&self) -> (u64, u64) {
+        (self.condemned.len() as u64, self.unlucky.len() as u64)
+    }
+
+    /// Only what is bad is condemned, and what happened to be tried by two workers that were lost.
+    pub fn condemned(&mut self, step: &Step, jobs: &BTreeMap<JobId, SimJob>) -> Result<(), String> {
+        for fact in &step.facts {
+            let What::Condemned { stage, index, condemned } = &fact.what else { continue };
+            let (job, task) = (&jobs[&fact.job], TaskId { job: fact.job.clone(), stage: *stage, index: *index });
+            let object = match condemned {
+                Condemned::Verdict(verdict) => verdict.key.parse().expect("objects are numbers"),
+                Condemned::Kills(position) => job.object(&task, *position),
+            };
+            let deserved = match condemned {
+                Condemned::Verdict(_) => job.bad(object) == Some(Bad::Panics),
+                Condemned::Kills(_) => job.bad(object) == Some(Bad::Kills) || job.is_at(&task, Nature::Deadly),
+            };
+            self.condemned.insert((fact.job.clone(), object));
+            if !deserved {
+                if self.lost_probes.get(&task).is_none_or(|lost| *lost < 2) {
+                    return Err(format!("object {object} of {task} was condemned for nothing"));
+                }
+                self.unlucky.insert((fact.job.clone(), object));
+            }
+        }
+        Ok(())
+    }
+
     /// A coordinator has come back. What anyone was told still holds; whatever else is as it remembers it.
     pub fn recovered(&mut self, scheduler: &Scheduler) -> Result<(), String> {
         self.phases = scheduler.jobs().map(|view| (view.id.clone(), view.phase)).collect();
+        // It has heard of no worker yet, and old messages are news to it.
+        self.draining.clear();
+        self.heard.clear();
         self.unserved.clear();
+        self.probes.clear();
         self.backed_up.clear();
         self.winners.retain(|task, winner| match scheduler.output(task) {
             Some(output) => {
@@ -138,6 +209,7 @@ impl Laws {
         ticked: bool,
     ) -> Result<(), String> {
         self.leases(scheduler, now, ticked)?;
+        self.note_probes(scheduler, ticked);
         self.note_unserved(scheduler, now);
         for view in scheduler.jobs() {
             let wish = &jobs[view.id].kernels;
@@ -269,8 +341,13 @@ impl Laws {
         if !job.keeps_order() {
             written.sort_unstable();
         }
-        if written != job.good_objects() {
-            return Err(format!("{id} would commit {written:?} instead of {:?}", job.good_objects()));
+        let mut good = job.good_objects();
+        // Those may be in it or not.
+        let unlucky = |object: &u32| self.unlucky.contains(&(id.clone(), *object));
+        good.retain(|object| !unlucky(object));
+        written.retain(|object| !unlucky(object));
+        if written != good {
+            return Err(format!("{id} would commit {written:?} instead of {good:?}"));
         }
         if families.len() > 1 {
             return Err(format!("{id} would commit bytes of {families:?}"));
@@ -295,14 +372,16 @@ impl Laws {
             let of_job = self.failures.iter().filter(|((task, of), _)| task.job == job.id && *of == class);
             of_job.map(|(_, attempts)| attempts.len() as u32).max().unwrap_or(0)
         };
-        let refused = job.listed() - job.good_objects().len() as u64;
+        let unlucky = self.unlucky.iter().filter(|(of, _)| *of == job.id).count() as u64;
+        let refused = job.listed() - job.good_objects().len() as u64 + unlucky;
         let over_share = refused as f64 > job.limits.quarantine_share_max * job.listed() as f64;
         match class {
             FailureClass::Application => most(class) >= job.limits.attempts_max,
             FailureClass::Transient => most(class) >= 3 * job.limits.attempts_max,
             FailureClass::Permanent => most(class) > 0 || over_share || job.commit_fails,
             FailureClass::Refused => job.nature == Nature::Empty || job.nature == Nature::Unlistable,
-            FailureClass::WorkerLost => self.most_attempts.get(&job.id).is_some_and(|most| *most >= losses_max),
+            // One that was taken up from a coordinator before has no number of ours.
+            FailureClass::WorkerLost => self.most_attempts.get(&job.id).is_some_and(|most| *most + 1 >= losses_max),
             FailureClass::Cancelled => false,
         }
     }

@@ -13,6 +13,7 @@ mod worker;
 mod world;
 
 use crate::event::Config;
+use crate::flaw::Flaw;
 use crate::scheduler::Scheduler;
 use mr_core::FailureClass;
 use std::collections::BTreeMap;
@@ -42,6 +43,10 @@ pub struct Sights {
     /// Outputs that one job took over from another.
     pub found: u64,
     pub backups: u64,
+    /// Records that were condemned.
+    pub condemned: u64,
+    /// Of them, those that only had the bad luck of two workers that died of other things.
+    pub unlucky: u64,
 }
 
 /// A law that did not hold.
@@ -74,6 +79,28 @@ fn config(seed: u64) -> Config {
     Config { unserved_ms: if seed.is_multiple_of(3) { 20_000 } else { default.unserved_ms }, ..default }
 }
 
+/// The same with a bug in the scheduler.
+///
+/// # Errors
+/// The law by which the bug is found.
+pub fn run_planted(seed: u64, flaw: Flaw) -> Result<Sights, Broken> {
+    run_with(seed, &|epoch, facts| {
+        let mut scheduler = Scheduler::new(config(seed), epoch);
+        scheduler.flaw = Some(flaw);
+        scheduler.after(facts)
+    })
+}
+
+/// One seed's story, from its beginning to its end or to the law that did not hold.
+pub fn story(seed: u64, flaw: Option<Flaw>) -> (Vec<String>, Result<Sights, String>) {
+    let recover = |epoch, facts: &[crate::Fact]| {
+        let mut scheduler = Scheduler::new(config(seed), epoch);
+        scheduler.flaw = flaw;
+        scheduler.after(facts)
+    };
+    World::new(seed, &recover, true).story()
+}
+
 fn run_with(seed: u64, recover: Recover<'_>) -> Result<Sights, Broken> {
     // Told only when there is something to tell: telling takes longer than running.
     let silent = catch_unwind(AssertUnwindSafe(|| World::new(seed, recover, false).run()));
@@ -103,14 +130,14 @@ impl Sights {
         self.coordinator_deaths += other.coordinator_deaths;
         self.found += other.found;
         self.backups += other.backups;
+        self.condemned += other.condemned;
+        self.unlucky += other.unlucky;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fact::Fact;
-    use crate::flaw::Flaw;
 
     fn number(name: &str) -> Option<u64> {
         std::env::var(name).ok().map(|value| value.parse().expect("a number"))
@@ -135,8 +162,9 @@ mod tests {
         if all >= 100 {
             let Sights { committed, cancelled, failed, messages_lost, crashed, drained, .. } = &sights;
             let Sights { wrong_books, late_successes, cancelled_too_late, orphans, .. } = &sights;
-            let Sights { coordinator_deaths, found, backups, .. } = &sights;
-            let seen = [committed, cancelled, messages_lost, crashed, drained, coordinator_deaths, found, backups];
+            let Sights { coordinator_deaths, found, backups, condemned, .. } = &sights;
+            let seen =
+                [committed, cancelled, messages_lost, crashed, drained, coordinator_deaths, found, backups, condemned];
             let seen = seen.into_iter().chain([wrong_books, late_successes, cancelled_too_late, orphans]);
             assert!(seen.chain(failed.values()).all(|count| *count > 0), "not everything has been seen");
             assert_eq!(failed.len(), 5, "jobs fail in every way but one");
@@ -151,28 +179,8 @@ mod tests {
     /// A simulation that finds nothing might look at nothing.
     #[test]
     fn every_planted_bug_is_found() {
-        use Flaw::*;
-        let flaws = [
-            KeepsLostLeases,
-            ChargesStaleFailures,
-            CancelsWhileCommitting,
-            SkipsBooks,
-            ServesDraining,
-            MixesFamilies,
-            HearsOldPolls,
-            LetsThemRun,
-            IgnoresWishes,
-            WaitsForEver,
-            BacksUpTooSoon,
-            BacksUpWithItself,
-            SpeaksTooSoon,
-            DropsTheCommit,
-            TrustsTheUnwritten,
-        ];
-        for flaw in flaws {
-            let recover =
-                |seed| move |epoch, facts: &[Fact]| Scheduler::with_flaw(config(seed), epoch, flaw).after(facts);
-            let found = (0..3000).find_map(|seed| run_with(seed, &recover(seed)).err());
+        for flaw in Flaw::ALL {
+            let found = (0..3000).find_map(|seed| run_planted(seed, *flaw).err());
             let found = found.unwrap_or_else(|| panic!("{flaw:?} was not found"));
             println!("{flaw:?}: seed {}: {}", found.seed, found.law);
         }

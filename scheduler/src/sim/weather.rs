@@ -25,6 +25,10 @@ pub struct Weather {
     pub stall: u64,
     /// How often the coordinator dies.
     pub coordinator_deaths: u64,
+    /// Of an attempt saying that an object has changed which has not.
+    pub mistaken: u64,
+    /// Of a worker being sick.
+    pub sick: u64,
 }
 
 impl Weather {
@@ -45,6 +49,8 @@ impl Weather {
             outage: up_to(1000),
             stall: up_to(1000),
             coordinator_deaths: up_to(4),
+            mistaken: up_to(30),
+            sick: up_to(150),
         }
     }
 
@@ -63,6 +69,8 @@ impl Weather {
             outage: 0,
             stall: 0,
             coordinator_deaths: 0,
+            mistaken: 0,
+            sick: 0,
         }
     }
 

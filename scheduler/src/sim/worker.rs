@@ -3,7 +3,9 @@
 use super::random::Random;
 use super::weather::Weather;
 use crate::event::{Millis, Poll};
-use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, WorkerId};
+use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, Quarantined, WorkerId};
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 #[derive(Clone, Debug)]
 pub struct SimWorker {
@@ -21,6 +23,8 @@ pub struct SimWorker {
     pub draining: bool,
     pub held: Vec<Held>,
     pub results: Vec<AttemptResult>,
+    /// Whatever it does fails, by its own fault.
+    pub sick: bool,
     seq: u64,
     in_flight: Option<InFlight>,
 }
@@ -31,6 +35,10 @@ pub struct Order {
     pub attempt: AttemptId,
     pub family: String,
     pub reads: Vec<String>,
+    /// Positions in the split, if it is only to try these.
+    pub probe: Option<Range<u32>>,
+    /// By object.
+    pub condemned: BTreeMap<u32, Quarantined>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +93,7 @@ impl SimWorker {
             draining: false,
             held: Vec::new(),
             results: Vec::new(),
+            sick: random.per_mille(weather.sick),
             seq: 0,
             in_flight: None,
         }

@@ -1,18 +1,21 @@
 //! The world around the scheduler: a clock that jumps from happening to happening, a network, workers, a store, and the
 //! coordinator's shell.
 
-use super::job::{Nature, SimJob};
+use super::job::{Bad, Nature, SimJob, verdict};
 use super::laws::{File, Laws, books_are_right};
 use super::random::Random;
 use super::weather::Weather;
 use super::worker::{Fate, Order, SimWorker};
 use super::{Broken, Sights};
+use crate::care::KILLS;
 use crate::event::{Command, Event, Millis, Poll, Step};
-use crate::fact::{Fact, What};
+use crate::fact::{Condemned, Fact, What};
 use crate::flaw::Flaw;
 use crate::scheduler::Scheduler;
 use crate::write_ahead::WriteAhead;
-use mr_core::{AttemptId, AttemptResult, Epoch, Failure, FailureClass, JobId, JobPhase, TaskId, WorkerId};
+use mr_core::{
+    AttemptId, AttemptResult, Epoch, Failure, FailureClass, JobId, JobPhase, QuarantineSource, TaskId, WorkerId,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -198,6 +201,11 @@ impl<'a> World<'a> {
         outcome.map(|()| self.sights).map_err(|law| Broken { seed, law, story })
     }
 
+    pub fn story(mut self) -> (Vec<String>, Result<Sights, String>) {
+        let outcome = self.run_until_over();
+        (self.story.unwrap_or_default(), outcome.map(|()| self.sights))
+    }
+
     fn run_until_over(&mut self) -> Result<(), String> {
         let mut over_at = None;
         loop {
@@ -244,6 +252,7 @@ impl<'a> World<'a> {
         self.scheduler.audit()?;
         self.sights.steps = self.steps;
         self.sights.backups = self.laws.backups;
+        (self.sights.condemned, self.sights.unlucky) = self.laws.condemned_count();
         for view in self.scheduler.jobs() {
             match view.phase {
                 JobPhase::Committed => self.sights.committed += 1,
@@ -348,6 +357,7 @@ impl<'a> World<'a> {
     fn decided(&mut self, step: Step, at: Millis, ticked: bool) -> Result<(), String> {
         self.tell_story(|| format!("    {step:?}"));
         self.laws.always(&self.scheduler, &self.jobs, at, ticked)?;
+        self.laws.condemned(&step, &self.jobs)?;
         if self.scheduler.flawed(Flaw::SpeaksTooSoon) {
             let commands = step.commands.clone();
             self.ahead.step(Step { commands: Vec::new(), ..step }, |command| command);
@@ -477,6 +487,8 @@ impl<'a> World<'a> {
             if let What::Done { attempt, family: of, output } = &fact.what
                 && *of == family
                 && output.kept.as_ref().is_some_and(|file| self.files.contains_key(&file.key))
+                // What was so for one job need not be so for another.
+                && !output.quarantined.iter().any(|verdict| verdict.source == QuarantineSource::Environment)
             {
                 found.insert((attempt.task.stage, attempt.task.index), output.clone());
             }
@@ -544,11 +556,25 @@ impl<'a> World<'a> {
             if !self.workers[worker].families.contains(&family) {
                 return Err(format!("{attempt} for {family} was given to {worker}, which does not have it"));
             }
-            orders.push(Order { reads: self.reads(&attempt)?, attempt, family });
+            orders.push(self.order(attempt, family)?);
         }
         let what = AtWorker::Answer { seq: poll.seq, orders, stop: answer.stop };
         self.send(worker, Happening::At(worker.clone(), what));
         Ok(())
+    }
+
+    fn order(&self, attempt: AttemptId, family: String) -> Result<Order, String> {
+        let job = &self.jobs[&attempt.task.job];
+        let stage = &job.graph.stages[attempt.task.stage as usize].name;
+        let condemned = self.scheduler.condemned(&attempt.task).iter().map(|condemned| match condemned {
+            Condemned::Verdict(found) => (found.key.parse().expect("objects are numbers"), (**found).clone()),
+            Condemned::Kills(position) => {
+                let object = job.object(&attempt.task, *position);
+                (object, verdict(object, stage, KILLS, QuarantineSource::Environment))
+            }
+        });
+        let (condemned, probe) = (condemned.collect(), self.scheduler.probe(&attempt));
+        Ok(Order { reads: self.reads(&attempt)?, attempt, family, probe, condemned })
     }
 
     /// The files that an order names: what it waits for must be done.
@@ -614,10 +640,15 @@ impl<'a> World<'a> {
 
     fn finishes(&mut self, id: &WorkerId, attempt: &AttemptId) {
         let Some(order) = self.worker(id).finish(attempt) else { return };
-        if self.jobs[&attempt.task.job].is_at(&attempt.task, Nature::Deadly) {
+        let job = &self.jobs[&attempt.task.job];
+        let maps = job.maps(&order);
+        let deadly = job.is_at(&attempt.task, Nature::Deadly)
+            && (job.maps_split(attempt.task.stage, attempt.task.index) == !maps.is_empty());
+        if deadly || maps.iter().any(|object| job.bad(*object) == Some(Bad::Kills)) {
+            self.laws.killed.insert(id.clone());
             return self.crash(id);
         }
-        let outcome = self.outcome(&order);
+        let outcome = self.outcome(id, &order);
         if let Err(failure) = &outcome {
             self.laws.failed(attempt, failure.class);
         }
@@ -626,9 +657,9 @@ impl<'a> World<'a> {
         self.poll(id);
     }
 
-    fn outcome(&mut self, order: &Order) -> Result<mr_core::TaskOutput, Failure> {
+    fn outcome(&mut self, id: &WorkerId, order: &Order) -> Result<mr_core::TaskOutput, Failure> {
         self.sights.attempts += 1;
-        if self.random.per_mille(self.weather.application) {
+        if self.workers[id].sick || self.random.per_mille(self.weather.application) {
             return Err(Failure::application("bad luck"));
         }
         if self.random.per_mille(self.weather.transient) {
@@ -643,7 +674,10 @@ impl<'a> World<'a> {
         let reads = reads?;
         let job = &self.jobs[&order.attempt.task.job];
         let key = order.attempt.to_string();
-        let (mut output, mut objects) = job.work(&order.attempt.task, &key, &reads)?;
+        let (mut output, mut objects) = job.work(order, &key, &reads)?;
+        if order.probe.is_some() {
+            return Ok(output);
+        }
         let one_row = job.graph.stages[order.attempt.task.stage as usize].one_row_per_record;
         if one_row && !objects.is_empty() && self.random.per_mille(self.weather.wrong_books) {
             objects.pop();
@@ -651,6 +685,16 @@ impl<'a> World<'a> {
             // The scheduler must find that out and charge it.
             self.laws.failed(&order.attempt, FailureClass::Application);
             self.sights.wrong_books += 1;
+        }
+        if one_row && job.maps_split(order.attempt.task.stage, order.attempt.task.index) && !objects.is_empty() {
+            let at = self.random.between(0, objects.len() as u64 - 1) as usize;
+            if self.random.per_mille(self.weather.mistaken) {
+                let (object, task) = (objects.remove(at), &order.attempt.task);
+                let stage = &job.graph.stages[task.stage as usize].name;
+                output.quarantined.push(verdict(object, stage, "changed", QuarantineSource::Environment));
+                output.rows -= 1;
+                self.laws.mistaken(&task.job, object);
+            }
         }
         self.files.insert(key, File { objects, family: order.family.clone() });
         Ok(output)
@@ -671,6 +715,9 @@ impl<'a> World<'a> {
     /// From now on everything works, and there is somebody to do it.
     fn clears(&mut self) {
         self.weather = Weather::calm();
+        for worker in self.workers.values_mut() {
+            worker.sick = false;
+        }
         self.queue.retain(|_, happening| match happening {
             Happening::At(_, AtWorker::Meets(_))
             | Happening::Outage { .. }

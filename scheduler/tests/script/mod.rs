@@ -78,6 +78,7 @@ impl Stage {
                 let limits = Limits {
                     attempts_max: number("attempts").unwrap_or(4) as u32,
                     quarantine_share_max: given("share").map_or(0.5, |share| share.parse().unwrap()),
+                    ..Limits::default()
                 };
                 let arithmetics = given("wish").map_or(Vec::new(), list);
                 let kernels = KernelWish { arithmetics, why: "it wishes so".into() };

@@ -1,0 +1,173 @@
+//! Tasks that need care: records that are blamed, condemned, or sought since they seem to kill their worker.
+//!
+//! A record that takes down the process that works on it says nothing, so it is found by halving: parts of its split are
+//! run as *probes*, which show nothing for themselves but that the worker lives through them. A probe has its worker for
+//! itself, or the death could be another's. What a worker can still say of a record that made it fail, by panicking or
+//! taking too long, it says. Either way two workers have to come to the same, and then that record is condemned, alone.
+
+use crate::fact::Condemned;
+use crate::fleet::WorkerNo;
+use mr_core::{AttemptId, Epoch, QuarantineSource, Quarantined, TaskOutput};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// How many workers a task over a split may lose before a record of it is suspected.
+pub(crate) const LOSSES_SUSPECT: u32 = 2;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Care {
+    pub condemned: Vec<Condemned>,
+    /// Who has come to which verdict, by the record's key and the verdict's class.
+    blamed: BTreeMap<(String, String), BTreeSet<(WorkerNo, Epoch, u32)>>,
+    /// Losses that have been looked into.
+    pub cleared_losses: u32,
+    pub probing: Option<Probing>,
+    /// Attempts that were probes.
+    pub probes: BTreeSet<(Epoch, u32)>,
+}
+
+/// What came of a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opinion {
+    /// Nobody else has come to it yet.
+    First,
+    /// Another worker had come to it before.
+    Second,
+    /// The same worker says so again, and there are others to ask.
+    Again,
+}
+
+impl Care {
+    /// `alone`: there is no other worker to ask, so another attempt of the same one will do. The same attempt that is told
+    /// again does not.
+    pub fn blame(&mut self, verdict: &Quarantined, by: WorkerNo, attempt: &AttemptId, alone: bool) -> Opinion {
+        let opinions = self.blamed.entry((verdict.key.clone(), verdict.class.clone())).or_default();
+        let this = (by, attempt.epoch, attempt.number);
+        let others = opinions.iter().any(|(worker, ..)| *worker != by);
+        let own = opinions.iter().any(|opinion| opinion.0 == by && *opinion != this);
+        opinions.insert(this);
+        match (others, own) {
+            (true, _) => Opinion::Second,
+            (false, true) if alone => Opinion::Second,
+            (false, true) => Opinion::Again,
+            (false, false) => Opinion::First,
+        }
+    }
+
+    /// Whether every verdict of an output that follows from what happened meanwhile is a second opinion. `None`: it has
+    /// none such.
+    pub fn agrees(&mut self, output: &TaskOutput, by: WorkerNo, attempt: &AttemptId, alone: bool) -> Option<bool> {
+        let known = |key: &str| {
+            self.condemned.iter().any(|condemned| match condemned {
+                Condemned::Verdict(verdict) => verdict.key == key,
+                Condemned::Kills(_) => false,
+            })
+        };
+        let kills = self.condemned.iter().any(|condemned| matches!(condemned, Condemned::Kills(_)));
+        let new = |verdict: &&Quarantined| {
+            // That it kills is said in our own words, so it is no opinion of the worker's.
+            let ours = kills && verdict.class == KILLS;
+            verdict.source == QuarantineSource::Environment && !ours && !known(&verdict.key)
+        };
+        let new: Vec<_> = output.quarantined.iter().filter(new).cloned().collect();
+        if new.is_empty() {
+            return None;
+        }
+        // Each is noted, also after one that is new.
+        let second: Vec<_> =
+            new.iter().map(|verdict| self.blame(verdict, by, attempt, alone) == Opinion::Second).collect();
+        Some(second.into_iter().all(|second| second))
+    }
+}
+
+/// The class of the verdict on a record that kills its worker.
+pub const KILLS: &str = "kills-worker";
+
+/// The search for the one record that kills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Probing {
+    /// It is in here, if it is anywhere.
+    within: Range<u32>,
+    pub trying: Range<u32>,
+    /// Of workers that tried the last single record.
+    deaths: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    NotYet,
+    Culprit(u32),
+    /// It was not the records: workers die of other things too.
+    Nothing,
+}
+
+impl Probing {
+    pub fn new(objects: u32) -> Self {
+        Self { within: 0..objects, trying: front(&(0..objects)), deaths: 0 }
+    }
+
+    pub fn died(&mut self) -> Found {
+        if self.trying.len() == 1 {
+            self.deaths += 1;
+            if self.deaths >= 2 {
+                return Found::Culprit(self.trying.start);
+            }
+        } else {
+            self.within = self.trying.clone();
+            self.trying = front(&self.within);
+        }
+        Found::NotYet
+    }
+
+    pub fn lived(&mut self) -> Found {
+        if self.trying == self.within {
+            return Found::Nothing;
+        }
+        self.within.start = self.trying.end;
+        self.trying = front(&self.within);
+        self.deaths = 0;
+        Found::NotYet
+    }
+}
+
+/// The first half, or all of a single one.
+fn front(range: &Range<u32>) -> Range<u32> {
+    range.start..range.start + (range.end - range.start).div_ceil(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_that_kills_is_found_wherever_it_is_with_few_deaths() {
+        for objects in [1u32, 2, 3, 5, 8, 64, 100] {
+            for culprit in 0..objects {
+                let (mut probing, mut deaths, mut probes) = (Probing::new(objects), 0, 0);
+                let found = loop {
+                    probes += 1;
+                    assert!(probes < 40 && !probing.trying.is_empty());
+                    let found = if probing.trying.contains(&culprit) {
+                        deaths += 1;
+                        probing.died()
+                    } else {
+                        probing.lived()
+                    };
+                    if found != Found::NotYet {
+                        break found;
+                    }
+                };
+                assert_eq!(found, Found::Culprit(culprit), "of {objects}");
+                let halvings = u32::BITS - objects.leading_zeros();
+                assert!(deaths <= halvings + 2, "{deaths} deaths for {culprit} of {objects}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_nothing_kills_nothing_is_found() {
+        let mut probing = Probing::new(64);
+        let found = (0..20).map(|_| probing.lived()).find(|found| *found != Found::NotYet);
+        assert_eq!(found, Some(Found::Nothing));
+    }
+}
