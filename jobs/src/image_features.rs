@@ -16,7 +16,7 @@ use mr_core::{
     BroadcastPlan, FRAMEWORK_VERSION, Failure, InputFilter, JobPlan, JobSpec, KernelWish, ObjectsMin, ParamValue,
     Params, Source, StagePlan,
 };
-use mr_linalg::{Components, Moments, Pca, npy};
+use mr_linalg::{Certificate, Components, Fitted, Moments, Pca, npy};
 use mr_mapreduce::{
     Broadcast, BroadcastSource, Content, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamKind,
     ParamSpec, RecordError, ReduceOutput, RowMapper, RowOutput, StageCode,
@@ -38,6 +38,7 @@ const EMBED: &str = "embed";
 const FIT: &str = "fit";
 const PROJECT: &str = "project";
 const MOMENTS: &[u8] = b"moments";
+const SUMMARY: &str = "pca/summary.json";
 
 /// Runs that are merged at a time: the features of a split's photos, or moments of 6.6 MB each.
 const FAN_IN: u32 = 8;
@@ -140,6 +141,13 @@ impl Job for ImageFeatures {
             ],
             footer: settings.footer(spec, &weights.blob.sha256),
         })
+    }
+
+    fn restore(&self, stage: &str, side: &BTreeMap<String, Bytes>) -> Result<Option<Bytes>, Failure> {
+        match stage {
+            FIT => Ok(Some(restored(side)?.to_bytes().into())),
+            _ => Ok(None),
+        }
     }
 
     fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {
@@ -496,7 +504,7 @@ impl StageCode for Fit {
         array("explained_variance", &[count], pca.explained_variance());
         array("explained_variance_ratio", &[count], pca.explained_variance_ratio());
         array("singular_values", &[count], pca.singular_values());
-        out.side_file("pca/summary.json", summary(&pca));
+        out.side_file(SUMMARY, summary(&pca));
         out.broadcast(pca.to_bytes());
         Ok(())
     }
@@ -521,6 +529,36 @@ fn summary(pca: &Pca) -> Vec<u8> {
         "smallest_eigengap": certificate.smallest_eigengap,
     });
     serde_json::to_vec_pretty(&summary).expect("numbers and names")
+}
+
+/// The PCA from the files that `fit` wrote.
+fn restored(side: &BTreeMap<String, Bytes>) -> Result<Pca, Failure> {
+    let file = |path: &str| side.get(path).ok_or_else(|| Failure::permanent(format!("there is no file {path}")));
+    let array = |name: &str| {
+        let path = format!("pca/{name}.npy");
+        let read = npy::read_f64(file(&path)?);
+        read.map(|(_, values)| values).map_err(|error| Failure::permanent(format!("reading {path}: {error}")))
+    };
+    let summary: serde_json::Value = serde_json::from_slice(file(SUMMARY)?)
+        .map_err(|error| Failure::permanent(format!("reading {SUMMARY}: {error}")))?;
+    // JSON has no word for what is no finite number.
+    let number = |name: &str| summary[name].as_f64().unwrap_or(f64::NAN);
+    let pca = Pca::restored(Fitted {
+        mean: array("mean")?,
+        components: array("components")?,
+        explained_variance: array("explained_variance")?,
+        explained_variance_ratio: array("explained_variance_ratio")?,
+        singular_values: array("singular_values")?,
+        certificate: Certificate {
+            samples: summary["samples"].as_u64().unwrap_or_default(),
+            total_variance: number("total_variance"),
+            residual_variance: number("residual_variance"),
+            residual: number("residual"),
+            orthogonality: number("orthogonality"),
+            smallest_eigengap: number("smallest_eigengap"),
+        },
+    });
+    pca.map_err(|error| Failure::permanent(format!("putting the PCA together again: {error}")))
 }
 
 struct Project {

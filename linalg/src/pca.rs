@@ -38,6 +38,18 @@ pub struct Pca {
     panels: Panels,
 }
 
+/// The numbers of a PCA, as they are kept in files of their own.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    pub mean: Vec<f64>,
+    /// One after another, each as long as the mean.
+    pub components: Vec<f64>,
+    pub explained_variance: Vec<f64>,
+    pub explained_variance_ratio: Vec<f64>,
+    pub singular_values: Vec<f64>,
+    pub certificate: Certificate,
+}
+
 /// What was fitted, and how well.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Certificate {
@@ -114,6 +126,37 @@ impl Pca {
                 .collect(),
             explained_variance,
             singular_values: eigenvalues[..kept].iter().map(|value| value.sqrt()).collect(),
+            certificate,
+            panels,
+        })
+    }
+
+    /// What was fitted before, from what was kept of it.
+    ///
+    /// # Errors
+    /// When the arrays don't fit each other.
+    pub fn restored(fitted: Fitted) -> Result<Self, PcaError> {
+        let Fitted { mean, components, explained_variance, explained_variance_ratio, singular_values, certificate } =
+            fitted;
+        let (dim, count) = (mean.len(), explained_variance.len());
+        let fits = (1..=DIM_MAX).contains(&dim)
+            && (1..=dim).contains(&count)
+            && components.len() == dim * count
+            && explained_variance_ratio.len() == count
+            && singular_values.len() == count;
+        if !fits {
+            return Err(PcaError::Malformed(Malformed::Value {
+                what: KIND.what,
+                problem: "arrays that don't fit each other",
+            }));
+        }
+        let panels = panels(&components, dim);
+        Ok(Self {
+            mean,
+            components,
+            explained_variance,
+            explained_variance_ratio,
+            singular_values,
             certificate,
             panels,
         })
