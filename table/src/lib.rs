@@ -30,9 +30,11 @@
 //! other than the row count.
 
 mod action;
+mod audit;
 mod commit;
 mod entry;
 mod error;
+mod findings;
 mod footer;
 mod names;
 mod parallel;
@@ -43,8 +45,10 @@ mod snapshot;
 mod state;
 mod survey;
 
+pub use audit::{Audit, Audited, Exactness, Records, Row, SetAside, audit, compare_rows};
 pub use commit::{Commit, Committed, Late, RunFile, RunSource, StagedPart, commit};
 pub use error::{Refusal, TableError};
+pub use findings::{Finding, Findings};
 pub use names::{part_name, run_folder};
 pub use quarantine::quarantine_parquet;
 pub use settle::{Abandoned, RUNS_KEPT, Settled, abandon, after_commit, repair};
