@@ -11,10 +11,10 @@ const NAMED: usize = 3;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// Objects there now that the job wants, if it is known which those are.
-    pub listed: u64,
-    /// There now, and neither in rows nor in quarantine.
-    pub added: Vec<String>,
+    /// Objects of rows or quarantine that are there now.
+    pub met: u64,
+    /// There now, wanted by the job, and neither in rows nor in quarantine. Unknown with what the job wants.
+    pub added: Option<Vec<String>>,
     /// In rows or quarantine, and not there any more.
     pub gone: Vec<String>,
     /// There with another size, or another ETag where that is known.
@@ -30,57 +30,57 @@ pub async fn list(url: &str) -> Result<Vec<Object>, String> {
     mr_storage::open(url).await.map_err(failed)?.list("").await.map_err(failed)
 }
 
-/// `filter`: which objects the job wants. Unknown, it is taken that it wants those it has.
+/// `filter`: which objects the job wants, if that is known.
 pub fn compare(records: &Records, listing: Vec<Object>, filter: Option<&InputFilter>) -> Compared {
     let mut compared = Compared::default();
-    let mut there: BTreeMap<_, _> = listing.into_iter().map(|object| (object.key.clone(), object)).collect();
-    // Taken out as they are met: what is left was added. Of a key with two rows the second is told elsewhere.
+    // Taken out as they are met, but for their keys: a key that comes twice is no object that is gone.
+    let mut there: BTreeMap<_, _> = listing.into_iter().map(|object| (object.key.clone(), Some(object))).collect();
     for (place, row) in records.rows.iter().enumerate() {
-        match there.remove(&row.key) {
-            None => compared.gone.push(row.key.clone()),
-            Some(object) => {
-                compared.listed += 1;
-                match row.bytes {
-                    Some(bytes) if bytes != object.bytes => compared.changed.push(row.key.clone()),
-                    _ => compared.same.push((place, object)),
-                }
-            }
+        let Some(object) = compared.meet(&row.key, &mut there) else { continue };
+        match row.bytes {
+            Some(bytes) if bytes != object.bytes => compared.changed.push(object.key),
+            _ => compared.same.push((place, object)),
         }
     }
     for set_aside in &records.quarantined {
-        match there.remove(&set_aside.key) {
-            None => compared.gone.push(set_aside.key.clone()),
-            Some(object) => {
-                compared.listed += 1;
-                if (object.bytes, &object.etag) != (set_aside.bytes, &set_aside.etag) {
-                    compared.changed.push(set_aside.key.clone());
-                }
-            }
+        let Some(object) = compared.meet(&set_aside.key, &mut there) else { continue };
+        if (object.bytes, &object.etag) != (set_aside.bytes, &set_aside.etag) {
+            compared.changed.push(object.key);
         }
     }
-    if let Some(filter) = filter {
-        compared.added.extend(there.into_keys().filter(|key| filter.wants(key)));
-        compared.listed += compared.added.len() as u64;
-    }
+    let left = there.into_iter().filter_map(|(key, object)| object.map(|_| key));
+    compared.added = filter.map(|filter| left.filter(|key| filter.wants(key)).collect());
     compared
 }
 
 impl Compared {
+    fn meet(&mut self, key: &str, there: &mut BTreeMap<String, Option<Object>>) -> Option<Object> {
+        let Some(object) = there.get_mut(key) else {
+            self.gone.push(key.to_owned());
+            return None;
+        };
+        self.met += u64::from(object.is_some());
+        object.take()
+    }
+
     pub fn tell(&self, report: &Report, records: &Records, faults: &mut Findings, notes: &mut Findings) {
         let has = (records.rows.len() + records.quarantined.len()) as u64;
         let lacking = report.books.listed.saturating_sub(has);
         if lacking > 0 {
             // The report counts more than there are: among these are those that were lost.
-            for key in &self.added {
+            for key in self.added.iter().flatten() {
                 faults.add(
                     key,
                     format!("it has neither a row nor a place in quarantine, and {lacking} of that kind are lacking"),
                 );
             }
         }
-        let added: &[String] = if lacking == 0 && records.whole { &self.added } else { &[] };
+        let added = match &self.added {
+            Some(added) if lacking == 0 && records.whole => added,
+            _ => &Vec::new(),
+        };
         let changes = [
-            (added, "was added since", "were added since"),
+            (&added[..], "was added since", "were added since"),
             (&self.gone[..], "is not there any more", "are not there any more"),
             (&self.changed[..], "was changed since", "were changed since"),
         ];

@@ -39,6 +39,13 @@ pub struct Sampled {
     pub notes: Findings,
 }
 
+enum Ready {
+    Yes,
+    /// There is a reason that lies in the job, and nothing is amiss.
+    NotSo(String),
+    Not(String),
+}
+
 impl Wanted<'_> {
     pub async fn check(mut self, args: &Verify, registry: &Registry, output: &DynStore) -> Sampled {
         let (kernel_family, exact) = family(&self.report.kernel_family, &self.plan, registry.kernel_families());
@@ -49,12 +56,16 @@ impl Wanted<'_> {
             tolerance: (!exact).then_some(TOLERANCE),
             ..Sampled::default()
         };
-        if let Err(why) = self.ready(&mut sampled) {
-            sampled.unchecked.add("sample", format!("no row was computed again: {why}"));
-            return sampled;
-        }
-        if !sampled.faults.is_empty() || !sampled.notes.is_empty() {
-            return sampled;
+        match self.ready() {
+            Ready::Yes => {}
+            Ready::NotSo(why) => {
+                sampled.notes.add("sample", format!("rows of this job are not computed again one by one: {why}"));
+                return sampled;
+            }
+            Ready::Not(why) => {
+                sampled.unchecked.add("sample", format!("no row was computed again: {why}"));
+                return sampled;
+            }
         }
         let chosen = choose(self.compared.same.len(), args.sample as usize, sampled.seed);
         let chosen: Vec<_> = chosen.into_iter().map(|place| &self.compared.same[place]).collect();
@@ -65,33 +76,27 @@ impl Wanted<'_> {
     }
 
     /// Whether what was computed then can be computed now, with all that it takes.
-    fn ready(&mut self, sampled: &mut Sampled) -> Result<(), String> {
+    fn ready(&mut self) -> Ready {
         let stages = match broadcasts_on_the_way(&self.plan) {
             Ok(stages) => stages,
-            Err(why) => {
-                sampled.notes.add("sample", format!("rows of this job are not computed again one by one: {why}"));
-                return Ok(());
-            }
+            Err(why) => return Ready::NotSo(why),
         };
         if let Some(difference) = difference(&self.table.footer, &self.plan.footer) {
-            return Err(format!(
-                "{difference}: other weights or another version of the program than then, or the report was changed"
-            ));
+            let why = "other weights or another version of the program than then, or the report was changed";
+            return Ready::Not(format!("{difference}: {why}"));
         }
-        let mut restored = Vec::new();
         for stage in stages {
             match self.job.restore(stage, &self.table.run_files) {
                 Ok(Some(bytes)) => {
                     let sha256 = sha256_hex(&bytes);
                     let blob = BlobRef { key: String::new(), bytes: bytes.len() as u64, sha256 };
-                    restored.push(Broadcast { name: stage.to_owned(), blob, bytes });
+                    self.broadcasts.push(Broadcast { name: stage.to_owned(), blob, bytes });
                 }
-                Ok(None) => return Err(format!("the files beside the parts do not hold what stage `{stage}` made")),
-                Err(failure) => sampled.faults.add("", format!("what stage `{stage}` made: {failure}")),
+                Ok(None) => return Ready::Not(format!("the files beside the parts do not hold what `{stage}` made")),
+                Err(failure) => return Ready::Not(format!("what `{stage}` made: {failure}")),
             }
         }
-        self.broadcasts.extend(restored);
-        Ok(())
+        Ready::Yes
     }
 
     async fn compute(

@@ -28,9 +28,11 @@ pub fn text(verdict: &Verdict) -> String {
     }
     lines.push(match &verdict.input {
         Some(input) => {
-            let (added, gone, changed) = (input.added.len(), input.gone.len(), input.changed.len());
-            let listed = of(input.listed, "objects");
-            format!("input    {listed} now; since then {added} added, {gone} gone, {changed} changed")
+            let added =
+                input.added.as_ref().map_or("an unknown number of".to_owned(), |added| count(added.len() as u64));
+            let (gone, changed) = (count(input.gone.len() as u64), count(input.changed.len() as u64));
+            let met = of(input.met, "objects");
+            format!("input    {met} of the run are there; since then {added} added, {gone} gone, {changed} changed")
         }
         None => "input    not looked at".to_owned(),
     });
@@ -79,8 +81,8 @@ pub fn json(verdict: &Verdict) -> Value {
     });
     let input = verdict.input.as_ref().map(|input| {
         json!({
-            "listed": input.listed,
-            "added": input.added.len(),
+            "met": input.met,
+            "added": input.added.as_ref().map(Vec::len),
             "gone": input.gone.len(),
             "changed": input.changed.len(),
         })

@@ -140,7 +140,7 @@ fn difference(stored: &ArrayRef, again: &ArrayRef, exactness: Exactness) -> Opti
         return Some(format!("is {}, and is computed as {}", shown(stored), shown(again)));
     };
     if was.len() != is.len() {
-        return Some(format!("has {} numbers, and {} are computed", was.len(), is.len()));
+        return Some(format!("is of length {}, and is computed with length {}", was.len(), is.len()));
     }
     let distance = relative(&was, &is);
     match exactness {
@@ -208,7 +208,7 @@ mod tests {
     use std::sync::Arc;
 
     fn check(one: ArrayRef, other: ArrayRef, exactness: Exactness) -> String {
-        let batch = |column| RecordBatch::try_from_iter([("x", column)]).unwrap();
+        let batch = |column| RecordBatch::try_from_iter_with_nullable([("x", column, true)]).unwrap();
         differences(&batch(one), &batch(other), exactness).join("; ")
     }
 
@@ -230,7 +230,7 @@ mod tests {
             "`x` has 1 number of 2 that are computed otherwise (a relative L2 of 5.3e-8)"
         );
         assert!(check(float(0.0), float(-0.0), Bits).contains("1 number of 1"));
-        assert_eq!(check(list(&[1.0]), list(&[1.0, 2.0]), Bits), "`x` has 1 numbers, and 2 are computed");
+        assert_eq!(check(list(&[1.0]), list(&[1.0, 2.0]), Bits), "`x` is of length 1, and is computed with length 2");
     }
 
     #[test]
