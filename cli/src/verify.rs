@@ -177,3 +177,63 @@ fn of_store(error: &StoreError) -> Stop {
     let story = story(error);
     if error.retryable() { Stop::Failed(story) } else { Stop::Refused(story) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_core::JobId;
+
+    pub fn report() -> Report {
+        Report {
+            job_id: JobId::parse("j").unwrap(),
+            books: Default::default(),
+            seconds: Default::default(),
+            first_image_s: None,
+            peak_rss_bytes: 0,
+            busy_s: 0.0,
+            slots: 1,
+            workers: 1,
+            kernel_family: "test".into(),
+            framework_version: FRAMEWORK_VERSION.into(),
+            settings: crate::testing::plan().spec,
+        }
+    }
+
+    pub fn verdict() -> Verdict {
+        Verdict {
+            url: "file:///o ut/".into(),
+            table: None,
+            input: None,
+            sample: None,
+            faults: Findings::default(),
+            unchecked: Findings::default(),
+            notes: Findings::default(),
+        }
+    }
+
+    #[test]
+    fn faults_and_what_could_not_be_checked_fail_and_notes_do_not() {
+        let mut verdict = verdict();
+        verdict.notes.add("input", "one was added");
+        assert_eq!(verdict.end(), Ok(()));
+        verdict.unchecked.add("sample", "no weights");
+        assert_eq!(verdict.end(), Err(Stop::Failed("something could not be checked".into())));
+        verdict.faults.add("a", "b");
+        verdict.faults.add("c", "d");
+        let both = "2 faults are in the output, and something could not be checked";
+        assert_eq!(verdict.end(), Err(Stop::Failed(both.into())));
+    }
+
+    #[tokio::test]
+    async fn a_plan_is_made_of_the_reports_settings() {
+        let registry = crate::testing::registry();
+        let mut report = report();
+        let made = planned(&report, &registry).await.unwrap().1;
+        assert_eq!((made.plan.spec, made.broadcasts.len()), (report.settings.clone(), 1));
+        report.settings.params.insert("weights".into(), mr_core::ParamValue::Text("file:///not/there".into()));
+        let why = planned(&report, &registry).await.err().unwrap();
+        assert_eq!(why, "`params.weights`: there is no file /not/there");
+        report.settings.job = "other".into();
+        assert_eq!(planned(&report, &registry).await.err().unwrap(), "this program knows no job `other`");
+    }
+}

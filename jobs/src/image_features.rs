@@ -495,16 +495,9 @@ impl StageCode for Fit {
     fn reduce(&self, _: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure> {
         let moments = merged(values)?;
         let pca = Pca::fit(&moments, self.components).map_err(|error| Failure::permanent(error.to_string()))?;
-        let (dim, count) = (pca.dim(), pca.count());
-        let mut array = |name: &str, shape: &[usize], values: &[f64]| {
-            out.side_file(format!("pca/{name}.npy"), npy::write_f64(shape, values));
-        };
-        array("mean", &[dim], pca.mean());
-        array("components", &[count, dim], pca.components());
-        array("explained_variance", &[count], pca.explained_variance());
-        array("explained_variance_ratio", &[count], pca.explained_variance_ratio());
-        array("singular_values", &[count], pca.singular_values());
-        out.side_file(SUMMARY, summary(&pca));
+        for (path, bytes) in side_files(&pca) {
+            out.side_file(path, bytes);
+        }
         out.broadcast(pca.to_bytes());
         Ok(())
     }
@@ -531,11 +524,29 @@ fn summary(pca: &Pca) -> Vec<u8> {
     serde_json::to_vec_pretty(&summary).expect("numbers and names")
 }
 
+/// The PCA as files for people, by their paths.
+fn side_files(pca: &Pca) -> Vec<(String, Vec<u8>)> {
+    let (dim, count) = (pca.dim(), pca.count());
+    let array = |name: &str, shape: &[usize], values: &[f64]| (array_path(name), npy::write_f64(shape, values));
+    vec![
+        array("mean", &[dim], pca.mean()),
+        array("components", &[count, dim], pca.components()),
+        array("explained_variance", &[count], pca.explained_variance()),
+        array("explained_variance_ratio", &[count], pca.explained_variance_ratio()),
+        array("singular_values", &[count], pca.singular_values()),
+        (SUMMARY.to_owned(), summary(pca)),
+    ]
+}
+
+fn array_path(name: &str) -> String {
+    format!("pca/{name}.npy")
+}
+
 /// The PCA from the files that `fit` wrote.
 fn restored(side: &BTreeMap<String, Bytes>) -> Result<Pca, Failure> {
     let file = |path: &str| side.get(path).ok_or_else(|| Failure::permanent(format!("there is no file {path}")));
     let array = |name: &str| {
-        let path = format!("pca/{name}.npy");
+        let path = array_path(name);
         let read = npy::read_f64(file(&path)?);
         read.map(|(_, values)| values).map_err(|error| Failure::permanent(format!("reading {path}: {error}")))
     };
@@ -658,6 +669,29 @@ mod tests {
     fn endings_mean_the_same_however_they_are_typed() {
         let typed = [".JPG", "png", "jpg"].map(|s| ParamValue::Text(s.into()));
         assert_eq!(extensions(typed.into()).unwrap(), ["jpg", "png"]);
+    }
+
+    #[test]
+    fn the_pca_comes_back_from_the_files_beside_the_result() {
+        let rows = [1.0, 2.0, 3.0, 4.0, 0.0, -1.0, 0.3, 0.7, 0.1, 5.0, 1.5, 0.2];
+        let moments = Moments::from_bytes(&Moments::bytes_of_rows(3, &rows).unwrap()).unwrap();
+        let pca = Pca::fit(&moments, Components::Count(2)).unwrap();
+        let mut files: BTreeMap<_, Bytes> =
+            side_files(&pca).into_iter().map(|(path, bytes)| (path, bytes.into())).collect();
+        let again = restored(&files).unwrap();
+        assert_eq!((again.mean(), again.components()), (pca.mean(), pca.components()));
+        let project = |pca: &Pca| {
+            let mut out = [0.0; 8];
+            pca.project(&rows, &mut out).unwrap();
+            out.map(f32::to_bits)
+        };
+        assert_eq!(project(&again), project(&pca));
+        for path in files.keys().cloned().collect::<Vec<_>>() {
+            let whole = files.insert(path.clone(), "x".into()).unwrap();
+            assert!(restored(&files).unwrap_err().message.contains(&format!("reading {path}")));
+            files.insert(path, whole);
+        }
+        assert_eq!(restored(&BTreeMap::new()).unwrap_err().message, "there is no file pca/summary.json");
     }
 
     #[test]

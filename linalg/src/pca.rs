@@ -422,6 +422,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_was_kept_of_a_pca_is_that_pca_if_it_fits() {
+        let pca = with_components(3, (0..6).map(f64::from).collect());
+        let fitted = || Fitted {
+            mean: pca.mean().to_vec(),
+            components: pca.components().to_vec(),
+            explained_variance: pca.explained_variance().to_vec(),
+            explained_variance_ratio: pca.explained_variance_ratio().to_vec(),
+            singular_values: pca.singular_values().to_vec(),
+            certificate: *pca.certificate(),
+        };
+        assert_eq!(Pca::restored(fitted()).unwrap().to_bytes(), pca.to_bytes());
+        let damages: [fn(&mut Fitted); 5] = [
+            |fitted| fitted.mean.clear(),
+            |fitted| fitted.components.truncate(5),
+            |fitted| fitted.explained_variance.clear(),
+            |fitted| fitted.explained_variance_ratio.push(1.0),
+            |fitted| fitted.singular_values.truncate(1),
+        ];
+        for damage in damages {
+            let mut damaged = fitted();
+            damage(&mut damaged);
+            assert!(Pca::restored(damaged).is_err());
+        }
+    }
+
     fn with_components(dim: usize, components: Vec<f64>) -> Pca {
         let kept = components.len() / dim;
         Pca {

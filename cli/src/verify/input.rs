@@ -100,3 +100,66 @@ fn several(keys: &[String]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_table::{Row, SetAside};
+
+    fn object(key: &str, bytes: u64) -> Object {
+        Object { key: key.into(), bytes, etag: format!("{key}{bytes}") }
+    }
+
+    fn records(rows: &[&str], quarantined: &[&str]) -> Records {
+        let set_aside = |key: &&str| SetAside { key: (*key).into(), bytes: 1, etag: format!("{key}1") };
+        let row = |key: &&str| Row { key: (*key).into(), bytes: Some(1), part: 0, position: 0 };
+        Records {
+            rows: rows.iter().map(row).collect(),
+            quarantined: quarantined.iter().map(set_aside).collect(),
+            whole: true,
+        }
+    }
+
+    fn check(records: &Records, listing: &[(&str, u64)], report_listed: u64) -> (Vec<String>, Vec<String>) {
+        let filter = InputFilter { extensions: vec!["jpg".into()] };
+        let listing = listing.iter().map(|(key, bytes)| object(key, *bytes)).collect();
+        let mut report = crate::verify::tests::report();
+        report.books.listed = report_listed;
+        let (mut faults, mut notes) = (Findings::default(), Findings::default());
+        compare(records, listing, Some(&filter)).tell(&report, records, &mut faults, &mut notes);
+        let said = |findings: &Findings| findings.first().iter().map(|f| format!("{}: {}", f.at, f.what)).collect();
+        (said(&faults), said(&notes))
+    }
+
+    #[test]
+    fn what_happened_to_the_input_since_is_no_fault() {
+        let records = records(&["a.jpg", "b.jpg"], &["q.jpg"]);
+        let as_it_was = [("a.jpg", 1), ("b.jpg", 1), ("notes.txt", 9), ("q.jpg", 1)];
+        assert_eq!(check(&records, &as_it_was, 3), (vec![], vec![]));
+        let other = [("a.jpg", 2), ("c.jpg", 1), ("d.jpg", 1), ("notes.txt", 9), ("q.jpg", 4)];
+        let notes = [
+            "input: 2 objects were added since: c.jpg, d.jpg",
+            "input: 1 object is not there any more: b.jpg",
+            "input: 2 objects were changed since: a.jpg, q.jpg",
+        ];
+        assert_eq!(check(&records, &other, 3), (vec![], notes.map(String::from).to_vec()));
+        let many: Vec<_> = ["1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"].map(|key| (key, 1)).into();
+        assert!(check(&records, &many, 3).1[0].ends_with("5 objects were added since: 1.jpg, 2.jpg, 3.jpg and 2 more"));
+    }
+
+    #[test]
+    fn what_the_report_counts_and_nothing_has_is_a_fault() {
+        let (faults, notes) = check(&records(&["a.jpg"], &[]), &[("a.jpg", 1), ("b.jpg", 1)], 2);
+        assert_eq!(faults, ["b.jpg: it has neither a row nor a place in quarantine, and 1 of that kind are lacking"]);
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn rows_whose_objects_look_as_they_did_may_be_computed_again() {
+        let listing = || vec![object("a.jpg", 1), object("b.jpg", 2), object("x.jpg", 1)];
+        let compared = compare(&records(&["a.jpg", "a.jpg", "b.jpg"], &["q.jpg"]), listing(), None);
+        assert_eq!(compared.same, [(0, object("a.jpg", 1))], "a second row of one object is told elsewhere");
+        assert_eq!((compared.met, compared.added), (2, None));
+        assert_eq!((compared.gone, compared.changed), (vec!["q.jpg".to_owned()], vec!["b.jpg".to_owned()]));
+    }
+}

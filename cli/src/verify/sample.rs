@@ -200,3 +200,51 @@ fn choose(count: usize, wanted: usize, seed: u64) -> Vec<usize> {
     }
     chosen.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_core::KernelWish;
+
+    #[test]
+    fn a_seed_chooses_the_same_places_each_once() {
+        assert_eq!(choose(100, 5, 7), choose(100, 5, 7));
+        assert_ne!(choose(100, 5, 7), choose(100, 5, 8));
+        assert_eq!(choose(3, 9, 1), [0, 1, 2]);
+        assert!(choose(0, 9, 1).is_empty() && choose(9, 0, 1).is_empty());
+        let mut drawn = [0; 10];
+        for seed in 0..1000 {
+            let places = choose(10, 3, seed);
+            assert!(places.len() == 3 && places.is_sorted_by(|a, b| a < b), "{places:?}");
+            places.into_iter().for_each(|place| drawn[place] += 1);
+        }
+        assert!(drawn.iter().all(|count| (250..350).contains(count)), "{drawn:?}");
+    }
+
+    #[test]
+    fn the_same_kernels_if_they_are_here_and_else_those_that_the_job_would_rather_have() {
+        let mut plan = crate::testing::plan();
+        let here = ["f32/a".to_owned(), "bf16x3/a".to_owned()];
+        assert_eq!(family("bf16x3/a", &plan, &here), ("bf16x3/a".into(), true));
+        assert_eq!(family("f32/b", &plan, &here), ("f32/a".into(), false));
+        plan.kernels = KernelWish { arithmetics: vec!["bf16x3".into(), "f32".into()], why: String::new() };
+        assert_eq!(family("bf16x3/b", &plan, &here), ("bf16x3/a".into(), false));
+        plan.kernels.arithmetics = vec!["f64".into()];
+        assert_eq!(family("f64/b", &plan, &here), ("f32/a".into(), false));
+    }
+
+    #[test]
+    fn what_shaped_the_rows_has_to_be_the_same() {
+        let footer = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let then = footer(&[("mr.kernel_family", "f32"), ("mr.version", "0.0.1"), ("mr.weights_sha256", "a")]);
+        let now = |weights| footer(&[("mr.version", FRAMEWORK_VERSION), ("mr.weights_sha256", weights)]);
+        assert_eq!(difference(&then, &now("a")), None);
+        let said = difference(&then, &now("b")).unwrap();
+        let wanted =
+            "`mr.weights_sha256` is \"a\" in the parts, and the report's settings make it \"b\" (by version 0.0.1";
+        assert!(said.starts_with(wanted), "{said}");
+        assert!(difference(&then, &footer(&[])).unwrap().contains("make it absent"));
+    }
+}

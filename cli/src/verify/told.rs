@@ -106,3 +106,38 @@ pub fn json(verdict: &Verdict) -> Value {
         "notes": verdict.notes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::tests::verdict;
+
+    #[test]
+    fn what_is_found_is_told_in_lines_that_do_a_terminal_no_harm() {
+        let mut verdict = verdict();
+        let nothing = "input    not looked at\nsample   no row was computed again\n";
+        assert_eq!(text(&verdict), format!("{nothing}all of this is as it should be"));
+        verdict.notes.add("", "older");
+        for number in 0..25 {
+            verdict.faults.add(format!("a\u{1b}[2J\n{number}"), "is \u{9b}wrong");
+        }
+        let told = text(&verdict);
+        assert!(
+            told.starts_with(&format!("{nothing}note: older\nfault: a\u{fffd}[2J\u{fffd}0: is \u{fffd}wrong\n")),
+            "{told}"
+        );
+        assert!(told.ends_with("\nfault: and 5 more"), "{told}");
+        assert!(told.chars().all(|c| c == '\n' || !c.is_control()));
+    }
+
+    #[test]
+    fn machines_are_told_the_same() {
+        let mut verdict = verdict();
+        assert_eq!(json(&verdict)["ok"], true);
+        verdict.unchecked.add("sample", "no weights");
+        let told = json(&verdict);
+        assert_eq!((&told["ok"], &told["output"]), (&json!(false), &json!("file:///o ut/")));
+        assert_eq!(told["unchecked"], json!({ "count": 1, "first": [{ "at": "sample", "what": "no weights" }] }));
+        assert_eq!(told["sample"], Value::Null);
+    }
+}

@@ -76,8 +76,9 @@ pub struct Row {
     pub key: String,
     /// The object's, when rows say it.
     pub bytes: Option<u64>,
-    pub(crate) part: u32,
-    pub(crate) position: u32,
+    /// Of the table's parts, and of the rows in that.
+    pub part: u32,
+    pub position: u32,
 }
 
 /// An object in quarantine.
