@@ -1,7 +1,8 @@
 //! Reading an output whole and holding it against its own log, run and report. Nothing is written.
 //!
 //! What an object of the input has become is known by two columns that rows may have: `path`, the object's URI, and
-//! `bytes`, its size. Where a job's rows have no such column they are held against the log alone.
+//! `bytes`, its size. Where a job's rows have no such column they are held against the log alone. The keys of all objects
+//! are in memory, as they are while the job runs, and two parts at a time.
 
 mod books;
 mod compare;
