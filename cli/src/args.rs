@@ -12,7 +12,7 @@ use std::path::PathBuf;
     name = "mr-submit",
     version,
     max_term_width = 110,
-    override_usage = "mr-submit [OPTIONS] JOB.toml\n       mr-submit --coordinator URL [OPTIONS] JOB.toml\n       mr-submit --coordinator URL list | status ID | watch ID | cancel ID | retry ID"
+    override_usage = "mr-submit [OPTIONS] JOB.toml\n       mr-submit --coordinator URL [OPTIONS] JOB.toml\n       mr-submit --coordinator URL list | status ID | watch ID | cancel ID | retry ID\n       mr-submit verify OUTPUT"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -23,7 +23,7 @@ pub struct Cli {
     #[arg(long, value_name = "URL", env = "MR_COORDINATOR", global = true)]
     pub coordinator: Option<String>,
 
-    /// For machines: the job's last state as JSON on stdout
+    /// For machines: the job's last state, or what a command has to say, as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,
 
@@ -105,6 +105,8 @@ pub enum Command {
         /// As `list` shows it
         id: String,
     },
+    /// Checks an output: that it is whole, that its books balance, and some of its rows by computing them again
+    Verify(Verify),
     /// Prints completions for a shell
     Completions { shell: clap_complete::Shell },
     /// Prints the manual page, or writes one for each command into a folder
@@ -114,8 +116,28 @@ pub enum Command {
     },
 }
 
+/// Nothing is written, and no coordinator is asked.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// A job's output: a folder, file:// or s3://bucket/prefix/
+    #[arg(value_name = "OUTPUT")]
+    pub output: OsString,
+
+    /// Does without the input: it is not listed, and no row is computed again
+    #[arg(long, conflicts_with_all = ["sample", "seed"])]
+    pub no_input: bool,
+
+    /// How many rows are computed again from their objects
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub sample: u32,
+
+    /// Chooses the same rows as a run that named this seed
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
 const AFTER: &str = "\
-Exit codes: 0 done; 1 the job failed after it had started; 2 the file or the command is wrong, the input is missing or \
+Exit codes: 0 done; 1 the job failed after it had started, or an output is not what it should be; 2 the file or the command is wrong, the input is missing or \
 empty, or the output may not be touched; 3 the cluster can't be reached; 130 interrupted.
 
 Data goes to stdout, talk to stderr. MR_LOG=info says more.";

@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::interrupt::Interrupts;
 use crate::stop::Stop;
 use crate::talk::say;
-use crate::{args, job_id, output, submit, summary};
+use crate::{args, job_id, output, submit, summary, verify};
 use mr_core::{JobId, JobPhase};
 use mr_mapreduce::Registry;
 use std::path::Path;
@@ -25,6 +25,7 @@ pub async fn run(cli: Cli, registry: Registry, began: Instant) -> Result<(), Sto
         (Some(Command::Watch { id }), _) => watch(&cli, id).await,
         (Some(Command::Cancel { id }), _) => cancel(&cli, id).await,
         (Some(Command::Retry { id, quarantined }), _) => retry(&cli, id, *quarantined).await,
+        (Some(Command::Verify(args)), _) => verify::verify(&cli, args, registry).await,
         (Some(Command::Completions { shell }), _) => completions(*shell, &registry),
         (Some(Command::Man { folder }), _) => man(folder.as_deref(), &registry),
     }

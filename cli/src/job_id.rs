@@ -9,10 +9,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// # Errors
 /// When the system gives no random bytes.
 pub fn new() -> std::io::Result<JobId> {
+    let random = random()?;
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Ok(make(seconds, random))
+}
+
+/// # Errors
+/// When the system gives no random bytes.
+pub fn random() -> std::io::Result<u64> {
     let mut random = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Ok(make(seconds, u64::from_le_bytes(random)))
+    Ok(u64::from_le_bytes(random))
 }
 
 fn make(seconds: u64, random: u64) -> JobId {

@@ -26,6 +26,7 @@ mod summary;
 mod talk;
 #[cfg(test)]
 mod testing;
+mod verify;
 mod words;
 
 use mr_mapreduce::Registry;

@@ -12,5 +12,14 @@ pub fn text(text: &str) -> Result<(), Stop> {
 }
 
 pub fn json(value: &impl serde::Serialize) -> Result<(), Stop> {
-    text(&serde_json::to_string(value).expect("our values have texts as keys"))
+    let json = serde_json::to_string(value).expect("our values have texts as keys");
+    // JSON lets some control characters stand as they are, and a terminal obeys them. They can only be within texts.
+    let escaped = |c: char| match c {
+        '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", c as u32),
+        c => c.to_string(),
+    };
+    match json.contains(|c| matches!(c, '\u{7f}'..='\u{9f}')) {
+        true => text(&json.chars().map(escaped).collect::<String>()),
+        false => text(&json),
+    }
 }

@@ -6,8 +6,8 @@ use crate::location::{self, Place};
 use crate::meant::Meant;
 use crate::mistake::Mistake;
 use bytes::Bytes;
-use mr_core::{BlobRef, JobPlan, ParamValue, sha256_hex};
-use mr_mapreduce::{Broadcast, BroadcastSource, Content, ParamError};
+use mr_core::{BlobRef, JobPlan, JobSpec, ParamValue, sha256_hex};
+use mr_mapreduce::{Broadcast, BroadcastSource, Content, Job, ParamError};
 
 #[derive(Debug)]
 pub struct Planned {
@@ -18,15 +18,22 @@ pub struct Planned {
 /// # Errors
 /// The parameter that can't be, at its place.
 pub async fn plan(meant: Meant, file: &JobFile, place: &Place) -> Result<Planned, Mistake> {
-    let Meant { mut spec, job } = meant;
-    let wrong = |error: ParamError| {
+    let planned = plan_of(meant.job.as_ref(), meant.spec, place).await;
+    planned.map_err(|error| {
         let key = keys::param(error.param);
         Mistake::new(&file.value_at(&key), format!("`{key}`: {}", error.message))
-    };
+    })
+}
+
+/// The same without a file to point to.
+///
+/// # Errors
+/// The parameter that can't be.
+pub async fn plan_of(job: &dyn Job, mut spec: JobSpec, place: &Place) -> Result<Planned, ParamError> {
     let mut broadcasts = Vec::new();
-    for source in job.broadcasts(&spec.params).map_err(wrong)? {
+    for source in job.broadcasts(&spec.params)? {
         let BroadcastSource { name, content, sha256: expected, param, sha256_param } = source;
-        let refuse = |message: String| wrong(ParamError::new(param, message));
+        let refuse = |message: String| ParamError::new(param, message);
         let bytes = match content {
             Content::BuiltIn(bytes) => Bytes::from_static(bytes),
             Content::Url(typed) => {
@@ -39,11 +46,11 @@ pub async fn plan(meant: Meant, file: &JobFile, place: &Place) -> Result<Planned
         let sha256 = sha256_hex(&bytes);
         if let Some(expected) = expected.filter(|expected| !expected.eq_ignore_ascii_case(&sha256)) {
             let message = format!("`{name}` has SHA-256 {sha256}, not {expected} as was asked for");
-            return Err(wrong(ParamError::new(sha256_param, message)));
+            return Err(ParamError::new(sha256_param, message));
         }
         broadcasts.push(Broadcast { name, blob: BlobRef::shared(sha256, bytes.len() as u64), bytes });
     }
-    let plan = job.plan(&spec, &broadcasts).map_err(wrong)?;
+    let plan = job.plan(&spec, &broadcasts)?;
     Ok(Planned { plan, broadcasts })
 }
 

@@ -73,7 +73,8 @@ async fn prepare(run: &Run, job: &Path, registry: &Registry, place: &Place) -> R
 fn read(job: &Path) -> Result<Source, Stop> {
     let name = job.display().to_string();
     let bytes = std::fs::read(job).map_err(|error| {
-        let command = job.to_str().and_then(|word| keys::nearest(word, ["list", "status", "watch", "cancel"]));
+        let command =
+            job.to_str().and_then(|word| keys::nearest(word, ["list", "status", "watch", "cancel", "verify"]));
         let hint = command.map_or(String::new(), |near| format!("; did you mean the command `{near}`?"));
         Stop::Refused(match error.kind() {
             std::io::ErrorKind::NotFound => format!("there is no job file `{name}`{hint}"),
@@ -88,7 +89,7 @@ fn read(job: &Path) -> Result<Source, Stop> {
     Ok(Source { name, text: text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned) })
 }
 
-fn utf8<'a>(flag: &str, value: &'a OsStr) -> Result<&'a str, Stop> {
+pub fn utf8<'a>(flag: &str, value: &'a OsStr) -> Result<&'a str, Stop> {
     let shown = value.to_string_lossy();
     value.to_str().ok_or_else(|| Stop::Refused(format!("`{flag} {shown}`: this name is not UTF-8; rename it")))
 }
@@ -208,7 +209,7 @@ fn end(status: &JobStatus, json: bool, cancelled_here: bool) -> Result<(), Stop>
     verdict
 }
 
-fn cores() -> u32 {
+pub fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(1024) as u32)
 }
 

@@ -148,7 +148,7 @@ const OPEN_TRIES_MAX: u32 = 400;
 const PAUSE: Duration = Duration::from_millis(250);
 
 fn request<'a>(finished: &'a Arc<Finished>, output: &'a DynStore, state: &DynStore, quarantine: &Bytes) -> Commit<'a> {
-    let stored = |file: &FileRef| RunSource::Stored { store: state.clone(), key: file.key.clone() };
+    let stored = |file: &FileRef| RunSource::Stored { store: state.clone(), key: file.key.clone(), crc32: file.crc32 };
     let mut run_files: Vec<_> =
         finished.side.iter().map(|(path, file)| RunFile { path: path.clone(), source: stored(file) }).collect();
     let named = |path: &str, source| RunFile { path: path.to_owned(), source };
@@ -161,6 +161,7 @@ fn request<'a>(finished: &'a Arc<Finished>, output: &'a DynStore, state: &DynSto
         key: part.key.clone(),
         bytes: part.bytes,
         rows: *rows,
+        crc32: part.crc32,
     };
     Commit {
         job: &finished.job,

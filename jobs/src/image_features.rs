@@ -16,7 +16,7 @@ use mr_core::{
     BroadcastPlan, FRAMEWORK_VERSION, Failure, InputFilter, JobPlan, JobSpec, KernelWish, ObjectsMin, ParamValue,
     Params, Source, StagePlan,
 };
-use mr_linalg::{Components, Moments, Pca, npy};
+use mr_linalg::{Certificate, Components, Fitted, Moments, Pca, npy};
 use mr_mapreduce::{
     Broadcast, BroadcastSource, Content, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamKind,
     ParamSpec, RecordError, ReduceOutput, RowMapper, RowOutput, StageCode,
@@ -38,6 +38,7 @@ const EMBED: &str = "embed";
 const FIT: &str = "fit";
 const PROJECT: &str = "project";
 const MOMENTS: &[u8] = b"moments";
+const SUMMARY: &str = "pca/summary.json";
 
 /// Runs that are merged at a time: the features of a split's photos, or moments of 6.6 MB each.
 const FAN_IN: u32 = 8;
@@ -147,6 +148,13 @@ impl Job for ImageFeatures {
             ],
             footer: settings.footer(spec, &weights.blob.sha256),
         })
+    }
+
+    fn restore(&self, stage: &str, side: &BTreeMap<String, Bytes>) -> Result<Option<Bytes>, Failure> {
+        match stage {
+            FIT => Ok(Some(restored(side)?.to_bytes().into())),
+            _ => Ok(None),
+        }
     }
 
     fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {
@@ -494,16 +502,9 @@ impl StageCode for Fit {
     fn reduce(&self, _: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure> {
         let moments = merged(values)?;
         let pca = Pca::fit(&moments, self.components).map_err(|error| Failure::permanent(error.to_string()))?;
-        let (dim, count) = (pca.dim(), pca.count());
-        let mut array = |name: &str, shape: &[usize], values: &[f64]| {
-            out.side_file(format!("pca/{name}.npy"), npy::write_f64(shape, values));
-        };
-        array("mean", &[dim], pca.mean());
-        array("components", &[count, dim], pca.components());
-        array("explained_variance", &[count], pca.explained_variance());
-        array("explained_variance_ratio", &[count], pca.explained_variance_ratio());
-        array("singular_values", &[count], pca.singular_values());
-        out.side_file("pca/summary.json", summary(&pca));
+        for (path, bytes) in side_files(&pca) {
+            out.side_file(path, bytes);
+        }
         out.broadcast(pca.to_bytes());
         Ok(())
     }
@@ -528,6 +529,54 @@ fn summary(pca: &Pca) -> Vec<u8> {
         "smallest_eigengap": certificate.smallest_eigengap,
     });
     serde_json::to_vec_pretty(&summary).expect("numbers and names")
+}
+
+/// The PCA as files for people, by their paths.
+fn side_files(pca: &Pca) -> Vec<(String, Vec<u8>)> {
+    let (dim, count) = (pca.dim(), pca.count());
+    let array = |name: &str, shape: &[usize], values: &[f64]| (array_path(name), npy::write_f64(shape, values));
+    vec![
+        array("mean", &[dim], pca.mean()),
+        array("components", &[count, dim], pca.components()),
+        array("explained_variance", &[count], pca.explained_variance()),
+        array("explained_variance_ratio", &[count], pca.explained_variance_ratio()),
+        array("singular_values", &[count], pca.singular_values()),
+        (SUMMARY.to_owned(), summary(pca)),
+    ]
+}
+
+fn array_path(name: &str) -> String {
+    format!("pca/{name}.npy")
+}
+
+/// The PCA from the files that `fit` wrote.
+fn restored(side: &BTreeMap<String, Bytes>) -> Result<Pca, Failure> {
+    let file = |path: &str| side.get(path).ok_or_else(|| Failure::permanent(format!("there is no file {path}")));
+    let array = |name: &str| {
+        let path = array_path(name);
+        let read = npy::read_f64(file(&path)?);
+        read.map(|(_, values)| values).map_err(|error| Failure::permanent(format!("reading {path}: {error}")))
+    };
+    let summary: serde_json::Value = serde_json::from_slice(file(SUMMARY)?)
+        .map_err(|error| Failure::permanent(format!("reading {SUMMARY}: {error}")))?;
+    // JSON has no word for what is no finite number.
+    let number = |name: &str| summary[name].as_f64().unwrap_or(f64::NAN);
+    let pca = Pca::restored(Fitted {
+        mean: array("mean")?,
+        components: array("components")?,
+        explained_variance: array("explained_variance")?,
+        explained_variance_ratio: array("explained_variance_ratio")?,
+        singular_values: array("singular_values")?,
+        certificate: Certificate {
+            samples: summary["samples"].as_u64().unwrap_or_default(),
+            total_variance: number("total_variance"),
+            residual_variance: number("residual_variance"),
+            residual: number("residual"),
+            orthogonality: number("orthogonality"),
+            smallest_eigengap: number("smallest_eigengap"),
+        },
+    });
+    pca.map_err(|error| Failure::permanent(format!("putting the PCA together again: {error}")))
 }
 
 struct Project {
@@ -627,6 +676,29 @@ mod tests {
     fn endings_mean_the_same_however_they_are_typed() {
         let typed = [".JPG", "png", "jpg"].map(|s| ParamValue::Text(s.into()));
         assert_eq!(extensions(typed.into()).unwrap(), ["jpg", "png"]);
+    }
+
+    #[test]
+    fn the_pca_comes_back_from_the_files_beside_the_result() {
+        let rows = [1.0, 2.0, 3.0, 4.0, 0.0, -1.0, 0.3, 0.7, 0.1, 5.0, 1.5, 0.2];
+        let moments = Moments::from_bytes(&Moments::bytes_of_rows(3, &rows).unwrap()).unwrap();
+        let pca = Pca::fit(&moments, Components::Count(2)).unwrap();
+        let mut files: BTreeMap<_, Bytes> =
+            side_files(&pca).into_iter().map(|(path, bytes)| (path, bytes.into())).collect();
+        let again = restored(&files).unwrap();
+        assert_eq!((again.mean(), again.components()), (pca.mean(), pca.components()));
+        let project = |pca: &Pca| {
+            let mut out = [0.0; 8];
+            pca.project(&rows, &mut out).unwrap();
+            out.map(f32::to_bits)
+        };
+        assert_eq!(project(&again), project(&pca));
+        for path in files.keys().cloned().collect::<Vec<_>>() {
+            let whole = files.insert(path.clone(), "x".into()).unwrap();
+            assert!(restored(&files).unwrap_err().message.contains(&format!("reading {path}")));
+            files.insert(path, whole);
+        }
+        assert_eq!(restored(&BTreeMap::new()).unwrap_err().message, "there is no file pca/summary.json");
     }
 
     #[test]

@@ -15,4 +15,4 @@ mod simd;
 pub use bytes::Malformed;
 pub use eigen::fit_arithmetic;
 pub use moments::{DIM_MAX, Moments, MomentsError};
-pub use pca::{Certificate, Components, Pca, PcaError};
+pub use pca::{Certificate, Components, Fitted, Pca, PcaError};

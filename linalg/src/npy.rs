@@ -1,4 +1,4 @@
-//! NumPy's `.npy` files, version 1.0, of 64-bit floats in C order: written, and read back by tests.
+//! NumPy's `.npy` files, version 1.0, of 64-bit floats in C order: written and read back.
 //!
 //! The header depends on the shape alone, so that equal arrays are equal files.
 

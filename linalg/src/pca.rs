@@ -38,6 +38,18 @@ pub struct Pca {
     panels: Panels,
 }
 
+/// The numbers of a PCA, as they are kept in files of their own.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    pub mean: Vec<f64>,
+    /// One after another, each as long as the mean.
+    pub components: Vec<f64>,
+    pub explained_variance: Vec<f64>,
+    pub explained_variance_ratio: Vec<f64>,
+    pub singular_values: Vec<f64>,
+    pub certificate: Certificate,
+}
+
 /// What was fitted, and how well.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Certificate {
@@ -114,6 +126,37 @@ impl Pca {
                 .collect(),
             explained_variance,
             singular_values: eigenvalues[..kept].iter().map(|value| value.sqrt()).collect(),
+            certificate,
+            panels,
+        })
+    }
+
+    /// What was fitted before, from what was kept of it.
+    ///
+    /// # Errors
+    /// When the arrays don't fit each other.
+    pub fn restored(fitted: Fitted) -> Result<Self, PcaError> {
+        let Fitted { mean, components, explained_variance, explained_variance_ratio, singular_values, certificate } =
+            fitted;
+        let (dim, count) = (mean.len(), explained_variance.len());
+        let fits = (1..=DIM_MAX).contains(&dim)
+            && (1..=dim).contains(&count)
+            && components.len() == dim * count
+            && explained_variance_ratio.len() == count
+            && singular_values.len() == count;
+        if !fits {
+            return Err(PcaError::Malformed(Malformed::Value {
+                what: KIND.what,
+                problem: "arrays that don't fit each other",
+            }));
+        }
+        let panels = panels(&components, dim);
+        Ok(Self {
+            mean,
+            components,
+            explained_variance,
+            explained_variance_ratio,
+            singular_values,
             certificate,
             panels,
         })
@@ -376,6 +419,32 @@ mod tests {
                 let found: Vec<u32> = out.iter().map(|value| value.to_bits()).collect();
                 prop_assert_eq!(&found, &expected, "{:?}", isa);
             }
+        }
+    }
+
+    #[test]
+    fn what_was_kept_of_a_pca_is_that_pca_if_it_fits() {
+        let pca = with_components(3, (0..6).map(f64::from).collect());
+        let fitted = || Fitted {
+            mean: pca.mean().to_vec(),
+            components: pca.components().to_vec(),
+            explained_variance: pca.explained_variance().to_vec(),
+            explained_variance_ratio: pca.explained_variance_ratio().to_vec(),
+            singular_values: pca.singular_values().to_vec(),
+            certificate: *pca.certificate(),
+        };
+        assert_eq!(Pca::restored(fitted()).unwrap().to_bytes(), pca.to_bytes());
+        let damages: [fn(&mut Fitted); 5] = [
+            |fitted| fitted.mean.clear(),
+            |fitted| fitted.components.truncate(5),
+            |fitted| fitted.explained_variance.clear(),
+            |fitted| fitted.explained_variance_ratio.push(1.0),
+            |fitted| fitted.singular_values.truncate(1),
+        ];
+        for damage in damages {
+            let mut damaged = fitted();
+            damage(&mut damaged);
+            assert!(Pca::restored(damaged).is_err());
         }
     }
 

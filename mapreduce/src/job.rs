@@ -10,6 +10,7 @@ use crate::params::{ParamError, ParamSpec};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use mr_core::{Failure, JobPlan, JobSpec, Params};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub trait Job: Send + Sync + 'static {
@@ -36,6 +37,15 @@ pub trait Job: Send + Sync + 'static {
     /// # Errors
     /// The parameter that can't be, and why.
     fn plan(&self, spec: &JobSpec, broadcasts: &[Broadcast]) -> Result<JobPlan, ParamError>;
+
+    /// Makes again what a stage broadcast, from the files that it put beside the result, by their paths: with that, rows
+    /// can be computed again when the job is long over. `None` when those files do not say it.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    fn restore(&self, _stage: &str, _side: &BTreeMap<String, Bytes>) -> Result<Option<Bytes>, Failure> {
+        Ok(None)
+    }
 
     /// Makes what the slots of this process share for one stage.
     ///

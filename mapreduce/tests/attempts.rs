@@ -7,7 +7,7 @@ use mr_core::{
     AttemptId, BlobRef, BroadcastRef, Failure, FailureClass, FileRef, JobId, Object, ObjectsDigest, Order, Params,
     QuarantineSource, TaskId, TaskOutput, Work, sha256_hex,
 };
-use mr_mapreduce::{Control, Host, HostSettings, RunReader, RunWriter, execute};
+use mr_mapreduce::{Broadcast, Control, Host, HostSettings, RunReader, RunWriter, execute, recompute};
 use mr_storage::{Directory, GetOptions, Put, Store};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeMap;
@@ -561,4 +561,40 @@ async fn the_index_of_many_partitions_is_read_in_full() {
         assert_eq!(place.side_text(&output).await, format!("{partition:0300} "));
     }
     assert_eq!(place.reduce(vec![file], 1000).await.unwrap_err().class, FailureClass::Transient);
+}
+
+#[tokio::test]
+async fn rows_are_computed_again_as_the_job_made_them_and_nothing_is_left() {
+    let place = Place::new();
+    place.write(&[("a.txt", "one"), ("b.txt", "two 2"), ("bad.txt", "bad"), ("c.txt", "three 3 3")]);
+    let mapped = place.map_each().await;
+    let sum = place.reduce(runs(&mapped), 0).await.unwrap().broadcast.unwrap();
+    let words = place.store("state").get(&sum.key, GetOptions::default()).await.unwrap().bytes;
+    let rows = mapped.iter().filter_map(|output| output.kept.clone()).collect();
+    let order = place.order("rows", 0, Work::MapKept { rows });
+    let order = Order { broadcasts: vec![BroadcastRef { name: "sum".into(), blob: sum.clone() }], ..order };
+    let part = place.read(&place.run(&order).await.unwrap().part.unwrap()).await;
+    let rows = |file| {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+        let batches: Vec<_> = reader.map(Result::unwrap).collect();
+        arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+    };
+    let before = fs::read_dir(place.folder.path()).unwrap().count();
+
+    let plan = toy::plan(&place.url("input"), &place.url("output"), toy::Wanted::default());
+    let broadcast = Broadcast { name: "sum".into(), blob: sum, bytes: words };
+    let again = async |names: &[&str], broadcasts: &[Broadcast]| {
+        let listed = place.listed().await;
+        let of = |name: &&str| listed.iter().find(|object| object.key == *name).unwrap().clone();
+        let objects: Vec<_> = names.iter().map(of).collect();
+        recompute(&place.host, &plan, toy::FAMILY, broadcasts, &objects).await
+    };
+    let all = again(&["a.txt", "b.txt", "bad.txt", "c.txt"], std::slice::from_ref(&broadcast)).await.unwrap();
+    assert_eq!(rows(all.parts[0].clone()), rows(part.clone()));
+    assert_eq!((all.parts.len(), &*all.quarantined[0].key), (1, "bad.txt"));
+    let some = again(&["c.txt"], std::slice::from_ref(&broadcast)).await.unwrap();
+    assert_eq!(rows(some.parts[0].clone()), rows(part).slice(2, 1));
+    let without = again(&["c.txt"], &[]).await.unwrap_err();
+    assert!(without.message.contains("was given no broadcast `sum`"), "{without}");
+    assert_eq!(fs::read_dir(place.folder.path()).unwrap().count(), before);
 }

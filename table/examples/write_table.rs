@@ -23,8 +23,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let mut parts = Vec::new();
         for index in 0..4 {
             let bytes = rows(round, index)?;
-            let part =
-                StagedPart { store: staging.clone(), key: index.to_string(), bytes: bytes.len() as u64, rows: 25 };
+            let (key, crc32) = (index.to_string(), crc32fast::hash(&bytes));
+            let part = StagedPart { store: staging.clone(), key, bytes: bytes.len() as u64, rows: 25, crc32 };
             staging.put(&part.key, bytes.into(), Put::Overwrite).await?;
             parts.push(part);
         }

@@ -64,6 +64,8 @@ pub(crate) struct Add {
     pub data_change: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, Option<String>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +128,7 @@ mod tests {
                 modification_time: 8,
                 data_change: true,
                 stats: None,
+                tags: None,
             }),
             Action::Remove(Remove { path: "c".into(), deletion_timestamp: Some(9), data_change: true }),
         ];

@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use mr_core::{JobId, Mode};
 use mr_storage::{DynStore, GetOptions, Put, StoreError};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub struct StagedPart {
     pub key: String,
     pub bytes: u64,
     pub rows: u64,
+    /// As its writer computed it, before anything was stored.
+    pub crc32: u32,
 }
 
 /// A file for the run's folder. Its copy will be found as `_<path>` beside the parts, Parquet in a folder of that name.
@@ -48,9 +50,21 @@ pub enum RunSource {
     Stored {
         store: DynStore,
         key: String,
+        crc32: u32,
     },
     /// Made when everything else is published, so that a report can say how long that took.
     Late(Late),
+}
+
+impl RunSource {
+    fn crc32(&self) -> Option<u32> {
+        match self {
+            RunSource::Bytes(bytes) => Some(crc32fast::hash(bytes)),
+            RunSource::Stored { crc32, .. } => Some(*crc32),
+            // A commit that is tried again makes it again, while the entry of the first try may still be on its way.
+            RunSource::Late(_) => None,
+        }
+    }
 }
 
 /// Makes a file's bytes at the last moment.
@@ -184,11 +198,16 @@ async fn checked_parts(commit: &Commit<'_>) -> Result<(Vec<StagedPart>, String),
 
 fn named(parts: &[StagedPart], job: &JobId) -> Vec<NewFile> {
     let name = |index| names::part_name(index, parts.len(), job);
-    parts.iter().enumerate().map(|(i, part)| NewFile { key: name(i), bytes: part.bytes, rows: part.rows }).collect()
+    let files = parts.iter().enumerate().map(|(i, part)| {
+        let StagedPart { bytes, rows, crc32, .. } = *part;
+        NewFile { key: name(i), bytes, rows, crc32 }
+    });
+    files.collect()
 }
 
-fn run_paths(files: &[RunFile]) -> Result<Vec<String>, TableError> {
-    let mut paths = BTreeSet::new();
+/// Their paths, with the checksums of those that are known before anything is published.
+fn run_paths(files: &[RunFile]) -> Result<BTreeMap<String, Option<u32>>, TableError> {
+    let mut paths = BTreeMap::new();
     for file in files {
         let path = &file.path;
         let refused = |why: String| TableError::Invalid(format!("a run can't have the file {path:?}: {why}"));
@@ -196,11 +215,11 @@ fn run_paths(files: &[RunFile]) -> Result<Vec<String>, TableError> {
         if let Some(fault) = names::run_path_fault(path) {
             return Err(refused(fault.into()));
         }
-        if !paths.insert(path.clone()) {
+        if paths.insert(path.clone(), file.source.crc32()).is_some() {
             return Err(refused("it is there twice".into()));
         }
     }
-    Ok(paths.into_iter().collect())
+    Ok(paths)
 }
 
 /// The marker comes before anything else, so that whatever lies there can be told to be ours.
@@ -211,7 +230,7 @@ async fn publish(commit: &Commit<'_>, parts: &[StagedPart], files: &[NewFile]) -
     let folder = names::run_folder(commit.job);
     let parts = parts.iter().zip(files).map(|(part, file)| Item {
         to: file.key.clone(),
-        source: RunSource::Stored { store: part.store.clone(), key: part.key.clone() },
+        source: RunSource::Stored { store: part.store.clone(), key: part.key.clone(), crc32: part.crc32 },
     });
     let run_files =
         commit.run_files.iter().map(|file| Item { to: format!("{folder}{}", file.path), source: file.source.clone() });
@@ -234,7 +253,9 @@ impl Item {
         match self.source {
             RunSource::Bytes(bytes) => output.put(&self.to, bytes, Put::Overwrite).await.map(drop),
             RunSource::Late(Late(make)) => output.put(&self.to, make(), Put::Overwrite).await.map(drop),
-            RunSource::Stored { store, key } => mr_storage::copy(store.as_ref(), &key, output.as_ref(), &self.to).await,
+            RunSource::Stored { store, key, crc32: _ } => {
+                mr_storage::copy(store.as_ref(), &key, output.as_ref(), &self.to).await
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::action::{Action, Add, Format, MetaData, Protocol, Remove};
 use crate::names;
 use crate::schema;
-use crate::snapshot::{OURS_KEY, OURS_VERSION, Snapshot};
+use crate::snapshot::{CRC32_TAG, OURS_KEY, OURS_VERSION, Snapshot, crc32_text};
 use mr_core::JobId;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -20,6 +20,7 @@ pub(crate) struct NewFile {
     pub key: String,
     pub bytes: u64,
     pub rows: u64,
+    pub crc32: u32,
 }
 
 pub(crate) struct Draft<'a> {
@@ -33,8 +34,8 @@ pub(crate) struct Draft<'a> {
     pub condemned: &'a BTreeSet<JobId>,
     pub schema: &'a str,
     pub files: &'a [NewFile],
-    /// Paths below the run folder.
-    pub run_files: &'a [String],
+    /// Paths below the run folder, and the checksums of what lies there as far as they are known.
+    pub run_files: &'a BTreeMap<String, Option<u32>>,
     pub info: Map<String, Value>,
     pub now_ms: u64,
 }
@@ -80,6 +81,7 @@ impl Draft<'_> {
                 modification_time: now,
                 data_change: true,
                 stats: Some(json!({ "numRecords": file.rows }).to_string()),
+                tags: Some([(CRC32_TAG.to_owned(), Some(crc32_text(file.crc32)))].into()),
             })
         }));
         actions.extend(
@@ -93,6 +95,8 @@ impl Draft<'_> {
     /// The words are those that other writers use, so that their tools show our history; ours come beside them.
     fn commit_info(&self, removed: usize) -> Map<String, Value> {
         let sum = |of: fn(&NewFile) -> u64| self.files.iter().map(of).sum::<u64>().to_string();
+        let known = self.run_files.iter().filter_map(|(path, crc32)| Some((path, crc32_text((*crc32)?))));
+        let checksums: BTreeMap<_, _> = known.collect();
         let mut info = json!({
             "timestamp": self.now_ms,
             "operation": "WRITE",
@@ -107,7 +111,8 @@ impl Draft<'_> {
             "engineInfo": format!("mr/{}", env!("CARGO_PKG_VERSION")),
             "jobId": self.job,
             "run": names::run_folder(self.job),
-            "runFiles": self.run_files,
+            "runFiles": self.run_files.keys().collect::<Vec<_>>(),
+            "runFilesCrc32": checksums,
             "info": self.info,
         });
         let fields = info.as_object_mut().expect("made as one");
@@ -171,6 +176,7 @@ mod tests {
 
     fn draft<'a>(job: &'a JobId, base: Option<&'a Snapshot>, files: &'a [NewFile], schema: &'a str) -> Draft<'a> {
         static NONE: BTreeSet<JobId> = BTreeSet::new();
+        static NO_FILES: BTreeMap<String, Option<u32>> = BTreeMap::new();
         Draft {
             job,
             url: "file:///out/",
@@ -179,7 +185,7 @@ mod tests {
             condemned: &NONE,
             schema,
             files,
-            run_files: &[],
+            run_files: &NO_FILES,
             info: Map::new(),
             now_ms: 1_700_000_000_000,
         }
@@ -207,7 +213,7 @@ mod tests {
     #[test]
     fn an_entry_replaces_all_files_and_says_only_what_is_new() {
         let [one, two, three] = ["one", "two", "three"].map(job);
-        let file = |key: &str| [NewFile { key: key.into(), bytes: 5, rows: 2 }];
+        let file = |key: &str| [NewFile { key: key.into(), bytes: 5, rows: 2, crc32: 0 }];
         let first = draft(&one, None, &file("a"), r#"{"x":1,"y":2}"#).actions();
         assert_eq!(kinds(&first), "ipma");
         let table = replayed(std::slice::from_ref(&first));
@@ -238,8 +244,10 @@ mod tests {
     #[test]
     fn a_name_is_used_once() {
         let [one, two] = ["one", "two"].map(job);
-        let (a, b) =
-            ([NewFile { key: "a".into(), bytes: 1, rows: 1 }], [NewFile { key: "b".into(), bytes: 1, rows: 1 }]);
+        let (a, b) = (
+            [NewFile { key: "a".into(), bytes: 1, rows: 1, crc32: 0 }],
+            [NewFile { key: "b".into(), bytes: 1, rows: 1, crc32: 0 }],
+        );
         let first = draft(&one, None, &a, "{}").actions();
         let table = replayed(std::slice::from_ref(&first));
         assert_eq!(draft(&two, Some(&table), &a, "{}").reused(), Some("a"));

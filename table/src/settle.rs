@@ -65,12 +65,12 @@ pub async fn repair(output: &DynStore, table: &Snapshot) -> Result<Option<Settle
     }
 }
 
-fn success(newest: &Run) -> Bytes {
+pub(crate) fn success(newest: &Run) -> Bytes {
     json!({ "jobId": newest.job, "version": newest.version }).to_string().into()
 }
 
 /// Keys that go. Nothing that the table refers to, and nothing that the log does not give to us to delete.
-fn doomed(listing: &[Object], table: &Snapshot, newest: &Run) -> Vec<String> {
+pub(crate) fn doomed(listing: &[Object], table: &Snapshot, newest: &Run) -> Vec<String> {
     let active = active(table);
     let old_runs: BTreeSet<_> = table.runs.iter().rev().skip(RUNS_KEPT).map(|run| &run.job).collect();
     let copies: BTreeSet<_> = newest.files.iter().map(|path| names::copy_of(path)).collect();

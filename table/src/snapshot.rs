@@ -10,6 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// In a table's configuration: it is one of ours.
 pub(crate) const OURS_KEY: &str = "mr.table";
 pub(crate) const OURS_VERSION: &str = "1";
+/// Among a file's tags: the CRC-32 of its bytes, which Parquet's own pages do not have.
+pub(crate) const CRC32_TAG: &str = "mr.crc32";
+
+pub(crate) fn crc32_text(crc32: u32) -> String {
+    format!("{crc32:08x}")
+}
+
+fn crc32_of(text: &str) -> Option<u32> {
+    u32::from_str_radix(text, 16).ok()
+}
 
 /// The table as of its newest entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +48,8 @@ pub struct AddFile {
     pub bytes: u64,
     /// Unknown when the writer did not say.
     pub rows: Option<u64>,
+    /// Of its bytes. Unknown when another program wrote it, or an earlier version of this one.
+    pub crc32: Option<u32>,
 }
 
 /// What an entry of ours says about the job that wrote it.
@@ -47,6 +59,10 @@ pub(crate) struct Run {
     pub job: JobId,
     /// Paths below its run folder.
     pub files: Vec<String>,
+    /// Of those of them whose checksum was known before they were published.
+    pub crc32: BTreeMap<String, u32>,
+    /// What the job itself put into the entry.
+    pub info: Map<String, Value>,
     pub added: u64,
     pub removed: u64,
 }
@@ -197,7 +213,10 @@ pub(crate) fn run_in(version: u64, actions: &[Action]) -> Result<Option<(Run, Ve
     }
     let condemned = texts(info, "condemned").filter_map(|id| JobId::parse(id).ok()).collect();
     let files = texts(info, "runFiles").map(str::to_owned).collect();
-    Ok(Some((Run { version, job, files, added, removed }, condemned)))
+    let checksums = info.get("runFilesCrc32").and_then(Value::as_object).into_iter().flatten();
+    let crc32 = checksums.filter_map(|(path, crc32)| Some((path.clone(), crc32_of(crc32.as_str()?)?))).collect();
+    let info = info.get("info").and_then(Value::as_object).cloned().unwrap_or_default();
+    Ok(Some((Run { version, job, files, crc32, info, added, removed }, condemned)))
 }
 
 fn count(info: &Map<String, Value>, name: &str) -> Option<u64> {
@@ -211,7 +230,8 @@ fn texts<'a>(info: &'a Map<String, Value>, name: &str) -> impl Iterator<Item = &
 fn file(add: Add) -> AddFile {
     let stats = add.stats.and_then(|stats| serde_json::from_str::<Value>(&stats).ok());
     let rows = stats.and_then(|stats| stats.get("numRecords")?.as_u64());
-    AddFile { key: key_of(&decoded(&add.path)), path: add.path, bytes: add.size, rows }
+    let crc32 = add.tags.as_ref().and_then(|tags| crc32_of(tags.get(CRC32_TAG)?.as_deref()?));
+    AddFile { key: key_of(&decoded(&add.path)), path: add.path, bytes: add.size, rows, crc32 }
 }
 
 fn decoded(path: &str) -> String {

@@ -1,6 +1,7 @@
 //! Reading an output: what lies there, what its log says, and whether the two agree.
 
 use crate::error::{Refusal, TableError};
+use crate::findings::Findings;
 use crate::names::{self, LogFile};
 use crate::parallel::PARALLEL;
 use crate::snapshot::{Replay, Snapshot};
@@ -38,24 +39,40 @@ pub async fn verify(store: &DynStore) -> Result<Verified, TableError> {
     let Some(table) = survey.table() else {
         return Err(TableError::Invalid(format!("{} is no table", store.url())));
     };
-    let there: BTreeMap<_, _> = survey.listing.iter().map(|object| (object.key.as_str(), object.bytes)).collect();
-    let mut bytes = 0;
+    if let Some(finding) = amiss(&survey.listing, table).first().first() {
+        return Err(TableError::Invalid(format!("{} {}", finding.at, finding.what)));
+    }
+    Ok(Verified {
+        version: table.version,
+        files: table.files.len() as u64,
+        bytes: table.files.iter().map(|file| file.bytes).sum(),
+        rows: table.rows(),
+        strays: strays(&survey.listing, table),
+    })
+}
+
+/// Files that the log says are there, and that are not or have another size.
+pub(crate) fn amiss(listing: &[Object], table: &Snapshot) -> Findings {
+    let there: BTreeMap<_, _> = listing.iter().map(|object| (object.key.as_str(), object.bytes)).collect();
+    let mut amiss = Findings::default();
     for file in &table.files {
         let found = file.key.as_deref().and_then(|key| there.get(key));
         if found != Some(&file.bytes) {
             let found = found.map_or("it is not there".to_owned(), |bytes| format!("it has {bytes}"));
-            return Err(TableError::Invalid(format!("{} should have {} bytes, but {found}", file.path, file.bytes)));
+            amiss.add(&file.path, format!("should have {} bytes, but {found}", file.bytes));
         }
-        bytes += file.bytes;
     }
-    let under_way = uncommitted(&survey.listing, Some(table));
-    let active = active(table);
+    amiss
+}
+
+/// Parquet in the folder that belongs neither to the table nor to a job that is under way.
+pub(crate) fn strays(listing: &[Object], table: &Snapshot) -> Vec<String> {
+    let (active, under_way) = (active(table), uncommitted(listing, Some(table)));
     let stray = |key: &&str| {
         let expected = active.contains(*key) || names::job_of_part(key).is_some_and(|job| under_way.contains(&job));
         names::is_parquet(key) && names::visible(key) && !expected
     };
-    let strays = there.keys().copied().filter(stray).map(str::to_owned).collect();
-    Ok(Verified { version: table.version, files: table.files.len() as u64, bytes, rows: table.rows(), strays })
+    listing.iter().map(|object| object.key.as_str()).filter(stray).map(str::to_owned).collect()
 }
 
 /// One look at an output.

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Longer than any run takes, on a slow machine too.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// A run of the main job.
+/// A run of the main job, or of what comes after it.
 pub struct Submit<'a> {
     scratch: &'a Scratch,
     command: Command,
@@ -39,6 +39,13 @@ impl<'a> Submit<'a> {
         }
         let mut command = command(scratch, "mr-submit", s3);
         command.arg(job).arg("--input").arg(input).args(["--output", output]);
+        Self { scratch, command, output: scratch.join(output) }
+    }
+
+    /// `verify` of an output, with credentials if it lies in a bucket.
+    pub fn verify(scratch: &'a Scratch, output: &str, s3: Option<&S3Server>) -> Self {
+        let mut command = command(scratch, "mr-submit", s3);
+        command.args(["verify", output]);
         Self { scratch, command, output: scratch.join(output) }
     }
 

@@ -67,11 +67,15 @@ impl Job {
         for (index, rows) in parts.iter().enumerate() {
             let bytes = parquet(rows);
             let key = format!("{name}/{index}");
-            let part = StagedPart { store: staging.clone(), key, bytes: bytes.len() as u64, rows: rows.len() as u64 };
+            let crc32 = crc32fast::hash(&bytes);
+            let (store, rows) = (staging.clone(), rows.len() as u64);
+            let part = StagedPart { store, key, bytes: bytes.len() as u64, rows, crc32 };
             staging.put(&part.key, bytes, Put::Overwrite).await.unwrap();
             staged.push(part);
         }
-        staging.put("mean", Bytes::from(format!("mean of {name}")), Put::Overwrite).await.unwrap();
+        let mean = Bytes::from(format!("mean of {name}"));
+        let crc32 = crc32fast::hash(&mean);
+        staging.put("mean", mean, Put::Overwrite).await.unwrap();
         let report = RunSource::Bytes(Bytes::from(format!("report of {name}")));
         Self {
             id: id(name),
@@ -87,7 +91,7 @@ impl Job {
                 },
                 RunFile {
                     path: "pca/mean.npy".into(),
-                    source: RunSource::Stored { store: staging.clone(), key: "mean".into() },
+                    source: RunSource::Stored { store: staging.clone(), key: "mean".into(), crc32 },
                 },
             ],
             staging,
