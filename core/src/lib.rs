@@ -14,6 +14,7 @@ mod report;
 mod spec;
 mod split;
 mod status;
+mod store;
 mod work;
 
 pub use digest::{ObjectsDigest, sha256_hex};
@@ -27,6 +28,7 @@ pub use report::{Books, Report};
 pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, SplitSettings};
 pub use split::{Split, plan_splits};
 pub use status::{JobPhase, JobStatus, StageStatus};
+pub use store::{StoreAnswers, StoreShare, StoreUsage};
 pub use work::{AttemptProgress, AttemptResult, BroadcastRef, Order, Work};
 
 /// The version that goes into footers: it shapes the data, so it is the workspace's and not a build's.

@@ -6,6 +6,7 @@
 //! [`check_conditional_writes`] refuses a store where that is not so. Nothing here knows jobs, records or Parquet.
 
 pub mod conformance;
+pub mod pace;
 
 mod copy;
 mod directory;
@@ -16,6 +17,7 @@ mod key;
 mod memory;
 mod open;
 mod probe;
+mod retry;
 mod s3;
 mod unique;
 
@@ -28,7 +30,9 @@ pub use memory::Memory;
 pub use mr_core::Object;
 pub use open::open;
 pub use probe::check_conditional_writes;
-pub use s3::S3;
+pub use retry::BackOff;
+pub use s3::{Patience, S3};
+pub use unique::chance;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -88,7 +88,7 @@ fn by_status(status: u16, code: Option<&str>, write: Option<&Put>) -> Kind {
         (_, "ExpiredToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken") => denied,
         (_, "NoSuchBucket") => not_found,
         // Completed by a try whose answer was lost, or aborted by somebody else: whoever wrote has to look.
-        (_, "NoSuchUpload") => transient,
+        (_, "NoSuchUpload") => conflict,
         (404, _) => match write {
             // The version to be replaced is gone.
             Some(Put::IfMatch(_)) => changed,
@@ -188,6 +188,7 @@ mod tests {
             (412, "PreconditionFailed", Some(&Put::IfAbsent), "Exists"),
             (409, "ConditionalRequestConflict", Some(&Put::IfAbsent), "Conflict"),
             (409, "OperationAborted", Some(&Put::IfAbsent), "Conflict"),
+            (404, "NoSuchUpload", Some(&Put::IfAbsent), "Conflict"),
             (503, "SlowDown", None, "Throttled"),
             (200, "SlowDown", Some(&Put::IfAbsent), "Throttled"),
             (200, "InternalError", None, "Transient"),
