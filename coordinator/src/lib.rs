@@ -13,6 +13,7 @@ mod heed;
 mod job;
 mod jobs_service;
 mod orders;
+mod pace;
 mod prepare;
 mod serve;
 mod shell;

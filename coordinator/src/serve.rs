@@ -29,6 +29,7 @@ pub struct Coordinator {
     shell: mpsc::Sender<Message>,
     news: watch::Receiver<u64>,
     state: DynStore,
+    lease_ms: u64,
 }
 
 impl Coordinator {
@@ -45,7 +46,7 @@ impl Coordinator {
             deciding.await;
             drop(lock);
         });
-        Ok((Self { shell, news, state }, running))
+        Ok((Self { shell, news, state, lease_ms: settings.lease_ms }, running))
     }
 
     /// Lets what is half-way end, and stops. The handle that came with [`start`](Self::start) is done then.
@@ -89,7 +90,7 @@ where
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Coordinator { shell, news, state } = coordinator.clone();
+    let Coordinator { shell, news, state, lease_ms } = coordinator.clone();
     let ended = shell.clone();
     let until = async move {
         tokio::select! {
@@ -100,7 +101,7 @@ where
     let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let workers = WorkersServer::new(WorkersService { shell })
+    let workers = WorkersServer::new(WorkersService::new(shell, lease_ms))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let (reporter, health) = tonic_health::server::health_reporter();
