@@ -1,12 +1,14 @@
 //! Bytes under keys in S3, or in what speaks its language.
 //!
 //! The SDK makes each request once; when it is made again is decided here ([`requests`]), so that there is one count of
-//! tries and one pace for all of them. Bodies are counted, and read again when they break off. A conditional write whose answer was lost meets its own object on the retry: each carries a token in
+//! tries and one pace for all of them. Bodies are counted and held against their sums ([`sums`]), and read again when
+//! they break off. A conditional write whose answer was lost meets its own object on the retry: each carries a token in
 //! its metadata, by which it knows itself again. Large bodies go up in parts ([`multipart`]).
 
 mod answers;
 mod multipart;
 mod requests;
+mod sums;
 
 use crate::key::check_prefix;
 use crate::memory::cut;
@@ -20,13 +22,17 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{
+    Credentials, RequestChecksumCalculation, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::EncodingType;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use sums::Said;
 use tokio::sync::Semaphore;
 
 /// Enough to fill a fast line with small objects, few enough that each is answered in time: many small parallel reads
@@ -56,6 +62,10 @@ pub struct S3 {
     service: String,
     place: Arc<Place>,
     in_flight: Semaphore,
+    /// Whether the SDK sends a CRC-32 with each body, as it does unless the user's settings say otherwise.
+    sums_sent: bool,
+    /// ETags here have been seen to be no MD5, though they look like one.
+    foreign_etags: AtomicBool,
 }
 
 /// How long to wait for a server that is silent.
@@ -123,6 +133,8 @@ impl S3 {
             place: Place::named(&format!("s3://{bucket} {service}")),
             service,
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            sums_sent: config.request_checksum_calculation() != Some(RequestChecksumCalculation::WhenRequired),
+            foreign_etags: AtomicBool::new(false),
         }
     }
 
@@ -151,7 +163,8 @@ impl S3 {
         Ok(true)
     }
 
-    async fn get_once(&self, key: &str, options: &GetOptions) -> Result<Got, StoreError> {
+    /// The bytes, and whether they have been held against a sum of all of them.
+    async fn get_once(&self, key: &str, options: &GetOptions) -> Result<(Got, bool), StoreError> {
         let doing = || self.doing("reading", key);
         let request = self.client.get_object().bucket(&self.bucket).key(self.full(key));
         let request = request.set_if_match(options.if_match.as_deref().map(quoted));
@@ -160,10 +173,29 @@ impl S3 {
         let answer = request.set_range(range).send().await;
         let answer = answer.map_err(|error| classify(error, doing(), None))?;
         let etag = unquoted(answer.e_tag(), doing)?;
+        let summed = sums::checked_by_sdk(&answer) || options.range.is_some() || !sums::etag_may_be_md5(&answer);
         match body(answer).await {
-            Ok(bytes) => Ok(Got { bytes, etag }),
+            Ok(bytes) => Ok((Got { bytes, etag }, summed)),
             Err(source) => Err(StoreError::transient(doing(), source)),
         }
+    }
+
+    /// Of bytes that no checksum came with: whether their ETag is their MD5. It need not be, so a mismatch alone proves
+    /// nothing; but bytes that were harmed on their way come otherwise the second time.
+    async fn hold_against_etag(&self, key: &str, options: &GetOptions, got: Got) -> Result<Got, StoreError> {
+        let doing = || self.doing("reading", key);
+        if self.foreign_etags.load(Ordering::Relaxed) || sums::said(&got).await != Said::Other {
+            return Ok(got);
+        }
+        tracing::debug!(%key, "reading it again: it is not what its ETag says");
+        let (again, _) = self.ask(|| self.get_once(key, options)).await?;
+        if again == got {
+            tracing::info!(url = %self.url, "ETags are no MD5 here: objects without checksums are read unchecked");
+            self.foreign_etags.store(true, Ordering::Relaxed);
+        } else if sums::said(&again).await != Said::Same {
+            return Err(StoreError::transient(doing(), "what came differs from one time to the next"));
+        }
+        Ok(again)
     }
 
     /// A range without bytes, which HTTP cannot say: only the object is looked at.
@@ -275,7 +307,8 @@ impl Store for S3 {
         if options.range.as_ref().is_some_and(|range| range.start >= range.end) {
             return self.get_nothing(key, &options).await;
         }
-        self.ask(|| self.get_once(key, &options)).await
+        let (got, summed) = self.ask(|| self.get_once(key, &options)).await?;
+        if summed { Ok(got) } else { self.hold_against_etag(key, &options, got).await }
     }
 
     async fn head(&self, key: &str) -> Result<Object, StoreError> {

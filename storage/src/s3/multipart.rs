@@ -4,7 +4,7 @@ use super::answers::{classify, unquoted};
 use super::{PART_BYTES, S3, TOKEN, quoted};
 use crate::{Put, StoreError};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -50,6 +50,8 @@ impl Upload {
         let full = store.full(key);
         let answer = store.ask(|| async {
             let request = store.client.create_multipart_upload().bucket(&store.bucket).key(&full);
+            // S3 refuses parts with sums of a kind that was not announced.
+            let request = request.set_checksum_algorithm(store.sums_sent.then_some(ChecksumAlgorithm::Crc32));
             let answer = request.metadata(TOKEN, token).send().await;
             answer.map_err(|error| classify(error, doing.clone(), None))
         });
