@@ -10,7 +10,7 @@ mod governor;
 mod pacer;
 
 pub use governor::{CALM, FLOOR, Governor};
-pub use pacer::Pacer;
+pub use pacer::{Pacer, Ticket};
 
 use crate::StoreError;
 use crate::retry::{Budget, pause};
@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// Rates rise by themselves, and then waits are shorter than they were reckoned.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 static PLACES: Mutex<BTreeMap<String, Arc<Place>>> = Mutex::new(BTreeMap::new());
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -44,7 +47,7 @@ pub fn obey(shares: &[StoreShare]) {
     for place in places().values() {
         let share = shares.iter().find(|share| share.place == place.name);
         place.state().pacer.allot(now, share.map(|share| share.requests_per_second));
-        place.changed.notify_one();
+        place.changed.notify_waiters();
     }
 }
 
@@ -56,8 +59,6 @@ fn places() -> MutexGuard<'static, BTreeMap<String, Arc<Place>>> {
 #[derive(Debug)]
 pub(crate) struct Place {
     name: String,
-    /// Whoever holds it is the next to go: requests go in the order in which they came.
-    gate: tokio::sync::Mutex<()>,
     /// The rate may be another, so that whoever waits has to reckon anew.
     changed: Notify,
     state: Mutex<State>,
@@ -73,22 +74,20 @@ impl Place {
     /// The same for every store of this process that is there.
     pub fn named(name: &str) -> Arc<Self> {
         let new = || {
-            let (gate, changed, state) = Default::default();
-            Arc::new(Self { name: name.into(), gate, changed, state })
+            let (changed, state) = Default::default();
+            Arc::new(Self { name: name.into(), changed, state })
         };
         places().entry(name.into()).or_insert_with(new).clone()
     }
 
-    /// Waits until a request may go.
+    /// Waits until a request may go. Nothing is held meanwhile: whoever waits may not be looked at for as long as a slot is
+    /// busy, and the slot may be busy with a request.
     pub async fn turn(&self) {
-        if self.unlimited() {
-            return;
-        }
-        let _gate = self.gate.lock().await;
+        let ticket = self.state().pacer.queue(START.elapsed());
         loop {
-            let Err(wait) = self.state().pacer.take(START.elapsed()) else { return };
-            // Either way it is reckoned anew.
-            _ = tokio::time::timeout(wait, self.changed.notified()).await;
+            let changed = self.changed.notified();
+            let Err(wait) = self.state().pacer.ready(START.elapsed(), ticket) else { return };
+            _ = tokio::time::timeout(wait.min(LOOK_AGAIN), changed).await;
         }
     }
 
@@ -119,10 +118,6 @@ impl Place {
     /// How long to wait before the request is made again, after so many tries; `None`: not at all.
     pub fn again(&self, error: &StoreError, tried: u32) -> Option<Duration> {
         pause(error, tried, &mut self.state().budget, chance())
-    }
-
-    fn unlimited(&self) -> bool {
-        self.state().pacer.rate(START.elapsed()).is_none()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

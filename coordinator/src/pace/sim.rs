@@ -2,7 +2,7 @@
 //! Time goes by in milliseconds and a seed decides everything.
 
 use super::*;
-use mr_storage::pace::Pacer;
+use mr_storage::pace::{Pacer, Ticket};
 use std::collections::VecDeque;
 
 const LATENCY_MS: u64 = 20;
@@ -35,6 +35,7 @@ struct Worker {
     wants: f64,
     wanting: f64,
     pacer: Pacer,
+    waiting: Option<Ticket>,
     /// When each answer comes, and whether the request was taken.
     answers: VecDeque<(u64, bool)>,
     /// On its way with an answer to a poll.
@@ -69,6 +70,7 @@ impl World {
             wants: bears * times * f64::from(slots) / f64::from(all),
             wanting: 0.0,
             pacer: Pacer::default(),
+            waiting: None,
             answers: VecDeque::new(),
             allotted: None,
             polls_at: (index as u64 * 67) % POLL_MS,
@@ -122,7 +124,12 @@ impl World {
             worker.allotted = None;
         }
         worker.wanting = (worker.wanting + worker.wants / 1000.0).min(10_000.0);
-        while worker.wanting >= 1.0 && (worker.answers.len() as u64) < IN_FLIGHT && worker.pacer.take(now(ms)).is_ok() {
+        while worker.wanting >= 1.0 && (worker.answers.len() as u64) < IN_FLIGHT {
+            let ticket = *worker.waiting.get_or_insert_with(|| worker.pacer.queue(now(ms)));
+            if worker.pacer.ready(now(ms), ticket).is_err() {
+                break;
+            }
+            worker.waiting = None;
             worker.wanting -= 1.0;
             let taken = self.store.takes();
             self.taken += u64::from(taken);

@@ -49,15 +49,24 @@ impl Pacer {
         }
     }
 
-    /// Takes leave for one request, or says how long to wait before asking again.
-    pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
+    /// A place in the queue for one request.
+    pub fn queue(&mut self, now: Duration) -> Ticket {
+        self.advance(now);
+        self.bucket.issue()
+    }
+
+    /// Whether the request may go now, or how long it has to wait if nothing changes. Whoever asks no more, or late, is in
+    /// nobody's way: its turn goes by.
+    pub fn ready(&mut self, now: Duration, ticket: Ticket) -> Result<(), Duration> {
+        self.advance(now);
         match self.rate(now) {
-            Some(rate) => self.bucket.take(now, rate),
+            Some(rate) => self.bucket.wait(ticket, rate).map_or(Ok(()), Err),
             None => Ok(()),
         }
     }
 
     pub fn note(&mut self, now: Duration, answers: StoreAnswers) {
+        self.advance(now);
         self.answers.accepted += answers.accepted;
         self.answers.throttled += answers.throttled;
         self.answered_at = Some(now);
@@ -66,7 +75,13 @@ impl Pacer {
 
     /// Sets this process's part of what all together may ask; `None`: as much as it likes.
     pub fn allot(&mut self, now: Duration, rate: Option<f64>) {
+        self.advance(now);
         self.allotted = rate.map(|rate| Allotted { rate, until: now + ALLOTTED_FOR });
+    }
+
+    /// What has become free goes by the rate that held meanwhile.
+    fn advance(&mut self, now: Duration) {
+        self.bucket.advance(now, self.rate(now));
     }
 
     /// All answers so far.
@@ -80,24 +95,38 @@ impl Pacer {
     }
 }
 
-/// A token bucket: a request takes a token, and time brings new ones.
+/// A place in a queue, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+/// A token bucket whose tokens are numbered: ticket 7 is for the seventh token. So requests go in the order in which they
+/// came, and yet none waits for another that has been given up or is not looked at for a while.
 #[derive(Clone, Debug, Default)]
 struct Bucket {
+    issued: u64,
+    /// How many tokens there have been, spent ones among them.
     tokens: f64,
     at: Duration,
 }
 
 impl Bucket {
-    fn take(&mut self, now: Duration, rate: f64) -> Result<(), Duration> {
-        let came = now.saturating_sub(self.at).as_secs_f64() * rate;
-        self.tokens = (self.tokens + came).min((rate * BURST).max(1.0));
+    fn advance(&mut self, now: Duration, rate: Option<f64>) {
+        let came = now.saturating_sub(self.at).as_secs_f64();
         self.at = self.at.max(now);
-        // Sums of fractions may end a hair below one.
-        if self.tokens >= 1.0 - 1e-9 {
-            self.tokens = (self.tokens - 1.0).max(0.0);
-            return Ok(());
-        }
-        Err(Duration::from_secs_f64((1.0 - self.tokens) / rate).max(Duration::from_micros(1)))
+        let spare = rate.map_or(0.0, |rate| (rate * BURST).max(1.0));
+        let most = self.issued as f64 + spare;
+        self.tokens = rate.map_or(most, |rate| (self.tokens + came * rate).min(most));
+    }
+
+    fn issue(&mut self) -> Ticket {
+        self.issued += 1;
+        Ticket(self.issued)
+    }
+
+    fn wait(&self, Ticket(number): Ticket, rate: f64) -> Option<Duration> {
+        let lacking = number as f64 - self.tokens;
+        // Sums of fractions may end a hair below a whole number.
+        (lacking > 1e-6).then(|| Duration::from_secs_f64(lacking / rate).max(Duration::from_micros(1)))
     }
 }
 
@@ -113,15 +142,19 @@ mod tests {
     fn go(pacer: &mut Pacer, from: f64, to: f64) -> u32 {
         let (mut now, mut went) = (at(from), 0);
         while now < at(to) {
-            match pacer.take(now) {
-                Ok(()) => went += 1,
-                Err(wait) => {
-                    assert!(wait > Duration::ZERO, "a wait of nothing would be a busy loop");
-                    now += wait;
-                }
+            let ticket = pacer.queue(now);
+            while let Err(wait) = pacer.ready(now, ticket) {
+                assert!(wait > Duration::ZERO, "a wait of nothing would be a busy loop");
+                now += wait;
             }
+            went += 1;
         }
         went
+    }
+
+    fn goes_at_once(pacer: &mut Pacer, seconds: f64) -> bool {
+        let ticket = pacer.queue(at(seconds));
+        pacer.ready(at(seconds), ticket).is_ok()
     }
 
     #[test]
@@ -138,11 +171,44 @@ mod tests {
     #[test]
     fn without_a_word_from_anyone_there_is_no_limit() {
         let mut pacer = Pacer::default();
-        assert!((0..10_000).all(|_| pacer.take(at(1.0)).is_ok()));
+        assert!((0..10_000).all(|_| goes_at_once(&mut pacer, 1.0)));
         pacer.allot(at(1.0), Some(2.0));
-        assert!((0..10_000).any(|_| pacer.take(at(1.0)).is_err()));
+        assert!((0..10_000).any(|_| !goes_at_once(&mut pacer, 1.0)));
         pacer.allot(at(1.0), None);
-        assert!((0..10_000).all(|_| pacer.take(at(1.0)).is_ok()), "taken back");
+        assert!((0..10_000).all(|_| goes_at_once(&mut pacer, 1.0)), "taken back");
+    }
+
+    #[test]
+    fn requests_go_in_turn_and_wait_for_nobody_who_has_gone() {
+        let mut pacer = Pacer::default();
+        pacer.allot(at(0.0), Some(10.0));
+        let tickets: Vec<_> = (0..11).map(|_| pacer.queue(at(0.0))).collect();
+        let ready = |pacer: &mut Pacer, seconds: f64| {
+            let ready = tickets.iter().take_while(|ticket| pacer.ready(at(seconds), **ticket).is_ok());
+            ready.count()
+        };
+        assert_eq!(ready(&mut pacer, 0.0), 0);
+        assert_eq!(ready(&mut pacer, 0.35), 3);
+        // The first three never come back, which is not the eleventh's affair.
+        assert_eq!(pacer.ready(at(0.35), tickets[10]).map_err(|wait| wait.as_millis()), Err(750));
+        // Nor is what becomes of the rate a matter of how long nobody looked.
+        pacer.allot(at(0.55), Some(100.0));
+        assert_eq!(ready(&mut pacer, 0.55), 5);
+        assert_eq!(ready(&mut pacer, 0.615), 11);
+    }
+
+    #[test]
+    fn who_waits_goes_when_there_is_no_limit_any_more() {
+        let mut pacer = Pacer::default();
+        pacer.allot(at(0.0), Some(1.0));
+        let tickets: Vec<_> = (0..100).map(|_| pacer.queue(at(0.0))).collect();
+        assert!(pacer.ready(at(1.0), tickets[99]).is_err());
+        pacer.allot(at(1.0), None);
+        assert!(tickets.iter().all(|ticket| pacer.ready(at(1.0), *ticket).is_ok()));
+        // And what was waiting then is no debt of whoever comes when there is one again.
+        pacer.allot(at(2.0), Some(1.0));
+        let late = pacer.queue(at(2.0));
+        assert!(pacer.ready(at(2.0), late).map_or_else(|wait| wait <= at(1.0), |()| true));
     }
 
     #[test]
