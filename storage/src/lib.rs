@@ -50,7 +50,8 @@ pub trait Store: Send + Sync + Debug {
     /// A root that is not there is `NotFound`, so that a missing input is told from an empty one.
     async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;
 
-    /// The object's bytes, all from one version of it.
+    /// The object's bytes, all from one version of it, and as many as there should be. Whole objects are held against the
+    /// sums that a store keeps; of a range nobody keeps one, so whoever reads it checks it.
     async fn get(&self, key: &str, options: GetOptions) -> Result<Got, StoreError>;
 
     async fn head(&self, key: &str) -> Result<Object, StoreError>;
