@@ -16,6 +16,7 @@ mod journal;
 mod lead;
 mod memo;
 mod orders;
+mod pace;
 mod prepare;
 mod process;
 mod serve;

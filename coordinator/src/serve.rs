@@ -32,6 +32,7 @@ pub struct Coordinator {
     leads: watch::Receiver<bool>,
     /// Ends one that stands by.
     stop: CancellationToken,
+    lease_ms: u64,
 }
 
 impl Coordinator {
@@ -45,12 +46,13 @@ impl Coordinator {
         mr_storage::check_conditional_writes(state.as_ref(), "probe/").await.context("checking the state store")?;
         let (shell, messages) = mpsc::channel(1024);
         let (tell, news) = watch::channel(0);
+        let lease_ms = settings.lease_ms;
         let mut candidate = Candidate::new(state.clone(), settings, unique());
         let mandate = candidate.try_lead().await?;
         let (lead, leads) = watch::channel(mandate.is_some());
         let stop = CancellationToken::new();
         let running = candidate.run(mandate, (shell.downgrade(), messages), tell, lead, stop.clone());
-        Ok((Self { shell, news, state, leads, stop }, tokio::spawn(running)))
+        Ok((Self { shell, news, state, leads, stop, lease_ms }, tokio::spawn(running)))
     }
 
     /// Whether it leads, rather than stand by.
@@ -91,7 +93,7 @@ where
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Coordinator { shell, news, state, leads, .. } = coordinator.clone();
+    let Coordinator { shell, news, state, leads, lease_ms, .. } = coordinator.clone();
     let ended = shell.clone();
     let until = async move {
         tokio::select! {
@@ -102,7 +104,7 @@ where
     let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news, leads: leads.clone() })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let workers = WorkersServer::new(WorkersService { shell, leads })
+    let workers = WorkersServer::new(WorkersService::new(shell, leads, lease_ms))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let (reporter, health) = tonic_health::server::health_reporter();

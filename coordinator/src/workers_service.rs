@@ -1,29 +1,69 @@
 //! The workers' side of the door.
 
+use crate::pace::Pace;
 use crate::shell::Message;
-use mr_core::WorkerId;
+use mr_core::{StoreShare, StoreUsage, WorkerId};
 use mr_proto::v1::workers_server::Workers;
 use mr_proto::{WireError, convert, v1};
 use mr_scheduler::Poll;
+use mr_storage::pace;
 use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 
 /// More kernel families than any processor has.
 const FAMILIES_MAX: usize = 64;
+/// More stores than a worker asks within a minute.
+const STORES_MAX: usize = 256;
+/// What the coordinator weighs when a store's rate is shared out: an ordinary worker. It lists, commits and cleans up
+/// while workers ask little.
+const OWN_SLOTS: u32 = 4;
 
 pub struct WorkersService {
-    pub shell: mpsc::Sender<Message>,
-    pub leads: watch::Receiver<bool>,
+    shell: mpsc::Sender<Message>,
+    leads: watch::Receiver<bool>,
+    started: Instant,
+    pace: Mutex<Pace>,
+}
+
+impl WorkersService {
+    pub fn new(shell: mpsc::Sender<Message>, leads: watch::Receiver<bool>, lease_ms: u64) -> Self {
+        let pace = Mutex::new(Pace::new(Duration::from_millis(lease_ms)));
+        Self { shell, leads, started: Instant::now(), pace }
+    }
+
+    /// Takes in how stores answer a worker, and how they answer the coordinator itself, which keeps to its share too.
+    fn hear(&self, process: &str, slots: u32, usage: &[StoreUsage]) {
+        let own = pace::usage();
+        let now = self.started.elapsed();
+        let mut pace = self.pace();
+        pace.hear(now, process, slots, usage);
+        pace.hear(now, pace::process(), OWN_SLOTS, &own);
+        pace::obey(&pace.shares(now, pace::process()));
+    }
+
+    fn shares(&self, process: &str) -> Vec<StoreShare> {
+        self.pace().shares(self.started.elapsed(), process)
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().expect("nothing panics while it is held")
+    }
 }
 
 #[tonic::async_trait]
 impl Workers for WorkersService {
     async fn poll(&self, request: Request<v1::PollRequest>) -> Result<Response<v1::PollResponse>, Status> {
         check_leads(&self.leads)?;
-        let message = request.into_inner();
+        let mut message = request.into_inner();
         let peak_rss_bytes = message.peak_rss_bytes;
-        let (poll, progress) = read(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let refuse = |error: WireError| Status::invalid_argument(error.to_string());
+        let (process, usage) = read_stores(&mut message).map_err(refuse)?;
+        let slots = message.slots;
+        let (poll, progress) = read(message).map_err(refuse)?;
+        self.hear(&process, slots, &usage);
         let (reply, answer) = oneshot::channel();
         let message = Message::Poll { poll, progress, peak_rss_bytes, reply };
         self.shell.send(message).await.map_err(|_| stopping())?;
@@ -32,8 +72,22 @@ impl Workers for WorkersService {
             orders: answer.orders.into_iter().map(convert::order_to).collect(),
             stop: answer.stop.into_iter().map(convert::attempt_to).collect(),
             lease_ms: answer.lease_ms,
+            stores: self.shares(&process).into_iter().map(convert::store_share_to).collect(),
         }))
     }
+}
+
+fn read_stores(message: &mut v1::PollRequest) -> Result<(String, Vec<StoreUsage>), WireError> {
+    let (process, stores) = (std::mem::take(&mut message.process), std::mem::take(&mut message.stores));
+    if process.len() > 256 {
+        return Err(WireError::OutOfRange("poll.process"));
+    }
+    if stores.len() > STORES_MAX {
+        return Err(WireError::OutOfRange("poll.stores"));
+    }
+    // Whoever does not say shares with nobody.
+    let process = if process.is_empty() { message.worker.clone() } else { process };
+    Ok((process, stores.into_iter().map(convert::store_usage_from).collect::<Result<_, _>>()?))
 }
 
 fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>), WireError> {

@@ -14,6 +14,7 @@ mod report;
 mod spec;
 mod split;
 mod status;
+mod store;
 mod task_key;
 mod work;
 
@@ -28,6 +29,7 @@ pub use report::{Books, Report};
 pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, SplitSettings};
 pub use split::{Split, plan_splits};
 pub use status::{JobPhase, JobStatus, StageStatus};
+pub use store::{StoreAnswers, StoreShare, StoreUsage};
 pub use task_key::{TaskKey, task_keys};
 pub use work::{AttemptProgress, AttemptResult, BroadcastRef, Order, Work};
 

@@ -10,6 +10,7 @@ use mr_storage::{DynStore, GetOptions, StoreError, object_url, story};
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Requests in flight for one attempt. Bounded, since many parallel GETs time out inside the SDK.
 const IN_FLIGHT: usize = 16;
@@ -45,17 +46,33 @@ pub async fn objects(store: DynStore, objects: Vec<Object>, bytes_max: u64, to: 
     let mut fetched = stream::iter(objects)
         .map(|object| {
             let (store, ahead) = (store.clone(), ahead.clone());
-            async move {
+            going(async move {
                 let wants = u32::try_from(object.bytes).unwrap_or(u32::MAX).clamp(1, BYTES_AHEAD);
                 let ahead = ahead.acquire_many_owned(wants).await.expect("never closed");
                 let content = one(&store, &object, bytes_max).await;
                 Fetched { object, content, _ahead: ahead }
-            }
+            })
         })
         .buffered(IN_FLIGHT);
     while let Some(object) = fetched.next().await {
         if to.send(object).await.is_err() {
             return;
+        }
+    }
+}
+
+/// Work that goes on while nobody looks at it, until it is dropped. An attempt that waits for its slot does not look at what
+/// it fetches ahead, and a request left standing would time out, and hold the place of one that the slot waits for.
+fn going<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> impl Future<Output = T> + Send {
+    let task = AbortOnDropHandle::new(tokio::spawn(work));
+    async move {
+        match task.await {
+            Ok(done) => done,
+            Err(broken) => match broken.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process is at its end, and nobody waits any more.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 }
@@ -140,11 +157,11 @@ fn in_flight<T, F>(
     fetch: impl Fn(DynStore, FileRef) -> F + Send,
 ) -> impl Stream<Item = Result<T, Failure>> + Send + Unpin
 where
-    F: Future<Output = Result<T, Failure>> + Send,
-    T: Send,
+    F: Future<Output = Result<T, Failure>> + Send + 'static,
+    T: Send + 'static,
 {
     let fetches: Vec<_> = files.into_iter().map(|file| fetch(store.clone(), file)).collect();
-    stream::iter(fetches).buffered(FILES_IN_FLIGHT)
+    stream::iter(fetches).map(going).buffered(FILES_IN_FLIGHT)
 }
 
 /// Some bytes of a run. They are checked by its index, which says their sums.

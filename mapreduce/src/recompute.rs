@@ -69,7 +69,7 @@ async fn along(
             Source::Kept { .. } | Source::Emitted { .. } => vec![Work::MapKept { rows: std::mem::take(&mut kept) }],
         };
         let order = |(index, work)| Order {
-            attempt: AttemptId { task: TaskId { job: state.job.clone(), stage: position, index }, number: 1 },
+            attempt: AttemptId { task: TaskId { job: state.job.clone(), stage: position, index }, epoch: 1, number: 1 },
             job: plan.spec.job.clone(),
             job_version: plan.job_version,
             kernel_family: kernel_family.to_owned(),
@@ -82,6 +82,7 @@ async fn along(
             writes_output: stage.writes_output,
             one_row_per_record: stage.one_row_per_record,
             partitions: 1,
+            record_seconds_max: plan.spec.limits.record_seconds_max,
             work,
         };
         let orders: Vec<_> = (0..).zip(works).map(order).collect();
@@ -125,7 +126,7 @@ fn way(plan: &JobPlan) -> Result<Vec<&StagePlan>, String> {
 /// As even as possible, one for each slot, in order.
 fn shares(objects: &[Object], slots: usize) -> Vec<Work> {
     let each = objects.len().div_ceil(slots.max(1)).max(1);
-    objects.chunks(each).map(|objects| Work::MapObjects { objects: objects.to_vec() }).collect()
+    objects.chunks(each).map(|objects| Work::MapObjects { objects: objects.to_vec(), condemned: Vec::new() }).collect()
 }
 
 /// Where work files lie meanwhile.

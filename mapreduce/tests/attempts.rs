@@ -76,6 +76,7 @@ impl Place {
             writes_output: stage == "rows",
             one_row_per_record: stage != "sum",
             partitions: 1,
+            record_seconds_max: 300,
             work,
         }
     }

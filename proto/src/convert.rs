@@ -370,6 +370,33 @@ pub fn progress_from(progress: v1::Progress) -> Wire<core::AttemptProgress> {
     })
 }
 
+pub fn store_usage_to(usage: core::StoreUsage) -> v1::StoreUsage {
+    let core::StoreAnswers { accepted, throttled } = usage.answers;
+    v1::StoreUsage { place: usage.place, accepted, throttled }
+}
+
+pub fn store_usage_from(usage: v1::StoreUsage) -> Wire<core::StoreUsage> {
+    let answers = core::StoreAnswers { accepted: usage.accepted, throttled: usage.throttled };
+    Ok(core::StoreUsage { place: place(usage.place, "store_usage.place")?, answers })
+}
+
+pub fn store_share_to(share: core::StoreShare) -> v1::StoreShare {
+    v1::StoreShare { place: share.place, requests_per_second: share.requests_per_second }
+}
+
+pub fn store_share_from(share: v1::StoreShare) -> Wire<core::StoreShare> {
+    let requests_per_second = share.requests_per_second;
+    // Nothing at all, or a number that is none, would be a store that is never asked again.
+    if !requests_per_second.is_finite() || requests_per_second <= 0.0 {
+        return Err(WireError::OutOfRange("store_share.requests_per_second"));
+    }
+    Ok(core::StoreShare { place: place(share.place, "store_share.place")?, requests_per_second })
+}
+
+fn place(name: String, field: &'static str) -> Wire<String> {
+    if (1..=1024).contains(&name.len()) { Ok(name) } else { Err(WireError::OutOfRange(field)) }
+}
+
 pub fn file_to(file: core::FileRef) -> v1::File {
     v1::File { key: file.key, bytes: file.bytes, crc32: file.crc32 }
 }

@@ -18,13 +18,16 @@ pub(crate) const LOSSES_SUSPECT: u32 = 2;
 pub(crate) struct Care {
     pub condemned: Vec<Condemned>,
     /// Who has come to which verdict, by the record's key and the verdict's class.
-    blamed: BTreeMap<(String, String), BTreeSet<(WorkerNo, Epoch, u32)>>,
+    blamed: BTreeMap<(String, String), Opinions>,
     /// Losses that have been looked into.
     pub cleared_losses: u32,
     pub probing: Option<Probing>,
     /// Attempts that were probes.
     pub probes: BTreeSet<(Epoch, u32)>,
 }
+
+/// By worker and attempt.
+type Opinions = BTreeSet<(WorkerNo, Epoch, u32)>;
 
 /// What came of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

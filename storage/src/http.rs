@@ -1,6 +1,8 @@
 //! One GET over HTTPS, with the TLS that the S3 client brings along already.
 
 use crate::StoreError;
+use crate::retry::BackOff;
+use crate::unique::chance;
 use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -13,6 +15,7 @@ use tokio::time::timeout;
 
 const REDIRECTS_MAX: usize = 8;
 const TRIES_MAX: u32 = 4;
+const AGAIN: BackOff = BackOff::new(Duration::from_secs(1), Duration::from_secs(8));
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) async fn get(url: &str) -> Result<Bytes, StoreError> {
@@ -24,7 +27,7 @@ pub(crate) async fn get(url: &str) -> Result<Bytes, StoreError> {
         match follow(&connector, url).await {
             Err(error) if error.retryable() => {
                 tracing::debug!(%url, error = &error as &dyn std::error::Error, "fetching it again");
-                tokio::time::sleep(Duration::from_millis(200) * 3u32.pow(tried)).await;
+                tokio::time::sleep(AGAIN.after(tried, chance())).await;
             }
             other => return other,
         }

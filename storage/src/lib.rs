@@ -6,6 +6,7 @@
 //! [`check_conditional_writes`] refuses a store where that is not so. Nothing here knows jobs, records or Parquet.
 
 pub mod conformance;
+pub mod pace;
 
 mod copy;
 mod directory;
@@ -16,6 +17,7 @@ mod key;
 mod memory;
 mod open;
 mod probe;
+mod retry;
 mod s3;
 mod unique;
 
@@ -28,7 +30,9 @@ pub use memory::Memory;
 pub use mr_core::Object;
 pub use open::open;
 pub use probe::check_conditional_writes;
-pub use s3::S3;
+pub use retry::BackOff;
+pub use s3::{Patience, S3};
+pub use unique::chance;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -46,7 +50,8 @@ pub trait Store: Send + Sync + Debug {
     /// A root that is not there is `NotFound`, so that a missing input is told from an empty one.
     async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;
 
-    /// The object's bytes, all from one version of it.
+    /// The object's bytes, all from one version of it, and as many as there should be. Whole objects are held against the
+    /// sums that a store keeps; of a range nobody keeps one, so whoever reads it checks it.
     async fn get(&self, key: &str, options: GetOptions) -> Result<Got, StoreError>;
 
     async fn head(&self, key: &str) -> Result<Object, StoreError>;

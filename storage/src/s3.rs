@@ -1,16 +1,20 @@
 //! Bytes under keys in S3, or in what speaks its language.
 //!
-//! The SDK retries single requests; what it cannot do is done here. Requests in flight are bounded, since many small
-//! parallel reads time out inside the SDK otherwise. Bodies are counted and read again when they break off. A
-//! conditional write whose answer was lost meets its own object on the retry: each carries a token in its metadata, by
-//! which it knows itself again. Large bodies go up in parts ([`multipart`]).
+//! The SDK makes each request once; when it is made again is decided here ([`requests`]), so that there is one count of
+//! tries and one pace for all of them. Bodies are counted and held against their sums ([`sums`]), and read again when
+//! they break off. A conditional write whose answer was lost meets its own object on the retry: each carries a token in
+//! its metadata, by which it knows itself again. Large bodies go up in parts ([`multipart`]).
 
 mod answers;
 mod multipart;
+mod requests;
+mod sums;
 
 use crate::key::check_prefix;
 use crate::memory::cut;
-use crate::unique::unique;
+use crate::pace::Place;
+use crate::retry::BackOff;
+use crate::unique::{chance, unique};
 use crate::{GetOptions, Got, Native, Object, Put, Store, StoreError, check_key, object_url};
 use answers::{classify, unquoted};
 use async_trait::async_trait;
@@ -18,23 +22,29 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{
+    Credentials, RequestChecksumCalculation, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::EncodingType;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use sums::Said;
+use tokio::sync::Semaphore;
 
-/// Enough to fill a fast line with small objects, few enough that each is answered in time.
+/// Enough to fill a fast line with small objects, few enough that each is answered in time: many small parallel reads
+/// time out inside the SDK otherwise.
 const IN_FLIGHT_MAX: usize = 64;
 
 /// Above this a body goes up in parts of this size.
 const PART_BYTES: usize = 16 << 20;
 
-/// How often a body that broke off is read anew, and a conditional write that met another is made again.
-const TRIES_MAX: u32 = 5;
+/// How often a write that met another is made in all.
+const WRITES_MAX: u32 = 5;
+const MET_ANOTHER: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 /// The metadata by which a write knows its own object.
 const TOKEN: &str = "mr-write";
@@ -48,30 +58,58 @@ pub struct S3 {
     /// Empty, or ending in `/`.
     prefix: String,
     url: String,
-    /// Two stores with the same place can copy between each other without us.
-    place: String,
-    in_flight: Arc<Semaphore>,
+    /// Two stores of the same service can copy between each other without us.
+    service: String,
+    place: Arc<Place>,
+    in_flight: Semaphore,
+    /// Whether the SDK sends a CRC-32 with each body, as it does unless the user's settings say otherwise.
+    sums_sent: bool,
+    /// ETags here have been seen to be no MD5, though they look like one.
+    foreign_etags: AtomicBool,
+}
+
+/// How long to wait for a server that is silent.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// From the first byte sent to the answer's head, a part's whole upload between them.
+    pub answer: Duration,
+    /// For the next bytes of a body.
+    pub body: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), answer: Duration::from_secs(60), body: Duration::from_secs(20) }
+    }
 }
 
 impl S3 {
     /// Credentials, region and endpoint come from where AWS's own tools look for them. Nothing is asked of S3 yet.
     pub async fn open(bucket: &str, prefix: &str) -> Self {
         let config = aws_config::defaults(BehaviorVersion::latest()).load().await;
-        Self::with(&config, bucket, prefix)
+        Self::with(&config, bucket, prefix, Patience::default())
     }
 
     /// A server that the environment does not name.
     pub fn at(endpoint: &str, access_key: &str, secret_key: &str, bucket: &str, prefix: &str) -> Self {
+        Self::patient(endpoint, [access_key, secret_key], bucket, prefix, Patience::default())
+    }
+
+    /// The same, with other patience than usual.
+    pub fn patient(endpoint: &str, keys: [&str; 2], bucket: &str, prefix: &str, patience: Patience) -> Self {
+        let [access_key, secret_key] = keys;
         let credentials = Credentials::new(access_key, secret_key, None, None, "given");
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .endpoint_url(endpoint)
             .build();
-        Self::with(&config, bucket, prefix)
+        Self::with(&config, bucket, prefix, patience)
     }
 
-    fn with(config: &SdkConfig, bucket: &str, prefix: &str) -> Self {
+    fn with(config: &SdkConfig, bucket: &str, prefix: &str, patience: Patience) -> Self {
         let endpoint = config.endpoint_url().map(String::from);
         let endpoint = std::env::var("AWS_ENDPOINT_URL_S3").ok().or(endpoint);
         let region = config.region().cloned().unwrap_or(Region::from_static("us-east-1"));
@@ -79,35 +117,25 @@ impl S3 {
             .region(region.clone())
             // Servers of one's own seldom have a host name for each bucket.
             .force_path_style(endpoint.is_some())
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(TRIES_MAX)
-                    .with_initial_backoff(Duration::from_millis(100))
-                    .with_max_backoff(Duration::from_secs(5)),
-            )
+            // Its retries know neither our pace nor our count of tries.
+            .retry_config(RetryConfig::disabled())
             .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(5))
-                    // From the first byte sent to the answer's head, a part's whole upload between them.
-                    .read_timeout(Duration::from_secs(60))
-                    .build(),
+                TimeoutConfig::builder().connect_timeout(patience.connect).read_timeout(patience.answer).build(),
             )
-            .stalled_stream_protection(
-                StalledStreamProtectionConfig::enabled().grace_period(Duration::from_secs(20)).build(),
-            )
+            .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(patience.body).build())
             .build();
+        let service = format!("{region} {}", endpoint.unwrap_or_default());
         Self {
             client: Client::from_conf(settings),
             bucket: bucket.into(),
             prefix: prefix.into(),
             url: format!("s3://{bucket}/{prefix}"),
-            place: format!("{region} {}", endpoint.unwrap_or_default()),
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            place: Place::named(&format!("s3://{bucket} {service}")),
+            service,
+            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            sums_sent: config.request_checksum_calculation() != Some(RequestChecksumCalculation::WhenRequired),
+            foreign_etags: AtomicBool::new(false),
         }
-    }
-
-    async fn permit(&self) -> SemaphorePermit<'_> {
-        self.in_flight.acquire().await.expect("it is never closed")
     }
 
     fn full(&self, key: &str) -> String {
@@ -120,22 +148,24 @@ impl S3 {
 
     /// Copies inside S3, when both stores are the same service. `false`: they are not.
     pub(crate) async fn copy_from(&self, source: &S3, from_key: &str, to_key: &str) -> Result<bool, StoreError> {
-        if source.place != self.place {
+        if source.service != self.service {
             return Ok(false);
         }
         check_key(to_key)?;
         let doing = || format!("copying {} to {}", object_url(&source.url, from_key), object_url(&self.url, to_key));
         let from = format!("{}/{}", source.bucket, source.full(from_key));
-        let _permit = self.permit().await;
-        let request = self.client.copy_object().bucket(&self.bucket).key(self.full(to_key));
-        let request = request.copy_source(utf8_percent_encode(&from, COPY_SOURCE).to_string());
-        request.send().await.map_err(|error| classify(error, doing(), None))?;
+        let from = utf8_percent_encode(&from, COPY_SOURCE).to_string();
+        self.ask(|| async {
+            let request = self.client.copy_object().bucket(&self.bucket).key(self.full(to_key));
+            request.copy_source(&from).send().await.map_err(|error| classify(error, doing(), None))
+        })
+        .await?;
         Ok(true)
     }
 
-    async fn get_once(&self, key: &str, options: &GetOptions) -> Result<Result<Got, StoreError>, StoreError> {
+    /// The bytes, and whether they have been held against a sum of all of them.
+    async fn get_once(&self, key: &str, options: &GetOptions) -> Result<(Got, bool), StoreError> {
         let doing = || self.doing("reading", key);
-        let _permit = self.permit().await;
         let request = self.client.get_object().bucket(&self.bucket).key(self.full(key));
         let request = request.set_if_match(options.if_match.as_deref().map(quoted));
         // HTTP's ranges include their last byte.
@@ -143,10 +173,29 @@ impl S3 {
         let answer = request.set_range(range).send().await;
         let answer = answer.map_err(|error| classify(error, doing(), None))?;
         let etag = unquoted(answer.e_tag(), doing)?;
-        Ok(match body(answer).await {
-            Ok(bytes) => Ok(Got { bytes, etag }),
+        let summed = sums::checked_by_sdk(&answer) || options.range.is_some() || !sums::etag_may_be_md5(&answer);
+        match body(answer).await {
+            Ok(bytes) => Ok((Got { bytes, etag }, summed)),
             Err(source) => Err(StoreError::transient(doing(), source)),
-        })
+        }
+    }
+
+    /// Of bytes that no checksum came with: whether their ETag is their MD5. It need not be, so a mismatch alone proves
+    /// nothing; but bytes that were harmed on their way come otherwise the second time.
+    async fn hold_against_etag(&self, key: &str, options: &GetOptions, got: Got) -> Result<Got, StoreError> {
+        let doing = || self.doing("reading", key);
+        if self.foreign_etags.load(Ordering::Relaxed) || sums::said(&got).await != Said::Other {
+            return Ok(got);
+        }
+        tracing::debug!(%key, "reading it again: it is not what its ETag says");
+        let (again, _) = self.ask(|| self.get_once(key, options)).await?;
+        if again == got {
+            tracing::info!(url = %self.url, "ETags are no MD5 here: objects without checksums are read unchecked");
+            self.foreign_etags.store(true, Ordering::Relaxed);
+        } else if sums::said(&again).await != Said::Same {
+            return Err(StoreError::transient(doing(), "what came differs from one time to the next"));
+        }
+        Ok(again)
     }
 
     /// A range without bytes, which HTTP cannot say: only the object is looked at.
@@ -164,9 +213,11 @@ impl S3 {
     /// The ETag of what is at `key`, if it is the write with this token that put it there.
     async fn own_write(&self, key: &str, token: &str) -> Result<Option<String>, StoreError> {
         let doing = || self.doing("looking for our own write at", key);
-        let _permit = self.permit().await;
-        let request = self.client.head_object().bucket(&self.bucket).key(self.full(key));
-        match request.send().await.map_err(|error| classify(error, doing(), None)) {
+        let answer = self.ask(|| async {
+            let request = self.client.head_object().bucket(&self.bucket).key(self.full(key));
+            request.send().await.map_err(|error| classify(error, doing(), None))
+        });
+        match answer.await {
             Ok(answer) => {
                 let own =
                     answer.metadata().and_then(|metadata| metadata.get(TOKEN)).is_some_and(|there| there == token);
@@ -182,16 +233,18 @@ impl S3 {
             return self.put_in_parts(key, bytes, how, token).await;
         }
         let doing = || self.doing("writing", key);
-        let _permit = self.permit().await;
-        let request = self.client.put_object().bucket(&self.bucket).key(self.full(key));
-        let request = request.body(bytes.clone().into()).metadata(TOKEN, token);
-        let request = match how {
-            Put::Overwrite | Put::Temporary => request,
-            Put::IfAbsent => request.if_none_match("*"),
-            Put::IfMatch(etag) => request.if_match(quoted(etag)),
-        };
-        let answer = request.send().await.map_err(|error| classify(error, doing(), Some(how)))?;
-        unquoted(answer.e_tag(), doing)
+        self.ask(|| async {
+            let request = self.client.put_object().bucket(&self.bucket).key(self.full(key));
+            let request = request.body(bytes.clone().into()).metadata(TOKEN, token);
+            let request = match how {
+                Put::Overwrite | Put::Temporary => request,
+                Put::IfAbsent => request.if_none_match("*"),
+                Put::IfMatch(etag) => request.if_match(quoted(etag)),
+            };
+            let answer = request.send().await.map_err(|error| classify(error, doing(), Some(how)))?;
+            unquoted(answer.e_tag(), doing)
+        })
+        .await
     }
 }
 
@@ -207,12 +260,13 @@ impl Store for S3 {
         let mut objects = Vec::new();
         let mut next: Option<String> = None;
         loop {
-            let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.full(prefix));
-            // XML cannot hold every character that a key may have.
-            let request = request.encoding_type(EncodingType::Url).set_continuation_token(next.take());
-            let permit = self.permit().await;
-            let page = request.send().await.map_err(|error| classify(error, doing(), None))?;
-            drop(permit);
+            let page = self.ask(|| async {
+                let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.full(prefix));
+                // XML cannot hold every character that a key may have.
+                let request = request.encoding_type(EncodingType::Url).set_continuation_token(next.clone());
+                request.send().await.map_err(|error| classify(error, doing(), None))
+            });
+            let page = page.await?;
             let encoded = page.encoding_type() == Some(&EncodingType::Url);
             for object in page.contents() {
                 let key = object.key().unwrap_or_default();
@@ -253,21 +307,18 @@ impl Store for S3 {
         if options.range.as_ref().is_some_and(|range| range.start >= range.end) {
             return self.get_nothing(key, &options).await;
         }
-        for _ in 1..TRIES_MAX {
-            match self.get_once(key, &options).await? {
-                Ok(got) => return Ok(got),
-                Err(error) => tracing::debug!(%key, error = &error as &dyn std::error::Error, "reading it again"),
-            }
-        }
-        self.get_once(key, &options).await?
+        let (got, summed) = self.ask(|| self.get_once(key, &options)).await?;
+        if summed { Ok(got) } else { self.hold_against_etag(key, &options, got).await }
     }
 
     async fn head(&self, key: &str) -> Result<Object, StoreError> {
         check_named(key)?;
         let doing = || self.doing("looking at", key);
-        let _permit = self.permit().await;
-        let request = self.client.head_object().bucket(&self.bucket).key(self.full(key));
-        let answer = request.send().await.map_err(|error| classify(error, doing(), None))?;
+        let answer = self.ask(|| async {
+            let request = self.client.head_object().bucket(&self.bucket).key(self.full(key));
+            request.send().await.map_err(|error| classify(error, doing(), None))
+        });
+        let answer = answer.await?;
         Ok(Object {
             key: key.into(),
             bytes: answer.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or_default(),
@@ -301,8 +352,8 @@ impl Store for S3 {
                 Err(blind) => return Err(if lost { error } else { blind }),
             }
             match error {
-                StoreError::Conflict { .. } if tries < TRIES_MAX => {
-                    tokio::time::sleep(Duration::from_millis(50) * tries).await;
+                StoreError::Conflict { .. } if tries < WRITES_MAX => {
+                    tokio::time::sleep(MET_ANOTHER.after(tries, chance())).await;
                 }
                 error => return Err(error),
             }
@@ -312,9 +363,11 @@ impl Store for S3 {
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         check_named(key)?;
         let doing = || self.doing("deleting", key);
-        let _permit = self.permit().await;
-        let request = self.client.delete_object().bucket(&self.bucket).key(self.full(key));
-        match request.send().await.map_err(|error| classify(error, doing(), None)) {
+        let answer = self.ask(|| async {
+            let request = self.client.delete_object().bucket(&self.bucket).key(self.full(key));
+            request.send().await.map_err(|error| classify(error, doing(), None))
+        });
+        match answer.await {
             Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }

@@ -2,7 +2,7 @@
 //! files, folders and buckets, and the readers that users read with.
 //!
 //! A test begins with [`Scratch::enter`], which gives it a folder of its own and its turn: each test keeps the whole
-//! machine busy, so they take turns. What is missing on a laptop (`../shared`, Python) skips a test and says so; where
+//! machine busy, so they take turns. What is missing on a laptop (`../shared`, Python, npm) skips a test and says so; where
 //! `CI` is set it fails the test.
 
 mod output;
@@ -10,6 +10,7 @@ mod process;
 mod programs;
 mod python;
 mod s3;
+mod s3rver;
 mod scratch;
 mod shared;
 mod submit;
@@ -19,6 +20,7 @@ pub use process::{Ended, Running, Signal, wait_until};
 pub use programs::{Coordinator, Worker, program};
 pub use python::Python;
 pub use s3::{BUCKET, S3Server};
+pub use s3rver::S3rver;
 pub use scratch::Scratch;
 pub use shared::{drawn, need, shared};
 pub use submit::{Submit, submit};

@@ -10,7 +10,7 @@ use std::process::Command;
 pub const BUCKET: &str = "photos";
 
 pub struct S3Server {
-    _running: Running,
+    running: Running,
     endpoint: String,
     environment: Vec<(String, String)>,
 }
@@ -18,7 +18,13 @@ pub struct S3Server {
 impl S3Server {
     /// Holds `folder` under `s3://photos/in put/`, and lists `page_keys` keys a page.
     pub fn start(scratch: &Scratch, folder: &Path, page_keys: u32) -> Self {
+        Self::start_with(scratch, folder, page_keys, &[])
+    }
+
+    /// The same, with more arguments.
+    pub fn start_with(scratch: &Scratch, folder: &Path, page_keys: u32, args: &[&str]) -> Self {
         let mut command = Command::new(program("mr-s3-server"));
+        command.args(args);
         command.args(["--bucket", BUCKET, "--page-keys", &page_keys.to_string()]);
         command.arg("--load").arg(format!("{}=in put/", folder.display()));
         let mut running = Running::start(command, scratch);
@@ -26,7 +32,15 @@ impl S3Server {
         let environment = running.stderr();
         let environment = environment.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Self { _running: running, endpoint, environment }
+        Self { running, endpoint, environment }
+    }
+
+    /// Stops it, and says how many requests it took and how many it throttled.
+    pub fn requests(self) -> (u64, u64) {
+        let said = self.running.terminate().stderr;
+        let line = said.lines().find_map(|line| line.strip_suffix(" throttled")).expect("it says so when it ends");
+        let (taken, throttled) = line.split_once(" requests taken, ").expect("both numbers");
+        (taken.parse().expect("a number"), throttled.parse().expect("a number"))
     }
 
     /// Where the photos are.
@@ -69,7 +83,7 @@ impl S3Server {
     }
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("the system has room for a runtime").block_on(work)
 }

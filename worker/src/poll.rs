@@ -7,14 +7,15 @@ use mr_core::{AttemptResult, Failure};
 use mr_mapreduce::{Host, HostSettings, Registry};
 use mr_proto::v1::workers_client::WorkersClient;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
+use mr_storage::{BackOff, chance, pace};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
 
-/// Between polls that fail, doubled up to the second.
-const BACK_OFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
+/// Between polls that fail. A fleet that lost its coordinator comes back spread out.
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(4));
 /// Until the coordinator says how long a lease is.
 const LEASE: Duration = Duration::from_secs(15);
 /// For how many leases' time a worker that hears nothing goes on with what it has: a coordinator that comes back, or
@@ -80,7 +81,7 @@ impl Worker {
     /// A coordinator that is away for a while changes nothing for attempts that run: what they end with is told when it is
     /// back, and it is the coordinator that decides whether it is still of use. One that stays away ends them.
     async fn run(mut self, mut attempts: Attempts, stop: CancellationToken) -> Stopped {
-        let mut back_off = BACK_OFF[0];
+        let mut failed = 0;
         let mut lease = LEASE;
         while !stop.is_cancelled() {
             let (poll, carried) = self.poll(&attempts, false);
@@ -97,7 +98,7 @@ impl Worker {
             match answer {
                 Ok(answer) => {
                     self.contact.heard();
-                    back_off = BACK_OFF[0];
+                    failed = 0;
                     lease = Duration::from_millis(answer.lease_ms.max(1000));
                     attempts.heard(&carried);
                     take(answer, &mut attempts);
@@ -109,11 +110,11 @@ impl Worker {
                     if self.contact.silence() > lease * CUT_OFF_LEASES && attempts.stop_all() {
                         tracing::warn!("nothing was heard for {CUT_OFF_LEASES} leases: what was running is given up");
                     }
+                    failed += 1;
                     tokio::select! {
                         () = stop.cancelled() => break,
-                        () = tokio::time::sleep(back_off) => {}
+                        () = tokio::time::sleep(BACK_OFF.after(failed, chance())) => {}
                     }
-                    back_off = (back_off * 2).min(BACK_OFF[1]);
                 }
             }
         }
@@ -130,7 +131,7 @@ impl Worker {
                     Ok(_) => return,
                     Err(_) => {
                         self.coordinators.turn(at);
-                        tokio::time::sleep(BACK_OFF[0]).await;
+                        tokio::time::sleep(BACK_OFF.after(1, chance())).await;
                     }
                 }
             }
@@ -163,12 +164,19 @@ impl Worker {
             held: attempts.held().into_iter().map(convert::progress_to).collect(),
             results: results.iter().cloned().map(convert::result_to).collect(),
             peak_rss_bytes: peak_rss_bytes(),
+            process: pace::process().to_owned(),
+            stores: pace::usage().into_iter().map(convert::store_usage_to).collect(),
         };
         (poll, results)
     }
 }
 
 fn take(answer: v1::PollResponse, attempts: &mut Attempts) {
+    let shares = answer.stores.into_iter().map(convert::store_share_from).collect::<Result<Vec<_>, _>>();
+    match shares {
+        Ok(shares) => pace::obey(&shares),
+        Err(error) => tracing::error!("what stores may be asked: {error}"),
+    }
     for attempt in answer.stop {
         match convert::attempt_from(attempt) {
             Ok(attempt) => attempts.stop(&attempt),

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use xtask::args::Args;
-use xtask::{bench, check, demo, photos, run_tests, setup, sim, tidy, venv};
+use xtask::{bench, check, demo, npm, photos, run_tests, setup, sim, tidy, venv};
 
 const HELP: &str = "\
 cargo xtask COMMAND [OPTIONS]
@@ -23,6 +23,7 @@ Working on it
   sim        the scheduler through simulated bad weather  --seeds N | --seed S [--plant NAME] | --plant NAME|list
   tidy       which room may import which, and other house rules (see ARCHITECTURE.md)
   venv       a Python with the Parquet readers that the tests use, in target/venv
+  npm        the programs of npm's that the tests run, in target/npm
   bench job        time the whole job  [--rounds 5] [--slots N] [--input DIR] [--markdown]
   bench peers      time it beside a Python process and PySpark  [--rounds 5] [--spark-rounds 1]
   bench kernel     time the network beside onnxruntime and OpenVINO  [--rounds 5] [--seconds 3] [--model FILE.onnx]
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Some("check") => check::main(args),
         Some("ci") => check::ci(args),
         Some("tidy") => tidy::main(args),
+        Some("npm") => npm::main(args),
         Some("venv") => venv::main(args),
         Some("bench") => bench::main(args),
         Some("help" | "--help" | "-h") => {

@@ -643,7 +643,7 @@ impl<'a> World<'a> {
         let job = &self.jobs[&attempt.task.job];
         let maps = job.maps(&order);
         let deadly = job.is_at(&attempt.task, Nature::Deadly)
-            && (job.maps_split(attempt.task.stage, attempt.task.index) == !maps.is_empty());
+            && job.maps_split(attempt.task.stage, attempt.task.index) != maps.is_empty();
         if deadly || maps.iter().any(|object| job.bad(*object) == Some(Bad::Kills)) {
             self.laws.killed.insert(id.clone());
             return self.crash(id);

@@ -72,8 +72,21 @@ pub(super) fn unquoted(etag: Option<&str>, doing: impl FnOnce() -> String) -> Re
 
 type Kind = fn(String, Option<BoxError>) -> StoreError;
 
+/// An answer that begins before its outcome is known says 200 whatever comes: then only the error's name is left.
+fn meant(status: u16, code: &str) -> u16 {
+    match (status, code) {
+        (200..=299, "PreconditionFailed") => 412,
+        (200..=299, "ConditionalRequestConflict" | "OperationAborted") => 409,
+        (200..=299, "NoSuchKey") => 404,
+        (200..=299, "AccessDenied") => 403,
+        (200..=299, "InvalidRequest" | "InvalidArgument" | "MalformedXML" | "EntityTooLarge") => 400,
+        (status, _) => status,
+    }
+}
+
 fn by_status(status: u16, code: Option<&str>, write: Option<&Put>) -> Kind {
-    match (status, code.unwrap_or_default()) {
+    let code = code.unwrap_or_default();
+    match (meant(status, code), code) {
         // Some errors come inside a 200 or a 400, so their names go first.
         (
             _,
@@ -84,11 +97,11 @@ fn by_status(status: u16, code: Option<&str>, write: Option<&Put>) -> Kind {
             | "RequestLimitExceeded"
             | "ServiceUnavailable",
         ) => throttled,
-        (_, "InternalError" | "RequestTimeout" | "OperationAborted") if status != 409 => transient,
+        (_, "InternalError" | "RequestTimeout") => transient,
         (_, "ExpiredToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken") => denied,
         (_, "NoSuchBucket") => not_found,
         // Completed by a try whose answer was lost, or aborted by somebody else: whoever wrote has to look.
-        (_, "NoSuchUpload") => transient,
+        (_, "NoSuchUpload") => conflict,
         (404, _) => match write {
             // The version to be replaced is gone.
             Some(Put::IfMatch(_)) => changed,
@@ -188,9 +201,15 @@ mod tests {
             (412, "PreconditionFailed", Some(&Put::IfAbsent), "Exists"),
             (409, "ConditionalRequestConflict", Some(&Put::IfAbsent), "Conflict"),
             (409, "OperationAborted", Some(&Put::IfAbsent), "Conflict"),
+            (404, "NoSuchUpload", Some(&Put::IfAbsent), "Conflict"),
             (503, "SlowDown", None, "Throttled"),
             (200, "SlowDown", Some(&Put::IfAbsent), "Throttled"),
             (200, "InternalError", None, "Transient"),
+            (200, "PreconditionFailed", Some(&Put::IfAbsent), "Exists"),
+            (200, "PreconditionFailed", Some(&if_match), "Changed"),
+            (200, "ConditionalRequestConflict", Some(&if_match), "Conflict"),
+            (200, "AccessDenied", None, "Denied"),
+            (200, "InvalidRequest", None, "Fatal"),
             (200, "", Some(&Put::Overwrite), "Transient"),
             (400, "RequestTimeout", None, "Transient"),
             (400, "ExpiredToken", None, "Denied"),

@@ -4,7 +4,7 @@ use super::answers::{classify, unquoted};
 use super::{PART_BYTES, S3, TOKEN, quoted};
 use crate::{Put, StoreError};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -27,7 +27,7 @@ impl S3 {
         };
         // Whatever became of it: a completed upload is no longer there, and the parts of another would cost money.
         if done.is_err() {
-            upload.abort().await;
+            upload.abort(self).await;
         }
         upload.open = false;
         done
@@ -47,11 +47,15 @@ struct Upload {
 impl Upload {
     async fn begin(store: &S3, key: &str, token: &str) -> Result<Self, StoreError> {
         let doing = store.doing("writing in parts", key);
-        let _permit = store.permit().await;
         let full = store.full(key);
-        let request = store.client.create_multipart_upload().bucket(&store.bucket).key(&full);
-        let answer = request.metadata(TOKEN, token).send().await;
-        let answer = answer.map_err(|error| classify(error, doing.clone(), None))?;
+        let answer = store.ask(|| async {
+            let request = store.client.create_multipart_upload().bucket(&store.bucket).key(&full);
+            // S3 refuses parts with sums of a kind that was not announced.
+            let request = request.set_checksum_algorithm(store.sums_sent.then_some(ChecksumAlgorithm::Crc32));
+            let answer = request.metadata(TOKEN, token).send().await;
+            answer.map_err(|error| classify(error, doing.clone(), None))
+        });
+        let answer = answer.await?;
         let Some(id) = answer.upload_id() else {
             return Err(StoreError::fatal(doing, "the store gave no upload id"));
         };
@@ -77,10 +81,12 @@ impl Upload {
     }
 
     async fn send_part(&self, store: &S3, part: Bytes, number: i32) -> Result<CompletedPart, StoreError> {
-        let _permit = store.permit().await;
-        let request = self.client.upload_part().bucket(&self.bucket).key(&self.key).upload_id(&self.id);
-        let answer = request.part_number(number).body(part.into()).send().await;
-        let answer = answer.map_err(|error| classify(error, self.doing.clone(), None))?;
+        let answer = store.ask(|| async {
+            let request = self.client.upload_part().bucket(&self.bucket).key(&self.key).upload_id(&self.id);
+            let answer = request.part_number(number).body(part.clone().into()).send().await;
+            answer.map_err(|error| classify(error, self.doing.clone(), None))
+        });
+        let answer = answer.await?;
         // What the store worked out over each part, it wants to hear again.
         Ok(CompletedPart::builder()
             .part_number(number)
@@ -94,23 +100,30 @@ impl Upload {
     }
 
     async fn complete(&self, store: &S3, parts: Vec<CompletedPart>, how: &Put) -> Result<String, StoreError> {
-        let _permit = store.permit().await;
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(&self.key);
-        let request = request.upload_id(&self.id).multipart_upload(parts);
-        let request = match how {
-            Put::Overwrite | Put::Temporary => request,
-            Put::IfAbsent => request.if_none_match("*"),
-            Put::IfMatch(etag) => request.if_match(quoted(etag)),
-        };
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| classify(error, self.doing.clone(), Some(how)))?;
-        unquoted(answer.e_tag(), || self.doing.clone())
+        store
+            .ask(|| async {
+                let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(&self.key);
+                let request = request.upload_id(&self.id).multipart_upload(parts.clone());
+                let request = match how {
+                    Put::Overwrite | Put::Temporary => request,
+                    Put::IfAbsent => request.if_none_match("*"),
+                    Put::IfMatch(etag) => request.if_match(quoted(etag)),
+                };
+                let answer = request.send().await;
+                let answer = answer.map_err(|error| classify(error, self.doing.clone(), Some(how)))?;
+                unquoted(answer.e_tag(), || self.doing.clone())
+            })
+            .await
     }
 
-    async fn abort(&self) {
-        let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(&self.key);
-        if let Err(error) = request.upload_id(&self.id).send().await {
+    async fn abort(&self, store: &S3) {
+        let answer = store.ask(|| async {
+            let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(&self.key);
+            let answer = request.upload_id(&self.id).send().await;
+            answer.map_err(|error| classify(error, self.doing.clone(), None))
+        });
+        if let Err(error) = answer.await {
             // Gone already, most likely; a bucket rule sweeps what is not.
             tracing::debug!(key = %self.key, error = &error as &dyn std::error::Error, "aborting the upload failed");
         }

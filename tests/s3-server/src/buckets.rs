@@ -33,9 +33,18 @@ pub(crate) struct Stored {
     pub bytes: Bytes,
     /// Without quotes: of a single body its MD5, of parts the MD5 of theirs and their number, as in S3.
     pub etag: String,
-    pub crc32: u32,
+    pub sum: Sum,
     pub metadata: Option<Metadata>,
     pub modified: SystemTime,
+}
+
+/// The checksum that S3 keeps with an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sum {
+    /// The CRC-32 of a single body.
+    Whole(u32),
+    /// The CRC-32 of the parts' CRC-32s, and how many they were: nobody can check a body by it without knowing the parts.
+    Parts(u32, usize),
 }
 
 #[derive(Debug)]
@@ -65,7 +74,7 @@ impl Stored {
     pub fn new(bytes: Bytes, metadata: Option<Metadata>) -> Self {
         Self {
             etag: hex(&Md5::digest(&bytes)),
-            crc32: crc32fast::hash(&bytes),
+            sum: Sum::Whole(crc32fast::hash(&bytes)),
             bytes,
             metadata,
             modified: SystemTime::now(),
@@ -261,13 +270,15 @@ impl Upload {
         if all_but_last.iter().any(|part| part.bytes.len() < PART_BYTES_MIN) {
             return Err(s3_error!(EntityTooSmall));
         }
-        let mut digests = Md5::new();
+        let (mut digests, mut sums) = (Md5::new(), crc32fast::Hasher::new());
         let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
         for part in &parts {
             digests.update(Md5::digest(&part.bytes));
+            sums.update(&crc32fast::hash(&part.bytes).to_be_bytes());
             bytes.extend_from_slice(&part.bytes);
         }
         let mut stored = Stored::new(bytes.into(), self.metadata.clone());
+        stored.sum = Sum::Parts(sums.finalize(), parts.len());
         stored.etag = format!("{}-{}", hex(&digests.finalize()), parts.len());
         Ok(stored)
     }

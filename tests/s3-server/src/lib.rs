@@ -8,6 +8,7 @@
 //! single operations.
 
 mod buckets;
+mod limit;
 mod serve;
 mod service;
 

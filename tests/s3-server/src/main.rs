@@ -22,6 +22,9 @@ struct Args {
     /// The most keys on a page of a listing
     #[arg(long, default_value_t = 1000, value_name = "N")]
     page_keys: usize,
+    /// Answer more requests a second than this with SlowDown
+    #[arg(long, value_name = "N")]
+    requests_per_second: Option<f64>,
 }
 
 /// A prefix is a folder; without `=` the keys begin with the paths below DIR.
@@ -38,7 +41,12 @@ fn parse_load(text: &str) -> Result<(PathBuf, String), String> {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let options = Options { listen: args.listen, page_keys: args.page_keys.max(1), buckets: args.buckets.clone() };
+    let options = Options {
+        listen: args.listen,
+        page_keys: args.page_keys.max(1),
+        buckets: args.buckets.clone(),
+        requests_per_second: args.requests_per_second,
+    };
     let server = Server::start(options).await?;
     for (folder, prefix) in &args.load {
         let count = server.buckets().load(&args.buckets[0], folder, prefix)?;
@@ -52,5 +60,7 @@ async fn main() -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    let (taken, throttled) = server.requests();
+    eprintln!("{taken} requests taken, {throttled} throttled");
     Ok(())
 }

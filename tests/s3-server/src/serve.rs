@@ -1,14 +1,16 @@
 //! The server in this process: a listener, a task for each connection, and an end to both when it is dropped.
 
+use crate::limit::{Limit, Limited};
 use crate::{ACCESS_KEY, Buckets, REGION, SECRET_KEY, Service};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::S3;
 use s3s::auth::SimpleAuth;
-use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::service::S3ServiceBuilder;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -20,11 +22,18 @@ pub struct Options {
     pub buckets: Vec<String>,
     /// The most keys on a page of a listing: S3 has 1,000.
     pub page_keys: usize,
+    /// More requests a second are answered with SlowDown.
+    pub requests_per_second: Option<f64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), buckets: Vec::new(), page_keys: 1000 }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            buckets: Vec::new(),
+            page_keys: 1000,
+            requests_per_second: None,
+        }
     }
 }
 
@@ -34,6 +43,7 @@ pub struct Server {
     /// `http://host:port`
     pub endpoint: String,
     buckets: Arc<Buckets>,
+    limit: Arc<Limit>,
     accepting: JoinHandle<()>,
 }
 
@@ -49,16 +59,24 @@ impl Server {
         let mut builder = S3ServiceBuilder::new(wrap(Service::new(buckets.clone(), options.page_keys)));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let listener = TcpListener::bind(options.listen).await?;
+        let limit = Arc::new(Limit::new(options.requests_per_second));
+        let service = Limited { inner: builder.build(), limit: limit.clone() };
         Ok(Self {
             endpoint: format!("http://{}", listener.local_addr()?),
             buckets,
-            accepting: tokio::spawn(accept(listener, builder.build())),
+            limit,
+            accepting: tokio::spawn(accept(listener, service)),
         })
     }
 
     /// What it holds, for loading and looking from outside the protocol.
     pub fn buckets(&self) -> &Buckets {
         &self.buckets
+    }
+
+    /// How many requests were taken, and how many were answered with SlowDown because they were too many.
+    pub fn requests(&self) -> (u64, u64) {
+        (self.limit.taken.load(Ordering::Relaxed), self.limit.throttled.load(Ordering::Relaxed))
     }
 
     /// What a process has to find in its environment to use this server.
@@ -79,7 +97,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, service: S3Service) {
+async fn accept(listener: TcpListener, service: Limited) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

@@ -1,7 +1,7 @@
 //! S3's operations on the buckets: what `s3s` has parsed comes in, what it will write goes out.
 
 use crate::REGION;
-use crate::buckets::{Buckets, Condition, Stored};
+use crate::buckets::{Buckets, Condition, Stored, Sum};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -53,13 +53,17 @@ impl S3 for Service {
         };
         // The checksum is that of the whole.
         let summed = range.is_none() && wants_checksum(input.checksum_mode.as_ref());
+        let kind = match stored.sum {
+            Sum::Whole(_) => ChecksumType::FULL_OBJECT,
+            Sum::Parts(..) => ChecksumType::COMPOSITE,
+        };
         Ok(S3Response::new(GetObjectOutput {
             accept_ranges: Some("bytes".into()),
             content_length: Some(bytes.len() as i64),
             content_range: range.map(|range| format!("bytes {}-{}/{whole}", range.start, range.end - 1)),
             body: Some(blob(bytes)),
-            checksum_crc32: summed.then(|| base64(stored.crc32.to_be_bytes())),
-            checksum_type: summed.then(|| ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
+            checksum_crc32: summed.then(|| in_base64(stored.sum)),
+            checksum_type: summed.then(|| ChecksumType::from_static(kind)),
             e_tag: Some(ETag::Strong(stored.etag.clone())),
             last_modified: Some(stored.modified.into()),
             metadata: stored.metadata.clone(),
@@ -87,7 +91,7 @@ impl S3 for Service {
         let bytes = read(input.body, input.content_length).await?;
         let stored = Stored::new(bytes, input.metadata);
         check_sum(&stored, input.checksum_crc32.as_deref(), trailers.as_ref())?;
-        let (etag, crc32) = (stored.etag.clone(), base64(stored.crc32.to_be_bytes()));
+        let (etag, crc32) = (stored.etag.clone(), in_base64(stored.sum));
         let condition = condition(input.if_match, input.if_none_match)?;
         self.buckets.put(&input.bucket, &input.key, stored, &condition)?;
         Ok(S3Response::new(PutObjectOutput {
@@ -197,7 +201,7 @@ impl S3 for Service {
         let (input, trailers) = (request.input, request.trailing_headers);
         let part = Stored::new(read(input.body, input.content_length).await?, None);
         check_sum(&part, input.checksum_crc32.as_deref(), trailers.as_ref())?;
-        let (etag, crc32) = (part.etag.clone(), base64(part.crc32.to_be_bytes()));
+        let (etag, crc32) = (part.etag.clone(), in_base64(part.sum));
         self.buckets.put_part(&input.bucket, &input.key, &input.upload_id, input.part_number, part)?;
         Ok(S3Response::new(UploadPartOutput {
             e_tag: Some(ETag::Strong(etag)),
@@ -286,8 +290,15 @@ fn check_sum(stored: &Stored, header: Option<&str>, trailers: Option<&TrailingHe
     let trailer = trailer.as_ref().and_then(|headers| headers.get("x-amz-checksum-crc32"));
     let said = header.or(trailer.and_then(|value| value.to_str().ok()));
     match said {
-        Some(said) if said != base64(stored.crc32.to_be_bytes()) => Err(s3_error!(BadDigest)),
+        Some(said) if said != in_base64(stored.sum) => Err(s3_error!(BadDigest)),
         _ => Ok(()),
+    }
+}
+
+fn in_base64(sum: Sum) -> String {
+    match sum {
+        Sum::Whole(crc32) => base64(crc32.to_be_bytes()),
+        Sum::Parts(crc32, count) => format!("{}-{count}", base64(crc32.to_be_bytes())),
     }
 }
 

@@ -21,7 +21,7 @@ async fn it_serves_a_folder_until_it_is_terminated() {
     let store = S3::at(endpoint.trim(), ACCESS_KEY, SECRET_KEY, "bucket", "some where/");
     let listed = store.list("").await.expect("listed, two keys a page");
     let keys: Vec<_> = listed.iter().map(|object| object.key.as_str()).collect();
-    assert_eq!(keys, ["src/buckets.rs", "src/lib.rs", "src/main.rs", "src/serve.rs", "src/service.rs"]);
+    assert_eq!(keys, ["src/buckets.rs", "src/lib.rs", "src/limit.rs", "src/main.rs", "src/serve.rs", "src/service.rs"]);
     let got = store.get("src/lib.rs", GetOptions::default()).await.expect("there").bytes;
     assert_eq!(got, std::fs::read(format!("{source}/lib.rs")).expect("there"));
 

@@ -1,0 +1,32 @@
+//! One request as often as it takes: in its turn, in bounded number at once, and again when that may help.
+
+use super::S3;
+use crate::StoreError;
+
+impl S3 {
+    /// Makes the request until it goes well or trying again is of no use. Every request of a store passes here, so that
+    /// the place's pace holds for all of them, retries and parts included.
+    pub(super) async fn ask<T, F>(&self, request: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut tried = 0;
+        loop {
+            let outcome = self.ask_once(request()).await;
+            tried += 1;
+            let Err(error) = outcome else { return outcome };
+            let Some(pause) = self.place.again(&error, tried) else { return Err(error) };
+            tracing::debug!(tried, error = &error as &dyn std::error::Error, "asking again in {pause:?}");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Nothing is held while it pauses.
+    async fn ask_once<T>(&self, request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let _permit = self.in_flight.acquire().await.expect("it is never closed");
+        self.place.turn().await;
+        let outcome = request.await;
+        self.place.note(&outcome);
+        outcome
+    }
+}
