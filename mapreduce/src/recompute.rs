@@ -184,6 +184,7 @@ mod tests {
             broadcasts_of: if *name == "project" { vec!["fit".into()] } else { Vec::new() },
             writes_output: *name == stages.last().unwrap().0,
             one_row_per_record: *one_row_per_record,
+            params: None,
         };
         JobPlan {
             spec: JobSpec {
@@ -235,7 +236,7 @@ mod tests {
         let objects: Vec<_> = ["a", "b", "c"].map(|key| Object { key: key.into(), bytes: 1, etag: "e".into() }).into();
         let keys = |slots| -> Vec<String> {
             let of = |work: Work| match work {
-                Work::MapObjects { objects } => objects.into_iter().map(|object| object.key).collect(),
+                Work::MapObjects { objects, .. } => objects.into_iter().map(|object| object.key).collect(),
                 _ => unreachable!(),
             };
             shares(&objects, slots).into_iter().map(of).collect()
