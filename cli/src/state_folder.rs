@@ -52,7 +52,8 @@ impl StateFolder {
 
 impl Drop for StateFolder {
     fn drop(&mut self) {
-        if self.keep.is_zero() {
+        // A job that was refused, say, has done nothing that another could go on from.
+        if self.keep.is_zero() || is_empty(&self.state().join("work")) {
             remove(&self.path);
         } else {
             remove_inner(&self.path.join("scratch"));
@@ -140,6 +141,12 @@ fn sweep(root: &Path, own: &Path, keep: Duration) {
     }
 }
 
+/// Whether there is no file in a folder, however deep.
+fn is_empty(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return true };
+    entries.flatten().all(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_empty(&entry.path()))
+}
+
 /// The lock goes last, so that a folder that is removed only in part is found again.
 fn remove(path: &Path) {
     if !["state", "scratch"].iter().all(|name| remove_inner(&path.join(name))) {
@@ -192,12 +199,15 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let take = |input| StateFolder::take(root.path(), &spec(input), DAY).unwrap();
         let one = take("file:///a/");
-        fs::create_dir(one.state()).unwrap();
+        fs::create_dir_all(one.state().join("work/job")).unwrap();
+        fs::write(one.state().join("work/job/kept"), "").unwrap();
         fs::create_dir(one.scratch()).unwrap();
         let (second, other) = (take("file:///a/"), take("file:///b/"));
         assert!(!second.state().exists() && !other.state().exists());
         assert!(second.path.to_str().unwrap().ends_with("-2"), "{second:?}");
+        let emptied = second.path.clone();
         drop((one, second));
+        assert!(!emptied.exists(), "nothing was done in it");
         let again = take("file:///a/");
         assert!(again.state().exists() && !again.scratch().exists());
         assert!(left(root.path()).iter().all(|name| is_name(name) && name.starts_with("toy-job-")));
@@ -207,7 +217,10 @@ mod tests {
     fn what_is_not_to_be_kept_goes_with_its_run_and_the_rest_when_it_is_old() {
         let root = tempfile::tempdir().unwrap();
         let take = |input, keep| StateFolder::take(root.path(), &spec(input), keep).unwrap();
-        drop(take("file:///a/", DAY));
+        let done = take("file:///a/", DAY);
+        fs::create_dir_all(done.state().join("work")).unwrap();
+        fs::write(done.state().join("work/kept"), "").unwrap();
+        drop(done);
         let foreign = root.path().join("photos");
         fs::create_dir(&foreign).unwrap();
         fs::write(foreign.join(LOCK), "").unwrap();
@@ -222,6 +235,8 @@ mod tests {
         old.lock.set_modified(SystemTime::now() - 2 * DAY).unwrap();
         let running = take("file:///b/", DAY);
         assert!(old.path.exists(), "it is in use");
+        fs::create_dir_all(old.state().join("work")).unwrap();
+        fs::write(old.state().join("work/kept"), "").unwrap();
         let path = old.path.clone();
         drop(old);
         drop(take("file:///c/", DAY));

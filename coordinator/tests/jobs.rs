@@ -64,17 +64,37 @@ async fn when_all_attempts_fail_the_job_fails_with_the_story_and_the_output_stay
     cluster.committed("first").await;
     let before = cluster.output_files();
 
-    for (id, text) in [("fails", "fail"), ("panics", "panic")] {
-        cluster.write(&[text]);
-        cluster.submit(id, Wanted { mode: Mode::Overwrite, ..Wanted::default() }).await;
-        let failure = cluster.failure(id).await;
-        assert_eq!(failure.class, FailureClass::Application);
-        for part in ["task 0 of stage `map`", "failed 3 times", "000.txt"] {
-            assert!(failure.message.contains(part), "{failure}");
-        }
-        assert_eq!(cluster.output_files(), before);
-        cluster.no_work_files().await;
+    cluster.write(&["fail"]);
+    cluster.submit("fails", Wanted { mode: Mode::Overwrite, ..Wanted::default() }).await;
+    let failure = cluster.failure("fails").await;
+    assert_eq!(failure.class, FailureClass::Application);
+    for part in ["task 0 of stage `map`", "failed 3 times", "000.txt"] {
+        assert!(failure.message.contains(part), "{failure}");
     }
+    assert_eq!(cluster.output_files(), before);
+    cluster.no_work_files().await;
+}
+
+#[tokio::test]
+async fn records_that_panic_or_take_too_long_on_two_workers_are_quarantined_alone() {
+    let cluster = Cluster::start().await;
+    // Both bad ones share their splits with good ones, and the first split has two.
+    cluster.write(&["panic", "panic", "cat", "dog", "wait", "fox", "gnu"]);
+    let _workers = [cluster.worker(1), cluster.worker(1)];
+    let limits = Limits { quarantine_share_max: 0.5, attempts_max: 1, record_seconds_max: 1 };
+    cluster.submit("one", Wanted { limits, ..Wanted::default() }).await;
+    let status = cluster.committed("one").await;
+    assert_eq!((status.books.embedded, status.books.quarantined), (4, 3));
+    let verdicts: Vec<_> = status.quarantined_first.iter().map(|q| (&*q.key, &*q.class, q.source)).collect();
+    let environment = mr_core::QuarantineSource::Environment;
+    let expected = [
+        ("000.txt", "panicked", environment),
+        ("001.txt", "panicked", environment),
+        ("004.txt", "deadline", environment),
+    ];
+    assert_eq!(verdicts, expected);
+    assert_eq!(cluster.rows("output"), ["002.txt", "003.txt", "005.txt", "006.txt"]);
+    cluster.world.open_gate();
 }
 
 #[tokio::test]

@@ -234,9 +234,33 @@ async fn a_panic_in_the_jobs_code_is_the_applications_failure_and_costs_no_slot(
     let objects = place.listed().await;
     for _ in 0..3 {
         let failure = place.map(0, objects[..1].to_vec()).await.unwrap_err();
-        assert_eq!(failure, Failure::application("the job's code panicked: a.txt made it panic"));
+        let story = "the job's code panicked: a.txt made it panic";
+        assert_eq!((failure.class, &*failure.message), (FailureClass::Application, &*format!("a.txt: {story}")));
+        let blamed = failure.blames.expect("it is known which record it was");
+        assert_eq!((&*blamed.key, &*blamed.class, &*blamed.message), ("a.txt", "panicked", story));
+        assert_eq!((&blamed.etag, blamed.source), (&objects[0].etag, QuarantineSource::Environment));
     }
     assert!(place.map(1, objects[1..].to_vec()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_condemned_record_is_left_out_with_its_verdict_and_a_probe_shows_nothing() {
+    let place = Place::new();
+    place.write(&[("a.txt", "fine"), ("b.txt", "panic"), ("c.txt", "fine")]);
+    let objects = place.listed().await;
+    let blamed = place.map(0, objects.clone()).await.unwrap_err().blames.expect("it says which record it was");
+    let probe = place.order("map", 0, Work::Probe { objects: objects[..1].to_vec() });
+    let shown = place.run(&probe).await.unwrap();
+    assert_eq!(shown, TaskOutput { probed: true, ..TaskOutput::default() });
+    let probe = place.order("map", 0, Work::Probe { objects: objects.clone() });
+    assert!(place.run(&probe).await.is_err());
+
+    let order = place.order("map", 0, Work::MapObjects { objects: objects.clone(), condemned: vec![*blamed.clone()] });
+    let output = place.run(&order).await.unwrap();
+    assert_eq!((output.records, output.rows, output.quarantined), (3, 2, vec![*blamed]));
+    let mut digest = ObjectsDigest::default();
+    [&objects[0], &objects[2]].into_iter().for_each(|object| digest.add(object));
+    assert_eq!(output.mapped_sha256, Some(digest.finish()));
 }
 
 #[tokio::test]

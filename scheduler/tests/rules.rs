@@ -336,7 +336,7 @@ fn a_task_that_takes_its_workers_down_fails_in_the_end() {
          w1 stops a/0/0#1
          w2 runs a/0/0#2
          w2 stops a/0/0#2
-         w3 runs a/0/0#3
+         w3 runs a/0/0#3, a probe of 0..5
          a is failed, workerlost: task 0 of stage `write` has lost its worker 3 times, the last one w3
          clean up a
          w3 stops a/0/0#3"
@@ -709,5 +709,143 @@ fn a_worker_without_slots_is_only_known() {
         "
          w1 is known: true
          a: write 0+0/1, 10 = 0 + 0, family open",
+    );
+}
+
+#[test]
+fn a_straggler_gets_one_backup_on_another_worker_when_nothing_is_left_to_give() {
+    // Two of three are done in a second each; the third takes four times as long.
+    check_listed(
+        "poll w1 2; poll w2 1; list a 3",
+        "wait 1s; done w1 a/0/0#1; done w2 a/0/2#1; wait 3s; poll w1; poll w2; done w2 a/0/1#2; poll w1",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w2 runs a/0/2#1
+         w2 runs a/0/1#2
+         a is committing
+         commit a
+         w1 stops a/0/1#1",
+    );
+}
+
+#[test]
+fn a_straggler_that_ends_first_wins_and_its_backup_is_stopped() {
+    check_listed(
+        "poll w1 2; poll w2 1; list a 3",
+        "wait 1s; done w1 a/0/0#1; done w2 a/0/2#1; wait 3s; poll w2; done w1 a/0/1#1; poll w2",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w2 runs a/0/2#1
+         w2 runs a/0/1#2
+         a is committing
+         commit a
+         w2 stops a/0/1#2",
+    );
+}
+
+#[test]
+fn when_one_of_two_attempts_is_lost_the_other_goes_on() {
+    check_listed(
+        "poll w1 2; poll w2 1; list a 3",
+        "wait 1s; done w1 a/0/0#1; done w2 a/0/2#1; wait 3s; poll w2; wait 12s; poll w2; show a; done w2 a/0/1#2",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w2 runs a/0/2#1
+         w2 runs a/0/1#2
+         w1 stops a/0/1#1
+         a: write 2+1/3, 30 = 20 + 0, family avx
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
+fn a_worker_that_fails_much_is_set_aside_unless_it_is_the_only_one() {
+    check_listed(
+        "list a 5; poll w1 1",
+        "fail w1 a/0/0#1 application; fail w1 a/0/0#2 application; poll w2 1
+         fail w1 a/0/0#3 application; poll w1; wait 10s; poll w1; poll w2; wait 10s; poll w1; poll w2; wait 10s; poll w1",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/0#2
+         w1 runs a/0/0#3
+         w2 runs a/0/1#1
+         w1 runs a/0/2#1",
+    );
+}
+
+#[test]
+fn a_record_that_two_workers_blame_is_condemned_and_costs_no_attempt() {
+    check_listed(
+        "list a 1; poll w1 1; poll w2 1",
+        "fail w1 a/0/0#1 application blames=0-0.jpg; fail w2 a/0/0#2 application blames=0-0.jpg; done w1 a/0/0#3 changed=1",
+        "
+         w1 runs a/0/0#1
+         w2 runs a/0/0#2
+         w1 runs a/0/0#3 without 1
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
+fn what_one_worker_says_of_a_changed_object_another_has_to_see() {
+    check_listed(
+        "list a 1; poll w1 1; poll w2 1",
+        "done w1 a/0/0#1 changed=1; show a; done w2 a/0/0#2 changed=1; show a",
+        "
+         w1 runs a/0/0#1
+         w2 runs a/0/0#2
+         a: write 0+1/1, 10 = 0 + 0, family avx
+         a is committing
+         commit a
+         a: write 1+0/1, 10 = 9 + 1, family avx",
+    );
+}
+
+#[test]
+fn a_record_that_kills_its_workers_is_found_by_halving_and_condemned_alone() {
+    // The seventh of ten. Each worker dies of what it was given last.
+    check_listed(
+        "list a 1; poll w1 1",
+        "wait 15s; poll w2 1; wait 15s
+         poll w3 1; done w3 a/0/0#3 probed; wait 15s
+         poll w4 1; wait 15s; poll w5 1; done w5 a/0/0#6 probed; wait 15s
+         poll w6 1; poll w7 1; wait 15s; poll w8 1; done w8 a/0/0#9 quarantined=1",
+        "
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         w2 stops a/0/0#2
+         w3 runs a/0/0#3, a probe of 0..5
+         w3 runs a/0/0#4, a probe of 5..8
+         w3 stops a/0/0#4
+         w4 runs a/0/0#5, a probe of 5..7
+         w4 stops a/0/0#5
+         w5 runs a/0/0#6, a probe of 5..6
+         w5 runs a/0/0#7, a probe of 6..7
+         w5 stops a/0/0#7
+         w6 runs a/0/0#8, a probe of 6..7
+         w6 stops a/0/0#8
+         w8 runs a/0/0#9 without 1
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
+fn a_new_coordinator_goes_on_with_what_is_written_and_what_is_held() {
+    check_listed(
+        "poll w1 2; list a 2 features",
+        "done w1 a/0/0#1; restart; show a; poll w1; show a; done w1 a/0/1#1; poll w1",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         a: embed 1+0/2 fit 0+0/1 project 0+0/2, 20 = 10 + 0, family avx, waits for avx
+         a: embed 1+1/2 fit 0+0/1 project 0+0/2, 20 = 10 + 0, family avx
+         w1 runs a/1/0#2.1",
     );
 }

@@ -15,6 +15,8 @@ pub struct Submit<'a> {
     scratch: &'a Scratch,
     command: Command,
     output: PathBuf,
+    /// A run here keeps nothing for the next, which is to do everything itself.
+    fresh: bool,
 }
 
 /// `mr-submit` with these arguments and nothing else.
@@ -39,14 +41,14 @@ impl<'a> Submit<'a> {
         }
         let mut command = command(scratch, "mr-submit", s3);
         command.arg(job).arg("--input").arg(input).args(["--output", output]);
-        Self { scratch, command, output: scratch.join(output) }
+        Self { scratch, command, output: scratch.join(output), fresh: true }
     }
 
     /// `verify` of an output, with credentials if it lies in a bucket.
     pub fn verify(scratch: &'a Scratch, output: &str, s3: Option<&S3Server>) -> Self {
         let mut command = command(scratch, "mr-submit", s3);
         command.args(["verify", output]);
-        Self { scratch, command, output: scratch.join(output) }
+        Self { scratch, command, output: scratch.join(output), fresh: false }
     }
 
     pub fn set(mut self, setting: impl AsRef<str>) -> Self {
@@ -69,8 +71,14 @@ impl<'a> Submit<'a> {
         self
     }
 
+    /// A run here keeps what it does for the next, and takes over what the last one has done.
+    pub fn keeping(mut self) -> Self {
+        self.fresh = false;
+        self
+    }
+
     pub fn to(self, coordinator: &Coordinator) -> Self {
-        self.args(["--coordinator", coordinator.url()])
+        self.keeping().args(["--coordinator", coordinator.url()])
     }
 
     /// With Google's network from `../shared`.
@@ -78,7 +86,10 @@ impl<'a> Submit<'a> {
         self.set(format!("params.weights={}", path.display()))
     }
 
-    pub fn start(self) -> Running {
+    pub fn start(mut self) -> Running {
+        if self.fresh {
+            self.command.args(["--keep-days", "0"]);
+        }
         Running::start(self.command, self.scratch)
     }
 

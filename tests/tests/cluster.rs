@@ -48,7 +48,7 @@ fn three_workers_over_s3_write_what_one_process_writes() {
     let embedded = Submit::over(&scratch, s3.input(), "embedded", Some(&s3)).slots(2).done();
     assert_eq!(embedded.books()[..3], [4020, 4020, 0]);
 
-    let coordinator = Coordinator::start(&scratch, "s3://photos/state/", Some(&s3), &[]);
+    let coordinator = Coordinator::start(&scratch, "s3://photos/state/", Some(&s3), &["--keep-days", "0"]);
     let workers: Vec<_> = (0..3).map(|_| Worker::start(&scratch, &coordinator, Some(&s3))).collect();
     // Whoever submits needs no credentials: only the cluster goes to the bucket.
     let job = Submit::job(&scratch, s3.input(), "s3://photos/out put/").to(&coordinator);
@@ -219,7 +219,7 @@ fn what_is_not_there_is_told_in_time() {
         let ended = submit(&scratch, [&at[..], command].concat());
         ended.stopped(3, &["can't reach the coordinator", &nobody_url, "connection refused"]);
     }
-    let ended = Submit::job(&scratch, &photos, "out").args(at).run();
+    let ended = Submit::job(&scratch, &photos, "out").keeping().args(at).run();
     ended.stopped(3, &["can't reach the coordinator", &nobody_url]);
     assert!(!scratch.join("out").exists());
 }

@@ -48,7 +48,7 @@ fn drawn_photos_become_a_table_of_several_parts() {
     scratch.write("pho tos/Training/.jpg/x", "no photo either");
     let output = Submit::job(&scratch, &photos, "out").set("split.objects_max=8").done();
     assert_eq!(output.books(), [300, 300, 0, 2]);
-    // 38 splits, 16 to a part.
-    assert_eq!(output.parts.len(), 3);
+    // Splits of four to eight, 16 of them to a part.
+    assert!((3..=5).contains(&output.parts.len()), "{:?}", output.parts);
     python.run(&scratch, "check_features.py", table(&output, &photos));
 }

@@ -65,7 +65,7 @@ fn a_cluster_gives_work_to_those_who_have_the_kernels() {
     };
     let here = job("here").kernels("bf16x3-portable").set("params.precision=fast").done();
 
-    let coordinator = Coordinator::start(&scratch, "state", None, &["--unserved-ms", "4000"]);
+    let coordinator = Coordinator::start(&scratch, "state", None, &["--unserved-ms", "4000", "--keep-days", "0"]);
     let plain = Worker::start_on(best_f32(), &scratch, &coordinator);
     // With nobody who could, it fails in the end, and says so meanwhile.
     let ended = job("nobody").to(&coordinator).set("params.precision=fast").run();

@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn every_planted_bug_is_found() {
         for flaw in Flaw::ALL {
-            let found = (0..3000).find_map(|seed| run_planted(seed, *flaw).err());
+            let found = (0..30_000).find_map(|seed| run_planted(seed, *flaw).err());
             let found = found.unwrap_or_else(|| panic!("{flaw:?} was not found"));
             println!("{flaw:?}: seed {}: {}", found.seed, found.law);
         }

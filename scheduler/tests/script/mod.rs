@@ -3,7 +3,7 @@
 //! ```text
 //! submit a [attempts=N] [share=X] [wish=F,F]                    list a 3 [features]     list a fails    list a wrong
 //! poll w1 [2 | 2+1] [family=F,F] [draining] [deaf] [old]          its answer is lost when deaf; old: an old message
-//! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N] [family=F]          fail w1 a/0/0#1 CLASS
+//! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N | changed=N] [family=F] [probed]     fail w1 a/0/0#1 CLASS [blames=KEY]
 //! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1
 //! ```
 //!
@@ -122,8 +122,12 @@ impl Stage {
             "done" | "fail" => {
                 let attempt = attempt(words[2]);
                 let outcome = match words[0] {
+                    "done" if words.contains(&"probed") => Ok(TaskOutput { probed: true, ..TaskOutput::default() }),
                     "done" => Ok(self.output(&attempt.task, &number)),
-                    _ => Err(Failure::new(class(words[3]), "it broke")),
+                    _ => {
+                        let blames = given("blames").map(|key| Box::new(verdict(key, QuarantineSource::Environment)));
+                        Err(Failure { blames, ..Failure::new(class(words[3]), "it broke") })
+                    }
                 };
                 let worker = self.workers.get_mut(words[1]).expect("polled before");
                 worker.held.retain(|held| *held != attempt);
@@ -221,7 +225,16 @@ impl Stage {
         worker.held.retain(|held| !answer.stop.contains(held));
         worker.held.extend(answer.orders.clone());
         self.told.extend(answer.stop.iter().map(|attempt| format!("{id} stops {}", short(attempt))));
-        self.told.extend(answer.orders.iter().map(|attempt| format!("{id} runs {}", short(attempt))));
+        let how = |attempt: &AttemptId| match (
+            self.scheduler.probe(attempt),
+            self.scheduler.condemned(&attempt.task).len(),
+        ) {
+            (Some(part), _) => format!(", a probe of {}..{}", part.start, part.end),
+            (None, 0) => String::new(),
+            (None, condemned) => format!(" without {condemned}"),
+        };
+        let orders = answer.orders.iter().map(|attempt| format!("{id} runs {}{}", short(attempt), how(attempt)));
+        self.told.extend(orders);
     }
 
     fn output(&self, task: &TaskId, number: &dyn Fn(&str) -> Option<u64>) -> TaskOutput {
@@ -235,17 +248,12 @@ impl Stage {
             }
             Some(_) | None => u64::from(SPLIT_OBJECTS),
         });
-        let refused = number("quarantined").unwrap_or(0);
-        let quarantined = |n| Quarantined {
-            key: format!("{}-{n}.jpg", task.index),
-            etag: "e".into(),
-            bytes: 1,
-            stage: "embed".into(),
-            class: "undecodable".into(),
-            message: "no marker".into(),
-            source: QuarantineSource::Content,
-            attempts: 1,
+        let refused = number("quarantined").unwrap_or(0) + number("changed").unwrap_or(0);
+        let source = match number("changed") {
+            Some(_) => QuarantineSource::Environment,
+            None => QuarantineSource::Content,
         };
+        let quarantined = |n| verdict(&format!("{}-{n}.jpg", task.index), source);
         TaskOutput {
             records,
             rows: number("rows").unwrap_or_else(|| records.saturating_sub(refused)),
@@ -271,6 +279,19 @@ impl Stage {
             books.quarantined,
             view.family.unwrap_or("open")
         ));
+    }
+}
+
+fn verdict(key: &str, source: QuarantineSource) -> Quarantined {
+    Quarantined {
+        key: key.into(),
+        etag: "e".into(),
+        bytes: 1,
+        stage: "embed".into(),
+        class: "undecodable".into(),
+        message: "no marker".into(),
+        source,
+        attempts: 1,
     }
 }
 
