@@ -19,6 +19,9 @@ pub struct StateFolder {
     keep: Duration,
 }
 
+/// How long what is done stays unless the user says otherwise: a weekend and a day.
+pub const KEEP: Duration = Duration::from_secs(3 * 24 * 3600);
+
 const LOCK: &str = "lock";
 /// Runs of one job at the same time, at most.
 const SIDE_BY_SIDE_MAX: u32 = 1000;
@@ -34,7 +37,7 @@ impl StateFolder {
             let path = root.join(if number == 1 { name.clone() } else { format!("{name}-{number}") });
             if let Some(lock) = lock(&path)? {
                 let taken = Self { path, lock, keep };
-                sweep(root, &taken.path, keep);
+                sweep(root, &taken.path, keep.max(KEEP));
                 return Ok(taken);
             }
         }
@@ -229,10 +232,12 @@ mod tests {
         fs::create_dir_all(killed.join("state/deep")).unwrap();
         fs::write(killed.join(LOCK), "").unwrap();
         drop(take("file:///b/", Duration::ZERO));
-        assert_eq!(left(root.path()), ["photos"], "all but its own is old to one that keeps nothing");
+        let kept = left(root.path());
+        assert_eq!(kept.len(), 2, "it took its own away, and what the version before left: {kept:?}");
+        assert!(kept.iter().any(|name| is_name(name)) && kept.contains(&"photos".to_owned()), "{kept:?}");
 
         let old = take("file:///a/", DAY);
-        old.lock.set_modified(SystemTime::now() - 2 * DAY).unwrap();
+        old.lock.set_modified(SystemTime::now() - 4 * DAY).unwrap();
         let running = take("file:///b/", DAY);
         assert!(old.path.exists(), "it is in use");
         fs::create_dir_all(old.state().join("work")).unwrap();

@@ -8,7 +8,7 @@ use crate::job_file::JobFile;
 use crate::location::{self, Overlap, Place};
 use crate::mistake::{Mistake, Source, render};
 use crate::plan::{Planned, plan};
-use crate::state_folder::{StateFolder, default_root};
+use crate::state_folder::{KEEP, StateFolder, default_root};
 use crate::stop::{Stop, judge};
 use crate::talk::{Talk, say};
 use crate::{job_id, keys, meant, output};
@@ -18,9 +18,6 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::{Duration, Instant};
-
-/// A weekend and a day.
-const KEEP_DAYS: u32 = 3;
 
 /// # Errors
 /// Why the job is not done.
@@ -124,7 +121,7 @@ impl Submission {
         served(&plan.kernels, registry.kernel_families())?;
         let root = state_root(run.state.as_deref(), place)?;
         apart(&root, &plan.spec.input, &plan.spec.output)?;
-        let keep = Duration::from_secs(24 * 3600 * u64::from(run.keep_days.unwrap_or(KEEP_DAYS)));
+        let keep = run.keep_days.map_or(KEEP, |days| Duration::from_secs(24 * 3600 * u64::from(days)));
         let folder = StateFolder::take(&root, &plan.spec, keep)
             .map_err(|error| Stop::Refused(format!("{error:#}; choose a place for working files with --state")))?;
         let settings = Settings {

@@ -222,6 +222,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_that_is_cut_off_stops_what_runs_and_still_tells_what_has_ended() {
+        let mut attempts = attempts();
+        let running = Control::default();
+        attempts.running.insert(attempt(0), running.clone());
+        let ended = quarantining(attempt(1), 0);
+        attempts.running.insert(ended.attempt.clone(), Control::default());
+        attempts.tasks.spawn(async { ended });
+        tokio::task::yield_now().await;
+        assert!(attempts.stop_all());
+        assert!(running.cancel.is_cancelled() && attempts.held().is_empty());
+        let told: Vec<_> = attempts.results().into_iter().map(|result| result.attempt.task.index).collect();
+        assert_eq!(told, [1]);
+        assert!(!attempts.stop_all());
+    }
+
+    #[tokio::test]
     async fn nothing_is_said_of_what_was_stopped() {
         let mut attempts = attempts();
         let result = quarantining(attempt(0), 0);

@@ -114,7 +114,8 @@ impl Laws {
             {
                 return Err(format!("the success of {} was acknowledged and lost", result.attempt));
             }
-            if scheduler.output(task).is_some() {
+            // What another worker said meanwhile is not acknowledged to this one.
+            if scheduler.output(task).is_some() && !doubtful {
                 self.acknowledged.insert(task.clone());
             }
         }
