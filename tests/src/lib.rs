@@ -5,7 +5,11 @@
 //! machine busy, so they take turns. What is missing on a laptop (`../shared`, Python, npm) skips a test and says so; where
 //! `CI` is set it fails the test.
 
+mod house;
+mod meddle;
 mod output;
+mod points;
+mod ports;
 mod process;
 mod programs;
 mod python;
@@ -15,9 +19,13 @@ mod scratch;
 mod shared;
 mod submit;
 
+pub use house::{Cluster, Heir, House, PHOTOS};
+pub use meddle::{After, Answer, Before, Meddler, Operation, Seen};
 pub use output::{Output, assert_same_bytes, tree};
+pub use points::{Asks, Point, Points, Struck, When};
+pub use ports::address;
 pub use process::{Ended, Running, Signal, wait_until};
-pub use programs::{Coordinator, Worker, program};
+pub use programs::{Coordinator, Worker, client, program};
 pub use python::Python;
 pub use s3::{BUCKET, S3Server};
 pub use s3rver::S3rver;

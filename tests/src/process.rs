@@ -14,11 +14,14 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Of a log, when a test fails.
 const TAIL_LINES: usize = 40;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     Term,
     Int,
     Kill,
+    /// It stands still until it is continued.
+    Stop,
+    Continue,
 }
 
 /// A process that goes on. Both its streams go to files, so that nothing it says makes it wait.
@@ -93,16 +96,17 @@ impl Running {
         }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let name = match signal {
-            Signal::Term => "TERM",
-            Signal::Int => "INT",
-            Signal::Kill => "KILL",
-        };
-        // The shell's own kill: a bare system may have no other.
-        let line = format!("kill -s {name} {}", self.child.id());
-        let told = Command::new("sh").args(["-c", &line]).status().expect("there is a shell");
-        assert!(told.success(), "{line}: {told}");
+        send(self.id(), signal);
+    }
+
+    /// Whether it has ended, which [`wait`](Self::wait) tells more about.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().expect("it is ours").is_some()
     }
 
     /// Waits for its end. No program of ours may panic, whatever else a test is about.
@@ -198,6 +202,21 @@ impl std::fmt::Display for Ended {
         let (stdout, stderr) = (tail(&self.stdout), tail(&self.stderr));
         write!(f, "{}: {}{signal}\nstdout:\n{stdout}\nstderr:\n{stderr}", self.line, self.status)
     }
+}
+
+/// To a process that was not waited for yet, so that its number is nobody else's.
+pub(crate) fn send(process: u32, signal: Signal) {
+    let name = match signal {
+        Signal::Term => "TERM",
+        Signal::Int => "INT",
+        Signal::Kill => "KILL",
+        Signal::Stop => "STOP",
+        Signal::Continue => "CONT",
+    };
+    // The shell's own kill: a bare system may have no other.
+    let line = format!("kill -s {name} {process}");
+    let told = Command::new("sh").args(["-c", &line]).status().expect("there is a shell");
+    assert!(told.success(), "{line}: {told}");
 }
 
 /// Waits for something to come true, longer than a coordinator waits for stragglers.

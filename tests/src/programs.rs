@@ -35,6 +35,13 @@ pub(crate) fn command(scratch: &Scratch, name: &str, s3: Option<&S3Server>) -> C
     command
 }
 
+/// A program that goes to the store under a name of its own, with its arguments to come.
+pub fn client(scratch: &Scratch, program: &str, s3: &S3Server, name: &str) -> Command {
+    let mut command = command(scratch, program, None);
+    command.envs(s3.environment_of(name));
+    command
+}
+
 pub struct Coordinator {
     running: Running,
     url: String,

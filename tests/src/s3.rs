@@ -1,18 +1,27 @@
-//! An S3 server as a process of its own, with photos in its bucket, and outputs fetched from it.
+//! An S3 server, as a process of its own or in this one, with photos in its bucket, and outputs fetched from it.
 
+use crate::meddle::{Meddled, Meddler};
 use crate::programs::program;
 use crate::{Output, Running, Scratch};
+use mr_s3_server::{Options, Server};
 use mr_storage::{GetOptions, S3, Store};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use tokio::runtime::Runtime;
 
 /// The bucket that is there.
 pub const BUCKET: &str = "photos";
 
 pub struct S3Server {
-    running: Running,
+    host: Host,
     endpoint: String,
     environment: Vec<(String, String)>,
+}
+
+enum Host {
+    Process(Running),
+    Here { server: Mutex<Server>, runtime: Runtime },
 }
 
 impl S3Server {
@@ -32,12 +41,37 @@ impl S3Server {
         let environment = running.stderr();
         let environment = environment.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Self { running, endpoint, environment }
+        Self { host: Host::Process(running), endpoint, environment }
+    }
+
+    /// The same in this process, with somebody who meddles. It listens at an address that nobody is given by chance, so
+    /// that it can be shut and opened again.
+    pub fn here(folder: &Path, page_keys: usize, meddler: Arc<dyn Meddler>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("the system has room for a runtime");
+        let listen = crate::ports::address();
+        let options = Options { listen, buckets: vec![BUCKET.into()], page_keys, ..Options::default() };
+        let wrap = |inner| Meddled { inner, meddler };
+        let server = runtime.block_on(Server::start_with(options, wrap)).expect("nobody else is given the address");
+        server.buckets().load(BUCKET, folder, "in put/").expect("the photos were just drawn");
+        let environment = server.environment().map(|(name, value)| (name.to_owned(), value)).into();
+        let endpoint = server.endpoint.clone();
+        Self { host: Host::Here { server: Mutex::new(server), runtime }, endpoint, environment }
+    }
+
+    /// Breaks all connections and refuses new ones, until `meanwhile` has ended.
+    pub fn away(&self, meanwhile: impl FnOnce()) {
+        let Host::Here { server, runtime } = &self.host else { panic!("only one in this process can be shut") };
+        let mut server = server.lock().expect("nobody panics while it is held");
+        runtime.block_on(server.shut());
+        meanwhile();
+        runtime.block_on(server.open()).expect("nobody else is given its address");
     }
 
     /// Stops it, and says how many requests it took and how many it throttled.
     pub fn requests(self) -> (u64, u64) {
-        let said = self.running.terminate().stderr;
+        let Host::Process(running) = self.host else { panic!("one in this process is asked by its meddler") };
+        let said = running.terminate().stderr;
         let line = said.lines().find_map(|line| line.strip_suffix(" throttled")).expect("it says so when it ends");
         let (taken, throttled) = line.split_once(" requests taken, ").expect("both numbers");
         (taken.parse().expect("a number"), throttled.parse().expect("a number"))
@@ -51,6 +85,15 @@ impl S3Server {
     /// What the programs read from their environment.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
         self.environment.clone()
+    }
+
+    /// The same for one whose requests are to be told from others'.
+    pub(crate) fn environment_of(&self, client: &str) -> Vec<(String, String)> {
+        let named = |(name, value): (String, String)| match name.as_str() {
+            "AWS_ACCESS_KEY_ID" => (name, format!("{value}-{client}")),
+            _ => (name, value),
+        };
+        self.environment().into_iter().map(named).collect()
     }
 
     fn value(&self, name: &str) -> &str {
@@ -67,6 +110,16 @@ impl S3Server {
     pub fn keys(&self, prefix: &str) -> Vec<String> {
         let store = self.store(prefix);
         block_on(async { store.list("").await }).expect("it lists").into_iter().map(|object| object.key).collect()
+    }
+
+    /// Copies everything below a prefix to another.
+    pub fn copy(&self, from: &str, to: &str) {
+        let (from, to) = (self.store(from), self.store(to));
+        block_on(async {
+            for object in from.list("").await.expect("it lists") {
+                mr_storage::copy(&from, &object.key, &to, &object.key).await.expect("it was listed");
+            }
+        });
     }
 
     /// Fetches the output at `s3://photos/<prefix>` into a folder of the same name, and opens it there.

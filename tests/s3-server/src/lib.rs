@@ -2,7 +2,8 @@
 //!
 //! That is: conditions on reads and writes, one winner among racing conditional writes, listings in key order with real
 //! pages and ETags, ranges, copies, uploads in parts, checksums. The protocol (signatures, XML, chunked bodies) is
-//! `s3s`'s. Buckets live as long as the server. There are no users, versions, locks or lifecycles.
+//! `s3s`'s. Buckets live as long as the server. There are no versions, locks or lifecycles, and of users there is one, who may
+//! add a name of his own to his key.
 //!
 //! [`Server::start_with`] lets a test put its own [`s3s::S3`] between the protocol and the buckets, to fail or to delay
 //! single operations.

@@ -1,0 +1,255 @@
+//! A cluster in a store that is watched: whoever is killed is replaced, and in the end all is as if nobody had been.
+
+use crate::points::{Point, Points, Struck};
+use crate::process::Running;
+use crate::programs::client;
+use crate::scratch::say;
+use crate::{Output, S3Server, Scratch, Submit, address, assert_same_bytes, drawn};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How many photos there are.
+pub const PHOTOS: u64 = 96;
+
+const SETTINGS: [&str; 2] = ["split.objects_max=16", "params.components=5"];
+/// Far more than any of it takes.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Photos in a store that is watched, and what a run that nobody troubles makes of them.
+pub struct House {
+    pub scratch: Scratch,
+    pub s3: S3Server,
+    pub points: Arc<Points>,
+    /// Lies over an earlier table, as all others will.
+    pub untroubled: Output,
+    earlier: Output,
+    files: BTreeSet<String>,
+}
+
+/// Who takes the place of a coordinator that was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heir {
+    /// One that is started then, at the same address.
+    Restarted,
+    /// One that has stood by at another address.
+    StoodBy,
+}
+
+impl House {
+    pub fn enter(name: &'static str) -> Self {
+        let scratch = Scratch::enter(name);
+        let photos = drawn(&scratch, "photos", PHOTOS, 11);
+        let few = drawn(&scratch, "few", 24, 12);
+        let points = Arc::new(Points::default());
+        let s3 = S3Server::here(&photos, 40, points.clone());
+        let earlier = Submit::over(&scratch, &few, "s3://photos/earlier/", Some(&s3));
+        earlier.set("split.objects_max=8").set(SETTINGS[1]).run().done();
+        let earlier = s3.output(&scratch, "earlier/");
+        s3.copy("earlier/", "out-untroubled/");
+        Self::job(Submit::over(&scratch, s3.input(), "s3://photos/out-untroubled/", Some(&s3))).run().done();
+        let untroubled = s3.output(&scratch, "out-untroubled/");
+        assert_eq!(untroubled.books(), [PHOTOS, PHOTOS, 0, 0]);
+        let mut house = Self { scratch, s3, points, untroubled, earlier, files: BTreeSet::new() };
+        house.files = house.files(&house.untroubled, "out-untroubled/");
+        house
+    }
+
+    fn job(job: Submit<'_>) -> Submit<'_> {
+        SETTINGS.into_iter().fold(job, |job, setting| job.set(setting))
+    }
+
+    /// The job on that cluster, over an earlier table, with more patience than anyone needs.
+    pub fn submit(&self, cluster: &Cluster<'_>) -> Running {
+        let output = cluster.output();
+        self.s3.copy("earlier/", &output);
+        let job = Submit::job(&self.scratch, self.s3.input(), &format!("s3://photos/{output}"));
+        Self::job(job).args(["--patience", "120", "--coordinator", &cluster.urls()]).start()
+    }
+
+    /// Runs the job on a cluster in which that happens.
+    pub fn survives(&self, name: &str, heir: Heir, points: &[Point]) {
+        let plan: Vec<_> = points.iter().map(Point::to_string).collect();
+        say(&format!("  {name}: {heir:?}; {}", plan.join(", ")));
+        let began = Instant::now();
+        self.points.arm(points);
+        let mut cluster = Cluster::start(self, name, heir, &[]);
+        let mut submitter = self.submit(&cluster);
+        cluster.until("the submitter ends", |_| submitter.is_over().then_some(()));
+        let ended = submitter.wait(LIMIT).done();
+        assert!(ended.stdout.starts_with(&format!("{PHOTOS} images embedded, 0 quarantined")), "{ended}");
+        cluster.until("all points are reached", |_| self.points.left().is_empty().then_some(()));
+        self.holds(cluster);
+        say(&format!("  {name}: {:.1} s", began.elapsed().as_secs_f64()));
+    }
+
+    /// The cluster's output is what it would have been without trouble, and nothing else lies there; then it ends well.
+    pub fn holds(&self, mut cluster: Cluster<'_>) {
+        let listings = format!("state-{}/jobs/", cluster.name);
+        cluster.until("the listing is gone", |_| self.s3.keys(&listings).is_empty().then_some(()));
+        let output = cluster.output();
+        cluster.terminate();
+        let survived = self.s3.output(&self.scratch, &output);
+        assert_same_bytes(&self.untroubled, &survived);
+        assert_eq!(survived.books(), self.untroubled.books());
+        assert_eq!(self.files(&survived, &output), self.files);
+    }
+
+    /// Names of all files in an output, with the ids of jobs made equal.
+    fn files(&self, output: &Output, prefix: &str) -> BTreeSet<String> {
+        let (id, earlier) = (output.report.job_id.as_str(), self.earlier.report.job_id.as_str());
+        let names = self.s3.keys(prefix).into_iter();
+        names.map(|name| name.replace(id, "JOB").replace(earlier, "EARLIER")).collect()
+    }
+}
+
+/// One or two coordinators and two workers, all of which go to the store under names of their own.
+pub struct Cluster<'a> {
+    house: &'a House,
+    name: String,
+    args: Vec<String>,
+    seats: Vec<Seat>,
+    workers: Vec<(String, Running)>,
+    started: u32,
+}
+
+/// Where a coordinator is, at work or standing by.
+struct Seat {
+    address: SocketAddr,
+    client: String,
+    running: Running,
+}
+
+impl<'a> Cluster<'a> {
+    /// `args`: for coordinators.
+    pub fn start(house: &'a House, name: &str, heir: Heir, args: &[&str]) -> Self {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let (seats, workers) = (Vec::new(), Vec::new());
+        let mut cluster = Self { house, name: name.to_owned(), args, seats, workers, started: 0 };
+        let count = match heir {
+            Heir::Restarted => 1,
+            Heir::StoodBy => 2,
+        };
+        for at in 0..count {
+            let seat = cluster.coordinator(address());
+            cluster.seats.push(seat);
+            cluster.until("a coordinator listens", |cluster| {
+                cluster.seats[at].running.stdout().contains('\n').then_some(())
+            });
+        }
+        for _ in 0..2 {
+            cluster.hire();
+        }
+        cluster
+    }
+
+    fn output(&self) -> String {
+        format!("out-{}/", self.name)
+    }
+
+    /// Of all coordinators.
+    pub fn urls(&self) -> String {
+        let urls: Vec<_> = self.seats.iter().map(|seat| format!("http://{}", seat.address)).collect();
+        urls.join(",")
+    }
+
+    /// The process that has this name at the store.
+    pub fn process(&self, client: &str) -> &Running {
+        let seats = self.seats.iter().map(|seat| (&seat.client, &seat.running));
+        let mut all = seats.chain(self.workers.iter().map(|(client, running)| (client, running)));
+        all.find(|(there, _)| *there == client).expect("it was started and not replaced").1
+    }
+
+    fn next(&mut self, kind: &str) -> String {
+        self.started += 1;
+        format!("{kind}-{}", self.started)
+    }
+
+    fn coordinator(&mut self, address: SocketAddr) -> Seat {
+        let name = self.next("coordinator");
+        let House { scratch, s3, points, .. } = self.house;
+        let mut command = client(scratch, "mr-coordinator", s3, &name);
+        command.args(["--listen", &address.to_string(), "--state", &format!("s3://photos/state-{}/", self.name)]);
+        // Killed workers keep nobody waiting for long.
+        command.args(["--lease-ms", "2000"]).args(&self.args);
+        let running = points.introduce(&name, || Running::start(command, scratch));
+        Seat { address, client: name, running }
+    }
+
+    /// Starts one more worker, with one slot.
+    pub fn hire(&mut self) {
+        let name = self.next("worker");
+        let House { scratch, s3, points, .. } = self.house;
+        let mut command = client(scratch, "mr-worker", s3, &name);
+        command.args(["--coordinator", &self.urls(), "--slots", "1", "--scratch"]);
+        command.arg(scratch.join(format!("scratch-{}-{name}", self.name)));
+        let running = points.introduce(&name, || Running::start(command, scratch));
+        self.workers.push((name, running));
+    }
+
+    /// Waits for something to come true; meanwhile whoever is killed is replaced. Nobody may end in any other way.
+    #[track_caller]
+    pub fn until<T>(&mut self, what: &str, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {
+        self.watch(what, |cluster, struck| match struck {
+            Some(struck) => {
+                if struck.point.kills() {
+                    cluster.replace(&struck.client);
+                }
+                None
+            }
+            None => look(cluster),
+        })
+    }
+
+    /// The same, and nobody is replaced.
+    #[track_caller]
+    pub fn watch<T>(&mut self, what: &str, mut look: impl FnMut(&mut Self, Option<Struck>) -> Option<T>) -> T {
+        let began = Instant::now();
+        loop {
+            let struck = self.house.points.struck();
+            if let Some(found) = look(self, struck) {
+                return found;
+            }
+            self.nobody_ended();
+            let left = self.house.points.left();
+            assert!(began.elapsed() < LIMIT, "{what}: not in time; not reached yet: {left:?}");
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn nobody_ended(&mut self) {
+        let seats = self.seats.iter_mut().map(|seat| (&seat.client, &mut seat.running));
+        for (client, running) in seats.chain(self.workers.iter_mut().map(|(client, running)| (&*client, running))) {
+            let ended = running.is_over() && self.house.points.knows(client);
+            assert!(!ended, "{client} has ended by itself\n{}", running.stderr());
+        }
+    }
+
+    /// Another takes the place of one that was killed.
+    pub fn replace(&mut self, client: &str) {
+        if let Some(at) = self.seats.iter().position(|seat| seat.client == client) {
+            let new = self.coordinator(self.seats[at].address);
+            let dead = std::mem::replace(&mut self.seats[at], new);
+            dead.running.wait(LIMIT);
+        } else {
+            let at =
+                self.workers.iter().position(|(there, _)| there == client).expect("it was started and not replaced");
+            let (_, dead) = self.workers.swap_remove(at);
+            dead.wait(LIMIT);
+            self.hire();
+        }
+    }
+
+    /// All of them end when they are asked to, and well.
+    pub fn terminate(self) {
+        for (_, worker) in self.workers {
+            worker.terminate();
+        }
+        // Those that stand by first, so that none takes over now.
+        for seat in self.seats.into_iter().rev() {
+            seat.running.terminate();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Coordinators and workers are killed exactly before and exactly after the store has done what they asked, and another
+//! takes their place: at the same address, or one that has stood by all along. Every job ends well, with the bytes, the
+//! books and the files of a run that nobody troubled.
+//!
+//! `MR_FAULT_SEEDS=100` runs so many plans drawn by chance, rather than a few.
+
+use mr_tests::{Asks, Heir, House, Point, When};
+
+/// Of the commit, in its order, and of what comes after it.
+const COMMIT: [Asks; 9] = [
+    Asks::Marker,
+    Asks::Part,
+    Asks::RunFile,
+    Asks::Entry,
+    Asks::Unmark,
+    Asks::OldPart,
+    Asks::Beside,
+    Asks::Success,
+    Asks::ListingGone,
+];
+
+fn journal(when: When, numbers: &[u32]) -> Vec<Point> {
+    numbers.iter().map(|nth| Point::kill(when, *nth, Asks::Journal)).collect()
+}
+
+fn each(when: When, asks: &[Asks]) -> Vec<Point> {
+    asks.iter().map(|asks| Point::kill(when, 1, *asks)).collect()
+}
+
+#[test]
+fn a_coordinator_killed_at_its_journal_is_started_again_and_goes_on() {
+    let house = House::enter("killed: at the journal, started again");
+    // The first is how it takes over, the second what was submitted.
+    house.survives("journal-1", Heir::Restarted, &journal(When::Before, &[1, 3, 5, 7, 9, 12, 15]));
+    house.survives("journal-2", Heir::Restarted, &journal(When::After, &[1, 2, 4, 6, 8, 10, 13, 16]));
+    let mut listing = each(When::Before, &[Asks::Listing, Asks::Leader]);
+    listing.extend(each(When::After, &[Asks::Listing, Asks::Leader]));
+    listing.extend(journal(When::Before, &[17]));
+    listing.extend(journal(When::After, &[18]));
+    house.survives("listing", Heir::Restarted, &listing);
+}
+
+#[test]
+fn a_coordinator_killed_while_it_commits_is_started_again_and_goes_on() {
+    let house = House::enter("killed: in the commit, started again");
+    house.survives("commit-1", Heir::Restarted, &each(When::Before, &COMMIT));
+    house.survives("commit-2", Heir::Restarted, &each(When::After, &COMMIT));
+    let entry = |when| Point::kill(when, 1, Asks::Entry);
+    house.survives("entry-1", Heir::Restarted, &[entry(When::Before)]);
+    house.survives("entry-2", Heir::Restarted, &[entry(When::After)]);
+}
+
+#[test]
+fn one_that_has_stood_by_takes_over_from_one_that_is_killed() {
+    let house = House::enter("killed: another has stood by");
+    house.survives(
+        "journal",
+        Heir::StoodBy,
+        &[journal(When::Before, &[2, 9]), journal(When::After, &[4, 14])].concat(),
+    );
+    house.survives("listing", Heir::StoodBy, &each(When::After, &[Asks::Listing, Asks::RunFile]));
+    house.survives("before", Heir::StoodBy, &each(When::Before, &[Asks::Part, Asks::Entry, Asks::Success]));
+    house.survives("after", Heir::StoodBy, &each(When::After, &[Asks::Marker, Asks::Entry, Asks::OldPart]));
+}
+
+#[test]
+fn workers_are_killed_before_and_after_they_store_what_they_made() {
+    let house = House::enter("killed: workers");
+    let work = |when, nth| Point::kill(when, nth, Asks::Work);
+    house.survives("work-1", Heir::Restarted, &[work(When::Before, 1), work(When::After, 3), work(When::Before, 7)]);
+}
+
+#[test]
+fn plans_drawn_by_chance_are_survived() {
+    let seeds: u64 = std::env::var("MR_FAULT_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(3);
+    let house = House::enter("killed: by chance");
+    for seed in 1..=seeds {
+        let mut chance = Chance(seed);
+        let heir = if chance.below(2) == 0 { Heir::Restarted } else { Heir::StoodBy };
+        let count = 1 + chance.below(4);
+        let points: Vec<_> = (0..count).map(|_| point(&mut chance)).collect();
+        house.survives(&format!("seed-{seed}"), heir, &points);
+    }
+}
+
+/// One that every run reaches, however many it has reached before.
+fn point(chance: &mut Chance) -> Point {
+    let when = if chance.below(2) == 0 { When::Before } else { When::After };
+    let (asks, most) = match chance.below(16) {
+        0..6 => (Asks::Journal, 16),
+        6 => (Asks::Listing, 1),
+        7 => (Asks::RunFile, 8),
+        8 => (Asks::Beside, 8),
+        9..12 => (Asks::Work, 10),
+        at => (COMMIT[(at as usize * 5 + chance.below(9) as usize) % COMMIT.len()], 1),
+    };
+    Point::kill(when, 1 + chance.below(most) as u32, asks)
+}
+
+/// SplitMix64.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
