@@ -38,6 +38,9 @@ pub struct Settings {
     /// How long outputs of tasks are kept for jobs that could use them, after they were last of use; 0: no longer than
     /// their own job.
     pub work_age_ms: u64,
+    /// How many entries the journal may have before it is shortened to what they come to: reading it takes a request for
+    /// each.
+    pub journal_entries_max: u64,
     /// How long the one at work may be silent before one that stands by takes over.
     pub silence_ms: u64,
     /// Jobs that the coordinator before was at end with it: whoever submitted them is gone as well. For a coordinator
@@ -60,6 +63,7 @@ impl Settings {
             unserved_ms,
             work_age_ms: WORK_AGE_MS,
             silence_ms: SILENCE_MS,
+            journal_entries_max: 256,
             abandons: false,
         }
     }

@@ -140,16 +140,13 @@ struct Journal {
     epoch: Epoch,
     writer: String,
     next: u64,
+    entries_max: u64,
     entries: u64,
     facts: u64,
     base_facts: u64,
     /// To be written when the entry is, whose number it has.
     base: Option<(u64, v1::JournalEntry)>,
 }
-
-/// A journal is shortened when there are so many entries, or it is twice as long as need be: reading it takes a request
-/// for each.
-const ENTRIES_MAX: u64 = 256;
 
 /// How often old work files are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
@@ -164,12 +161,20 @@ impl Shell {
         recovered: Recovered,
         (epoch, writer): (Epoch, String),
     ) -> Result<Self, String> {
-        let Settings { lease_ms, unserved_ms, work_age_ms, .. } = *settings;
+        let Settings { lease_ms, unserved_ms, work_age_ms, journal_entries_max: entries_max, .. } = *settings;
         let config = Config { lease_ms, unserved_ms, ..Config::default() };
         let Recovered { last: _, facts, jobs, memo, at } = recovered;
         let length = facts.len() as u64;
-        let journal =
-            Journal { epoch, writer, next: epoch + 1, entries: 0, facts: length, base_facts: length, base: None };
+        let journal = Journal {
+            epoch,
+            writer,
+            next: epoch + 1,
+            entries_max,
+            entries: 0,
+            facts: length,
+            base_facts: length,
+            base: None,
+        };
         Ok(Self {
             scheduler: Scheduler::recover(config, epoch, &facts)?,
             ahead: WriteAhead::default(),
@@ -463,7 +468,8 @@ impl Shell {
         (journal.next, journal.entries, journal.facts) =
             (number + 1, journal.entries + 1, journal.facts + facts.len() as u64);
         let entry = v1::JournalEntry { epoch: journal.epoch, writer: journal.writer.clone(), facts };
-        if journal.entries >= ENTRIES_MAX && journal.facts >= 2 * journal.base_facts {
+        // Not before it is twice as long as it need be, so that a large state is not written again and again.
+        if journal.entries >= journal.entries_max && journal.facts >= 2 * journal.base_facts {
             let base = self.base();
             let length = base.facts.len() as u64;
             let journal = &mut self.journal;
