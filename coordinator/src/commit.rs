@@ -5,7 +5,7 @@ use bytes::Bytes;
 use mr_core::{Books, FRAMEWORK_VERSION, Failure, FileRef, JobId, JobPlan, Quarantined, Report, TaskGraph, TaskOutput};
 use mr_scheduler::{JobView, Millis, Scheduler};
 use mr_storage::{DynStore, StoreError};
-use mr_table::{Abandoned, Commit, Late, RunFile, RunSource, StagedPart, TableError};
+use mr_table::{Commit, Late, OutputState, RunFile, RunSource, StagedPart, TableError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ impl Finished {
 /// Commits, trying again as long as that is safe. What the output was stays as it was unless this succeeds.
 ///
 /// # Errors
-/// Why the job has not become the table; its files are gone from the output then, or the next commit sweeps them.
+/// Why the job has not become the table. What it has published is to be taken back then.
 pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Failure> {
     let output = mr_storage::open(&finished.plan.spec.output).await.map_err(|error| of_store(&error))?;
     let quarantine = mr_table::quarantine_parquet(&finished.quarantined, &finished.plan.spec.input)
@@ -115,11 +115,11 @@ pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Fail
                 tracing::warn!(job = %finished.job, "looking whether the commit took place: {error}");
             }
             Err(error) if open => return Err(error.failure()),
-            Err(error) => match mr_table::abandon(&output, &finished.job).await {
-                Ok(Abandoned::Committed) => break,
-                Ok(Abandoned::Removed(_)) => return Err(error.failure()),
-                Err(left) => {
-                    tracing::warn!(job = %finished.job, "taking back what was published: {left}");
+            Err(error) => match has_committed(&output, &finished.job).await {
+                Ok(true) => break,
+                Ok(false) => return Err(error.failure()),
+                Err(blind) => {
+                    tracing::warn!(job = %finished.job, "looking whether the commit took place: {}", blind.failure().message);
                     return Err(error.failure());
                 }
             },
@@ -139,6 +139,26 @@ pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Fail
         }
     }
     Ok(())
+}
+
+async fn has_committed(output: &DynStore, job: &JobId) -> Result<bool, TableError> {
+    match mr_table::inspect(output).await? {
+        OutputState::Ours(table) => Ok(table.has_committed(job)),
+        OutputState::Absent | OutputState::Empty | OutputState::Foreign { .. } => Ok(false),
+    }
+}
+
+/// Takes away what a job has published that has failed. Only when its failure is in the journal: until then another
+/// coordinator may be committing it.
+pub async fn take_back(plan: &JobPlan, job: &JobId) {
+    let taken = async {
+        let output = mr_storage::open(&plan.spec.output).await?;
+        mr_table::abandon(&output, job).await
+    };
+    if let Err(left) = taken.await {
+        // The next job's sweep finds it.
+        tracing::warn!(%job, "taking back what was published: {}", left.failure().message);
+    }
 }
 
 /// About a quarter of a minute in all.

@@ -2,7 +2,7 @@
 //! happens to it: a job waits for its listing and its commit, and would wait for ever for one that broke in silence.
 
 use crate::clean::{clean_up, listed, remove};
-use crate::commit::{Finished, commit};
+use crate::commit::{Finished, commit, take_back};
 use crate::journal::{self, Fenced};
 use crate::prepare::{ListingPlace, Prepared, prepare};
 use futures::FutureExt;
@@ -61,6 +61,11 @@ impl Effects {
                 tokio::time::sleep(COMMIT_PAUSE).await;
             }
         });
+    }
+
+    /// Removes from the output what a job has published whose commit has failed.
+    pub fn take_back(&mut self, job: JobId, plan: Arc<JobPlan>) {
+        self.clean(async move { take_back(&plan, &job).await });
     }
 
     pub fn append(&mut self, number: u64, entry: v1::JournalEntry, state: DynStore) {

@@ -13,6 +13,8 @@ pub struct Job {
     /// Once the input is listed, until the job has ended.
     pub input: Option<Arc<Input>>,
     pub skipped: u64,
+    /// Its commit has failed, and what it has published is to be taken back.
+    pub published: bool,
     pub measured: Measured,
 }
 
@@ -31,7 +33,8 @@ pub struct Input {
 
 impl Job {
     pub fn new(plan: Arc<JobPlan>, prior_ms: u64) -> Self {
-        Self { plan, prior_ms, renews_quarantined: false, input: None, skipped: 0, measured: Measured::default() }
+        let (input, measured) = (None, Measured::default());
+        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, published: false, measured }
     }
 
     pub fn task_key(&self, task: &TaskId) -> Option<TaskKey> {

@@ -83,6 +83,8 @@ pub enum Message {
 enum Due {
     Command(Command),
     Tell(Box<dyn FnOnce() + Send>),
+    /// To remove what is of no use among these work files.
+    Sweep(Vec<Object>),
 }
 
 /// What came of the wish to run a job once more.
@@ -502,6 +504,7 @@ impl Shell {
             match due {
                 Due::Command(command) => self.carry_out(command),
                 Due::Tell(tell) => tell(),
+                Due::Sweep(there) => self.sweep(there),
             }
         }
     }
@@ -527,6 +530,9 @@ impl Shell {
                 self.sent.retain(|attempt, _| attempt.task.job != job);
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.input = None;
+                    if std::mem::take(&mut known.published) {
+                        self.effects.take_back(job.clone(), known.plan.clone());
+                    }
                 }
                 let now = Instant::now();
                 self.stragglers.extend(STRAGGLERS_AFTER.map(|after| (now + after, job.clone())));
@@ -596,7 +602,12 @@ impl Shell {
                 self.handle(Event::Prepared { job, graph, split_objects });
             }
             Effect::Prepared(job, Err(failure)) => self.handle(Event::PrepareFailed { job, failure }),
-            Effect::Committed(job, outcome) => self.handle(Event::CommitEnded { job, outcome }),
+            Effect::Committed(job, outcome) => {
+                if let Some(known) = self.jobs.get_mut(&job) {
+                    known.published = outcome.is_err();
+                }
+                self.handle(Event::CommitEnded { job, outcome });
+            }
             Effect::Appended(Ok(())) => {
                 if let Some((number, base)) = self.journal.base.take() {
                     self.effects.rebase(number, base, self.state.clone());
@@ -606,7 +617,12 @@ impl Shell {
                 self.carry_out_all(due);
             }
             Effect::Appended(Err(fenced)) => self.fenced = Some(fenced),
-            Effect::WorkListed(there) => self.sweep(there),
+            // One that sleeps and was replaced may find files of jobs that it has never heard of. So what it has found is
+            // swept only if it was still the one at work after that.
+            Effect::WorkListed(there) => {
+                self.ahead.hold_for_proof(Due::Sweep(there));
+                self.write();
+            }
             Effect::CleanedUp => {}
         }
         self.news();

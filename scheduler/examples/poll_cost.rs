@@ -1,6 +1,6 @@
 //! What a poll costs the scheduler: `cargo run --release -p mr-scheduler --example poll_cost`.
 //!
-//! A hundred workers of eight slots, each with as many orders ahead, work off the main job's three stages. Every poll
+//! A thousand workers of eight slots, each with as many orders ahead, work off the main job's three stages. Every poll
 //! brings one result and is answered, which is the most that a poll has to do.
 
 use mr_core::{AttemptId, AttemptResult, JobId, KernelWish, Limits, TaskKind, TaskOutput, WorkerId};
@@ -8,12 +8,15 @@ use mr_scheduler::{Command, Config, Event, Poll, Scheduler, sim::graphs};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-const WORKERS: usize = 100;
+const WORKERS: usize = 1000;
 const SLOTS: u32 = 8;
 const SPLIT_OBJECTS: u32 = 64;
 
 fn main() {
-    println!("{:>9} {:>12} {:>10} {:>10} {:>10}", "tasks", "prepared ms", "polls", "us a poll", "worst us");
+    println!(
+        "{:>9} {:>12} {:>10} {:>10} {:>10} {:>8} {:>8}",
+        "tasks", "prepared ms", "polls", "us a poll", "worst us", "done/s", "peak MB"
+    );
     for splits in [1_000, 10_000, 100_000, 1_000_000] {
         measure(splits);
     }
@@ -68,7 +71,16 @@ fn measure(splits: u32) {
         }
     }
     let (prepared, each) = (prepared.as_secs_f64() * 1e3, spent.as_secs_f64() * 1e6 / f64::from(polls));
-    println!("{tasks:>9} {prepared:>12.1} {polls:>10} {each:>10.2} {:>10.0}", worst.as_secs_f64() * 1e6);
+    let (worst, rate) = (worst.as_secs_f64() * 1e6, tasks as f64 / spent.as_secs_f64());
+    let peak = peak_mb();
+    println!("{tasks:>9} {prepared:>12.1} {polls:>10} {each:>10.2} {worst:>10.0} {rate:>8.0} {peak:>8}");
+}
+
+/// Of this process so far, the simulated workers included: proc_pid_status(5).
+fn peak_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    peak.map_or(0, |kilobytes: u64| kilobytes / 1024)
 }
 
 fn done(graph: &mr_core::TaskGraph, attempt: AttemptId) -> AttemptResult {

@@ -49,6 +49,13 @@ impl<T> WriteAhead<T> {
         self.due()
     }
 
+    /// Something that waits for a write which begins after this moment, though there may be nothing to write: when that has
+    /// succeeded, nobody else had taken over when this was asked for.
+    pub fn hold_for_proof(&mut self, item: T) {
+        self.emitted += 1;
+        self.held.push_back((self.emitted, item));
+    }
+
     /// Whether all is written that the worker's answer rests on, so that it may be told now.
     pub fn may_answer(&self, worker: &WorkerId) -> bool {
         self.answers.get(worker).is_none_or(|after| *after <= self.durable)
@@ -61,7 +68,7 @@ impl<T> WriteAhead<T> {
 
     /// The next batch, if there is one and none is being written.
     pub fn batch(&mut self) -> Option<Vec<Fact>> {
-        if self.writing > self.durable || self.unwritten.is_empty() {
+        if self.writing > self.durable || self.emitted == self.writing {
             return None;
         }
         self.writing = self.emitted;
@@ -115,7 +122,11 @@ mod tests {
         assert_eq!(told(ahead.written()), ["b"]);
         assert!(ahead.may_answer(&WorkerId("b".into())) && !ahead.may_answer(&WorkerId("d".into())));
         assert_eq!(ahead.batch().unwrap().len(), 1);
+        ahead.hold_for_proof(Command::Answer { worker: WorkerId("e".into()) });
+        assert!(ahead.batch().is_none(), "one at a time");
         assert_eq!(told(ahead.written()), ["c", "d"]);
+        assert!(ahead.batch().unwrap().is_empty(), "nothing but the proof");
+        assert_eq!(told(ahead.written()), ["e"]);
         assert!(ahead.may_answer(&WorkerId("d".into())) && ahead.may_answer(&WorkerId("nobody".into())));
     }
 }

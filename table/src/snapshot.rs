@@ -76,6 +76,11 @@ impl Snapshot {
         self.metadata.configuration.contains_key(OURS_KEY)
     }
 
+    /// Whether that job has committed.
+    pub fn has_committed(&self, job: &JobId) -> bool {
+        self.run_of(job).is_some()
+    }
+
     pub(crate) fn run_of(&self, job: &JobId) -> Option<&Run> {
         self.runs.iter().find(|run| run.job == *job)
     }

@@ -5,6 +5,7 @@ mod kernel;
 mod machine;
 mod peers;
 mod precision;
+mod scheduler;
 mod spread;
 mod submit;
 
@@ -18,6 +19,10 @@ pub fn main(mut args: Args) -> Result<()> {
         Some("kernel") => kernel::main(args),
         Some("peers") => peers::main(args),
         Some("precision") => precision::main(args),
-        other => bail!("cargo xtask bench has job, kernel, peers and precision, not {:?}", other.unwrap_or_default()),
+        Some("scheduler") => scheduler::main(args),
+        other => bail!(
+            "cargo xtask bench has job, kernel, peers, precision and scheduler, not {:?}",
+            other.unwrap_or_default()
+        ),
     }
 }
