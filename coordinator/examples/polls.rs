@@ -9,7 +9,7 @@ use mr_core::{InputFilter, JobPlan, JobSpec, Limits, Mode, ObjectsDigest, Params
 use mr_proto::v1::jobs_client::JobsClient;
 use mr_proto::v1::workers_client::WorkersClient;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
-use mr_storage::{Memory, Put, Store};
+use mr_storage::Put;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -22,7 +22,7 @@ const SLOTS: u32 = 8;
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>().expect("a number"));
     let (tasks, workers) = (args.next().unwrap_or(100_000), args.next().unwrap_or(200));
-    let input = Memory::open("polls-input", "");
+    let input = mr_storage::open("memory://polls-input/").await?;
     for object in 0..tasks {
         input.put(&format!("{object:08}"), bytes::Bytes::from_static(b"x"), Put::Overwrite).await?;
     }
