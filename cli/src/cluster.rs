@@ -11,6 +11,8 @@ use mr_proto::v1::put_blob_request::Part;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
 use mr_storage::story;
 use mr_worker::Coordinators;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
@@ -23,6 +25,8 @@ pub struct Cluster {
     /// How to reach it from the command line; `None` when it is in this process.
     url: Option<String>,
     patience: Duration,
+    /// Whether one of them has answered, so that it is not the address that is wrong.
+    answered: Arc<AtomicBool>,
 }
 
 /// How long a coordinator may be silent at the very first call: an address that is wrong is told at once.
@@ -38,7 +42,13 @@ impl Cluster {
     pub fn at(urls: &str, patience: Duration) -> Result<Self, Stop> {
         let channels = urls.split(',').map(|url| Self::channel(url.trim())).collect::<Result<Vec<_>, _>>()?;
         let name = format!("the coordinator at {}", urls.replace(',', " or "));
-        Ok(Self { coordinators: Coordinators::over(channels), name, url: Some(urls.to_owned()), patience })
+        Ok(Self {
+            coordinators: Coordinators::over(channels),
+            name,
+            url: Some(urls.to_owned()),
+            patience,
+            answered: Arc::default(),
+        })
     }
 
     fn channel(url: &str) -> Result<Channel, Stop> {
@@ -74,7 +84,7 @@ impl Cluster {
 
     pub fn in_process(channel: Channel) -> Self {
         let name = "the coordinator in this process".to_owned();
-        Self { coordinators: channel.into(), name, url: None, patience: Duration::ZERO }
+        Self { coordinators: channel.into(), name, url: None, patience: Duration::ZERO, answered: Arc::default() }
     }
 
     /// Of the coordinator that is to be asked next.
@@ -88,7 +98,8 @@ impl Cluster {
 
     /// How long the very first call may take. Where there are several, one may be about to take over from another.
     fn first_patience(&self) -> Duration {
-        if self.coordinators.count() > 1 { self.patience } else { self.patience.min(FIRST_PATIENCE) }
+        let first = self.coordinators.count() == 1 && !self.answered.load(Ordering::Relaxed);
+        if first { self.patience.min(FIRST_PATIENCE) } else { self.patience }
     }
 
     /// How a person calls that command for this cluster.
@@ -265,7 +276,10 @@ impl Cluster {
         loop {
             let (at, client) = self.client();
             let status = match call(client).await {
-                Ok(answer) => return Ok(answer.into_inner()),
+                Ok(answer) => {
+                    self.answered.store(true, Ordering::Relaxed);
+                    return Ok(answer.into_inner());
+                }
                 Err(status) => status,
             };
             self.coordinators.turn(at);
@@ -348,7 +362,7 @@ mod tests {
     use mr_core::{JobPhase, sha256_hex};
     use mr_proto::v1::jobs_server::{Jobs, JobsServer};
     use std::collections::VecDeque;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
     use tokio::net::TcpListener;
     use tokio_stream::wrappers::TcpListenerStream;
     use tonic::{Request, Response};
@@ -460,7 +474,10 @@ mod tests {
         };
         let broadcasts = [broadcast(1, 2 * CHUNK + 5), broadcast(2, 7)];
         let cluster = Cluster::at(&url, Duration::from_secs(30)).unwrap();
+        assert_eq!(cluster.first_patience(), FIRST_PATIENCE);
         cluster.submit(&id(), testing::plan(), false, &broadcasts, Instant::now()).await.unwrap();
+        // If it goes away before the first word of the watch, the address was right all the same.
+        assert_eq!(cluster.first_patience(), Duration::from_secs(30));
         let submit = format!("submit {}", id());
         let size = 2 * CHUNK + 5;
         let chunks = format!("chunks {:?}", [CHUNK, CHUNK, 5]);

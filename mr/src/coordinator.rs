@@ -3,7 +3,7 @@
 use crate::{process, settings};
 use anyhow::Context;
 use clap::Parser;
-use mr_coordinator::{Coordinator, Settings, serve};
+use mr_coordinator::{Coordinator, Fenced, Settings, serve};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,9 +52,16 @@ struct File {
     keep_days: Option<u32>,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, or another has taken over: then the exit code is 1, since nothing was wrong with what it
+/// was told.
 pub fn coordinator() -> ExitCode {
-    process::exit(run(Args::parse()))
+    exit(run(Args::parse()))
+}
+
+fn exit(outcome: anyhow::Result<()>) -> ExitCode {
+    let fenced = outcome.as_ref().is_err_and(|error| error.is::<Fenced>());
+    let code = process::exit(outcome);
+    if fenced { ExitCode::from(1) } else { code }
 }
 
 #[tokio::main]
@@ -114,6 +121,16 @@ fn absolute(state: String) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_was_taken_over_from_ends_otherwise_than_one_that_was_told_wrong() {
+        let fenced = anyhow::Error::new(Fenced { own: 1, epoch: 2 });
+        // Codes can't be compared, only shown.
+        let shown = |outcome| format!("{:?}", exit(outcome));
+        assert_eq!(shown(Err(fenced.context("the coordinator broke"))), format!("{:?}", ExitCode::from(1)));
+        assert_eq!(shown(Err(anyhow::anyhow!("no such folder"))), format!("{:?}", ExitCode::from(2)));
+        assert_eq!(shown(Ok(())), format!("{:?}", ExitCode::SUCCESS));
+    }
 
     #[test]
     fn a_folder_is_known_by_its_whole_path_and_a_url_as_it_is() {

@@ -4,7 +4,7 @@ use crate::points::{Point, Points, Struck};
 use crate::process::Running;
 use crate::programs::client;
 use crate::scratch::say;
-use crate::{Output, S3Server, Scratch, Submit, address, assert_same_bytes, drawn};
+use crate::{Ended, Output, S3Server, Scratch, Submit, address, assert_same_bytes, drawn};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -78,11 +78,15 @@ impl House {
         let mut cluster = Cluster::start(self, name, heir, &[]);
         let mut submitter = self.submit(&cluster);
         cluster.until("the submitter ends", |_| submitter.is_over().then_some(()));
-        let ended = submitter.wait(LIMIT).done();
-        assert!(ended.stdout.starts_with(&format!("{PHOTOS} images embedded, 0 quarantined")), "{ended}");
+        self.ended_well(submitter);
         cluster.until("all points are reached", |_| self.points.left().is_empty().then_some(()));
         self.holds(cluster);
         say(&format!("  {name}: {:.1} s", began.elapsed().as_secs_f64()));
+    }
+
+    pub fn ended_well(&self, submitter: Running) {
+        let ended = submitter.wait(LIMIT).done();
+        assert!(ended.stdout.starts_with(&format!("{PHOTOS} images embedded, 0 quarantined")), "{ended}");
     }
 
     /// The cluster's output is what it would have been without trouble, and nothing else lies there; then it ends well.
@@ -240,6 +244,12 @@ impl<'a> Cluster<'a> {
             dead.wait(LIMIT);
             self.hire();
         }
+    }
+
+    /// Waits for the end of a coordinator that is no longer one.
+    pub fn dismiss(&mut self, client: &str) -> Ended {
+        let at = self.seats.iter().position(|seat| seat.client == client).expect("it was started and not replaced");
+        self.seats.remove(at).running.wait(LIMIT)
     }
 
     /// All of them end when they are asked to, and well.

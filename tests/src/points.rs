@@ -4,7 +4,7 @@
 use crate::Signal;
 use crate::meddle::{After, Before, Meddler, Operation, Seen};
 use crate::process::{Running, send};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -35,7 +35,7 @@ pub enum Asks {
 }
 
 impl Asks {
-    fn is(self, seen: &Seen) -> bool {
+    pub fn is(self, seen: &Seen) -> bool {
         use Operation::{Complete, Copy, Delete, Put};
         let Some((folder, key)) = seen.key.split_once('/') else { return false };
         let writes = matches!(seen.operation, Put | Copy | Complete);
@@ -115,6 +115,7 @@ pub struct Struck {
 #[derive(Debug)]
 pub struct Points {
     known: Mutex<BTreeMap<String, u32>>,
+    still: Mutex<BTreeSet<String>>,
     armed: Mutex<Vec<(Point, u32)>>,
     seen: Mutex<Vec<Seen>>,
     struck: Sender<Struck>,
@@ -124,7 +125,14 @@ pub struct Points {
 impl Default for Points {
     fn default() -> Self {
         let (struck, heard) = channel();
-        Self { known: Mutex::default(), armed: Mutex::default(), seen: Mutex::default(), struck, heard: heard.into() }
+        Self {
+            known: Mutex::default(),
+            still: Mutex::default(),
+            armed: Mutex::default(),
+            seen: Mutex::default(),
+            struck,
+            heard: heard.into(),
+        }
     }
 }
 
@@ -146,6 +154,7 @@ impl Points {
     /// Points that were not reached before are reached no more.
     pub fn arm(&self, points: &[Point]) {
         self.known.lock().expect("nobody panics while it is held").clear();
+        self.still.lock().expect("nobody panics while it is held").clear();
         self.seen.lock().expect("nobody panics while it is held").clear();
         *self.armed.lock().expect("nobody panics while it is held") = points.iter().map(|point| (*point, 0)).collect();
         while self.struck().is_some() {}
@@ -166,11 +175,21 @@ impl Points {
         self.seen.lock().expect("nobody panics while it is held").clone()
     }
 
+    /// How often one who is not `client` has asked this.
+    pub fn others_asked(&self, client: &str, asks: Asks) -> usize {
+        let seen = self.seen.lock().expect("nobody panics while it is held");
+        seen.iter().filter(|seen| seen.client != client && asks.is(seen)).count()
+    }
+
     /// Whether a point is reached. Whoever asked has had its signal then.
     fn reach(&self, seen: &Seen, when: When) -> Option<Signal> {
         let mut known = self.known.lock().expect("nobody panics while it is held");
-        // What a dead one asked may still be done.
+        // What a dead one asked may still be done, and what one asked that stands still.
         let process = *known.get(&seen.client)?;
+        let mut still = self.still.lock().expect("nobody panics while it is held");
+        if still.contains(&seen.client) {
+            return None;
+        }
         let mut armed = self.armed.lock().expect("nobody panics while it is held");
         let mut reached = None;
         armed.retain_mut(|(point, count)| {
@@ -186,8 +205,10 @@ impl Points {
         });
         let point = reached?;
         send(process, point.signal);
-        if point.kills() {
-            known.remove(&seen.client);
+        match point.signal {
+            Signal::Kill => _ = known.remove(&seen.client),
+            Signal::Stop => _ = still.insert(seen.client.clone()),
+            Signal::Term | Signal::Int | Signal::Continue => {}
         }
         _ = self.struck.send(Struck { point, client: seen.client.clone() });
         Some(point.signal)

@@ -4,7 +4,7 @@
 //!
 //! `MR_FAULT_SEEDS=100` runs so many plans drawn by chance, rather than a few.
 
-use mr_tests::{Asks, Heir, House, Point, When};
+use mr_tests::{Asks, Cluster, Heir, House, Point, Running, Signal, When, submit};
 
 /// Of the commit, in its order, and of what comes after it.
 const COMMIT: [Asks; 9] = [
@@ -68,6 +68,73 @@ fn workers_are_killed_before_and_after_they_store_what_they_made() {
     let house = House::enter("killed: workers");
     let work = |when, nth| Point::kill(when, nth, Asks::Work);
     house.survives("work-1", Heir::Restarted, &[work(When::Before, 1), work(When::After, 3), work(When::Before, 7)]);
+}
+
+#[test]
+fn workers_that_stand_still_for_a_while_change_nothing() {
+    let house = House::enter("killed: workers that stand still");
+    let stop = |when| Point::stop(when, 1, Asks::Work);
+    // Shorter than a lease, mostly; and far longer, until the job is done without it.
+    for (name, when, long) in
+        [("short", When::Before, false), ("long-1", When::Before, true), ("long-2", When::After, true)]
+    {
+        house.points.arm(&[stop(when)]);
+        let mut cluster = Cluster::start(&house, name, Heir::Restarted, &[]);
+        let mut submitter = house.submit(&cluster);
+        let stopped = cluster.watch("a worker is stopped", |_, struck| struck).client;
+        if long {
+            cluster.until("the submitter ends", |_| submitter.is_over().then_some(()));
+        } else {
+            cluster.until("another works on", |_| (house.points.others_asked(&stopped, Asks::Work) > 1).then_some(()));
+        }
+        cluster.process(&stopped).signal(Signal::Continue);
+        cluster.until("the submitter ends", |_| submitter.is_over().then_some(()));
+        house.ended_well(submitter);
+        house.holds(cluster);
+    }
+
+    // All of them, until the coordinator has given all of them up.
+    house.points.arm(&[stop(When::After), stop(When::After)]);
+    let mut cluster = Cluster::start(&house, "all", Heir::Restarted, &[]);
+    let mut submitter = house.submit(&cluster);
+    let stopped = [(); 2].map(|()| cluster.watch("a worker is stopped", |_, struck| struck).client);
+    let id = submitted(&mut submitter);
+    let urls = cluster.urls();
+    cluster.until("the coordinator says that nobody works", |_| {
+        let shown = submit(&house.scratch, ["--coordinator", &urls, "status", &id]).done();
+        shown.stdout.contains("no worker is in touch").then_some(())
+    });
+    for client in &stopped {
+        cluster.process(client).signal(Signal::Continue);
+    }
+    cluster.until("the submitter ends", |_| submitter.is_over().then_some(()));
+    house.ended_well(submitter);
+    house.holds(cluster);
+}
+
+/// The job's id, once the submitter says it.
+fn submitted(submitter: &mut Running) -> String {
+    submitter.until("submit its job", |submitter| {
+        let said = submitter.stderr();
+        let line = said.split_inclusive('\n').find_map(|line| line.strip_prefix("submitted job ")?.strip_suffix('\n'));
+        line.map(str::to_owned)
+    })
+}
+
+#[test]
+fn a_coordinator_that_stood_still_finds_that_another_has_taken_over_and_ends() {
+    let house = House::enter("killed: a coordinator that stands still");
+    house.points.arm(&[Point::stop(When::After, 8, Asks::Journal)]);
+    let mut cluster = Cluster::start(&house, "still", Heir::StoodBy, &[]);
+    let mut submitter = house.submit(&cluster);
+    let stopped = cluster.watch("the coordinator is stopped", |_, struck| struck).client;
+    cluster.until("another takes over", |_| (house.points.others_asked(&stopped, Asks::Journal) > 0).then_some(()));
+    // In the middle of the job, with an answer of the store still to be read.
+    cluster.process(&stopped).signal(Signal::Continue);
+    cluster.dismiss(&stopped).stopped(1, &["another coordinator", "has taken over", "this one stops"]);
+    cluster.until("the submitter ends", |_| submitter.is_over().then_some(()));
+    house.ended_well(submitter);
+    house.holds(cluster);
 }
 
 #[test]
