@@ -56,7 +56,7 @@ impl Scheduler {
             let others = self.fleet.live().any(|(other, w)| {
                 other != number && w.takes_work() && w.families.contains(family) //
             });
-            let idle = worker.leases().is_empty();
+            let idle = worker.is_idle();
             let may = |(place, task): &(Place, &crate::tasks::Task)| {
                 let fits = if tasks.awaits_probe(*place) { idle } else { task.avoids != Some(number) || !others };
                 matches!(task.state, TaskState::Ready) && fits

@@ -33,6 +33,8 @@ pub(crate) struct Worker {
     asides: u32,
     /// What it has it has for itself.
     probes: bool,
+    /// It may be at work on what is not, or no longer, leased to it.
+    strays: bool,
     /// With their place in the order in which they were given.
     leases: BTreeMap<AttemptId, u64>,
 }
@@ -62,6 +64,11 @@ impl Worker {
 
     fn could_work(&self) -> bool {
         self.live() && !self.draining && self.slots > 0
+    }
+
+    /// Whether it has nothing to do, as far as anyone can know: what it still does unbidden might kill it too.
+    pub fn is_idle(&self) -> bool {
+        self.leases.is_empty() && !self.strays
     }
 
     pub fn has_slot(&self) -> bool {
@@ -237,7 +244,22 @@ impl Fleet {
     /// One of these workers that has nothing, for what wants a worker for itself.
     pub fn idle(&self, family: &str) -> Option<WorkerNo> {
         let pool = self.pools.get(family)?;
-        pool.with_slot.iter().map(|(_, worker)| *worker).find(|worker| self.workers[worker].leases.is_empty())
+        pool.with_slot.iter().map(|(_, worker)| *worker).find(|worker| self.workers[worker].is_idle())
+    }
+
+    /// What it said it holds, at the end of its poll.
+    pub fn note_held(&mut self, number: WorkerNo, held: &[AttemptId]) {
+        let worker = self.workers.get_mut(&number).expect("numbers are of workers");
+        worker.strays = held.iter().any(|attempt| !worker.leases.contains_key(attempt));
+    }
+
+    /// Takes a lease away from a worker that does not know of it yet. Whether it had it.
+    pub fn revoke(&mut self, number: WorkerNo, attempt: &AttemptId) -> bool {
+        let had = self.release(number, attempt);
+        if had {
+            self.workers.get_mut(&number).expect("it had a lease").strays = true;
+        }
+        had
     }
 
     /// Whether a poll is an old message that comes late.
@@ -280,6 +302,7 @@ impl Fleet {
                         failed_in_a_row: 0,
                         asides: 0,
                         probes: false,
+                        strays: false,
                         leases,
                     },
                 );

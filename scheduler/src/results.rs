@@ -158,7 +158,7 @@ impl Scheduler {
         self.record(&task.job, What::Done { attempt, family, output }, out);
         for lease in leases {
             // Unless it was this worker's own, which is released already.
-            if self.fleet.release(lease.worker, &lease.attempt(task.clone())) {
+            if self.fleet.revoke(lease.worker, &lease.attempt(task.clone())) {
                 out.news.insert(lease.worker);
             }
         }

@@ -205,6 +205,7 @@ impl Scheduler {
         for result in mem::take(&mut poll.results) {
             self.result(number, result, out);
         }
+        self.fleet.note_held(number, &poll.held);
         if poll.draining {
             self.take_back(number, &poll.held, out);
         }
@@ -458,7 +459,7 @@ impl Scheduler {
             for (place, task) in tasks.iter() {
                 for lease in task.state.leases() {
                     let task = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
-                    self.fleet.release(lease.worker, &lease.attempt(task));
+                    self.fleet.revoke(lease.worker, &lease.attempt(task));
                     out.news.insert(lease.worker);
                 }
             }
