@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 const NAME: &str = "image-features";
 /// Raised with every change that changes a result.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 const WEIGHTS: &str = "weights";
 const PRECISION: &str = "precision";
