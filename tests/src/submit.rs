@@ -87,7 +87,7 @@ impl<'a> Submit<'a> {
     }
 
     pub fn start(mut self) -> Running {
-        if self.fresh {
+        if self.fresh && !self.command.get_args().any(|arg| arg == "--coordinator") {
             self.command.args(["--keep-days", "0"]);
         }
         Running::start(self.command, self.scratch)

@@ -95,8 +95,8 @@ const MISTAKES: &[Mistake] = &[
     called(&["job.toml"], 2, &["the input has 12 objects, and 50 are needed", "lower `params.components`"]),
     called(&["job.toml", "--set", "params.components=13"], 2, &["the input has 12 objects, and 13 are needed"]),
     // Found out while it ran.
-    called(&["job.toml", "--input", "broken", "--set", "params.components=2"], 1, &["3 of 3 listed objects are quarantined, more than limits.quarantine_share_max = 0.01 allows", "a.jpg (not-an-image"]),
-    called(&["job.toml", "--input", "broken", "--set", "limits.quarantine_share_max=1", "--set", "params.components=2"], 1, &["fitting 2 components to 0 rows"]),
+    called(&["job.toml", "--input", "broken", "--keep-days", "0", "--set", "params.components=2"], 1, &["3 of 3 listed objects are quarantined, more than limits.quarantine_share_max = 0.01 allows", "a.jpg (not-an-image"]),
+    called(&["job.toml", "--input", "broken", "--keep-days", "0", "--set", "limits.quarantine_share_max=1", "--set", "params.components=2"], 1, &["fitting 2 components to 0 rows"]),
 ];
 
 #[test]
