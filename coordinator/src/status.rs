@@ -39,7 +39,8 @@ fn stages(view: &JobView<'_>, progress: &BTreeMap<WorkerId, Vec<AttemptProgress>
         let running: u64 = progress
             .values()
             .flatten()
-            .filter(|p| p.attempt.task.job == *view.id && p.attempt.task.stage as usize == index)
+            // What a worker last said of a job that has ended since says nothing any more.
+            .filter(|p| !view.phase.ended() && p.attempt.task.job == *view.id && p.attempt.task.stage as usize == index)
             .map(|p| p.records)
             .sum();
         let total = level.records_total;
