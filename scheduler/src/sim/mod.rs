@@ -148,7 +148,7 @@ mod tests {
     fn the_laws_hold_whatever_the_weather() {
         let seeds = match number("MR_SIM_SEED") {
             Some(seed) => seed..seed + 1,
-            None => 0..number("MR_SIM_SEEDS").unwrap_or(1500),
+            None => 0..number("MR_SIM_SEEDS").unwrap_or(20_000),
         };
         let all = seeds.end - seeds.start;
         let mut sights = Sights::default();
