@@ -7,7 +7,7 @@
 use crate::event::{Command, Millis};
 use crate::fact::What;
 use crate::flaw::Flaw;
-use crate::fleet::{Pool, Room, WorkerNo};
+use crate::fleet::{Pool, Room, Worker, WorkerNo};
 use crate::job::{Job, JobNo};
 use crate::scheduler::{Outbox, Scheduler};
 use crate::tasks::{Place, Tasks};
@@ -48,8 +48,8 @@ impl Scheduler {
         }
     }
 
-    /// With nothing ready, slots that are free go to second attempts of those that take much longer than their siblings:
-    /// one for each task, on another worker.
+    /// With nothing ready, slots that are free go to second attempts: of those that take much longer than their siblings
+    /// did, and of those that will, going by what else their worker has done of late. One for each task, on another worker.
     fn back_up(&mut self, out: &mut Outbox) {
         let floor_ms = self.config.backup_after_ms;
         for number in self.running.clone() {
@@ -67,9 +67,18 @@ impl Scheduler {
     fn choose_backup(&self, number: JobNo, floor_ms: Millis) -> Option<(Place, WorkerNo)> {
         let job = &self.jobs[&number];
         let tasks = job.running().filter(|tasks| tasks.ready_count() == 0 || self.flawed(Flaw::BacksUpTooSoon))?;
+        let pool = self.fleet.pools().get(job.family.as_deref()?).filter(|pool| pool.has(Room::Slot))?;
+        let late = |(number, worker): (WorkerNo, &Worker)| {
+            let places = worker.leases().keys().filter(|attempt| attempt.task.job == job.id);
+            let mut places = places.map(|attempt| Place::of(&attempt.task));
+            let place = places.find(|place| tasks.is_late(*place, self.now, floor_ms, |usual| worker.takes(usual)))?;
+            Some((place, pool.quick(&self.fleet, number)?))
+        };
+        if let Some(found) = self.fleet.slow().find_map(late) {
+            return Some(found);
+        }
         let (place, slow) = tasks.straggler(self.now, floor_ms)?;
-        let pool = self.fleet.pools().get(job.family.as_deref()?)?;
-        let worker = pool.roomiest(Room::Slot, Some(slow))?;
+        let worker = pool.quick(&self.fleet, slow).or_else(|| pool.roomiest(Room::Slot, Some(slow)))?;
         (worker != slow || self.flawed(Flaw::BacksUpWithItself)).then_some((place, worker))
     }
 

@@ -31,12 +31,48 @@ pub(crate) struct Worker {
     failed_in_a_row: u32,
     /// How often it has been set aside since then, so that each time is longer.
     asides: u32,
+    pace: Pace,
     /// What it has it has for itself.
     probes: bool,
     /// It may be at work on what is not, or no longer, leased to it.
     strays: bool,
-    /// With their place in the order in which they were given.
-    leases: BTreeMap<AttemptId, u64>,
+    leases: BTreeMap<AttemptId, Granted>,
+    /// How many of them have begun.
+    at_work: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// The place in the order in which they were given, in which a worker begins them.
+    pub order: u64,
+    /// Whether it is in a slot, if the worker does as it should.
+    begun: bool,
+}
+
+/// How long its tasks have taken of late, and how long their siblings took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pace {
+    spent_ms: Millis,
+    usual_ms: Millis,
+}
+
+impl Pace {
+    /// What is older counts less and less.
+    fn note(&mut self, spent_ms: Millis, usual_ms: Millis) {
+        let faded = |sum: Millis| sum - sum / 4;
+        self.spent_ms = faded(self.spent_ms).saturating_add(spent_ms);
+        self.usual_ms = faded(self.usual_ms).saturating_add(usual_ms);
+    }
+
+    fn slow(self) -> bool {
+        self.spent_ms > self.usual_ms.saturating_mul(2)
+    }
+
+    /// How long it would take for what others do in `usual_ms`.
+    fn takes(self, usual_ms: Millis) -> Millis {
+        let takes = u128::from(usual_ms) * u128::from(self.spent_ms) / u128::from(self.usual_ms.max(1));
+        Millis::try_from(takes).unwrap_or(Millis::MAX)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +89,25 @@ impl Worker {
         }
     }
 
-    pub fn leases(&self) -> &BTreeMap<AttemptId, u64> {
+    pub fn leases(&self) -> &BTreeMap<AttemptId, Granted> {
         &self.leases
+    }
+
+    /// What was given first goes into free slots first.
+    fn begin(&mut self, begun: &mut Vec<AttemptId>) {
+        while self.at_work < self.slots && (self.at_work as usize) < self.leases.len() {
+            let queue = self.leases.iter_mut().filter(|(_, granted)| !granted.begun);
+            let (attempt, granted) =
+                queue.min_by_key(|(_, granted)| granted.order).expect("fewer have begun than there are");
+            granted.begun = true;
+            begun.push(attempt.clone());
+            self.at_work += 1;
+        }
+    }
+
+    /// How long it takes for what others do in `usual_ms`, as it has gone of late.
+    pub fn takes(&self, usual_ms: Millis) -> Millis {
+        self.pace.takes(usual_ms)
     }
 
     /// Whether it is given anything at all.
@@ -119,6 +172,12 @@ impl Pool {
         self.with(room).iter().map(|(_, worker)| *worker).find(may)
     }
 
+    /// The same, of those that are not among the slow ones.
+    pub fn quick(&self, fleet: &Fleet, avoids: WorkerNo) -> Option<WorkerNo> {
+        let may = |worker: &WorkerNo| *worker != avoids && !fleet.slow.contains(worker);
+        self.with(Room::Slot).iter().map(|(_, worker)| *worker).find(may)
+    }
+
     pub fn takes_work(&self) -> bool {
         !self.takers.is_empty()
     }
@@ -138,6 +197,10 @@ pub(crate) struct Fleet {
     deadlines: BTreeSet<(Millis, WorkerNo)>,
     /// When each that is set aside comes back.
     asides: BTreeSet<(Millis, WorkerNo)>,
+    /// Those that take more than twice as long as others.
+    slow: BTreeSet<WorkerNo>,
+    /// Attempts that have begun since somebody last asked.
+    begun: Vec<AttemptId>,
     next_worker: u64,
     next_lease: u64,
 }
@@ -204,6 +267,22 @@ impl Fleet {
     pub fn succeeded(&mut self, number: WorkerNo) {
         let worker = self.workers.get_mut(&number).expect("numbers are of workers");
         (worker.failed_in_a_row, worker.asides) = (0, 0);
+    }
+
+    /// It has taken that long for what others do in `usual_ms`.
+    pub fn timed(&mut self, number: WorkerNo, spent_ms: Millis, usual_ms: Millis) {
+        let Some(worker) = self.workers.get_mut(&number) else { return };
+        worker.pace.note(spent_ms, usual_ms);
+        if worker.pace.slow() {
+            self.slow.insert(number);
+        } else {
+            self.slow.remove(&number);
+        }
+    }
+
+    /// Workers that take more than twice as long as others.
+    pub fn slow(&self) -> impl Iterator<Item = (WorkerNo, &Worker)> {
+        self.slow.iter().map(|number| (*number, &self.workers[number]))
     }
 
     /// Takes those back whose time is over.
@@ -301,9 +380,11 @@ impl Fleet {
                         aside_until: None,
                         failed_in_a_row: 0,
                         asides: 0,
+                        pace: Pace::default(),
                         probes: false,
                         strays: false,
                         leases,
+                        at_work: 0,
                     },
                 );
                 self.enter(number);
@@ -318,6 +399,7 @@ impl Fleet {
         self.change(number, |worker| {
             worker.presence = Presence::Gone { remembered_until };
             worker.probes = false;
+            worker.at_work = 0;
             std::mem::take(&mut worker.leases).into_keys().collect()
         })
     }
@@ -325,6 +407,7 @@ impl Fleet {
     /// Forgets a worker that has been gone for long.
     pub fn forget(&mut self, number: WorkerNo) {
         self.leave(number);
+        self.slow.remove(&number);
         let worker = self.workers.remove(&number).expect("it has a deadline");
         self.numbers.remove(&worker.id);
     }
@@ -343,7 +426,7 @@ impl Fleet {
         self.next_lease += 1;
         let order = self.next_lease;
         self.change(number, |worker| {
-            worker.leases.insert(attempt, order);
+            worker.leases.insert(attempt, Granted { order, begun: false });
             worker.probes |= probe;
         });
     }
@@ -352,17 +435,25 @@ impl Fleet {
     pub fn release(&mut self, number: WorkerNo, attempt: &AttemptId) -> bool {
         self.workers[&number].leases.contains_key(attempt)
             && self.change(number, |worker| {
-                let had = worker.leases.remove(attempt).is_some();
+                let had = worker.leases.remove(attempt);
+                worker.at_work -= u32::from(had.is_some_and(|granted| granted.begun));
                 worker.probes &= !worker.leases.is_empty();
-                had
+                had.is_some()
             })
     }
 
     fn change<T>(&mut self, number: WorkerNo, change: impl FnOnce(&mut Worker) -> T) -> T {
         self.leave(number);
-        let result = change(self.workers.get_mut(&number).expect("numbers are of workers"));
+        let worker = self.workers.get_mut(&number).expect("numbers are of workers");
+        let result = change(worker);
+        worker.begin(&mut self.begun);
         self.enter(number);
         result
+    }
+
+    /// Attempts that have come into a slot since this was called last.
+    pub fn take_begun(&mut self) -> Vec<AttemptId> {
+        std::mem::take(&mut self.begun)
     }
 
     /// Into the indexes.
@@ -431,6 +522,10 @@ impl Fleet {
             return Err(format!("{number:?} is set aside for ever"));
         }
         for (number, worker) in &self.workers {
+            let at_work = worker.leases.values().filter(|granted| granted.begun).count();
+            if at_work != worker.at_work as usize || at_work < worker.leases.len().min(worker.slots as usize) {
+                return Err(format!("{number:?} is at {at_work} of {:?}, in {} slots", worker.leases, worker.slots));
+            }
             fresh.workers.insert(*number, worker.clone());
             fresh.numbers.insert(worker.id.clone(), *number);
             fresh.enter(*number);

@@ -154,6 +154,14 @@ impl Scheduler {
         let job = &self.jobs[&number];
         let task = job.running().and_then(|tasks| tasks.find(Place::of(&attempt.task)));
         let leases: Vec<_> = task.map(|task| task.state.leases().collect()).unwrap_or_default();
+        let usual_ms = job.running().and_then(|tasks| tasks.usual_ms(attempt.task.stage));
+        for (lease, usual_ms) in leases.iter().filter_map(|lease| Some((lease, usual_ms?))) {
+            let spent_ms = self.now.saturating_sub(lease.since);
+            // One that another was quicker than has taken so long at least.
+            if lease.begun && (lease.is(&attempt) || spent_ms > usual_ms) {
+                self.fleet.timed(lease.worker, spent_ms, usual_ms);
+            }
+        }
         let task = attempt.task.clone();
         self.record(&task.job, What::Done { attempt, family, output }, out);
         for lease in leases {

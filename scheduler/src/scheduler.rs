@@ -3,7 +3,7 @@
 use crate::event::{Answer, Command, Config, Event, Millis, Poll, Step};
 use crate::fact::{Condemned, Ending, Fact, Remains, What};
 use crate::flaw::Flaw;
-use crate::fleet::{Fleet, Pool, WorkerNo};
+use crate::fleet::{Fleet, Granted, Pool, WorkerNo};
 use crate::job::{Job, JobNo, Phase};
 use crate::tasks::{Lease, Place, TaskState, Tasks};
 use crate::view::{JobView, WorkerView};
@@ -82,6 +82,12 @@ impl Scheduler {
         self.fleet.recall();
         self.assign(&mut out);
         self.watch_unserved();
+        for attempt in self.fleet.take_begun() {
+            let now = self.now;
+            if let Some(tasks) = self.running_tasks(&attempt.task.job) {
+                tasks.began(Place::of(&attempt.task), &attempt, now);
+            }
+        }
         let Outbox { facts, mut commands, news } = out;
         commands
             .extend(news.into_iter().map(|number| Command::Answer { worker: self.fleet.worker(number).id.clone() }));
@@ -102,7 +108,9 @@ impl Scheduler {
             return Answer { orders: Vec::new(), stop: held.to_vec(), known: false };
         };
         let holds: BTreeSet<_> = held.iter().collect();
-        let new = |(attempt, order): (&AttemptId, &u64)| (!holds.contains(attempt)).then(|| (*order, attempt.clone()));
+        let new = |(attempt, granted): (&AttemptId, &Granted)| {
+            (!holds.contains(attempt)).then(|| (granted.order, attempt.clone()))
+        };
         let mut orders: Vec<_> = worker.leases().iter().filter_map(new).collect();
         orders.sort_unstable_by_key(|(order, _)| *order);
         Answer {
@@ -434,7 +442,7 @@ impl Scheduler {
             let Some(tasks) = job.running_mut() else { continue };
             if tasks.find(place).is_some_and(|task| matches!(task.state, TaskState::Ready | TaskState::Paused { .. })) {
                 let (epoch, worker) = (attempt.epoch, number);
-                tasks.adopt(place, Lease { epoch, number: attempt.number, worker, since, probe: false });
+                tasks.adopt(place, Lease { epoch, number: attempt.number, worker, since, begun: false, probe: false });
                 self.fleet.grant(number, attempt.clone(), false);
             }
         }

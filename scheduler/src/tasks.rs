@@ -78,7 +78,10 @@ pub(crate) struct Lease {
     pub epoch: Epoch,
     pub number: u32,
     pub worker: WorkerNo,
+    /// When it was given, or, once it has begun, when that was.
     pub since: Millis,
+    /// It is in one of its worker's slots, as far as anyone can tell from here, and not in the queue behind them.
+    pub begun: bool,
     /// It has its worker for itself, and shows only whether that lives through it.
     pub probe: bool,
 }
@@ -88,7 +91,7 @@ impl Lease {
         AttemptId { task, epoch: self.epoch, number: self.number }
     }
 
-    fn is(&self, attempt: &AttemptId) -> bool {
+    pub fn is(&self, attempt: &AttemptId) -> bool {
         (self.epoch, self.number) == (attempt.epoch, attempt.number)
     }
 }
@@ -126,8 +129,19 @@ pub(crate) struct StageSums {
     /// Of the attempts that won, as far as they were given by us: how many, and how long they took in all.
     timed: u32,
     spent_ms: u64,
-    /// Leased tasks without a backup, by when the attempt was given.
+    /// Leased tasks without a backup, by when their attempt has begun.
     alone: BTreeSet<(Millis, u32)>,
+}
+
+impl StageSums {
+    /// How long its tasks take.
+    fn usual_ms(&self) -> Option<Millis> {
+        self.spent_ms.checked_div(self.timed.into())
+    }
+
+    fn mostly_done(&self) -> bool {
+        u64::from(self.done) * 2 >= u64::from(self.total)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -268,8 +282,25 @@ impl Tasks {
         let sums = &mut self.stages[place.stage() as usize];
         sums.running += 1;
         sums.started_at.get_or_insert(lease.since);
-        if !lease.probe {
-            sums.alone.insert((lease.since, place.index));
+    }
+
+    /// An attempt has come to the front of its worker's queue.
+    pub fn began(&mut self, place: Place, attempt: &AttemptId, now: Millis) {
+        let TaskState::Leased { first, backup } = &mut self.task_mut(place).state else { return };
+        let Some(lease) = [Some(first), backup.as_mut()].into_iter().flatten().find(|lease| lease.is(attempt)) else {
+            return;
+        };
+        (lease.since, lease.begun) = (now, true);
+        self.note_alone(place);
+    }
+
+    /// Puts a task among those without a backup, if it is one.
+    fn note_alone(&mut self, place: Place) {
+        if let TaskState::Leased { first, backup: None } = self.task(place).state
+            && first.begun
+            && !first.probe
+        {
+            self.stages[place.stage() as usize].alone.insert((first.since, place.index));
         }
     }
 
@@ -279,7 +310,7 @@ impl Tasks {
         let number = task.given;
         let care = self.cares.get_mut(&place).filter(|care| care.probing.is_some());
         let probe = care.is_some_and(|care| care.probes.insert((epoch, number)));
-        Lease { epoch, number, worker, since: now, probe }
+        Lease { epoch, number, worker, since: now, begun: false, probe }
     }
 
     /// The part of a split that an attempt is to try, if it is a probe.
@@ -432,12 +463,27 @@ impl Tasks {
         times.filter(|at| *at > now).min()
     }
 
+    /// Whether a second attempt of this task, begun now, would end well before the only one that is under way, by a worker
+    /// that `takes` so long for what others do in the usual time.
+    pub fn is_late(&self, place: Place, now: Millis, floor_ms: Millis, takes: impl Fn(Millis) -> Millis) -> bool {
+        let sums = &self.stages[place.stage() as usize];
+        let TaskState::Leased { first, backup: None } = self.task(place).state else { return false };
+        let Some(usual_ms) = sums.usual_ms().filter(|_| !first.probe && sums.mostly_done()) else { return false };
+        let begins = if first.begun { first.since } else { now };
+        let saved = begins.saturating_add(takes(usual_ms)).saturating_sub(now.saturating_add(usual_ms));
+        saved > floor_ms.max(usual_ms / 2)
+    }
+
+    /// How long tasks of a stage take, as far as anyone knows.
+    pub fn usual_ms(&self, stage: StageIndex) -> Option<Millis> {
+        self.stages[stage as usize].usual_ms()
+    }
+
     /// Stages that have enough done to say how long a task takes, and how long is too long.
     fn lagging_stages(&self, floor_ms: Millis) -> impl Iterator<Item = (StageIndex, &StageSums, Millis)> {
         let lagging = move |(stage, sums): (usize, &StageSums)| {
-            let tells = sums.timed > 0 && u64::from(sums.done) * 2 >= u64::from(sums.total) && !sums.alone.is_empty();
-            let limit = (sums.spent_ms / u64::from(sums.timed.max(1))).saturating_mul(2).max(floor_ms);
-            tells.then_some((stage as StageIndex, limit))
+            let limit = sums.usual_ms()?.saturating_mul(2).max(floor_ms);
+            (sums.mostly_done() && !sums.alone.is_empty()).then_some((stage as StageIndex, limit))
         };
         let stages = self.stages.iter().enumerate();
         stages.filter_map(move |(stage, sums)| lagging((stage, sums)).map(|(stage, limit)| (stage, sums, limit)))
@@ -466,7 +512,7 @@ impl Tasks {
             sums.running -= 1;
             sums.alone.remove(&(first.since, place.index));
         }
-        if let Some(lease) = leases.iter().find(|lease| lease.is(by)) {
+        if let Some(lease) = leases.iter().find(|lease| lease.begun && lease.is(by)) {
             sums.timed += 1;
             sums.spent_ms += now.saturating_sub(lease.since);
         }
@@ -540,15 +586,14 @@ impl Tasks {
         let TaskState::Leased { first, backup } = self.task(place).state else {
             unreachable!("what is unleased is leased");
         };
-        let (left, sums) =
-            (if first.is(attempt) { backup } else { Some(first) }, &mut self.stages[place.stage() as usize]);
-        match left {
+        match if first.is(attempt) { backup } else { Some(first) } {
             Some(left) => {
-                sums.alone.insert((left.since, place.index));
                 self.task_mut(place).state = TaskState::Leased { first: left, backup: None };
+                self.note_alone(place);
                 false
             }
             None => {
+                let sums = &mut self.stages[place.stage() as usize];
                 sums.running -= 1;
                 sums.alone.remove(&(first.since, place.index));
                 true
@@ -588,7 +633,7 @@ impl Tasks {
                 return Err(format!("stage {stage}: {running} running and {done} done, but its sums are {sums:?}"));
             }
             let alone = tasks.iter().zip(0..).filter_map(|(task, index)| match &task.state {
-                TaskState::Leased { first, backup: None } if !first.probe => Some((first.since, index)),
+                TaskState::Leased { first, backup: None } if first.begun && !first.probe => Some((first.since, index)),
                 _ => None,
             });
             if alone.collect::<BTreeSet<_>>() != sums.alone {

@@ -147,7 +147,7 @@ impl<'a> WorkerView<'a> {
             Presence::Gone { .. } => return None,
         };
         let mut leases: Vec<_> = worker.leases().iter().collect();
-        leases.sort_unstable_by_key(|(_, order)| **order);
+        leases.sort_unstable_by_key(|(_, granted)| granted.order);
         Some(Self {
             id: &worker.id,
             families: &worker.families,

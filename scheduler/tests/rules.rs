@@ -730,6 +730,32 @@ fn a_straggler_gets_one_backup_on_another_worker_when_nothing_is_left_to_give() 
 }
 
 #[test]
+fn what_a_slow_worker_has_is_backed_up_at_once_and_its_queue_too() {
+    // w1 takes five seconds for what w2 does in one. At the end it has one in its slot and one in its queue.
+    check_listed(
+        "poll w1 1+1; poll w2 1; list a 9",
+        "wait 1s; done w2 a/0/1#1; wait 1s; done w2 a/0/3#1; wait 1s; done w2 a/0/4#1; wait 1s; done w2 a/0/5#1
+         wait 1s; done w1 a/0/0#1; done w2 a/0/6#1; wait 1s; done w2 a/0/8#1; done w2 a/0/2#2; done w2 a/0/7#2",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/2#1
+         w2 runs a/0/1#1
+         w2 runs a/0/3#1
+         w2 runs a/0/4#1
+         w2 runs a/0/5#1
+         w2 runs a/0/6#1
+         w1 runs a/0/7#1
+         w2 runs a/0/8#1
+         w2 runs a/0/2#2
+         w1 stops a/0/2#1
+         w2 runs a/0/7#2
+         a is committing
+         commit a
+         w1 stops a/0/7#1",
+    );
+}
+
+#[test]
 fn a_straggler_that_ends_first_wins_and_its_backup_is_stopped() {
     check_listed(
         "poll w1 2; poll w2 1; list a 3",

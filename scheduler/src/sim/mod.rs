@@ -3,11 +3,14 @@
 //! Workers poll over a network that loses, doubles, delays and reorders; they crash, hang, crawl and drain; attempts
 //! fail in every way; the store answers late; jobs are cancelled at any moment, too late ones among them. After every
 //! step the laws in [`laws`] must hold. Then the weather clears, and every job must end.
+//!
+//! [`sort`] is apart from that: how long a large job takes on machines that are slow or die.
 
 pub mod graphs;
 mod job;
 mod laws;
 mod random;
+pub mod sort;
 mod weather;
 mod worker;
 mod world;

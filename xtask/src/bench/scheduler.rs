@@ -1,4 +1,5 @@
-//! `cargo xtask bench scheduler`: task completions a second, through the state machine alone and through gRPC.
+//! `cargo xtask bench scheduler`: task completions a second, through the state machine alone and through gRPC; and what
+//! slow and dead machines cost the paper's sort, in simulated time.
 
 use anyhow::Result;
 
@@ -7,6 +8,8 @@ use crate::shell::{cargo, run};
 
 pub fn main(args: Args) -> Result<()> {
     args.done()?;
-    run(&mut cargo(&["run", "--release", "--quiet", "--package", "mr-scheduler", "--example", "poll_cost"]))?;
+    for example in ["poll_cost", "paper"] {
+        run(&mut cargo(&["run", "--release", "--quiet", "--package", "mr-scheduler", "--example", example]))?;
+    }
     run(&mut cargo(&["run", "--release", "--quiet", "--package", "mr-coordinator", "--example", "polls"]))
 }
