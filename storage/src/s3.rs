@@ -6,6 +6,7 @@
 //! its metadata, by which it knows itself again. Large bodies go up in parts ([`multipart`]).
 
 mod answers;
+mod clock;
 mod multipart;
 mod requests;
 mod sums;
@@ -28,6 +29,7 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::EncodingType;
 use bytes::Bytes;
+use clock::Clock;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,10 +115,13 @@ impl S3 {
         let endpoint = config.endpoint_url().map(String::from);
         let endpoint = std::env::var("AWS_ENDPOINT_URL_S3").ok().or(endpoint);
         let region = config.region().cloned().unwrap_or(Region::from_static("us-east-1"));
+        let clock = Clock::default();
         let settings = aws_sdk_s3::config::Builder::from(config)
             .region(region.clone())
             // Servers of one's own seldom have a host name for each bucket.
             .force_path_style(endpoint.is_some())
+            .time_source(clock.clone())
+            .interceptor(clock)
             // Its retries know neither our pace nor our count of tries.
             .retry_config(RetryConfig::disabled())
             .timeout_config(

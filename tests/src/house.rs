@@ -1,12 +1,14 @@
 //! A cluster in a store that is watched: whoever is killed is replaced, and in the end all is as if nobody had been.
 
+use crate::moods::Moods;
 use crate::points::{Point, Points, Struck};
 use crate::process::Running;
 use crate::programs::client;
 use crate::scratch::say;
-use crate::{Ended, Output, S3Server, Scratch, Submit, address, assert_same_bytes, drawn};
+use crate::{Clocks, Ended, Output, S3Server, Scratch, Submit, address, assert_same_bytes, drawn};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -23,6 +25,9 @@ pub struct House {
     pub scratch: Scratch,
     pub s3: S3Server,
     pub points: Arc<Points>,
+    /// Of the store: even, until a test says otherwise.
+    pub moods: Arc<Moods>,
+    clocks: Option<Clocks>,
     /// Lies over an earlier table, as all others will.
     pub untroubled: Output,
     earlier: Output,
@@ -40,11 +45,25 @@ pub enum Heir {
 
 impl House {
     pub fn enter(name: &'static str) -> Self {
+        Self::build(name, |_| None)
+    }
+
+    /// One in which each process has a wall clock of its own.
+    pub fn with_clocks(name: &'static str) -> Self {
+        Self::build(name, |scratch| Some(Clocks::new(scratch)))
+    }
+
+    pub fn clocks(&self) -> &Clocks {
+        self.clocks.as_ref().expect("it was built with clocks")
+    }
+
+    fn build(name: &'static str, clocks: impl FnOnce(&Scratch) -> Option<Clocks>) -> Self {
         let scratch = Scratch::enter(name);
         let photos = drawn(&scratch, "photos", PHOTOS, 11);
         let few = drawn(&scratch, "few", 24, 12);
         let points = Arc::new(Points::default());
-        let s3 = S3Server::here(&photos, 40, points.clone());
+        let moods = Arc::new(Moods::new(points.clone()));
+        let s3 = S3Server::here(&photos, 40, moods.clone());
         let earlier = Submit::over(&scratch, &few, "s3://photos/earlier/", Some(&s3));
         earlier.set("split.objects_max=8").set(SETTINGS[1]).run().done();
         let earlier = s3.output(&scratch, "earlier/");
@@ -52,7 +71,8 @@ impl House {
         Self::job(Submit::over(&scratch, s3.input(), "s3://photos/out-untroubled/", Some(&s3))).run().done();
         let untroubled = s3.output(&scratch, "out-untroubled/");
         assert_eq!(untroubled.books(), [PHOTOS, PHOTOS, 0, 0]);
-        let mut house = Self { scratch, s3, points, untroubled, earlier, files: BTreeSet::new() };
+        let (clocks, files) = (clocks(&scratch), BTreeSet::new());
+        let mut house = Self { scratch, s3, points, moods, clocks, untroubled, earlier, files };
         house.files = house.files(&house.untroubled, "out-untroubled/");
         house
     }
@@ -82,6 +102,20 @@ impl House {
         cluster.until("all points are reached", |_| self.points.left().is_empty().then_some(()));
         self.holds(cluster);
         say(&format!("  {name}: {:.1} s", began.elapsed().as_secs_f64()));
+    }
+
+    /// Says it to whoever watches the tests.
+    pub fn tell(&self, line: &str) {
+        say(&format!("  {line}"));
+    }
+
+    /// A program of ours that goes to the store under this name.
+    fn client(&self, program: &str, name: &str) -> Command {
+        let mut command = client(&self.scratch, program, &self.s3, name);
+        if let Some(clocks) = &self.clocks {
+            command.envs(clocks.environment(name));
+        }
+        command
     }
 
     pub fn ended_well(&self, submitter: Running) {
@@ -166,6 +200,12 @@ impl<'a> Cluster<'a> {
         all.find(|(there, _)| *there == client).expect("it was started and not replaced").1
     }
 
+    /// The names of all that run, at the store.
+    pub fn clients(&self) -> Vec<String> {
+        let seats = self.seats.iter().map(|seat| &seat.client);
+        seats.chain(self.workers.iter().map(|(client, _)| client)).cloned().collect()
+    }
+
     fn next(&mut self, kind: &str) -> String {
         self.started += 1;
         format!("{kind}-{}", self.started)
@@ -173,8 +213,8 @@ impl<'a> Cluster<'a> {
 
     fn coordinator(&mut self, address: SocketAddr) -> Seat {
         let name = self.next("coordinator");
-        let House { scratch, s3, points, .. } = self.house;
-        let mut command = client(scratch, "mr-coordinator", s3, &name);
+        let House { scratch, points, .. } = self.house;
+        let mut command = self.house.client("mr-coordinator", &name);
         command.args(["--listen", &address.to_string(), "--state", &format!("s3://photos/state-{}/", self.name)]);
         // Killed workers keep nobody waiting for long.
         command.args(["--lease-ms", "2000"]).args(&self.args);
@@ -185,8 +225,8 @@ impl<'a> Cluster<'a> {
     /// Starts one more worker, with one slot.
     pub fn hire(&mut self) {
         let name = self.next("worker");
-        let House { scratch, s3, points, .. } = self.house;
-        let mut command = client(scratch, "mr-worker", s3, &name);
+        let House { scratch, points, .. } = self.house;
+        let mut command = self.house.client("mr-worker", &name);
         command.args(["--coordinator", &self.urls(), "--slots", "1", "--scratch"]);
         command.arg(scratch.join(format!("scratch-{}-{name}", self.name)));
         let running = points.introduce(&name, || Running::start(command, scratch));

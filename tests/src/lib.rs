@@ -5,8 +5,10 @@
 //! machine busy, so they take turns. What is missing on a laptop (`../shared`, Python, npm) skips a test and says so; where
 //! `CI` is set it fails the test.
 
+mod clocks;
 mod house;
 mod meddle;
+mod moods;
 mod output;
 mod points;
 mod ports;
@@ -17,10 +19,13 @@ mod s3;
 mod s3rver;
 mod scratch;
 mod shared;
+mod small_disk;
 mod submit;
 
+pub use clocks::Clocks;
 pub use house::{Cluster, Heir, House, PHOTOS};
 pub use meddle::{After, Answer, Before, Meddler, Operation, Seen};
+pub use moods::{Chance, Moods, fault_seeds};
 pub use output::{Output, assert_same_bytes, tree};
 pub use points::{Asks, Point, Points, Struck, When};
 pub use ports::address;
@@ -31,4 +36,5 @@ pub use s3::{BUCKET, S3Server};
 pub use s3rver::S3rver;
 pub use scratch::Scratch;
 pub use shared::{drawn, need, shared};
+pub use small_disk::SmallDisk;
 pub use submit::{Submit, submit};

@@ -8,6 +8,7 @@ mod precision;
 mod scheduler;
 mod spread;
 mod submit;
+mod workers;
 
 use anyhow::{Result, bail};
 
@@ -20,8 +21,9 @@ pub fn main(mut args: Args) -> Result<()> {
         Some("peers") => peers::main(args),
         Some("precision") => precision::main(args),
         Some("scheduler") => scheduler::main(args),
+        Some("workers") => workers::main(args),
         other => bail!(
-            "cargo xtask bench has job, kernel, peers, precision and scheduler, not {:?}",
+            "cargo xtask bench has job, kernel, peers, precision, scheduler and workers, not {:?}",
             other.unwrap_or_default()
         ),
     }

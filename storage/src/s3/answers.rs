@@ -1,5 +1,6 @@
 //! What an answer of S3 means for the caller.
 
+use super::clock;
 use crate::{BoxError, Put, StoreError, story};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
@@ -31,6 +32,10 @@ where
                 said: [said.code(), said.message()].into_iter().flatten().collect::<Vec<_>>().join(", "),
                 request: raw.headers().get("x-amz-request-id").map(str::to_owned),
             };
+            // An answer to HEAD has no code: it may be refused for its time, which is corrected by now.
+            if status == 403 && said.code().is_none() && clock::is_off(raw.headers().get("date")) {
+                return transient(doing, Some(told.into()));
+            }
             by_status(status, said.code(), write)(doing, Some(told.into()))
         }
         _ => transient(doing, Some(error.into())),
@@ -97,7 +102,8 @@ fn by_status(status: u16, code: Option<&str>, write: Option<&Put>) -> Kind {
             | "RequestLimitExceeded"
             | "ServiceUnavailable",
         ) => throttled,
-        (_, "InternalError" | "RequestTimeout") => transient,
+        // The time is corrected by now, if it can be.
+        (_, "InternalError" | "RequestTimeout" | "RequestTimeTooSkewed") => transient,
         (_, "ExpiredToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken") => denied,
         (_, "NoSuchBucket") => not_found,
         // Completed by a try whose answer was lost, or aborted by somebody else: whoever wrote has to look.
@@ -214,6 +220,7 @@ mod tests {
             (400, "RequestTimeout", None, "Transient"),
             (400, "ExpiredToken", None, "Denied"),
             (403, "AccessDenied", None, "Denied"),
+            (403, "RequestTimeTooSkewed", None, "Transient"),
             (500, "", None, "Transient"),
             (301, "PermanentRedirect", None, "Fatal"),
             (416, "InvalidRange", None, "Fatal"),
