@@ -118,8 +118,12 @@ impl House {
         command
     }
 
+    pub fn ended(&self, submitter: Running) -> Ended {
+        submitter.wait(LIMIT)
+    }
+
     pub fn ended_well(&self, submitter: Running) {
-        let ended = submitter.wait(LIMIT).done();
+        let ended = self.ended(submitter).done();
         assert!(ended.stdout.starts_with(&format!("{PHOTOS} images embedded, 0 quarantined")), "{ended}");
     }
 
@@ -183,7 +187,7 @@ impl<'a> Cluster<'a> {
         cluster
     }
 
-    fn output(&self) -> String {
+    pub fn output(&self) -> String {
         format!("out-{}/", self.name)
     }
 

@@ -96,6 +96,16 @@ impl Running {
         }
     }
 
+    /// The id of the job that a submitter has submitted, once it says so.
+    pub fn submitted(&mut self) -> String {
+        self.until("submit its job", |submitter| {
+            let said = submitter.stderr();
+            let line =
+                said.split_inclusive('\n').find_map(|line| line.strip_prefix("submitted job ")?.strip_suffix('\n'));
+            line.map(str::to_owned)
+        })
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

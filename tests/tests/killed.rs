@@ -4,7 +4,7 @@
 //!
 //! `MR_FAULT_SEEDS=100` runs so many plans drawn by chance, rather than a few.
 
-use mr_tests::{Asks, Chance, Cluster, Heir, House, Point, Running, Signal, When, fault_seeds, submit};
+use mr_tests::{Asks, Chance, Cluster, Heir, House, Point, Signal, When, fault_seeds, submit};
 
 /// Of the commit, in its order, and of what comes after it.
 const COMMIT: [Asks; 9] = [
@@ -98,7 +98,7 @@ fn workers_that_stand_still_for_a_while_change_nothing() {
     let mut cluster = Cluster::start(&house, "all", Heir::Restarted, &[]);
     let mut submitter = house.submit(&cluster);
     let stopped = [(); 2].map(|()| cluster.watch("a worker is stopped", |_, struck| struck).client);
-    let id = submitted(&mut submitter);
+    let id = submitter.submitted();
     let urls = cluster.urls();
     cluster.until("the coordinator says that nobody works", |_| {
         let shown = submit(&house.scratch, ["--coordinator", &urls, "status", &id]).done();
@@ -110,15 +110,6 @@ fn workers_that_stand_still_for_a_while_change_nothing() {
     cluster.until("the submitter ends", |_| submitter.is_over().then_some(()));
     house.ended_well(submitter);
     house.holds(cluster);
-}
-
-/// The job's id, once the submitter says it.
-fn submitted(submitter: &mut Running) -> String {
-    submitter.until("submit its job", |submitter| {
-        let said = submitter.stderr();
-        let line = said.split_inclusive('\n').find_map(|line| line.strip_prefix("submitted job ")?.strip_suffix('\n'));
-        line.map(str::to_owned)
-    })
 }
 
 #[test]
