@@ -1,8 +1,11 @@
 //! What a coordinator bears on the wire: `cargo xtask bench scheduler`, or
-//! `cargo run --release -p mr-coordinator --example polls -- [TASKS] [WORKERS]`.
+//! `cargo run --release -p mr-coordinator --example polls -- [TASKS] [WORKERS] [RATE]`.
 //!
 //! A coordinator with its journal in memory, on a socket; workers that do nothing, so each poll brings the results of the
-//! last one's orders. They share the machine with it. Timed are polls that are answered with work.
+//! last one's orders. They share the machine with it. First they poll as fast as they are answered: so many completions a
+//! second are the most that it bears. Then they take their time, RATE completions a second in all: what a poll takes there
+//! is what a fleet sees, rather than how long the queue was that the workers made for each other. Timed are polls that
+//! bring results and are answered with work.
 
 use mr_coordinator::{Coordinator, Settings, serve};
 use mr_core::{InputFilter, JobPlan, JobSpec, Limits, Mode, ObjectsDigest, Params, Source, SplitSettings, StagePlan};
@@ -22,12 +25,23 @@ const SLOTS: u32 = 8;
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>().expect("a number"));
     let (tasks, workers) = (args.next().unwrap_or(100_000), args.next().unwrap_or(200));
+    let rate = args.next().unwrap_or(5_500);
+    measure(tasks, workers, None).await?;
+    measure(tasks, workers, Some(rate)).await
+}
+
+/// With `rate` completions a second at most.
+async fn measure(tasks: usize, workers: usize, rate: Option<usize>) -> anyhow::Result<()> {
+    let every = rate.map(|rate| Duration::from_secs_f64(f64::from(SLOTS) * workers as f64 / rate as f64));
     let input = mr_storage::open("memory://polls-input/").await?;
     for object in 0..tasks {
         input.put(&format!("{object:08}"), bytes::Bytes::from_static(b"x"), Put::Overwrite).await?;
     }
-    let (coordinator, _deciding) =
-        Coordinator::start(Settings { work_age_ms: 0, ..Settings::new("memory://polls-state/") }).await?;
+    let (coordinator, _deciding) = Coordinator::start(Settings {
+        work_age_ms: 0,
+        ..Settings::new(&format!("memory://polls-state-{}/", rate.unwrap_or(0)))
+    })
+    .await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let stop = CancellationToken::new();
@@ -44,7 +58,13 @@ async fn main() -> anyhow::Result<()> {
     }
 
     let began = Instant::now();
-    let working: Vec<_> = (0..workers).map(|number| tokio::spawn(work(url.clone(), number, stop.clone()))).collect();
+    let working: Vec<_> = (0..workers)
+        .map(|number| {
+            // Not all at once.
+            let first = every.map(|every| every.mul_f64(number as f64 / workers as f64));
+            tokio::spawn(work(url.clone(), number, first.zip(every), stop.clone()))
+        })
+        .collect();
     while (jobs.status(status.clone()).await?.into_inner().stages[0].tasks_done as usize) < tasks {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -57,7 +77,8 @@ async fn main() -> anyhow::Result<()> {
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     println!(
-        "{tasks} tasks, {workers} workers: {:.0} completions/s; polls with work: {}, median {:.1} ms, p99 {:.1} ms",
+        "{tasks} tasks, {workers} workers, {}: {:.0} completions/s; polls with work: {}, median {:.2} ms, p99 {:.2} ms",
+        rate.map_or("as fast as can be".to_owned(), |rate| format!("at {rate} a second")),
         tasks as f64 / seconds,
         times.len(),
         at(0.5),
@@ -68,12 +89,27 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Polls until it is told to stop, and returns how long the polls took that brought work.
-async fn work(url: String, number: usize, stop: CancellationToken) -> anyhow::Result<Vec<Duration>> {
+/// Polls until it is told to stop, first after a while and then once in so long, if it takes its time. Returns how long the
+/// polls took that brought results and work.
+async fn work(
+    url: String,
+    number: usize,
+    pace: Option<(Duration, Duration)>,
+    stop: CancellationToken,
+) -> anyhow::Result<Vec<Duration>> {
+    let began = Instant::now();
     let mut client = WorkersClient::new(Endpoint::from_shared(url)?.tcp_nodelay(true).connect_lazy())
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let (mut times, mut results, mut seq) = (Vec::new(), Vec::new(), 0);
+    let (mut times, mut results, mut seq) = (Vec::new(), Vec::new(), 0u64);
     while !stop.is_cancelled() {
+        if let Some((first, every)) = pace {
+            let due = began + first + every * seq as u32;
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        let brings = !results.is_empty();
         seq += 1;
         let poll = v1::PollRequest {
             worker: format!("worker-{number}"),
@@ -89,7 +125,9 @@ async fn work(url: String, number: usize, stop: CancellationToken) -> anyhow::Re
             answer = client.poll(poll) => answer?.into_inner(),
             () = stop.cancelled() => break,
         };
-        if !answer.orders.is_empty() {
+        // With the last of the map there is nothing to give for a while, and a poll waits for it.
+        let maps = |order: &v1::Order| matches!(order.work, Some(v1::order::Work::MapObjects(_)));
+        if brings && answer.orders.iter().any(maps) {
             times.push(began.elapsed());
         }
         results = answer.orders.into_iter().filter_map(done).collect();

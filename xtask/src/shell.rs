@@ -41,6 +41,13 @@ pub fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// Builds an example with all rooms and runs it. By its room alone it would have other features, and everything below it would
+/// be compiled once more beside what the tests have.
+pub fn example(name: &str, args: &[&str]) -> Result<()> {
+    run(&mut cargo(&["build", "--release", "--workspace", "--example", name]))?;
+    run(command(root().join("target/release/examples").join(name)).args(args))
+}
+
 /// Shows the command on stderr, runs it, and fails unless it succeeds.
 pub fn run(command: &mut Command) -> Result<()> {
     let line = line(command);

@@ -4,12 +4,12 @@
 use anyhow::Result;
 
 use crate::args::Args;
-use crate::shell::{cargo, run};
+use crate::shell::{cargo, example, run};
 
 pub fn main(args: Args) -> Result<()> {
     args.done()?;
     for example in ["poll_cost", "paper"] {
         run(&mut cargo(&["run", "--release", "--quiet", "--package", "mr-scheduler", "--example", example]))?;
     }
-    run(&mut cargo(&["run", "--release", "--quiet", "--package", "mr-coordinator", "--example", "polls"]))
+    example("polls", &[])
 }

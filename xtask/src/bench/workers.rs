@@ -3,10 +3,10 @@
 use anyhow::Result;
 
 use crate::args::Args;
-use crate::shell::{cargo, run};
+use crate::shell::example;
 
 pub fn main(mut args: Args) -> Result<()> {
     let rounds = args.option("--rounds")?.unwrap_or(3usize).to_string();
     args.done()?;
-    run(&mut cargo(&["run", "--release", "--quiet", "--package", "mr-tests", "--example", "sleepers", "--", &rounds]))
+    example("sleepers", &[&rounds])
 }
