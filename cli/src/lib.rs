@@ -26,8 +26,12 @@ mod summary;
 mod talk;
 #[cfg(test)]
 mod testing;
+mod typed;
 mod verify;
 mod words;
+
+#[doc(hidden)]
+pub use typed::job_spec;
 
 use mr_mapreduce::Registry;
 use std::process::ExitCode;

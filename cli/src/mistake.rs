@@ -35,6 +35,19 @@ pub struct Source {
     pub text: String,
 }
 
+impl Source {
+    /// # Errors
+    /// A sentence when the bytes are no text.
+    pub fn of_bytes(name: String, bytes: Vec<u8>) -> Result<Self, String> {
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let whole = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = whole.iter().filter(|byte| **byte == b'\n').count() + 1;
+            format!("{name}:{line}: this is not UTF-8, as a job file has to be")
+        })?;
+        Ok(Self { name, text: text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned) })
+    }
+}
+
 /// How much of a long line is shown on either side of the place.
 const AROUND: usize = 60;
 
@@ -51,18 +64,20 @@ pub fn render(mistakes: &[Mistake], source: &Source) -> String {
 }
 
 fn render_one(mistake: &Mistake, source: &Source) -> String {
+    // It may name a key of the file.
+    let message: String = mistake.message.chars().map(harmless).collect();
     match &mistake.at {
         At::File(span) => {
             let place = Place::find(&source.text, span);
-            let mut out = format!("{}:{}:{}: {}\n", source.name, place.line, place.column, mistake.message);
+            let mut out = format!("{}:{}:{}: {message}\n", source.name, place.line, place.column);
             let number = place.line.to_string();
             let gutter = " ".repeat(number.len());
             writeln!(out, "{gutter} |\n{number} | {}\n{gutter} | {}", place.text, place.mark)
                 .expect("a text takes all");
             out.trim_end().to_owned()
         }
-        At::Argument(typed) => format!("`{typed}`: {}", mistake.message),
-        At::Whole => format!("{}: {}", source.name, mistake.message),
+        At::Argument(typed) => format!("`{}`: {message}", typed.chars().map(harmless).collect::<String>()),
+        At::Whole => format!("{}: {message}", source.name),
     }
 }
 
@@ -91,7 +106,7 @@ impl Place {
         Self {
             line: text[..line_start].matches('\n').count() + 1,
             column: before.len() + 1,
-            text: all[first.min(last)..last].iter().map(|c| harmless(*c)).collect(),
+            text: all[first.min(last)..last].iter().copied().map(harmless).collect(),
             mark: format!("{pad}{}", "^".repeat(marks)),
         }
     }
@@ -136,6 +151,15 @@ mod tests {
                     assert!(out.len() < 700);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_not_shown() {
+        let source = Source { name: "a.toml".into(), text: "\"\\u001b[2J\" = 1".into() };
+        for at in [At::File(0..3), At::Whole, At::Argument("--set \u{1b}[2J=1".into())] {
+            let out = render(&[Mistake::new(&at, "unknown key `\u{1b}[2J`")], &source);
+            assert!(out.contains("unknown key `\u{fffd}[2J`") && !out.contains('\u{1b}'), "{out:?}");
         }
     }
 

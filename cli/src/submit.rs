@@ -4,14 +4,14 @@ use crate::args::{Cli, Run};
 use crate::cluster::Cluster;
 use crate::embedded::{Embedded, Settings};
 use crate::interrupt::Interrupts;
-use crate::job_file::JobFile;
 use crate::location::{self, Overlap, Place};
 use crate::mistake::{Mistake, Source, render};
 use crate::plan::{Planned, plan};
 use crate::state_folder::{KEEP, StateFolder, default_root};
 use crate::stop::{Stop, judge};
 use crate::talk::{Talk, say};
-use crate::{job_id, keys, meant, output};
+use crate::typed::Typed;
+use crate::{job_id, keys, output};
 use mr_core::{JobId, JobStatus, KernelWish};
 use mr_mapreduce::Registry;
 use std::ffi::OsStr;
@@ -49,21 +49,14 @@ fn nothing_submitted() -> Stop {
 async fn prepare(run: &Run, job: &Path, registry: &Registry, place: &Place) -> Result<Planned, Stop> {
     let source = read(job)?;
     let refuse = |mistakes: &[Mistake]| Stop::Refused(render(mistakes, &source));
-    let mut file = JobFile::parse(&source).map_err(|mistakes| refuse(&mistakes))?;
-    let mut mistakes: Vec<_> = run.set.iter().filter_map(|set| file.set(set).err()).collect();
+    let mut short = Vec::new();
     for (key, flag, value) in [(keys::INPUT, "--input", &run.input), (keys::OUTPUT, "--output", &run.output)] {
         if let Some(value) = value {
-            file.put_text(key, flag, utf8(flag, value)?);
+            short.push((key, flag, utf8(flag, value)?));
         }
     }
-    let meant = match meant::resolve(&file, registry, run.adopt, place) {
-        Ok(meant) if mistakes.is_empty() => meant,
-        Ok(_) => return Err(refuse(&mistakes)),
-        Err(others) => {
-            mistakes.extend(others);
-            return Err(refuse(&mistakes));
-        }
-    };
+    let typed = Typed { source: &source, set: &run.set, short: &short, adopt: run.adopt };
+    let (file, meant) = typed.resolve(registry, place).map_err(|mistakes| refuse(&mistakes))?;
     plan(meant, &file, place).await.map_err(|mistake| refuse(&[mistake]))
 }
 
@@ -79,11 +72,7 @@ fn read(job: &Path) -> Result<Source, Stop> {
             _ => format!("reading the job file `{name}`: {error}"),
         })
     })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-        Stop::Refused(format!("{name}:{}: this is not UTF-8, as a job file has to be", line + 1))
-    })?;
-    Ok(Source { name, text: text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned) })
+    Source::of_bytes(name, bytes).map_err(Stop::Refused)
 }
 
 pub fn utf8<'a>(flag: &str, value: &'a OsStr) -> Result<&'a str, Stop> {

@@ -25,6 +25,8 @@ mod status;
 mod workers_service;
 
 pub use journal::Fenced;
+#[doc(hidden)]
+pub use journal::replayed;
 pub use serve::{Coordinator, in_process, serve};
 
 #[derive(Clone, Debug)]

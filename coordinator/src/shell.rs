@@ -8,7 +8,7 @@ use crate::commit::Finished;
 use crate::effects::{Effect, Effects};
 use crate::heed;
 use crate::job::{Input, Job};
-use crate::journal::{Encoder, Fenced, Recovered};
+use crate::journal::{Encoder, Fenced, Recovered, base_facts};
 use crate::memo::{self, Memo};
 use crate::orders::{self, order};
 use crate::prepare::{ListingPlace, Prepared};
@@ -483,19 +483,7 @@ impl Shell {
 
     /// All that is known, this moment's decisions included, in as few facts as say it.
     fn base(&self) -> v1::JournalEntry {
-        let encoder = Encoder { jobs: &self.jobs };
-        let facts = self.scheduler.facts();
-        let mut facts: Vec<_> = facts.iter().filter_map(|fact| encoder.encode(fact)).collect();
-        let kept = self.memo.iter().map(|(family, key, kept)| v1::JournalFact {
-            at_ms: kept.used_at,
-            job_id: String::new(),
-            what: Some(v1::journal_fact::What::Kept(v1::JournalKept {
-                task_key: key.to_vec(),
-                family: family.to_string(),
-                output: Some(mr_proto::convert::output_to((*kept.output).clone())),
-            })),
-        });
-        facts.extend(kept);
+        let facts = base_facts(&self.scheduler, &self.jobs, &self.memo);
         v1::JournalEntry { epoch: self.journal.epoch, writer: self.journal.writer.clone(), facts }
     }
 

@@ -4,7 +4,7 @@
 //! runs becomes levels of combining tasks: the shape of that tree depends on the number of tasks and `fan_in` alone,
 //! and so does the order in which sums are made.
 
-use crate::{JobPlan, Source, StageIndex};
+use crate::{JobPlan, Source, StageIndex, StagePlan};
 use serde::{Deserialize, Serialize};
 
 /// How many tasks a stage over kept rows has at least, where its groups may be small enough: work for a fair fleet.
@@ -54,14 +54,26 @@ pub enum TaskKind {
     },
 }
 
+/// What a graph may take in memory, by [`Room`]'s reckoning: some millions of tasks. A plan comes from outside, and a few of
+/// its bytes can ask for more tasks than there is memory for.
+const GRAPH_BYTES_MAX: u64 = 1 << 30;
+
+/// Every stage is looked for among all those before it.
+const STAGES_MAX: usize = 100;
+
 /// Makes the tasks of `plan` for a listing of `splits` splits.
 ///
 /// # Errors
-/// A sentence when the plan names a stage that is not there before it, or asks for no partition or a fan-in below two.
+/// A sentence when the plan names a stage that is not there before it, asks for no partition or a fan-in below two, or for
+/// more tasks than a coordinator can hold.
 pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
-    let mut graph = TaskGraph::default();
+    if plan.stages.len() > STAGES_MAX {
+        return Err(format!("the plan has {} stages; {STAGES_MAX} is the most", plan.stages.len()));
+    }
+    let (mut graph, mut room) = (TaskGraph::default(), Room(GRAPH_BYTES_MAX));
     for (position, stage) in plan.stages.iter().enumerate() {
         let broadcasts = broadcasts(&graph, &stage.broadcasts_of)?;
+        let mut take = |tasks, reads, last| room.take(stage, tasks, reads, if last { &broadcasts } else { &[] });
         let push = |graph: &mut TaskGraph, tasks: Vec<(TaskKind, Vec<(StageIndex, u32)>)>, last: bool| {
             let tasks = tasks
                 .into_iter()
@@ -82,6 +94,7 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
         };
         match &stage.source {
             Source::Input => {
+                take(splits, 0, true)?;
                 push(&mut graph, (0..splits).map(|_| (TaskKind::MapSplit, Vec::new())).collect(), true);
             }
             Source::Kept { stage: of, group_min, group_max } => {
@@ -89,6 +102,7 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
                     return Err(format!("stage `{}` needs groups of at least one task", stage.name));
                 }
                 let (of, count) = find(&graph, of)?;
+                take(count, 1, true)?;
                 let group = count.div_ceil(KEPT_TASKS).clamp(*group_min, *group_max);
                 let members = |first: u32| (first..count.min(first + group)).map(|i| (of, i)).collect();
                 let tasks = (0..count).step_by(group as usize).map(|first| (TaskKind::MapKept, members(first)));
@@ -102,6 +116,7 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
                 graph.stages[of as usize].partitions = *partitions;
                 while count > *fan_in {
                     let groups = count.div_ceil(*fan_in);
+                    take(groups, *fan_in, false)?;
                     let members =
                         |group: u32| (group * fan_in..count.min((group + 1) * fan_in)).map(|i| (of, i)).collect();
                     push(&mut graph, (0..groups).map(|group| (TaskKind::Combine, members(group))).collect(), false);
@@ -109,6 +124,7 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
                     graph.stages[of as usize].partitions = *partitions;
                     count = groups;
                 }
+                take(*partitions, count, true)?;
                 let all: Vec<_> = (0..count).map(|index| (of, index)).collect();
                 let tasks = (0..*partitions).map(|partition| (TaskKind::Reduce { partition }, all.clone())).collect();
                 push(&mut graph, tasks, true);
@@ -119,6 +135,31 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
         }
     }
     Ok(graph)
+}
+
+/// How many bytes of graph may still be made.
+struct Room(u64);
+
+impl Room {
+    /// Takes what so many tasks need that read so many others each.
+    fn take(
+        &mut self,
+        stage: &StagePlan,
+        tasks: u32,
+        reads: u32,
+        broadcasts: &[(String, StageIndex, u32)],
+    ) -> Result<(), String> {
+        let broadcast =
+            |(name, ..): &(String, StageIndex, u32)| (size_of::<(String, StageIndex, u32)>() + name.len()) as u64;
+        let task = size_of::<TaskNode>() as u64
+            + u64::from(reads) * size_of::<(StageIndex, u32)>() as u64
+            + broadcasts.iter().map(broadcast).sum::<u64>();
+        let left = task.checked_mul(tasks.into()).and_then(|bytes| self.0.checked_sub(bytes));
+        self.0 = left.ok_or_else(|| {
+            format!("stage `{}` of {tasks} tasks that read {reads} others each is more than a job may have", stage.name)
+        })?;
+        Ok(())
+    }
 }
 
 /// The last stage of that name (the one that is not a level of combining), and how many tasks it has.
@@ -216,5 +257,26 @@ mod tests {
         assert!(expand(&twice, 1).unwrap_err().contains("two stages"));
         let wide = plan(vec![stage("a", Source::Input, &[]), stage("b", Source::Input, &["a"])]);
         assert!(expand(&wide, 2).unwrap_err().contains("2 tasks"));
+    }
+
+    #[test]
+    fn a_few_bytes_do_not_ask_for_more_than_there_is_memory_for() {
+        let emitted = |name: &str, of: &str, partitions, fan_in| {
+            stage(name, Source::Emitted { stage: of.into(), partitions, fan_in }, &[])
+        };
+        let refused = |stages, splits| expand(&plan(stages), splits).unwrap_err();
+        let input = || stage("a", Source::Input, &[]);
+        let said = refused(vec![input(), emitted("b", "a", u32::MAX, 2)], 1);
+        assert_eq!(said, "stage `b` of 4294967295 tasks that read 1 others each is more than a job may have");
+        let crossed = vec![input(), emitted("b", "a", 1 << 20, 1 << 20)];
+        assert!(refused(crossed, 1 << 12).contains("that read 4096 others each"));
+        let long = "x".repeat(1 << 20);
+        let told = Source::Emitted { stage: "a".into(), partitions: 1 << 12, fan_in: 2 };
+        let told = vec![input(), stage(&long, Source::Input, &[]), stage("b", told, &[&long])];
+        assert!(refused(told, 1).contains("more than a job may have"));
+        let many = (0..=STAGES_MAX).map(|n| stage(&n.to_string(), Source::Input, &[])).collect();
+        assert_eq!(refused(many, 1), "the plan has 101 stages; 100 is the most");
+        // A job that is as large as they come is not.
+        assert!(expand(&features(32), 1_000_000).is_ok());
     }
 }

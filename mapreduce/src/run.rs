@@ -136,16 +136,19 @@ impl RunIndex {
         if crc32fast::hash(places) != u32_at(tail, 4) {
             return Err(RunError::Malformed("its index does not have its checksum"));
         }
-        let places = places.chunks_exact(PLACE).map(|place| {
+        // Each begins where the one before ends, so that no byte is read twice and none is nobody's.
+        let mut next = MAGIC.len() as u64;
+        let mut found = Vec::with_capacity(places.len() / PLACE);
+        for place in places.chunks_exact(PLACE) {
             let (offset, length) = (u64_at(place, 0), u64_at(place, 8));
-            match offset.checked_add(length) {
-                Some(end) if end <= index => {
-                    Ok(Place { offset, length, pairs: u64_at(place, 16), checksum: u32_at(place, 24) })
-                }
-                _ => Err(RunError::Malformed("a partition lies outside of it")),
-            }
-        });
-        Ok(Self { places: places.collect::<Result<_, _>>()? })
+            let end = offset.checked_add(length).filter(|&end| offset == next && end <= index);
+            next = end.ok_or(RunError::Malformed("a partition lies elsewhere"))?;
+            found.push(Place { offset, length, pairs: u64_at(place, 16), checksum: u32_at(place, 24) });
+        }
+        if next != index {
+            return Err(RunError::Malformed("some of its bytes are of no partition"));
+        }
+        Ok(Self { places: found })
     }
 
     pub fn partitions(&self) -> u32 {
@@ -170,7 +173,7 @@ impl RunIndex {
         if bytes.len() as u64 != place.length || crc32fast::hash(bytes) != place.checksum {
             return Err(RunError::Checksum(partition));
         }
-        let mut pairs = Vec::new();
+        let mut pairs: Vec<Pair> = Vec::new();
         let mut at = 0;
         while at < bytes.len() {
             let cut = RunError::Malformed("a pair is cut short");
@@ -181,7 +184,12 @@ impl RunIndex {
             at += 8;
             let end = key.checked_add(value).and_then(|both| at.checked_add(both)).filter(|&end| end <= bytes.len());
             let end = end.ok_or(cut)?;
-            pairs.push(Pair { key: bytes.slice(at..at + key), value: bytes.slice(at + key..end) });
+            let pair = Pair { key: bytes.slice(at..at + key), value: bytes.slice(at + key..end) };
+            // A merge takes the same key twice for two keys unless they come together.
+            if pairs.last().is_some_and(|last| last.key > pair.key) {
+                return Err(RunError::Malformed("its keys are out of order"));
+            }
+            pairs.push(pair);
             at = end;
         }
         if pairs.len() as u64 != place.pairs {
@@ -284,6 +292,33 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(read_all(bytes.into()).is_err(), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_run_whose_checksums_are_right_and_whose_layout_is_not_is_refused() {
+        let refused = |bytes: Bytes| {
+            let read = RunReader::open(bytes).and_then(|run| run.partition(0).map(drop));
+            read.expect_err("it is no run").to_string()
+        };
+        let mut run = RunWriter::new(0);
+        run.push(b"b", b"1").unwrap();
+        run.push(b"a", b"1").unwrap();
+        run.end_partition();
+        assert_eq!(refused(run.finish()), "this is no run: its keys are out of order");
+
+        let mut run = RunWriter::new(0);
+        run.push(b"a", b"1").unwrap();
+        run.end_partition();
+        run.push(b"b", b"1").unwrap();
+        assert_eq!(refused(run.finish()), "this is no run: some of its bytes are of no partition");
+
+        let mut run = RunWriter::new(0);
+        run.push(b"a", b"1").unwrap();
+        run.end_partition();
+        run.start = MAGIC.len();
+        run.pairs = 1;
+        run.end_partition();
+        assert_eq!(refused(run.finish()), "this is no run: a partition lies elsewhere");
     }
 
     #[test]

@@ -37,6 +37,11 @@ pub(crate) fn job_of_run_file(key: &str) -> Option<(JobId, &str)> {
     Some((JobId::parse(id).ok()?, path))
 }
 
+/// Whether a key lies in a folder of the table's own, where no rows are.
+pub(crate) fn of_the_table(key: &str) -> bool {
+    key.starts_with(LOG) || key.starts_with(RUNS)
+}
+
 /// Where the copy of a run's file lies for people to find.
 ///
 /// A Parquet file gets a folder of its name, which Parquet readers open like a file: DuckDB and Polars take `_x.parquet`

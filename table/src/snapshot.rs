@@ -2,6 +2,7 @@
 
 use crate::action::{Action, Add, MetaData, Protocol};
 use crate::error::Refusal;
+use crate::names;
 use mr_core::JobId;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -69,7 +70,8 @@ pub(crate) struct Run {
 
 impl Snapshot {
     pub fn rows(&self) -> Option<u64> {
-        self.files.iter().map(|file| file.rows).sum()
+        // A log may say anything. Rows beyond all numbers are as good as unknown.
+        self.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.rows?))
     }
 
     pub(crate) fn ours(&self) -> bool {
@@ -147,7 +149,7 @@ impl Replay {
             Action::Remove(remove) => {
                 let path = decoded(&remove.path);
                 self.files.remove(&path);
-                if ours && let Some(key) = key_of(&path) {
+                if ours && let Some(key) = key_of(&path).filter(|key| !names::of_the_table(key)) {
                     self.removed.insert(key);
                 }
             }
@@ -217,7 +219,10 @@ pub(crate) fn run_in(version: u64, actions: &[Action]) -> Result<Option<(Run, Ve
         ));
     }
     let condemned = texts(info, "condemned").filter_map(|id| JobId::parse(id).ok()).collect();
-    let files = texts(info, "runFiles").map(str::to_owned).collect();
+    // No entry of ours names others, and what is copied for a newer run is taken away for an older one.
+    let fits =
+        |path: &&str| names::run_path_fault(path).is_none() && mr_storage::check_key(&names::copy_of(path)).is_ok();
+    let files = texts(info, "runFiles").filter(fits).map(str::to_owned).collect();
     let checksums = info.get("runFilesCrc32").and_then(Value::as_object).into_iter().flatten();
     let crc32 = checksums.filter_map(|(path, crc32)| Some((path.clone(), crc32_of(crc32.as_str()?)?))).collect();
     let info = info.get("info").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -288,6 +293,28 @@ mod tests {
         assert_eq!(table.removed.iter().collect::<Vec<_>>(), ["c.parquet"]);
         assert_eq!(table.runs[0].files, ["report.json"]);
         assert_eq!(table.condemned.iter().map(JobId::as_str).collect::<Vec<_>>(), ["x"]);
+    }
+
+    #[test]
+    fn no_entry_gives_the_log_or_a_run_away() {
+        let removes = r#"{"remove":{"path":"_delta_log/00000000000000000000.json","dataChange":true}}
+{"remove":{"path":"_runs%2Fx%2Fjob.json","dataChange":true}}"#;
+        let files = r#""runFiles":["delta_log/00000000000000000000.json","runs/x/job.json","SUCCESS","job.json","a//b","report.json"]"#;
+        let second = ours("j", [0, 2], removes).replace(r#""runFiles":["report.json"]"#, files);
+        let table = replay(&[FIRST, &second]).unwrap();
+        assert!(table.removed.is_empty(), "{:?}", table.removed);
+        assert_eq!(table.runs[0].files, ["report.json"]);
+    }
+
+    #[test]
+    fn more_rows_than_there_are_numbers_are_unknown() {
+        let add = |path: &str| {
+            let stats = format!(r#""{{\"numRecords\":{}}}""#, u64::MAX);
+            format!(r#"{{"add":{{"path":"{path}","size":1,"modificationTime":1,"dataChange":true,"stats":{stats}}}}}"#)
+        };
+        let entry = format!("{}\n{}\n{}", FIRST.lines().take(2).collect::<Vec<_>>().join("\n"), add("x"), add("y"));
+        let table = replay(&[&entry]).unwrap();
+        assert_eq!((table.files[0].rows, table.rows()), (Some(u64::MAX), None));
     }
 
     #[test]

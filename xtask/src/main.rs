@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use xtask::args::Args;
-use xtask::{bench, check, demo, npm, photos, run_tests, setup, sim, tidy, venv};
+use xtask::{bench, check, demo, fuzz, npm, photos, run_tests, setup, sim, tidy, venv};
 
 const HELP: &str = "\
 cargo xtask COMMAND [OPTIONS]
@@ -21,6 +21,8 @@ Working on it
   check      formatting, tidy, and clippy with warnings denied
   ci         test, then check: what CI runs
   sim        the scheduler through simulated bad weather  --seeds N | --seed S [--plant NAME] | --plant NAME|list
+  fuzz       hostile input for what reads bytes from outside, by libFuzzer
+               [TARGET] [--seconds 600, for each]
   tidy       which room may import which, and other house rules (see ARCHITECTURE.md)
   venv       a Python with the Parquet readers that the tests use, in target/venv
   npm        the programs of npm's that the tests run, in target/npm
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Some("demo") => demo::main(args),
         Some("photos") => photos::main(args),
         Some("sim") => sim::main(args),
+        Some("fuzz") => fuzz::main(args),
         Some("test") => run_tests::main(args),
         Some("check") => check::main(args),
         Some("ci") => check::ci(args),

@@ -8,10 +8,12 @@
 //! A *base* stands for all entries up to its number; those are removed then. `leader` is written now and then to show that
 //! somebody lives. It only says when it is polite to take over: what keeps two apart is the numbering.
 
+mod base;
 mod facts;
 mod leader;
 mod load;
 
+pub use base::{base_facts, replayed};
 pub use facts::{Encoder, to_listing};
 pub use leader::{BEATS, Leader, Watcher, read_leader, resign, write_leader};
 pub use load::{Recovered, load};

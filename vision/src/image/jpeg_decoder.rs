@@ -52,6 +52,11 @@ impl<'a> JpegDecoder<'a> {
             ColorSpace::Cmyk | ColorSpace::Ycck => Color::Cmyk,
             _ => Color::Rgb,
         };
+        let samplings = decoder.header().components.iter();
+        let samplings: Vec<_> = samplings.map(|ink| (ink.horizontal_sampling, ink.vertical_sampling)).collect();
+        if color == Color::Cmyk && !inks_fit(&samplings) {
+            return Err(refusal(JpegError::Unsupported("inks of different sizes".to_owned())));
+        }
         decoder.set_output_format(match color {
             Color::Grey => PixelFormat::Grayscale,
             Color::Rgb => PixelFormat::Rgb,
@@ -122,6 +127,14 @@ impl ImageDecoder for JpegDecoder<'_> {
     }
 }
 
+/// Whether the decoder can lay four inks of these samplings over each other. It takes the first and the last for whole, and
+/// the two between for alike: of others it would make another picture, or panic.
+fn inks_fit(samplings: &[(u8, u8)]) -> bool {
+    let [first, second, third, last] = *samplings else { return false };
+    let divides = |whole: u8, part: u8| part > 0 && whole.is_multiple_of(part);
+    first == last && second == third && divides(first.0, second.0) && divides(first.1, second.1)
+}
+
 /// Pillow's conversion, to the bit: an ink takes its share of what the black leaves.
 fn rgb_of([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     [cyan, magenta, yellow].map(|left| {
@@ -150,7 +163,7 @@ fn refusal(error: JpegError) -> ImageError {
 
 #[cfg(test)]
 mod tests {
-    use super::rgb_of;
+    use super::{inks_fit, rgb_of};
 
     #[test]
     fn inks_are_what_is_left_of_white() {
@@ -158,5 +171,21 @@ mod tests {
         assert_eq!(rgb_of([255, 255, 255, 0]), [0, 0, 0]);
         assert_eq!(rgb_of([0, 255, 128, 255]), [0, 255, 128]);
         assert_eq!(rgb_of([128, 0, 255, 100]), [50, 0, 100]);
+    }
+
+    #[test]
+    fn inks_are_whole_or_the_two_between_are_smaller() {
+        for (samplings, fit) in [
+            ([(1, 1), (1, 1), (1, 1), (1, 1)], true),
+            ([(2, 2), (1, 1), (1, 1), (2, 2)], true),
+            ([(2, 1), (1, 1), (1, 1), (2, 1)], true),
+            ([(2, 2), (1, 1), (1, 1), (1, 1)], false),
+            ([(2, 2), (1, 1), (2, 1), (2, 2)], false),
+            ([(1, 1), (2, 2), (2, 2), (1, 1)], false),
+            ([(3, 1), (2, 1), (2, 1), (3, 1)], false),
+        ] {
+            assert_eq!(inks_fit(&samplings), fit, "{samplings:?}");
+        }
+        assert!(!inks_fit(&[(1, 1); 3]));
     }
 }

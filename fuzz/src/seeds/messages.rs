@@ -1,0 +1,152 @@
+//! Values with something in every field, for messages that say everything.
+
+use mr_core::{
+    AttemptId, AttemptResult, BlobRef, Books, BroadcastPlan, BroadcastRef, Failure, FileRef, InputFilter, JobId,
+    JobPhase, JobPlan, JobSpec, JobStatus, KernelWish, Object, ObjectsMin, Order, ParamValue, Params, QuarantineSource,
+    Quarantined, Source, StagePlan, StageStatus, TaskId, TaskOutput, TaskTimes, Work,
+};
+
+fn job() -> JobId {
+    JobId::parse("j1").expect("it is one")
+}
+
+pub fn plan() -> JobPlan {
+    let stage = |name: &str, source, broadcasts_of: &[&str], params: Option<&str>| StagePlan {
+        name: name.into(),
+        source,
+        broadcasts_of: broadcasts_of.iter().map(|name| (*name).to_owned()).collect(),
+        writes_output: name == "rows",
+        one_row_per_record: name == "rows",
+        params: params.map(|name| vec![name.to_owned()]),
+    };
+    JobPlan {
+        spec: JobSpec {
+            job: "toy".into(),
+            input: "file:///in/".into(),
+            output: "s3://bucket/out/".into(),
+            mode: mr_core::Mode::Overwrite,
+            adopt: true,
+            params: params(),
+            limits: Default::default(),
+            split: Default::default(),
+        },
+        job_version: 2,
+        filter: InputFilter { extensions: vec!["jpg".into()] },
+        objects_min: Some(ObjectsMin { count: 1, why: "it wants one".into() }),
+        kernels: KernelWish { arithmetics: vec!["f32".into()], why: "so".into() },
+        broadcasts: vec![BroadcastPlan { name: "weights".into(), blob: blob() }],
+        stages: vec![
+            stage("map", Source::Input, &[], Some("size")),
+            stage("sum", Source::Emitted { stage: "map".into(), partitions: 1, fan_in: 2 }, &[], None),
+            stage("rows", Source::Kept { stage: "map".into(), group_min: 1, group_max: 2 }, &["sum"], None),
+        ],
+        footer: [("made".to_owned(), "so".to_owned())].into(),
+    }
+}
+
+fn params() -> Params {
+    Params::from([
+        ("size".into(), ParamValue::Integer(3)),
+        ("share".into(), ParamValue::Number(0.5)),
+        ("strict".into(), ParamValue::Bool(true)),
+        ("names".into(), ParamValue::List(vec![ParamValue::Text("a".into())])),
+    ])
+}
+
+pub fn blob() -> BlobRef {
+    BlobRef::shared("0123456789abcdef".repeat(4), 5)
+}
+
+pub fn file() -> FileRef {
+    FileRef { key: "work/j1/f".into(), bytes: 9, crc32: 7 }
+}
+
+pub fn quarantined() -> Quarantined {
+    Quarantined {
+        key: "a".into(),
+        etag: "e".into(),
+        bytes: 10,
+        stage: "map".into(),
+        class: "undecodable".into(),
+        message: "no".into(),
+        source: QuarantineSource::Environment,
+        attempts: 2,
+    }
+}
+
+pub fn failure() -> Failure {
+    Failure { blames: Some(Box::new(quarantined())), ..Failure::application("it broke") }
+}
+
+pub fn output() -> TaskOutput {
+    TaskOutput {
+        records: 2,
+        rows: 1,
+        kept: Some(file()),
+        run: Some(file()),
+        part: Some(file()),
+        broadcast: Some(blob()),
+        side: vec![("pca/mean.npy".into(), file())],
+        quarantined: vec![Quarantined { source: QuarantineSource::Content, ..quarantined() }],
+        mapped_sha256: Some("ab".into()),
+        times: TaskTimes { busy_us: 5, first_record_us: 6 },
+        probed: false,
+    }
+}
+
+pub fn attempt(stage: u32, index: u32) -> AttemptId {
+    AttemptId { task: TaskId { job: job(), stage, index }, epoch: 1, number: 1 }
+}
+
+pub fn result() -> AttemptResult {
+    AttemptResult { attempt: attempt(0, 0), kernel_family: "f32/avx2".into(), outcome: Ok(output()) }
+}
+
+pub fn order() -> Order {
+    Order {
+        attempt: attempt(0, 0),
+        job: "toy".into(),
+        job_version: 2,
+        kernel_family: "f32/avx2".into(),
+        params: params(),
+        stage: "map".into(),
+        input: "file:///in/".into(),
+        state: "file:///state/".into(),
+        broadcasts: vec![BroadcastRef { name: "weights".into(), blob: blob() }],
+        footer: [("made".to_owned(), "so".to_owned())].into(),
+        writes_output: true,
+        one_row_per_record: true,
+        partitions: 3,
+        record_seconds_max: 300,
+        work: Work::MapObjects {
+            objects: vec![Object { key: "a".into(), bytes: 10, etag: "e".into() }],
+            condemned: vec![quarantined()],
+        },
+    }
+}
+
+pub fn status() -> JobStatus {
+    JobStatus {
+        id: job(),
+        job: "toy".into(),
+        input: "file:///in/".into(),
+        output: "file:///out/".into(),
+        phase: JobPhase::Failed,
+        submitted_ms: 1,
+        elapsed_ms: 2,
+        books: Books { listed: 3, embedded: 1, quarantined: 1, skipped: 1 },
+        stages: vec![StageStatus {
+            name: "map".into(),
+            tasks: 2,
+            tasks_done: 1,
+            tasks_running: 1,
+            records: 1,
+            records_total: Some(3),
+        }],
+        workers: 1,
+        slots: 2,
+        quarantined_first: vec![quarantined()],
+        failure: Some(failure()),
+        note: Some("no worker is in touch".into()),
+    }
+}
