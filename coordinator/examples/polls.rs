@@ -39,7 +39,7 @@ async fn measure(tasks: usize, workers: usize, rate: Option<usize>) -> anyhow::R
     }
     let (coordinator, _deciding) = Coordinator::start(Settings {
         work_age_ms: 0,
-        ..Settings::new(&format!("memory://polls-state-{}/", rate.unwrap_or(0)))
+        ..Settings::new(format!("memory://polls-state-{}/", rate.unwrap_or(0)))
     })
     .await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
