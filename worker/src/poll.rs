@@ -83,6 +83,7 @@ impl Worker {
     async fn run(mut self, mut attempts: Attempts, stop: CancellationToken) -> Stopped {
         let mut failed = 0;
         let mut lease = LEASE;
+        let mut sent_on: Option<Instant> = None;
         while !stop.is_cancelled() {
             let (poll, carried) = self.poll(&attempts, false);
             let (at, mut client) = self.client();
@@ -101,6 +102,11 @@ impl Worker {
                     failed = 0;
                     lease = Duration::from_millis(answer.lease_ms.max(1000));
                     attempts.heard(&carried);
+                    // It may have been replaced without knowing. If not, the next one stands by and sends us back.
+                    if answer.in_doubt && sent_on.is_none_or(|before| before.elapsed() > lease) {
+                        sent_on = Some(Instant::now());
+                        self.coordinators.turn(at);
+                    }
                     take(answer, &mut attempts);
                     self.host.rest(REST_AFTER);
                 }
