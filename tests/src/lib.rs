@@ -5,6 +5,8 @@
 //! machine busy, so they take turns. What is missing on a laptop (`../shared`, Python, npm) skips a test and says so; where
 //! `CI` is set it fails the test.
 
+mod chance;
+mod hosts;
 mod house;
 mod meddle;
 mod output;
@@ -17,9 +19,13 @@ mod s3;
 mod s3rver;
 mod scratch;
 mod shared;
+mod site;
 mod submit;
+mod untroubled;
 
-pub use house::{Cluster, Heir, House, PHOTOS};
+pub use chance::{Chance, fault_seeds};
+pub use hosts::{Cut, Hosts, Weather, between};
+pub use house::{Cluster, Heir, House};
 pub use meddle::{After, Answer, Before, Meddler, Operation, Seen};
 pub use output::{Output, assert_same_bytes, tree};
 pub use points::{Asks, Point, Points, Struck, When};
@@ -31,4 +37,6 @@ pub use s3::{BUCKET, S3Server};
 pub use s3rver::S3rver;
 pub use scratch::Scratch;
 pub use shared::{drawn, need, shared};
+pub use site::{REPLACED, Site, Spread};
 pub use submit::{Submit, submit};
+pub use untroubled::{PHOTOS, Untroubled};

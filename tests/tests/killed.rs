@@ -4,7 +4,7 @@
 //!
 //! `MR_FAULT_SEEDS=100` runs so many plans drawn by chance, rather than a few.
 
-use mr_tests::{Asks, Cluster, Heir, House, Point, Running, Signal, When, submit};
+use mr_tests::{Asks, Chance, Cluster, Heir, House, Point, Running, Signal, When, fault_seeds, submit};
 
 /// Of the commit, in its order, and of what comes after it.
 const COMMIT: [Asks; 9] = [
@@ -139,9 +139,8 @@ fn a_coordinator_that_stood_still_finds_that_another_has_taken_over_and_ends() {
 
 #[test]
 fn plans_drawn_by_chance_are_survived() {
-    let seeds: u64 = std::env::var("MR_FAULT_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(3);
     let house = House::enter("killed: by chance");
-    for seed in 1..=seeds {
+    for seed in 1..=fault_seeds(3) {
         let mut chance = Chance(seed);
         let heir = if chance.below(2) == 0 { Heir::Restarted } else { Heir::StoodBy };
         let count = 1 + chance.below(4);
@@ -162,17 +161,4 @@ fn point(chance: &mut Chance) -> Point {
         at => (COMMIT[(at as usize * 5 + chance.below(9) as usize) % COMMIT.len()], 1),
     };
     Point::kill(when, 1 + chance.below(most) as u32, asks)
-}
-
-/// SplitMix64.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
 }
