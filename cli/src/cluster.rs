@@ -75,8 +75,8 @@ impl Cluster {
         // A coordinator whose host vanished never says so: only silence tells.
         let endpoint = endpoint
             .connect_timeout(Duration::from_secs(5))
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(10))
+            .http2_keep_alive_interval(Duration::from_secs(5))
+            .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
         Ok(endpoint.connect_lazy())

@@ -1,8 +1,9 @@
 //! The submitters' side of the door.
 
 use crate::blobs;
+use crate::lead::Standing;
 use crate::shell::{Message, Retried};
-use crate::workers_service::{check_leads, stopping};
+use crate::workers_service::{check_leads, stopping, unless_in_doubt};
 use futures::stream::{self, Stream};
 use mr_core::{JobId, JobStatus};
 use mr_proto::v1::jobs_server::Jobs;
@@ -21,12 +22,18 @@ pub struct JobsService {
     pub shell: mpsc::Sender<Message>,
     pub state: DynStore,
     pub news: watch::Receiver<u64>,
-    pub leads: watch::Receiver<bool>,
+    pub standing: watch::Receiver<Standing>,
 }
 
 impl JobsService {
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Status> {
-        ask(&self.shell, message).await
+        self.unless_in_doubt(ask(&self.shell, message)).await
+    }
+
+    /// Nothing is told before it is in the journal, so without its store a coordinator would keep its callers for as long
+    /// as that lasts. They may ask elsewhere, and again without harm.
+    async fn unless_in_doubt<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        unless_in_doubt(&self.standing, work).await
     }
 }
 
@@ -45,12 +52,12 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::MissingBlobsRequest>,
     ) -> Result<Response<v1::MissingBlobsResponse>, Status> {
-        check_leads(&self.leads)?;
+        check_leads(&self.standing)?;
         let mut sha256 = Vec::new();
         for blob in request.into_inner().blobs {
             let blob = convert::blob_from(blob).map_err(invalid)?;
             blobs::check(&blob)?;
-            if blobs::missing(&self.state, &blob).await? {
+            if self.unless_in_doubt(blobs::missing(&self.state, &blob)).await? {
                 sha256.push(blob.sha256);
             }
         }
@@ -61,7 +68,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<Streaming<v1::PutBlobRequest>>,
     ) -> Result<Response<v1::PutBlobResponse>, Status> {
-        check_leads(&self.leads)?;
+        check_leads(&self.standing)?;
         let mut parts = request.into_inner();
         let Some(Part::Blob(blob)) = parts.message().await?.and_then(|first| first.part) else {
             return Err(Status::invalid_argument("a blob's first message says which one it is"));
@@ -78,12 +85,12 @@ impl Jobs for JobsService {
             }
             bytes.extend_from_slice(&chunk);
         }
-        blobs::store(&self.state, &blob, bytes.into()).await?;
+        self.unless_in_doubt(blobs::store(&self.state, &blob, bytes.into())).await?;
         Ok(Response::new(v1::PutBlobResponse {}))
     }
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
-        check_leads(&self.leads)?;
+        check_leads(&self.standing)?;
         let v1::SubmitRequest { job_id, plan, prior_us, renews_quarantined } = request.into_inner();
         let id = convert::job_id(&job_id).map_err(invalid)?;
         let plan = plan.ok_or_else(|| Status::invalid_argument("the message lacks `plan`"))?;
@@ -98,7 +105,7 @@ impl Jobs for JobsService {
     }
 
     async fn retry(&self, request: Request<v1::RetryRequest>) -> Result<Response<v1::RetryResponse>, Status> {
-        check_leads(&self.leads)?;
+        check_leads(&self.standing)?;
         let v1::RetryRequest { job_id, new_job_id, renews_quarantined } = request.into_inner();
         let (old, new) = (convert::job_id(&job_id).map_err(invalid)?, convert::job_id(&new_job_id).map_err(invalid)?);
         let retried = self.ask(|reply| Message::Retry { old: old.clone(), new, renews_quarantined, reply }).await?;
@@ -116,29 +123,29 @@ impl Jobs for JobsService {
     }
 
     async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
-        check_leads(&self.leads)?;
+        check_leads(&self.standing)?;
         let jobs = self.ask(|reply| Message::List { reply }).await?;
         Ok(Response::new(v1::ListResponse { jobs: jobs.into_iter().map(convert::status_to).collect() }))
     }
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::JobStatus>, Status> {
-        check_leads(&self.leads)?;
+        check_leads(&self.standing)?;
         let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;
-        let status = status(&self.shell, &id).await?;
+        let status = self.unless_in_doubt(status(&self.shell, &id)).await?;
         Ok(Response::new(convert::status_to(status)))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::JobStatus, Status>> + Send>>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        check_leads(&self.leads)?;
+        check_leads(&self.standing)?;
         let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;
-        let first = status(&self.shell, &id).await?;
-        Ok(Response::new(Box::pin(states(self.shell.clone(), self.news.clone(), id, first))))
+        let first = self.unless_in_doubt(status(&self.shell, &id)).await?;
+        Ok(Response::new(Box::pin(states(self.shell.clone(), (self.news.clone(), self.standing.clone()), id, first))))
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
-        check_leads(&self.leads)?;
+        check_leads(&self.standing)?;
         let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;
         let taken = self.ask(|reply| Message::Cancel { id: id.clone(), reply }).await?;
         let taken = taken.ok_or_else(|| unknown(&id))?;
@@ -151,15 +158,16 @@ async fn status(shell: &mpsc::Sender<Message>, id: &JobId) -> Result<JobStatus, 
     status.ok_or_else(|| unknown(id))
 }
 
-/// The job's states from `first` on, whenever they may have changed, until it has ended.
+/// The job's states from `first` on, whenever they may have changed, until it has ended; or until another coordinator may
+/// know more.
 fn states(
     shell: mpsc::Sender<Message>,
-    news: watch::Receiver<u64>,
+    (news, standing): (watch::Receiver<u64>, watch::Receiver<Standing>),
     id: JobId,
     first: JobStatus,
 ) -> impl Stream<Item = Result<v1::JobStatus, Status>> + Send {
     stream::unfold(Some((news, Some(first))), move |next| {
-        let (shell, id) = (shell.clone(), id.clone());
+        let (shell, id, standing) = (shell.clone(), id.clone(), standing.clone());
         async move {
             let (mut news, first) = next?;
             let state = match first {
@@ -169,10 +177,11 @@ fn states(
                         changed = news.changed() => changed.ok()?,
                         () = tokio::time::sleep(WATCH_EVERY) => {}
                     }
-                    status(&shell, &id).await
+                    unless_in_doubt(&standing, status(&shell, &id)).await
                 }
             };
             let ended = state.as_ref().map_or(true, |status| status.phase.ended());
+            let ended = ended || *standing.borrow() == Standing::InDoubt;
             Some((state.map(convert::status_to), (!ended).then_some((news, None))))
         }
     })

@@ -15,6 +15,16 @@ use tokio_util::sync::CancellationToken;
 /// How often one that stands by looks whether it is wanted.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Whom those meet who call a coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    StandsBy,
+    Leads,
+    /// It leads as far as it knows. But it has not reached its store for as long as one that stands by would wait, so
+    /// another may lead, and nobody should be kept by this one who could ask that other.
+    InDoubt,
+}
+
 /// One who may lead.
 pub struct Candidate {
     pub state: DynStore,
@@ -80,20 +90,38 @@ impl Candidate {
     }
 
     /// Shows now and then that it lives, and finds out if another has taken over while there was nothing to write.
-    async fn beat_on(&self, epoch: Epoch) -> Fenced {
-        let every = Duration::from_millis(self.settings.silence_ms) / BEATS;
+    async fn beat_on(&self, epoch: Epoch, standing: &watch::Sender<Standing>) -> Fenced {
+        let silence = Duration::from_millis(self.settings.silence_ms);
+        let mut shown = Instant::now();
         for beat in 1.. {
-            tokio::time::sleep(every).await;
-            let beaten = match read_leader(&self.state).await {
-                Ok(Some(leader)) if leader.epoch > epoch => return Fenced { own: epoch, epoch: leader.epoch },
-                Ok(_) => self.beat(epoch, beat).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = beaten {
-                tracing::debug!("showing that this coordinator lives: {error}");
+            tokio::time::sleep(silence / BEATS).await;
+            // A store that is cut off does not say so, and a beat that comes late is as good as none.
+            match tokio::time::timeout(silence / 2, self.beat_once(epoch, beat)).await {
+                Ok(Ok(Some(fenced))) => return fenced,
+                Ok(Ok(None)) => shown = Instant::now(),
+                Ok(Err(error)) => tracing::debug!("showing that this coordinator lives: {error}"),
+                Err(_) => tracing::debug!("showing that this coordinator lives: the store does not answer"),
+            }
+            let now = if shown.elapsed() < silence { Standing::Leads } else { Standing::InDoubt };
+            if standing.send_replace(now) != now {
+                match now {
+                    Standing::InDoubt => tracing::warn!(
+                        "{} has not been reached for {:.1} s: another coordinator may take over, and callers are sent on",
+                        self.state.url(),
+                        shown.elapsed().as_secs_f64()
+                    ),
+                    Standing::Leads | Standing::StandsBy => tracing::info!("{} is reached again", self.state.url()),
+                }
             }
         }
         unreachable!("it never ends by itself")
+    }
+
+    async fn beat_once(&self, epoch: Epoch, beat: u64) -> Result<Option<Fenced>, StoreError> {
+        match read_leader(&self.state).await? {
+            Some(leader) if leader.epoch > epoch => Ok(Some(Fenced { own: epoch, epoch: leader.epoch })),
+            Some(_) | None => self.beat(epoch, beat).await.map(|()| None),
+        }
     }
 
     /// Leads, at once or when it is wanted, until it is told to stop.
@@ -105,7 +133,7 @@ impl Candidate {
         mandate: Option<Mandate>,
         (shell, messages): (mpsc::WeakSender<Message>, mpsc::Receiver<Message>),
         news: watch::Sender<u64>,
-        leads: watch::Sender<bool>,
+        standing: watch::Sender<Standing>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let mandate = match mandate {
@@ -128,9 +156,9 @@ impl Candidate {
         let deciding = Shell::new(self.state.clone(), &self.settings, news, recovered, place);
         let deciding =
             deciding.map_err(|why| anyhow!("the journal in {}{}: {why}", self.state.url(), journal::PREFIX))?;
-        leads.send_replace(true);
+        standing.send_replace(Standing::Leads);
         let beating = async {
-            let fenced = self.beat_on(epoch).await;
+            let fenced = self.beat_on(epoch, &standing).await;
             if let Some(shell) = shell.upgrade() {
                 _ = shell.send(Message::Fenced(fenced)).await;
             }

@@ -2,7 +2,7 @@
 
 use crate::Settings;
 use crate::jobs_service::JobsService;
-use crate::lead::Candidate;
+use crate::lead::{Candidate, Standing};
 use crate::shell::Message;
 use crate::workers_service::WorkersService;
 use anyhow::Context;
@@ -29,7 +29,7 @@ pub struct Coordinator {
     shell: mpsc::Sender<Message>,
     news: watch::Receiver<u64>,
     state: DynStore,
-    leads: watch::Receiver<bool>,
+    standing: watch::Receiver<Standing>,
     /// Ends one that stands by.
     stop: CancellationToken,
     lease_ms: u64,
@@ -49,15 +49,18 @@ impl Coordinator {
         let lease_ms = settings.lease_ms;
         let mut candidate = Candidate::new(state.clone(), settings, unique());
         let mandate = candidate.try_lead().await?;
-        let (lead, leads) = watch::channel(mandate.is_some());
+        let (stand, standing) = watch::channel(if mandate.is_some() { Standing::Leads } else { Standing::StandsBy });
         let stop = CancellationToken::new();
-        let running = candidate.run(mandate, (shell.downgrade(), messages), tell, lead, stop.clone());
-        Ok((Self { shell, news, state, leads, stop, lease_ms }, tokio::spawn(running)))
+        let running = candidate.run(mandate, (shell.downgrade(), messages), tell, stand, stop.clone());
+        Ok((Self { shell, news, state, standing, stop, lease_ms }, tokio::spawn(running)))
     }
 
     /// Whether it leads, rather than stand by.
     pub fn leads(&self) -> bool {
-        *self.leads.borrow()
+        match *self.standing.borrow() {
+            Standing::Leads | Standing::InDoubt => true,
+            Standing::StandsBy => false,
+        }
     }
 
     /// Lets what is half-way end, and stops. The handle that came with [`start`](Self::start) is done then.
@@ -93,7 +96,7 @@ where
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Coordinator { shell, news, state, leads, lease_ms, .. } = coordinator.clone();
+    let Coordinator { shell, news, state, standing, lease_ms, .. } = coordinator.clone();
     let ended = shell.clone();
     let until = async move {
         tokio::select! {
@@ -101,10 +104,10 @@ where
             () = ended.closed() => {}
         }
     };
-    let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news, leads: leads.clone() })
+    let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news, standing: standing.clone() })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let workers = WorkersServer::new(WorkersService::new(shell, leads, lease_ms))
+    let workers = WorkersServer::new(WorkersService::new(shell, standing, lease_ms))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let (reporter, health) = tonic_health::server::health_reporter();

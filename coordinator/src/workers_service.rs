@@ -1,5 +1,6 @@
 //! The workers' side of the door.
 
+use crate::lead::Standing;
 use crate::pace::Pace;
 use crate::shell::Message;
 use mr_core::{StoreShare, StoreUsage, WorkerId};
@@ -21,17 +22,20 @@ const STORES_MAX: usize = 256;
 /// while workers ask little.
 const OWN_SLOTS: u32 = 4;
 
+/// More than it takes to tell what is known.
+const AT_ONCE: Duration = Duration::from_millis(200);
+
 pub struct WorkersService {
     shell: mpsc::Sender<Message>,
-    leads: watch::Receiver<bool>,
+    standing: watch::Receiver<Standing>,
     started: Instant,
     pace: Mutex<Pace>,
 }
 
 impl WorkersService {
-    pub fn new(shell: mpsc::Sender<Message>, leads: watch::Receiver<bool>, lease_ms: u64) -> Self {
+    pub fn new(shell: mpsc::Sender<Message>, standing: watch::Receiver<Standing>, lease_ms: u64) -> Self {
         let pace = Mutex::new(Pace::new(Duration::from_millis(lease_ms)));
-        Self { shell, leads, started: Instant::now(), pace }
+        Self { shell, standing, started: Instant::now(), pace }
     }
 
     /// Takes in how stores answer a worker, and how they answer the coordinator itself, which keeps to its share too.
@@ -56,7 +60,7 @@ impl WorkersService {
 #[tonic::async_trait]
 impl Workers for WorkersService {
     async fn poll(&self, request: Request<v1::PollRequest>) -> Result<Response<v1::PollResponse>, Status> {
-        check_leads(&self.leads)?;
+        check_leads(&self.standing)?;
         let mut message = request.into_inner();
         let peak_rss_bytes = message.peak_rss_bytes;
         let refuse = |error: WireError| Status::invalid_argument(error.to_string());
@@ -73,6 +77,7 @@ impl Workers for WorkersService {
             stop: answer.stop.into_iter().map(convert::attempt_to).collect(),
             lease_ms: answer.lease_ms,
             stores: self.shares(&process).into_iter().map(convert::store_share_to).collect(),
+            in_doubt: *self.standing.borrow() == Standing::InDoubt,
         }))
     }
 }
@@ -117,9 +122,31 @@ fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>
 }
 
 /// One that stands by has nothing to say: whoever calls asks the other one.
-pub fn check_leads(leads: &watch::Receiver<bool>) -> Result<(), Status> {
-    let standing = || Status::unavailable("this coordinator stands by: another one is at work");
-    if *leads.borrow() { Ok(()) } else { Err(standing()) }
+pub fn check_leads(standing: &watch::Receiver<Standing>) -> Result<(), Status> {
+    match *standing.borrow() {
+        Standing::Leads | Standing::InDoubt => Ok(()),
+        Standing::StandsBy => Err(Status::unavailable("this coordinator stands by: another one is at work")),
+    }
+}
+
+/// In doubt only what can be told at once is told.
+pub async fn unless_in_doubt<T>(
+    standing: &watch::Receiver<Standing>,
+    work: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    let mut standing = standing.clone();
+    let doubt = async {
+        let doubt = standing.wait_for(|standing| *standing == Standing::InDoubt).await.map(drop);
+        tokio::time::sleep(AT_ONCE).await;
+        doubt
+    };
+    tokio::select! {
+        told = work => told,
+        doubt = doubt => Err(match doubt {
+            Ok(()) => Status::unavailable("it does not reach its store"),
+            Err(_) => stopping(),
+        }),
+    }
 }
 
 pub fn stopping() -> Status {

@@ -7,7 +7,7 @@ mod toy;
 use cluster::{Between, Change, Cluster, Puppet, until, within};
 use mr_core::{FailureClass, JobPhase, Limits, Mode};
 use mr_proto::v1;
-use mr_worker::Stopped;
+use mr_worker::{Coordinators, Stopped};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -279,6 +279,18 @@ async fn a_worker_most_of_whose_answers_are_lost_still_gets_it_done() {
     assert_eq!(cluster.committed("one").await.books.embedded, 7);
     assert_eq!(cluster.rows("output").len(), 7);
     drop(worker);
+}
+
+#[tokio::test]
+async fn a_worker_asks_another_coordinator_when_one_is_in_doubt() {
+    let cluster = Cluster::start().await;
+    cluster.write(&WORDS);
+    let doubting = Between::channel(&cluster, |_, answer| {
+        Change::Answer(Box::new(v1::PollResponse { orders: Vec::new(), in_doubt: true, ..answer }))
+    });
+    let _worker = cluster.worker_over(1, Coordinators::over(vec![doubting, cluster.channel.clone()]));
+    cluster.submit("one", Wanted::default()).await;
+    assert_eq!(cluster.committed("one").await.books.embedded, 7);
 }
 
 #[tokio::test]

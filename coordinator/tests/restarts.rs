@@ -110,6 +110,33 @@ async fn one_who_was_taken_over_from_stops_and_says_so() {
 }
 
 #[tokio::test]
+async fn one_that_does_not_reach_its_store_sends_callers_on() {
+    // What the puppet is given and leaves undone is soon another's.
+    let cluster = Cluster::with_lease(1000).await;
+    cluster.write(&WORDS);
+    let mut puppet = Puppet::new(&cluster);
+    assert!(!puppet.poll(&[], Vec::new()).await.in_doubt);
+    let (journal, away) = (cluster.path("state/journal"), cluster.path("state/away"));
+    fs::rename(&journal, &away).unwrap();
+    until("the journal is out of reach", async || {
+        // A beat may have made the folder again.
+        _ = fs::remove_dir_all(&journal);
+        fs::write(&journal, "a file where a folder should be").is_ok()
+    })
+    .await;
+    until("workers are told", async || puppet.poll(&[], Vec::new()).await.in_doubt).await;
+    let refused = cluster.submit_plan("one", cluster.plan(Wanted::default())).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
+    assert!(refused.message().contains("does not reach its store"), "{refused}");
+    fs::remove_file(&journal).unwrap();
+    fs::rename(&away, &journal).unwrap();
+    until("it is sure again", async || cluster.jobs().list(v1::ListRequest {}).await.is_ok()).await;
+    let _worker = cluster.worker(1);
+    cluster.submit("one", Wanted::default()).await;
+    cluster.committed("one").await;
+}
+
+#[tokio::test]
 async fn one_that_stands_by_answers_nobody_and_takes_over_when_the_other_stops() {
     let cluster = Cluster::start().await;
     let state = cluster.path("state").to_str().unwrap().to_owned();

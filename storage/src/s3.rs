@@ -44,6 +44,9 @@ const IN_FLIGHT_MAX: usize = 64;
 /// Above this a body goes up in parts of this size.
 const PART_BYTES: usize = 16 << 20;
 
+/// A body up to this is soon there, on a slow line too.
+const LIGHT_BYTES: usize = 1 << 20;
+
 /// How often a write that met another is made in all.
 const WRITES_MAX: u32 = 5;
 const MET_ANOTHER: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(1));
@@ -56,6 +59,8 @@ const COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remov
 #[derive(Debug)]
 pub struct S3 {
     client: Client,
+    /// What is otherwise with requests that take the store some time.
+    laborious: aws_sdk_s3::config::Builder,
     bucket: String,
     /// Empty, or ending in `/`.
     prefix: String,
@@ -75,15 +80,23 @@ pub struct S3 {
 pub struct Patience {
     /// For a connection.
     pub connect: Duration,
-    /// From the first byte sent to the answer's head, a part's whole upload between them.
+    /// From the first byte sent to the answer's head, where the store has little to do. A line that is cut says nothing,
+    /// and whatever was on its way is only asked for again after this.
     pub answer: Duration,
+    /// The same where megabytes go up, are copied or put together.
+    pub labour: Duration,
     /// For the next bytes of a body.
     pub body: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(5), answer: Duration::from_secs(60), body: Duration::from_secs(20) }
+        Self {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(20),
+            labour: Duration::from_secs(60),
+            body: Duration::from_secs(20),
+        }
     }
 }
 
@@ -112,6 +125,7 @@ impl S3 {
     }
 
     fn with(config: &SdkConfig, bucket: &str, prefix: &str, patience: Patience) -> Self {
+        let timeouts = |answer| TimeoutConfig::builder().connect_timeout(patience.connect).read_timeout(answer).build();
         let endpoint = config.endpoint_url().map(String::from);
         let endpoint = std::env::var("AWS_ENDPOINT_URL_S3").ok().or(endpoint);
         let region = config.region().cloned().unwrap_or(Region::from_static("us-east-1"));
@@ -124,14 +138,13 @@ impl S3 {
             .interceptor(clock)
             // Its retries know neither our pace nor our count of tries.
             .retry_config(RetryConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder().connect_timeout(patience.connect).read_timeout(patience.answer).build(),
-            )
+            .timeout_config(timeouts(patience.answer))
             .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(patience.body).build())
             .build();
         let service = format!("{region} {}", endpoint.unwrap_or_default());
         Self {
             client: Client::from_conf(settings),
+            laborious: aws_sdk_s3::config::Builder::new().timeout_config(timeouts(patience.labour)),
             bucket: bucket.into(),
             prefix: prefix.into(),
             url: format!("s3://{bucket}/{prefix}"),
@@ -162,7 +175,8 @@ impl S3 {
         let from = utf8_percent_encode(&from, COPY_SOURCE).to_string();
         self.ask(|| async {
             let request = self.client.copy_object().bucket(&self.bucket).key(self.full(to_key));
-            request.copy_source(&from).send().await.map_err(|error| classify(error, doing(), None))
+            let request = request.copy_source(&from).customize().config_override(self.laborious.clone());
+            request.send().await.map_err(|error| classify(error, doing(), None))
         })
         .await?;
         Ok(true)
@@ -245,6 +259,11 @@ impl S3 {
                 Put::Overwrite | Put::Temporary => request,
                 Put::IfAbsent => request.if_none_match("*"),
                 Put::IfMatch(etag) => request.if_match(quoted(etag)),
+            };
+            let request = request.customize();
+            let request = match bytes.len() > LIGHT_BYTES {
+                true => request.config_override(self.laborious.clone()),
+                false => request,
             };
             let answer = request.send().await.map_err(|error| classify(error, doing(), Some(how)))?;
             unquoted(answer.e_tag(), doing)

@@ -5,18 +5,13 @@ use crate::points::{Point, Points, Struck};
 use crate::process::Running;
 use crate::programs::client;
 use crate::scratch::say;
-use crate::{Clocks, Ended, Output, S3Server, Scratch, Submit, address, assert_same_bytes, drawn};
-use std::collections::BTreeSet;
+use crate::{Clocks, Ended, S3Server, Scratch, Untroubled, address};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How many photos there are.
-pub const PHOTOS: u64 = 96;
-
-const SETTINGS: [&str; 2] = ["split.objects_max=16", "params.components=5"];
 /// Far more than any of it takes.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -28,10 +23,7 @@ pub struct House {
     /// Of the store: even, until a test says otherwise.
     pub moods: Arc<Moods>,
     clocks: Option<Clocks>,
-    /// Lies over an earlier table, as all others will.
-    pub untroubled: Output,
-    earlier: Output,
-    files: BTreeSet<String>,
+    untroubled: Untroubled,
 }
 
 /// Who takes the place of a coordinator that was killed.
@@ -59,34 +51,17 @@ impl House {
 
     fn build(name: &'static str, clocks: impl FnOnce(&Scratch) -> Option<Clocks>) -> Self {
         let scratch = Scratch::enter(name);
-        let photos = drawn(&scratch, "photos", PHOTOS, 11);
-        let few = drawn(&scratch, "few", 24, 12);
         let points = Arc::new(Points::default());
         let moods = Arc::new(Moods::new(points.clone()));
-        let s3 = S3Server::here(&photos, 40, moods.clone());
-        let earlier = Submit::over(&scratch, &few, "s3://photos/earlier/", Some(&s3));
-        earlier.set("split.objects_max=8").set(SETTINGS[1]).run().done();
-        let earlier = s3.output(&scratch, "earlier/");
-        s3.copy("earlier/", "out-untroubled/");
-        Self::job(Submit::over(&scratch, s3.input(), "s3://photos/out-untroubled/", Some(&s3))).run().done();
-        let untroubled = s3.output(&scratch, "out-untroubled/");
-        assert_eq!(untroubled.books(), [PHOTOS, PHOTOS, 0, 0]);
-        let (clocks, files) = (clocks(&scratch), BTreeSet::new());
-        let mut house = Self { scratch, s3, points, moods, clocks, untroubled, earlier, files };
-        house.files = house.files(&house.untroubled, "out-untroubled/");
-        house
+        let s3 = S3Server::here(&Untroubled::photos(&scratch), 40, moods.clone());
+        let untroubled = Untroubled::run(&scratch, &s3, 16);
+        let clocks = clocks(&scratch);
+        Self { scratch, s3, points, moods, clocks, untroubled }
     }
 
-    fn job(job: Submit<'_>) -> Submit<'_> {
-        SETTINGS.into_iter().fold(job, |job, setting| job.set(setting))
-    }
-
-    /// The job on that cluster, over an earlier table, with more patience than anyone needs.
+    /// The job on that cluster.
     pub fn submit(&self, cluster: &Cluster<'_>) -> Running {
-        let output = cluster.output();
-        self.s3.copy("earlier/", &output);
-        let job = Submit::job(&self.scratch, self.s3.input(), &format!("s3://photos/{output}"));
-        Self::job(job).args(["--patience", "120", "--coordinator", &cluster.urls()]).start()
+        self.untroubled.submit(&self.scratch, &self.s3, &cluster.output(), &cluster.urls()).start()
     }
 
     /// Runs the job on a cluster in which that happens.
@@ -123,8 +98,7 @@ impl House {
     }
 
     pub fn ended_well(&self, submitter: Running) {
-        let ended = self.ended(submitter).done();
-        assert!(ended.stdout.starts_with(&format!("{PHOTOS} images embedded, 0 quarantined")), "{ended}");
+        Untroubled::ended_well(submitter, LIMIT);
     }
 
     /// The cluster's output is what it would have been without trouble, and nothing else lies there; then it ends well.
@@ -133,17 +107,7 @@ impl House {
         cluster.until("the listing is gone", |_| self.s3.keys(&listings).is_empty().then_some(()));
         let output = cluster.output();
         cluster.terminate();
-        let survived = self.s3.output(&self.scratch, &output);
-        assert_same_bytes(&self.untroubled, &survived);
-        assert_eq!(survived.books(), self.untroubled.books());
-        assert_eq!(self.files(&survived, &output), self.files);
-    }
-
-    /// Names of all files in an output, with the ids of jobs made equal.
-    fn files(&self, output: &Output, prefix: &str) -> BTreeSet<String> {
-        let (id, earlier) = (output.report.job_id.as_str(), self.earlier.report.job_id.as_str());
-        let names = self.s3.keys(prefix).into_iter();
-        names.map(|name| name.replace(id, "JOB").replace(earlier, "EARLIER")).collect()
+        self.untroubled.is(&self.scratch, &self.s3, &output);
     }
 }
 

@@ -5,7 +5,9 @@
 //! machine busy, so they take turns. What is missing on a laptop (`../shared`, Python, npm) skips a test and says so; where
 //! `CI` is set it fails the test.
 
+mod chance;
 mod clocks;
+mod hosts;
 mod house;
 mod meddle;
 mod moods;
@@ -19,13 +21,17 @@ mod s3;
 mod s3rver;
 mod scratch;
 mod shared;
+mod site;
 mod small_disk;
 mod submit;
+mod untroubled;
 
+pub use chance::{Chance, fault_seeds};
 pub use clocks::Clocks;
-pub use house::{Cluster, Heir, House, PHOTOS};
+pub use hosts::{Cut, Hosts, Weather, between};
+pub use house::{Cluster, Heir, House};
 pub use meddle::{After, Answer, Before, Meddler, Operation, Seen};
-pub use moods::{Chance, Moods, fault_seeds};
+pub use moods::Moods;
 pub use output::{Output, assert_same_bytes, tree};
 pub use points::{Asks, Point, Points, Struck, When};
 pub use ports::address;
@@ -36,5 +42,7 @@ pub use s3::{BUCKET, S3Server};
 pub use s3rver::S3rver;
 pub use scratch::Scratch;
 pub use shared::{drawn, need, shared};
+pub use site::{REPLACED, Site, Spread};
 pub use small_disk::SmallDisk;
 pub use submit::{Submit, submit};
+pub use untroubled::{PHOTOS, Untroubled};

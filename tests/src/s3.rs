@@ -2,7 +2,7 @@
 
 use crate::meddle::{Meddled, Meddler};
 use crate::programs::program;
-use crate::{Output, Running, Scratch};
+use crate::{Hosts, Output, Running, Scratch};
 use mr_s3_server::{Options, Server};
 use mr_storage::{GetOptions, S3, Store};
 use std::path::Path;
@@ -34,6 +34,17 @@ impl S3Server {
     pub fn start_with(scratch: &Scratch, folder: &Path, page_keys: u32, args: &[&str]) -> Self {
         let mut command = Command::new(program("mr-s3-server"));
         command.args(args);
+        Self::start_as(command, scratch, folder, page_keys)
+    }
+
+    /// The same on a host of its own.
+    pub fn on(hosts: &Hosts, host: &str, scratch: &Scratch, folder: &Path, page_keys: u32) -> Self {
+        let mut command = Command::new(program("mr-s3-server"));
+        command.args(["--listen", &format!("{}:9000", hosts.address(host))]);
+        Self::start_as(hosts.on(host, command), scratch, folder, page_keys)
+    }
+
+    fn start_as(mut command: Command, scratch: &Scratch, folder: &Path, page_keys: u32) -> Self {
         command.args(["--bucket", BUCKET, "--page-keys", &page_keys.to_string()]);
         command.arg("--load").arg(format!("{}=in put/", folder.display()));
         let mut running = Running::start(command, scratch);

@@ -1,7 +1,7 @@
 //! `mr-submit`, called as a user would.
 
 use crate::programs::command;
-use crate::{Coordinator, Ended, Output, Running, S3Server, Scratch};
+use crate::{Coordinator, Ended, Hosts, Output, Running, S3Server, Scratch};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,6 +58,12 @@ impl<'a> Submit<'a> {
 
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.command.args(args);
+        self
+    }
+
+    /// On a host of its own.
+    pub fn on(mut self, hosts: &Hosts, host: &str) -> Self {
+        self.command = hosts.on(host, self.command);
         self
     }
 

@@ -83,6 +83,7 @@ impl Worker {
     async fn run(mut self, mut attempts: Attempts, stop: CancellationToken) -> Stopped {
         let mut failed = 0;
         let mut lease = LEASE;
+        let mut sent_on: Option<Instant> = None;
         while !stop.is_cancelled() {
             let (poll, carried) = self.poll(&attempts, false);
             let (at, mut client) = self.client();
@@ -101,6 +102,11 @@ impl Worker {
                     failed = 0;
                     lease = Duration::from_millis(answer.lease_ms.max(1000));
                     attempts.heard(&carried);
+                    // It may have been replaced without knowing. If not, the next one stands by and sends us back.
+                    if answer.in_doubt && sent_on.is_none_or(|before| before.elapsed() > lease) {
+                        sent_on = Some(Instant::now());
+                        self.coordinators.turn(at);
+                    }
                     take(answer, &mut attempts);
                     self.host.rest(REST_AFTER);
                 }
@@ -113,7 +119,7 @@ impl Worker {
                     failed += 1;
                     tokio::select! {
                         () = stop.cancelled() => break,
-                        () = tokio::time::sleep(BACK_OFF.after(failed, chance())) => {}
+                        () = tokio::time::sleep(pause(failed, lease, chance())) => {}
                     }
                 }
             }
@@ -169,6 +175,12 @@ impl Worker {
         };
         (poll, results)
     }
+}
+
+/// A coordinator that hears us and can't answer, as its store is out of reach, must not take us for lost: what a lost
+/// worker had counts against it in the end. So polls come several times a lease even so.
+fn pause(failed: u32, lease: Duration, chance: f64) -> Duration {
+    BACK_OFF.after(failed, chance).min(lease / 4)
 }
 
 fn take(answer: v1::PollResponse, attempts: &mut Attempts) {
@@ -234,4 +246,20 @@ fn name(settings: &Settings) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let salt = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), now.as_nanos());
     format!("{}-{}-{:08x}", settings.host, std::process::id(), salt as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_that_are_not_answered_are_made_well_within_a_lease() {
+        let lease = Duration::from_secs(2);
+        for failed in 1..20 {
+            // A poll is waited for half a lease.
+            assert!(lease / 2 + pause(failed, lease, 1.0) < lease, "{failed}");
+        }
+        assert_eq!(pause(1, lease, 1.0), Duration::from_millis(100));
+        assert_eq!(pause(20, Duration::from_secs(60), 1.0), Duration::from_secs(4));
+    }
 }

@@ -9,7 +9,7 @@ use mr_proto::v1::workers_client::WorkersClient;
 use mr_proto::v1::workers_server::{Workers, WorkersServer};
 use mr_proto::{convert, v1};
 use mr_storage::{Directory, Store};
-use mr_worker::Stopped;
+use mr_worker::{Coordinators, Stopped};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeMap;
 use std::fs;
@@ -149,10 +149,10 @@ impl Cluster {
         self.worker_over(slots, self.channel.clone())
     }
 
-    pub fn worker_over(&self, slots: u32, channel: Channel) -> Worker {
+    pub fn worker_over(&self, slots: u32, coordinators: impl Into<Coordinators> + Send + 'static) -> Worker {
         let stop = CancellationToken::new();
         let settings = mr_worker::Settings::new(slots, self.path("scratch"));
-        let running = mr_worker::run(settings, toy::registry(&self.world), channel, stop.clone());
+        let running = mr_worker::run(settings, toy::registry(&self.world), coordinators, stop.clone());
         Worker { stop, running: tokio::spawn(running) }
     }
 

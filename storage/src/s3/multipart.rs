@@ -83,7 +83,8 @@ impl Upload {
     async fn send_part(&self, store: &S3, part: Bytes, number: i32) -> Result<CompletedPart, StoreError> {
         let answer = store.ask(|| async {
             let request = self.client.upload_part().bucket(&self.bucket).key(&self.key).upload_id(&self.id);
-            let answer = request.part_number(number).body(part.clone().into()).send().await;
+            let request = request.part_number(number).body(part.clone().into()).customize();
+            let answer = request.config_override(store.laborious.clone()).send().await;
             answer.map_err(|error| classify(error, self.doing.clone(), None))
         });
         let answer = answer.await?;
@@ -110,7 +111,7 @@ impl Upload {
                     Put::IfAbsent => request.if_none_match("*"),
                     Put::IfMatch(etag) => request.if_match(quoted(etag)),
                 };
-                let answer = request.send().await;
+                let answer = request.customize().config_override(store.laborious.clone()).send().await;
                 let answer = answer.map_err(|error| classify(error, self.doing.clone(), Some(how)))?;
                 unquoted(answer.e_tag(), || self.doing.clone())
             })

@@ -130,3 +130,18 @@ async fn requests_in_flight_are_bounded() {
     let most = w.most.load(Ordering::SeqCst);
     assert!((16..=64).contains(&most), "{most} at once");
 }
+
+/// On a line that is cut nothing comes back either.
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_is_waited_out_where_a_store_has_work_to_do_and_asked_again_elsewhere() {
+    let w = world(Fault::Hold(Operation::Get), 1).await;
+    w.store.put("key", "x".into(), Put::Overwrite).await.expect("written");
+    assert_eq!(read(&w.store).await.expect("the second is answered"), b"x");
+    assert_eq!(w.gets.load(Ordering::SeqCst), 2);
+    for labour in [Operation::Part, Operation::Complete, Operation::Copy] {
+        let w = world(Fault::Hold(labour), usize::MAX).await;
+        w.store.put("key", large(), Put::Overwrite).await.expect("it takes its time");
+        mr_storage::copy(&w.store, "key", &w.store, "copy").await.expect("it takes its time");
+        assert!(w.left.load(Ordering::SeqCst) < usize::MAX, "{labour:?} was held");
+    }
+}

@@ -30,6 +30,9 @@ pub enum Fault {
     FlipBit,
     IgnoreConditions,
     TakeTime,
+    /// A second passes before it is done, and nothing is said meanwhile. Clients here have half of that for answers that
+    /// take a store no labour.
+    Hold(Operation),
     CutListing,
 }
 
@@ -109,6 +112,12 @@ impl Faulty {
         }
     }
 
+    async fn hold(&self, operation: Operation) {
+        if self.strikes(Fault::Hold(operation)) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     /// After it.
     fn lose<T>(&self, operation: Operation, answer: T) -> S3Result<T> {
         match self.strikes(Fault::LoseAnswer(operation)) {
@@ -162,6 +171,7 @@ macro_rules! operations {
         impl S3 for Faulty {
             $(async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
                 self.refuse(Operation::$operation)?;
+                self.hold(Operation::$operation).await;
                 let answer = self.inner.$name(request).await?;
                 self.lose(Operation::$operation, answer)
             })*
@@ -192,6 +202,7 @@ macro_rules! operations {
             async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
                 self.refuse(Operation::Get)?;
                 self.gets.fetch_add(1, Ordering::SeqCst);
+                self.hold(Operation::Get).await;
                 if self.fault == Fault::TakeTime {
                     self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -216,6 +227,7 @@ macro_rules! operations {
 
             async fn complete_multipart_upload(&self, request: S3Request<CompleteMultipartUploadInput>) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
                 self.refuse(Operation::Complete)?;
+                self.hold(Operation::Complete).await;
                 let answer = self.inner.complete_multipart_upload(request).await?;
                 if self.strikes(Fault::GarbleAnswerOfComplete) {
                     let mut error = s3_error!(InternalError);
@@ -263,7 +275,10 @@ pub async fn world_with(fault: Fault, times: usize, sums: Sums) -> World {
         Faulty { inner, fault, sums, left, now, most, gets }
     };
     let server = Server::start_with(options, wrap).await.expect("a port is free");
-    let patience = Patience { body: Duration::from_secs(1), ..Patience::default() };
+    let mut patience = Patience { body: Duration::from_secs(1), ..Patience::default() };
+    if let Fault::Hold(_) = fault {
+        patience.answer = Duration::from_millis(500);
+    }
     let store = Store3::patient(&server.endpoint, [ACCESS_KEY, SECRET_KEY], "bucket", "", patience);
     World { server, store, left, most, gets }
 }
