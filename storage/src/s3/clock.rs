@@ -26,6 +26,7 @@ impl Clock {
     /// An answer with this `Date` has come.
     fn hear(&self, date: &str, now: SystemTime) {
         let Some(ahead) = ahead(date, now) else { return };
+        let ahead = if ahead.abs() > NEAR_SECONDS { ahead } else { 0 };
         let known = self.ahead_seconds.load(Ordering::Relaxed);
         if ahead.abs_diff(known) <= NEAR_SECONDS.unsigned_abs() {
             return;
