@@ -100,8 +100,10 @@ fn fuzz(tool: &Path, target: &str, seconds: u64) -> Result<()> {
 /// compilers, so one is told that it is not stable.
 fn cargo_fuzz(tool: &Path, subcommand: &str) -> Command {
     let mut fuzz = command(tool);
-    fuzz.env("RUSTC_BOOTSTRAP", "1");
+    // Lines are all that a trace needs; with more it takes much longer to build.
+    fuzz.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Cdebuginfo=line-tables-only");
     let built = root().join("target/fuzz/build");
-    fuzz.args(["fuzz", subcommand, "--fuzz-dir", "fuzz", "--features", "libfuzzer", "--target-dir"]).arg(built);
+    fuzz.args(["fuzz", subcommand, "--fuzz-dir", "fuzz", "--features", "libfuzzer", "--strip-dead-code", "true"]);
+    fuzz.arg("--target-dir").arg(built);
     fuzz
 }
