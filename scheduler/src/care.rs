@@ -92,8 +92,8 @@ pub(crate) struct Probing {
     /// It is in here, if it is anywhere.
     within: Range<u32>,
     pub trying: Range<u32>,
-    /// Of workers that tried the last single record.
-    deaths: u32,
+    /// Attempts whose workers were lost while they tried the last single record.
+    deaths: BTreeSet<(Epoch, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,13 +106,13 @@ pub(crate) enum Found {
 
 impl Probing {
     pub fn new(objects: u32) -> Self {
-        Self { within: 0..objects, trying: front(&(0..objects)), deaths: 0 }
+        Self { within: 0..objects, trying: front(&(0..objects)), deaths: BTreeSet::new() }
     }
 
-    pub fn died(&mut self) -> Found {
+    pub fn died(&mut self, attempt: &AttemptId) -> Found {
         if self.trying.len() == 1 {
-            self.deaths += 1;
-            if self.deaths >= 2 {
+            self.deaths.insert((attempt.epoch, attempt.number));
+            if self.deaths.len() >= 2 {
                 return Found::Culprit(self.trying.start);
             }
         } else {
@@ -122,13 +122,19 @@ impl Probing {
         Found::NotYet
     }
 
+    /// The worker of an attempt that was taken for dead lives. A range that was narrowed for it stays so: if nothing in it
+    /// kills, nothing is found.
+    pub fn came_back(&mut self, attempt: &AttemptId) {
+        self.deaths.remove(&(attempt.epoch, attempt.number));
+    }
+
     pub fn lived(&mut self) -> Found {
         if self.trying == self.within {
             return Found::Nothing;
         }
         self.within.start = self.trying.end;
         self.trying = front(&self.within);
-        self.deaths = 0;
+        self.deaths.clear();
         Found::NotYet
     }
 }
@@ -141,6 +147,20 @@ fn front(range: &Range<u32>) -> Range<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mr_core::{JobId, TaskId};
+
+    fn attempt(number: u32) -> AttemptId {
+        AttemptId { task: TaskId { job: JobId::parse("job").unwrap(), stage: 0, index: 0 }, epoch: 1, number }
+    }
+
+    #[test]
+    fn a_worker_that_comes_back_was_not_killed() {
+        let mut probing = Probing::new(1);
+        assert_eq!(probing.died(&attempt(1)), Found::NotYet);
+        probing.came_back(&attempt(1));
+        assert_eq!(probing.died(&attempt(2)), Found::NotYet);
+        assert_eq!(probing.died(&attempt(3)), Found::Culprit(0));
+    }
 
     #[test]
     fn the_one_that_kills_is_found_wherever_it_is_with_few_deaths() {
@@ -152,7 +172,7 @@ mod tests {
                     assert!(probes < 40 && !probing.trying.is_empty());
                     let found = if probing.trying.contains(&culprit) {
                         deaths += 1;
-                        probing.died()
+                        probing.died(&attempt(probes))
                     } else {
                         probing.lived()
                     };

@@ -32,6 +32,8 @@ pub enum Flaw {
     BelievesOne,
     /// The first worker that dies with a probe condemns the first record of it.
     CondemnsAtOnce,
+    /// A record is condemned for the loss of workers that have come back since.
+    BlamesTheLiving,
 }
 
 impl Flaw {
@@ -52,6 +54,7 @@ impl Flaw {
         Self::DropsTheCommit,
         Self::BelievesOne,
         Self::CondemnsAtOnce,
+        Self::BlamesTheLiving,
     ];
 
     /// In kebab-case, as it is typed.

@@ -39,6 +39,8 @@ pub(crate) struct Worker {
     leases: BTreeMap<AttemptId, Granted>,
     /// How many of them have begun.
     at_work: u32,
+    /// What it had when it was lost, while it is gone.
+    lost: Vec<AttemptId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -385,6 +387,7 @@ impl Fleet {
                         strays: false,
                         leases,
                         at_work: 0,
+                        lost: Vec::new(),
                     },
                 );
                 self.enter(number);
@@ -400,8 +403,15 @@ impl Fleet {
             worker.presence = Presence::Gone { remembered_until };
             worker.probes = false;
             worker.at_work = 0;
-            std::mem::take(&mut worker.leases).into_keys().collect()
+            worker.lost = std::mem::take(&mut worker.leases).into_keys().collect();
+            worker.lost.clone()
         })
+    }
+
+    /// What a worker had when it was lost that now shows that it lives.
+    pub fn take_lost(&mut self, number: WorkerNo) -> Vec<AttemptId> {
+        let worker = self.workers.get_mut(&number).expect("numbers are of workers");
+        std::mem::take(&mut worker.lost)
     }
 
     /// Forgets a worker that has been gone for long.

@@ -66,7 +66,7 @@ impl Scheduler {
         let place = Place::of(&attempt.task);
         let Some(tasks) = self.jobs.get_mut(&number).and_then(|job| job.running_mut()) else { return };
         tasks.give_back(place, attempt);
-        if let Some(culprit) = tasks.probed(place, true) {
+        if let Some(culprit) = tasks.probed(place, attempt, true) {
             self.condemn(&attempt.task, Condemned::Kills(culprit), out);
         }
     }

@@ -207,6 +207,13 @@ impl Scheduler {
         }) {
             self.lose(number, out);
         }
+        if let Some(number) = known.filter(|_| !self.flawed(Flaw::BlamesTheLiving)) {
+            for attempt in self.fleet.take_lost(number) {
+                if let Some(tasks) = self.running_tasks(&attempt.task.job) {
+                    tasks.came_back(Place::of(&attempt.task), &attempt);
+                }
+            }
+        }
         let number = self.fleet.renew(&poll, self.now.saturating_add(self.config.lease_ms));
         let acknowledges = !poll.results.is_empty();
         self.adopt(number, &poll);
@@ -369,7 +376,7 @@ impl Scheduler {
                     continue;
                 }
                 let Some(tasks) = self.running_tasks(&attempt.task.job) else { continue };
-                if let Some(culprit) = tasks.probed(place, false) {
+                if let Some(culprit) = tasks.probed(place, &attempt, false) {
                     self.condemn(&attempt.task, Condemned::Kills(culprit), out);
                     continue;
                 }

@@ -372,9 +372,9 @@ impl Tasks {
     }
 
     /// A probe's worker died, or it did not. Returns the record that kills, if that is certain now.
-    pub fn probed(&mut self, place: Place, lived: bool) -> Option<u32> {
+    pub fn probed(&mut self, place: Place, attempt: &AttemptId, lived: bool) -> Option<u32> {
         let probing = self.care(place).probing.as_mut()?;
-        match if lived { probing.lived() } else { probing.died() } {
+        match if lived { probing.lived() } else { probing.died(attempt) } {
             Found::NotYet => None,
             Found::Culprit(index) => Some(index),
             Found::Nothing => {
@@ -382,6 +382,18 @@ impl Tasks {
                 self.stop_probing(place);
                 None
             }
+        }
+    }
+
+    /// The worker that was lost with this attempt lives: whatever took it away, no record has killed it. It was lost all the
+    /// same, and that stays charged: it may be the task that makes its worker silent.
+    pub fn came_back(&mut self, place: Place, attempt: &AttemptId) {
+        let Some(lost) = self.find(place).map(|task| task.lost) else { return };
+        let care = self.care(place);
+        if !care.probes.contains(&(attempt.epoch, attempt.number)) {
+            care.cleared_losses = lost.min(care.cleared_losses + 1);
+        } else if let Some(probing) = &mut care.probing {
+            probing.came_back(attempt);
         }
     }
 

@@ -9,6 +9,7 @@ use mr_core::{
     AttemptId, Epoch, FailureClass, JobId, JobPhase, QuarantineSource, TaskId, TaskKind, TaskOutput, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A file that an attempt wrote: which objects are in it, and what kernels made it.
@@ -36,11 +37,11 @@ pub struct Laws {
     /// Tasks whose success a worker was told to be known, and ends of jobs that users were told of.
     acknowledged: BTreeSet<TaskId>,
     ended: BTreeMap<JobId, JobPhase>,
-    /// Probes whose worker was lost by other things than what it tried, by task; and the objects that were condemned for
-    /// that, and those that deserved it.
-    lost_probes: BTreeMap<TaskId, u32>,
+    /// Probes of single records whose worker was lost by other things than what it tried, and has not come back; and the
+    /// objects that were condemned for that, and those that deserved it.
+    lost_probes: BTreeMap<AttemptId, LostProbe>,
     mistakes: BTreeSet<(JobId, u32)>,
-    probes: BTreeSet<(AttemptId, WorkerId)>,
+    probes: BTreeMap<AttemptId, LostProbe>,
     /// Workers that a record has killed.
     pub killed: BTreeSet<WorkerId>,
     unlucky: BTreeSet<(JobId, u32)>,
@@ -49,6 +50,13 @@ pub struct Laws {
     pub backups: u64,
     /// Since when nobody has been in touch who could serve a job, though somebody was.
     unserved: BTreeMap<JobId, Millis>,
+}
+
+/// Who tried which part of a split.
+#[derive(Clone, Debug)]
+struct LostProbe {
+    worker: WorkerId,
+    tried: Range<u32>,
 }
 
 impl Laws {
@@ -70,6 +78,7 @@ impl Laws {
         let newest = self.heard.entry(poll.worker.clone()).or_default();
         if poll.seq > *newest {
             *newest = poll.seq;
+            self.lost_probes.retain(|_, lost| lost.worker != poll.worker);
             if poll.draining {
                 let worker = scheduler.workers().find(|worker| *worker.id == poll.worker);
                 let leases = worker.map(|worker| worker.leases.into_iter().cloned().collect()).unwrap_or_default();
@@ -132,23 +141,25 @@ impl Laws {
     /// Notes probes whose workers are given up for lost, though no record has killed them.
     fn note_probes(&mut self, scheduler: &Scheduler, ticked: bool) {
         let held = |worker: WorkerView<'_>| {
-            let probes = worker.leases.into_iter().filter(|attempt| scheduler.probe(attempt).is_some());
-            probes.map(|attempt| (attempt.clone(), worker.id.clone())).collect::<Vec<_>>()
+            let probe = |attempt: &AttemptId| {
+                let tried = scheduler.probe(attempt)?;
+                Some((attempt.clone(), LostProbe { worker: worker.id.clone(), tried }))
+            };
+            worker.leases.into_iter().filter_map(probe).collect::<Vec<_>>()
         };
-        let probes: BTreeSet<_> = scheduler.workers().flat_map(held).collect();
+        let probes: BTreeMap<_, _> = scheduler.workers().flat_map(held).collect();
+        let before = std::mem::replace(&mut self.probes, probes);
         if ticked {
-            for (attempt, _) in self.probes.difference(&probes).filter(|(_, worker)| !self.killed.contains(worker)) {
-                *self.lost_probes.entry(attempt.task.clone()).or_default() += 1;
-            }
+            let gone = before.into_iter().filter(|(attempt, _)| !self.probes.contains_key(attempt));
+            self.lost_probes.extend(gone.filter(|(_, lost)| !self.killed.contains(&lost.worker)));
         }
-        self.probes = probes;
     }
 
     pub fn condemned_count(&self) -> (u64, u64) {
         (self.condemned.len() as u64, self.unlucky.len() as u64)
     }
 
-    /// Only what is bad is condemned, and what happened to be tried by two workers that were lost.
+    /// Only what is bad is condemned, and what happened to be tried by two workers that were lost and stayed away.
     pub fn condemned(&mut self, step: &Step, jobs: &BTreeMap<JobId, SimJob>) -> Result<(), String> {
         for fact in &step.facts {
             let What::Condemned { stage, index, condemned } = &fact.what else { continue };
@@ -163,7 +174,12 @@ impl Laws {
             };
             self.condemned.insert((fact.job.clone(), object));
             if !deserved {
-                if self.lost_probes.get(&task).is_none_or(|lost| *lost < 2) {
+                let on_it = |(attempt, lost): &(&AttemptId, &LostProbe)| {
+                    let alone =
+                        lost.tried.len() == 1 && matches!(condemned, Condemned::Kills(at) if lost.tried.start == *at);
+                    attempt.task == task && alone
+                };
+                if self.lost_probes.iter().filter(on_it).count() < 2 {
                     return Err(format!("object {object} of {task} was condemned for nothing"));
                 }
                 self.unlucky.insert((fact.job.clone(), object));
@@ -180,6 +196,7 @@ impl Laws {
         self.heard.clear();
         self.unserved.clear();
         self.probes.clear();
+        self.lost_probes.clear();
         self.backed_up.clear();
         self.winners.retain(|task, winner| match scheduler.output(task) {
             Some(output) => {
