@@ -147,7 +147,7 @@ pub(crate) enum Room {
 }
 
 /// Workers with one family that are in touch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pool {
     with_slot: BTreeSet<(Reverse<u32>, WorkerNo)>,
     with_ahead: BTreeSet<(Reverse<u32>, WorkerNo)>,
@@ -524,6 +524,13 @@ impl Fleet {
         }
     }
 
+    #[expect(clippy::type_complexity, reason = "nobody names it")]
+    fn indexes(
+        &self,
+    ) -> (&BTreeMap<Arc<str>, Pool>, &BTreeMap<WorkerId, WorkerNo>, &BTreeSet<(Millis, WorkerNo)>, u32) {
+        (&self.pools, &self.numbers, &self.deadlines, self.live)
+    }
+
     /// What the indexes say against what the workers say.
     pub fn audit(&self) -> Result<(), String> {
         let mut fresh = Self { asides: self.asides.clone(), ..Self::default() };
@@ -540,9 +547,7 @@ impl Fleet {
             fresh.numbers.insert(worker.id.clone(), *number);
             fresh.enter(*number);
         }
-        let parts =
-            |fleet: &Self| format!("{:?} {:?} {:?} {}", fleet.pools, fleet.numbers, fleet.deadlines, fleet.live);
-        let (is, ought) = (parts(self), parts(&fresh));
-        if is == ought { Ok(()) } else { Err(format!("the fleet's indexes are {is}, but its workers say {ought}")) }
+        let (is, ought) = (self.indexes(), fresh.indexes());
+        if is == ought { Ok(()) } else { Err(format!("the fleet's indexes are {is:?}, but its workers say {ought:?}")) }
     }
 }

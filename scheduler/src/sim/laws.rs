@@ -110,11 +110,11 @@ impl Laws {
     ) -> Result<(), String> {
         for result in &poll.results {
             let (task, Ok(output)) = (&result.attempt.task, &result.outcome) else { continue };
-            let Some(view) = scheduler.job(&task.job) else { continue };
-            let other_family = view.family.is_some_and(|family| family != result.kernel_family);
+            let Some(job) = scheduler.find(&task.job) else { continue };
+            let other_family = job.family.as_deref().is_some_and(|family| family != result.kernel_family);
             // Such as are not believed before another worker says the same.
             let doubtful = output.quarantined.iter().any(|verdict| verdict.source == QuarantineSource::Environment);
-            if view.phase == JobPhase::Running
+            if job.phase() == JobPhase::Running
                 && !output.probed
                 && !doubtful
                 && !other_family
@@ -229,39 +229,41 @@ impl Laws {
         self.leases(scheduler, now, ticked)?;
         self.note_probes(scheduler, ticked);
         self.note_unserved(scheduler, now);
-        for view in scheduler.jobs() {
-            let wish = &jobs[view.id].kernels;
-            if let Some(family) = view.family
+        for job in scheduler.jobs.values() {
+            let (id, phase, sim) = (&job.id, job.phase(), &jobs[&job.id]);
+            let wish = &sim.kernels;
+            if let Some(family) = &job.family
                 && !wish.takes(family)
             {
-                return Err(format!("{} wishes for {:?} and is bound to {family}", view.id, wish.arithmetics));
+                return Err(format!("{} wishes for {:?} and is bound to {family}", id, wish.arithmetics));
             }
-            let before = self.phases.insert(view.id.clone(), view.phase);
-            if !may_follow(before, view.phase) {
-                return Err(format!("{} went from {before:?} to {:?}", view.id, view.phase));
-            }
-            if before == Some(view.phase) {
+            let before = self.phases.get(id).copied();
+            if before == Some(phase) {
                 continue;
             }
-            let job = &jobs[view.id];
-            let entry = self.entries.contains(view.id);
-            match view.phase {
+            if !may_follow(before, phase) {
+                return Err(format!("{id} went from {before:?} to {phase:?}"));
+            }
+            self.phases.insert(id.clone(), phase);
+            let entry = self.entries.contains(id);
+            match phase {
                 JobPhase::Listing | JobPhase::Running | JobPhase::Committing => {}
-                JobPhase::Committed if !entry => return Err(format!("{} is committed without a log entry", view.id)),
-                JobPhase::Committed if !job.can_succeed() => return Err(format!("{} can't have succeeded", view.id)),
+                JobPhase::Committed if !entry => return Err(format!("{} is committed without a log entry", id)),
+                JobPhase::Committed if !sim.can_succeed() => return Err(format!("{} can't have succeeded", id)),
                 JobPhase::Committed => {}
                 JobPhase::Failed | JobPhase::Cancelled if entry => {
-                    return Err(format!("{} is {:?}, but its log entry is there", view.id, view.phase));
+                    return Err(format!("{} is {phase:?}, but its log entry is there", id));
                 }
-                JobPhase::Cancelled if self.cancels.contains(view.id) => {}
-                JobPhase::Cancelled => return Err(format!("nobody cancelled {}", view.id)),
+                JobPhase::Cancelled if self.cancels.contains(id) => {}
+                JobPhase::Cancelled => return Err(format!("nobody cancelled {}", id)),
                 JobPhase::Failed => {
+                    let view = scheduler.job(id).expect("it is one of them");
                     let failure = view.failure.ok_or("a failed job has no failure")?;
-                    let unserved = self.unserved.get(view.id).is_some_and(|since| {
+                    let unserved = self.unserved.get(id).is_some_and(|since| {
                         now >= since + scheduler.config.unserved_ms && failure.class == FailureClass::Permanent
                     });
-                    if !unserved && !self.explains(job, failure.class, scheduler.config.losses_max) {
-                        return Err(format!("{} has failed for no reason: {failure}", view.id));
+                    if !unserved && !self.explains(sim, failure.class, scheduler.config.losses_max) {
+                        return Err(format!("{} has failed for no reason: {failure}", id));
                     }
                 }
             }
@@ -271,16 +273,16 @@ impl Laws {
 
     fn note_unserved(&mut self, scheduler: &Scheduler, now: Millis) {
         let takers: Vec<_> = scheduler.workers().filter(|worker| !worker.draining).collect();
-        for view in scheduler.jobs() {
-            let fits = |family: &str| match view.family {
+        for job in scheduler.jobs.values() {
+            let fits = |family: &str| match job.family.as_deref() {
                 Some(bound) => bound == family,
-                None => view.kernels.takes(family),
+                None => job.kernels.takes(family),
             };
             let served = takers.iter().any(|worker| worker.families.iter().any(|family| fits(family)));
             if takers.is_empty() || served {
-                self.unserved.remove(view.id);
+                self.unserved.remove(&job.id);
             } else {
-                self.unserved.entry(view.id.clone()).or_insert(now);
+                self.unserved.entry(job.id.clone()).or_insert(now);
             }
         }
     }
@@ -308,7 +310,7 @@ impl Laws {
                 if !on_this.insert((worker.id, &attempt.task)) {
                     return Err(format!("{} is leased twice to {}", attempt.task, worker.id));
                 }
-                if scheduler.job(&attempt.task.job).is_none_or(|job| job.phase != JobPhase::Running) {
+                if scheduler.find(&attempt.task.job).is_none_or(|job| job.phase() != JobPhase::Running) {
                     return Err(format!("{attempt} is leased, but its job does not run"));
                 }
                 if *times == 2 && self.backed_up.insert(attempt.task.clone()) {

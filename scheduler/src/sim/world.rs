@@ -238,7 +238,7 @@ impl<'a> World<'a> {
             }
             let written = !self.down && self.writing.is_none();
             let ended =
-                written && self.jobs.keys().all(|job| self.scheduler.job(job).is_some_and(|view| view.phase.ended()));
+                written && self.jobs.keys().all(|job| self.scheduler.find(job).is_some_and(|job| job.phase().ended()));
             if over_at.is_some() && ended {
                 return self.end();
             }
