@@ -116,6 +116,9 @@ pub struct Step {
     pub facts: Vec<Fact>,
     /// To be carried out once that is done, and not before.
     pub commands: Vec<Command>,
+    /// Somebody speaks as if another coordinator had taken over: nothing is to be carried out before a write to the journal,
+    /// of facts or of none, has shown that it is not so.
+    pub doubted: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

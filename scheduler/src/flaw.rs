@@ -34,6 +34,8 @@ pub enum Flaw {
     CondemnsAtOnce,
     /// A record is condemned for the loss of workers that have come back since.
     BlamesTheLiving,
+    /// One who has been replaced answers those who have been with its successor.
+    NeverDoubts,
 }
 
 impl Flaw {
@@ -55,6 +57,7 @@ impl Flaw {
         Self::BelievesOne,
         Self::CondemnsAtOnce,
         Self::BlamesTheLiving,
+        Self::NeverDoubts,
     ];
 
     /// In kebab-case, as it is typed.

@@ -40,6 +40,7 @@ pub(crate) struct Outbox {
     pub facts: Vec<Fact>,
     pub commands: Vec<Command>,
     pub news: BTreeSet<WorkerNo>,
+    pub doubted: bool,
 }
 
 impl Scheduler {
@@ -88,10 +89,10 @@ impl Scheduler {
                 tasks.began(Place::of(&attempt.task), &attempt, now);
             }
         }
-        let Outbox { facts, mut commands, news } = out;
+        let Outbox { facts, mut commands, news, doubted } = out;
         commands
             .extend(news.into_iter().map(|number| Command::Answer { worker: self.fleet.worker(number).id.clone() }));
-        Step { facts, commands }
+        Step { facts, commands, doubted }
     }
 
     /// When a [`Tick`](Event::Tick) has something to do.
@@ -199,6 +200,7 @@ impl Scheduler {
         if self.fleet.stale(&poll) && !self.flawed(Flaw::HearsOldPolls) {
             return;
         }
+        out.doubted = !self.flawed(Flaw::NeverDoubts) && self.is_doubted_by(&poll);
         // What it was given it can't be relied upon to make any more.
         let known = self.fleet.find(&poll.worker);
         if let Some(number) = known.filter(|number| {
@@ -225,13 +227,20 @@ impl Scheduler {
             self.take_back(number, &poll.held, out);
         }
         // A worker that drains is never kept waiting: it wants to leave.
-        if acknowledges || poll.draining || !self.answer(&poll.worker, &poll.held).is_empty() {
+        if acknowledges || poll.draining || out.doubted || !self.answer(&poll.worker, &poll.held).is_empty() {
             out.news.insert(number);
         }
         // With nothing left to it, a draining worker has said its last: nobody should count on its slots.
         if poll.draining && poll.held.is_empty() {
             self.lose(number, out);
         }
+    }
+
+    /// Whether a worker has attempts of a coordinator that came after this one: with these state and epoch somebody else
+    /// decides, or the worker has been with another cluster. Its results were not heard, and must not be taken for heard.
+    fn is_doubted_by(&self, poll: &Poll) -> bool {
+        let mut attempts = poll.held.iter().chain(poll.results.iter().map(|result| &result.attempt));
+        attempts.any(|attempt| attempt.epoch > self.epoch)
     }
 
     /// What a draining worker was given and did not get.

@@ -32,7 +32,7 @@ impl<T> Default for WriteAhead<T> {
 impl<T> WriteAhead<T> {
     /// Takes a step in. Returns what may be carried out at once.
     pub fn step(&mut self, step: Step, wrap: impl Fn(Command) -> T) -> Vec<T> {
-        self.emitted += step.facts.len() as u64;
+        self.emitted += step.facts.len() as u64 + u64::from(step.doubted);
         self.unwritten.extend(step.facts);
         for command in step.commands {
             if let Command::Answer { worker } = &command {
@@ -96,7 +96,8 @@ mod tests {
     fn step(facts: usize, worker: &str) -> Step {
         let job = JobId::parse("a").unwrap();
         let fact = Fact { at: 0, job, what: What::Committing };
-        Step { facts: vec![fact; facts], commands: vec![Command::Answer { worker: WorkerId(worker.into()) }] }
+        let commands = vec![Command::Answer { worker: WorkerId(worker.into()) }];
+        Step { facts: vec![fact; facts], commands, doubted: false }
     }
 
     fn told(items: Vec<Command>) -> Vec<String> {
@@ -128,5 +129,15 @@ mod tests {
         assert!(ahead.batch().unwrap().is_empty(), "nothing but the proof");
         assert_eq!(told(ahead.written()), ["e"]);
         assert!(ahead.may_answer(&WorkerId("d".into())) && ahead.may_answer(&WorkerId("nobody".into())));
+    }
+
+    #[test]
+    fn one_who_is_doubted_says_nothing_before_a_write_though_there_is_nothing_to_write() {
+        let mut ahead = WriteAhead::default();
+        assert!(ahead.step(Step { doubted: true, ..step(0, "a") }, |command| command).is_empty());
+        assert!(!ahead.may_answer(&WorkerId("a".into())));
+        assert_eq!(ahead.batch(), Some(Vec::new()));
+        assert_eq!(told(ahead.written()), ["a"]);
+        assert!(ahead.may_answer(&WorkerId("a".into())) && ahead.batch().is_none());
     }
 }

@@ -34,6 +34,8 @@ pub struct Laws {
     /// Jobs whose log entry is in the store.
     pub entries: BTreeSet<JobId>,
     most_attempts: BTreeMap<JobId, u32>,
+    /// Of coordinators before the one whose leases they are.
+    taken_up: BTreeSet<AttemptId>,
     /// Tasks whose success a worker was told to be known, and ends of jobs that users were told of.
     acknowledged: BTreeSet<TaskId>,
     ended: BTreeMap<JobId, JobPhase>,
@@ -322,6 +324,9 @@ impl Laws {
                 }
                 let most = self.most_attempts.entry(attempt.task.job.clone()).or_default();
                 *most = attempt.number.max(*most);
+                if attempt.epoch < scheduler.epoch && !self.taken_up.contains(attempt) {
+                    self.taken_up.insert(attempt.clone());
+                }
             }
         }
         Ok(())
@@ -400,8 +405,11 @@ impl Laws {
             FailureClass::Transient => most(class) >= 3 * job.limits.attempts_max,
             FailureClass::Permanent => most(class) > 0 || over_share || job.commit_fails,
             FailureClass::Refused => job.nature == Nature::Empty || job.nature == Nature::Unlistable,
-            // One that was taken up from a coordinator before has no number of ours.
-            FailureClass::WorkerLost => self.most_attempts.get(&job.id).is_some_and(|most| *most + 1 >= losses_max),
+            FailureClass::WorkerLost => {
+                // Those that were taken up from a coordinator before have no number of ours.
+                let taken_up = self.taken_up.iter().filter(|attempt| attempt.task.job == job.id).count() as u32;
+                self.most_attempts.get(&job.id).is_some_and(|most| *most + taken_up >= losses_max)
+            }
             FailureClass::Cancelled => false,
         }
     }

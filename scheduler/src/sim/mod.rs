@@ -43,6 +43,8 @@ pub struct Sights {
     /// Attempts that went on after the end of their job.
     pub orphans: u64,
     pub coordinator_deaths: u64,
+    /// Given by one that had been replaced.
+    pub replaced_answers: u64,
     /// Outputs that one job took over from another.
     pub found: u64,
     pub backups: u64,
@@ -131,6 +133,7 @@ impl Sights {
         self.cancelled_too_late += other.cancelled_too_late;
         self.orphans += other.orphans;
         self.coordinator_deaths += other.coordinator_deaths;
+        self.replaced_answers += other.replaced_answers;
         self.found += other.found;
         self.backups += other.backups;
         self.condemned += other.condemned;
@@ -165,10 +168,10 @@ mod tests {
         if all >= 100 {
             let Sights { committed, cancelled, failed, messages_lost, crashed, drained, .. } = &sights;
             let Sights { wrong_books, late_successes, cancelled_too_late, orphans, .. } = &sights;
-            let Sights { coordinator_deaths, found, backups, condemned, .. } = &sights;
-            let seen =
-                [committed, cancelled, messages_lost, crashed, drained, coordinator_deaths, found, backups, condemned];
-            let seen = seen.into_iter().chain([wrong_books, late_successes, cancelled_too_late, orphans]);
+            let Sights { coordinator_deaths, replaced_answers, found, backups, condemned, .. } = &sights;
+            let seen = [committed, cancelled, messages_lost, crashed, drained, found, backups, condemned, wrong_books];
+            let seen = seen.into_iter().chain([late_successes, cancelled_too_late, orphans]);
+            let seen = seen.chain([coordinator_deaths, replaced_answers]);
             assert!(seen.chain(failed.values()).all(|count| *count > 0), "not everything has been seen");
             assert_eq!(failed.len(), 5, "jobs fail in every way but one");
         }

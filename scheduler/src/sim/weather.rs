@@ -25,6 +25,8 @@ pub struct Weather {
     pub stall: u64,
     /// How often the coordinator dies.
     pub coordinator_deaths: u64,
+    /// Of one that does not die but is cut off from its store, and goes on talking to workers when it has been replaced.
+    pub replaced: u64,
     /// Of an attempt saying that an object has changed which has not.
     pub mistaken: u64,
     /// Of a worker being sick.
@@ -49,6 +51,7 @@ impl Weather {
             outage: up_to(1000),
             stall: up_to(1000),
             coordinator_deaths: up_to(4),
+            replaced: up_to(1000),
             mistaken: up_to(30),
             sick: up_to(150),
         }
@@ -69,6 +72,7 @@ impl Weather {
             outage: 0,
             stall: 0,
             coordinator_deaths: 0,
+            replaced: 0,
             mistaken: 0,
             sick: 0,
         }

@@ -17,6 +17,7 @@ use mr_core::{
     AttemptId, AttemptResult, Epoch, Failure, FailureClass, JobId, JobPhase, QuarantineSource, TaskId, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::sync::Arc;
 
 /// How long the shell lets a poll wait when there is nothing to say.
@@ -31,6 +32,13 @@ const AUDIT_STEPS: u64 = 16;
 /// Makes a scheduler for an epoch out of what was written before it.
 pub type Recover<'a> = &'a dyn Fn(Epoch, &[Fact]) -> Result<Scheduler, String>;
 
+/// A coordinator that has lost its store, and does not know that another has taken over.
+struct Replaced {
+    scheduler: Scheduler,
+    ahead: WriteAhead<Command>,
+    waiting: BTreeMap<WorkerId, Poll>,
+}
+
 pub struct World<'a> {
     seed: u64,
     random: Random,
@@ -42,8 +50,10 @@ pub struct World<'a> {
     scheduler: Scheduler,
     /// A scheduler in the state that facts lead to, and for a number of which no other is.
     recover: Recover<'a>,
-    /// The coordinator is dead, and its successor has not come yet.
+    /// The coordinator is dead or cut off from the store, and its successor has not come yet.
     down: bool,
+    /// It still hears workers.
+    replaced: Option<Replaced>,
     ahead: WriteAhead<Command>,
     /// The batch that is being written.
     writing: Option<Vec<Fact>>,
@@ -72,6 +82,8 @@ enum Happening {
     Written(Epoch),
     CoordinatorDies,
     CoordinatorComes,
+    /// One that was replaced finds that out.
+    Fenced(Epoch),
     PollArrives(Poll),
     /// The shell has let a poll wait for long enough.
     PollWaits {
@@ -135,6 +147,7 @@ impl<'a> World<'a> {
             scheduler: recover(1, &[]).expect("nothing to recover from is nothing that could be wrong"),
             recover,
             down: false,
+            replaced: None,
             ahead: WriteAhead::default(),
             writing: None,
             journal: Vec::new(),
@@ -291,6 +304,11 @@ impl<'a> World<'a> {
             Happening::Written(_) => self.written()?,
             Happening::CoordinatorDies => self.coordinator_dies(),
             Happening::CoordinatorComes => self.coordinator_comes()?,
+            Happening::Fenced(epoch) => _ = self.replaced.take_if(|replaced| replaced.scheduler.epoch == epoch),
+            // Workers turn to whom they reach.
+            Happening::PollArrives(poll) if self.replaced.is_some() && (self.down || self.random.per_mille(500)) => {
+                self.replaced_hears(poll)?;
+            }
             Happening::PollArrives(_) | Happening::PollWaits { .. } if self.down => self.sights.messages_lost += 1,
             Happening::PollArrives(poll) => self.poll_arrives(poll)?,
             Happening::PollWaits { worker, seq } => {
@@ -411,8 +429,13 @@ impl<'a> World<'a> {
             self.journal.extend(batch);
         }
         self.down = true;
-        self.ahead = WriteAhead::default();
-        self.waiting.clear();
+        let (ahead, waiting) = (mem::take(&mut self.ahead), mem::take(&mut self.waiting));
+        if self.random.per_mille(self.weather.replaced) {
+            let scheduler = self.scheduler.clone();
+            self.replaced = Some(Replaced { scheduler, ahead, waiting });
+            let at = self.now + self.random.between(1000, 60_000);
+            self.queue(at, Happening::Fenced(self.scheduler.epoch));
+        }
         self.tick_at = None;
         let at = self.now + self.random.between(50, 25_000);
         self.queue(at, Happening::CoordinatorComes);
@@ -438,6 +461,45 @@ impl<'a> World<'a> {
         }
         let step = self.scheduler.resume(self.now);
         self.decided(step, self.now, false)
+    }
+
+    /// It goes on as if nothing had happened. What it decides it can't write, so all that it can do is what rests on nothing
+    /// new: to give orders.
+    fn replaced_hears(&mut self, poll: Poll) -> Result<(), String> {
+        let Some(mut replaced) = self.replaced.take() else { return Ok(()) };
+        replaced.waiting.insert(poll.worker.clone(), poll.clone());
+        let mut due = Vec::new();
+        if replaced.scheduler.next_deadline().is_some_and(|at| at <= self.now) {
+            due.extend(replaced.ahead.step(replaced.scheduler.handle(self.now, Event::Tick), |command| command));
+        }
+        let step = replaced.scheduler.handle(self.now, Event::Poll(poll));
+        self.tell_story(|| format!("    the one that was replaced: {step:?}"));
+        due.extend(replaced.ahead.step(step, |command| command));
+        let epoch = replaced.scheduler.epoch;
+        self.exchange(&mut replaced);
+        let answered = due.into_iter().try_for_each(|command| match command {
+            Command::Answer { worker } => {
+                self.sights.replaced_answers += u64::from(!self.down);
+                self.answer(&worker)
+            }
+            // Its successor does that too.
+            Command::CleanUp { .. } => Ok(()),
+            other => Err(format!("one that was replaced would carry out {other:?}")),
+        });
+        self.exchange(&mut replaced);
+        if replaced.ahead.batch().is_some() {
+            // As soon as it reaches the store, it meets its successor's entry.
+            let at = self.now + self.weather.journal_delay(&mut self.random);
+            self.queue(at, Happening::Fenced(epoch));
+        }
+        self.replaced = Some(replaced);
+        answered
+    }
+
+    fn exchange(&mut self, replaced: &mut Replaced) {
+        mem::swap(&mut self.scheduler, &mut replaced.scheduler);
+        mem::swap(&mut self.ahead, &mut replaced.ahead);
+        mem::swap(&mut self.waiting, &mut replaced.waiting);
     }
 
     fn carry_out(&mut self, command: Command) -> Result<(), String> {
@@ -727,6 +789,7 @@ impl<'a> World<'a> {
             | Happening::Told(..)
             | Happening::Written(_)
             | Happening::CoordinatorComes
+            | Happening::Fenced(_)
             | Happening::PollArrives(_)
             | Happening::PollWaits { .. }
             | Happening::At(..)
