@@ -32,6 +32,8 @@ pub struct Candidate {
     /// Unlike every other process.
     pub writer: String,
     watcher: Watcher,
+    /// Of those that have taken over and not yet shown that they live.
+    newcomers: Watcher,
 }
 
 /// One who leads.
@@ -42,8 +44,9 @@ pub struct Mandate {
 
 impl Candidate {
     pub fn new(state: DynStore, settings: Settings, writer: String) -> Self {
-        let watcher = Watcher::new(Duration::from_millis(settings.silence_ms));
-        Self { state, settings, writer, watcher }
+        let watcher = || Watcher::new(Duration::from_millis(settings.silence_ms));
+        let (watcher, newcomers) = (watcher(), watcher());
+        Self { state, settings, writer, watcher, newcomers }
     }
 
     /// Takes over, if nobody is at work. `None`: somebody is.
@@ -53,11 +56,20 @@ impl Candidate {
     pub async fn try_lead(&mut self) -> anyhow::Result<Option<Mandate>> {
         let leader = read_leader(&self.state).await.context("looking for another coordinator")?;
         let forgets = self.settings.abandons && leader.as_ref().is_some_and(Leader::may_have_lost_files);
+        let shown = leader.as_ref().map_or(0, |leader| leader.epoch);
         let leader = leader.filter(|leader| !leader.process.as_ref().is_some_and(Process::is_dead));
         if !self.watcher.see(leader, Instant::now()) {
             return Ok(None);
         }
         let mut recovered = load(&self.state).await?;
+        if recovered.epoch > shown {
+            // Another has taken over since, though the mark is still that of the one before.
+            let newcomer =
+                Leader { epoch: recovered.epoch, writer: String::new(), process: None, beat: 0, resigned: false };
+            if !self.newcomers.see(Some(newcomer), Instant::now()) {
+                return Ok(None);
+            }
+        }
         if forgets {
             // Work files of such a cluster need not be on the disk, so what is there may be half of it.
             recovered.memo = Memo::default();
@@ -175,5 +187,39 @@ impl Candidate {
             }
             Err(fenced) => Err(fenced.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_storage::Memory;
+    use std::sync::Arc;
+
+    fn candidate(state: &DynStore, writer: &str) -> Candidate {
+        let settings = Settings { silence_ms: 300, ..Settings::new("") };
+        Candidate::new(state.clone(), settings, writer.to_owned())
+    }
+
+    #[tokio::test]
+    async fn one_who_has_taken_over_is_not_taken_over_from_before_it_could_show_itself() {
+        let state: DynStore = Arc::new(Memory::default());
+        let first = candidate(&state, "one").try_lead().await.unwrap().expect("nobody is at work");
+        resign(&state, first.epoch, "one").await;
+        // It has written its entry. Whose mark it is has not changed yet.
+        assert_eq!(claim(&state, first.epoch, "two").await.unwrap(), Some(2));
+        let mut third = candidate(&state, "three");
+        assert!(third.try_lead().await.unwrap().is_none());
+        let taken_over = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if let Some(mandate) = third.try_lead().await.unwrap() {
+                    break mandate.epoch;
+                }
+            }
+        };
+        let began = Instant::now();
+        assert_eq!(taken_over.await, 3, "the second one is silent for too long");
+        assert!(began.elapsed() >= Duration::from_millis(250));
     }
 }

@@ -165,7 +165,7 @@ impl Shell {
     ) -> Result<Self, String> {
         let Settings { lease_ms, unserved_ms, work_age_ms, journal_entries_max: entries_max, .. } = *settings;
         let config = Config { lease_ms, unserved_ms, ..Config::default() };
-        let Recovered { last: _, facts, jobs, memo, at } = recovered;
+        let Recovered { last: _, epoch: _, facts, jobs, memo, at } = recovered;
         let length = facts.len() as u64;
         let journal = Journal {
             epoch,

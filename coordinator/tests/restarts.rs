@@ -110,6 +110,25 @@ async fn one_who_was_taken_over_from_stops_and_says_so() {
 }
 
 #[tokio::test]
+async fn one_who_hears_of_a_successor_looks_whether_there_is_one() {
+    let mut cluster = Cluster::start().await;
+    let mut puppet = Puppet::new(&cluster);
+    // The puppet comes from another cluster: what it holds is nobody's here.
+    let task = |epoch| v1::AttemptId { job: "one".into(), stage: 0, index: 0, epoch, number: 1 };
+    assert_eq!(puppet.poll(&[task(57)], Vec::new()).await.stop, [task(57)]);
+    // Somebody has taken over, whom this one has not noticed. Who else would have given that?
+    let entry = v1::JournalEntry { epoch: 3, writer: "another".into(), facts: Vec::new() };
+    let next = cluster.path("state/journal/00000000000000000003");
+    assert!(next.with_file_name("00000000000000000002").exists(), "it wrote an entry to see that it could");
+    fs::write(next, mr_proto::journal::entry_to(&entry)).unwrap();
+    let refused = puppet.try_poll(&[task(3)], Vec::new()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable);
+    let deciding = std::mem::replace(&mut cluster.deciding, tokio::spawn(async { Ok(()) }));
+    let fenced = within(deciding).await.unwrap().unwrap_err();
+    assert!(fenced.to_string().contains("has taken over from this one (epoch 1)"), "{fenced:#}");
+}
+
+#[tokio::test]
 async fn one_that_does_not_reach_its_store_sends_callers_on() {
     // What the puppet is given and leaves undone is soon another's.
     let cluster = Cluster::with_lease(1000).await;

@@ -863,6 +863,59 @@ fn a_record_that_kills_its_workers_is_found_by_halving_and_condemned_alone() {
 }
 
 #[test]
+fn a_worker_that_comes_back_was_not_killed_by_what_it_had() {
+    // Twice lost and twice back: nothing is suspected.
+    check_listed(
+        "list a 1; poll w1 1",
+        "wait 15s; poll w1; wait 15s; poll w1",
+        "
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w1 runs a/0/0#2
+         w1 stops a/0/0#2
+         w1 runs a/0/0#3",
+    );
+    // One that was lost on the first record comes back, and two more have to be lost on it.
+    check_listed(
+        "list a 1; poll w1 1",
+        "wait 15s; poll w2 1; wait 15s; poll w3 1; wait 15s; poll w4 1; wait 15s; poll w5 1; wait 15s
+         poll w6 1; wait 15s; poll w6 1; wait 15s; poll w7 1; wait 15s; poll w8 1",
+        "
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         w2 stops a/0/0#2
+         w3 runs a/0/0#3, a probe of 0..5
+         w3 stops a/0/0#3
+         w4 runs a/0/0#4, a probe of 0..3
+         w4 stops a/0/0#4
+         w5 runs a/0/0#5, a probe of 0..2
+         w5 stops a/0/0#5
+         w6 runs a/0/0#6, a probe of 0..1
+         w6 stops a/0/0#6
+         w6 runs a/0/0#7, a probe of 0..1
+         w6 stops a/0/0#7
+         w7 runs a/0/0#8, a probe of 0..1
+         w7 stops a/0/0#8
+         w8 runs a/0/0#9 without 1",
+    );
+}
+
+#[test]
+fn one_who_hears_of_a_successor_is_doubted() {
+    check_listed(
+        "poll w1 1; list a 1",
+        "done w1 a/0/0#2.1; show a; done w1 a/0/0#1",
+        "
+         w1 runs a/0/0#1
+         it is doubted
+         a: write 0+1/1, 10 = 0 + 0, family avx
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
 fn a_new_coordinator_goes_on_with_what_is_written_and_what_is_held() {
     check_listed(
         "poll w1 2; list a 2 features",

@@ -6,7 +6,7 @@ use crate::job::{Input, Job};
 use crate::memo::Memo;
 use anyhow::{Context, anyhow, bail};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use mr_core::{FileRef, JobId, TaskKind, expand, task_keys};
+use mr_core::{Epoch, FileRef, JobId, TaskKind, expand, task_keys};
 use mr_proto::v1::journal_fact::What as Wire;
 use mr_proto::{convert, journal, v1};
 use mr_scheduler::{Fact, Millis, What};
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub struct Recovered {
     /// Number of the newest entry; 0 if there is none.
     pub last: u64,
+    /// Who wrote it.
+    pub epoch: Epoch,
     pub facts: Vec<Fact>,
     pub jobs: BTreeMap<JobId, Job>,
     pub memo: Memo,
@@ -35,7 +37,7 @@ const TRIES_MAX: u32 = 20;
 /// When the journal can't be read, or is damaged: then nothing is decided, since half of a state is worse than none.
 pub async fn load(store: &DynStore) -> anyhow::Result<Recovered> {
     let mut tries = 0;
-    let (last, wire) = loop {
+    let (last, epoch, wire) = loop {
         tries += 1;
         match read(store).await {
             Ok(read) => break read,
@@ -43,7 +45,7 @@ pub async fn load(store: &DynStore) -> anyhow::Result<Recovered> {
             Err(error) => return Err(error).context("reading the journal"),
         }
     };
-    let mut recovered = Recovered { last, ..Recovered::default() };
+    let mut recovered = Recovered { last, epoch, ..Recovered::default() };
     interpret(store, wire, &mut recovered).await.context("reading the journal")?;
     Ok(recovered)
 }
@@ -52,8 +54,8 @@ fn is_gone(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(StoreError::NotFound { .. }))
 }
 
-/// The number of the newest entry, and all facts in order.
-async fn read(store: &DynStore) -> anyhow::Result<(u64, Vec<v1::JournalFact>)> {
+/// The number of the newest entry, its writer's epoch, and all facts in order.
+async fn read(store: &DynStore) -> anyhow::Result<(u64, Epoch, Vec<v1::JournalFact>)> {
     let objects = match store.list(PREFIX).await {
         Ok(objects) => objects,
         Err(StoreError::NotFound { .. }) => Vec::new(),
@@ -79,10 +81,11 @@ async fn read(store: &DynStore) -> anyhow::Result<(u64, Vec<v1::JournalFact>)> {
     let read = |key: String| async move {
         let got = store.get(&key, GetOptions::default()).await?;
         let entry = journal::entry_from(&got.bytes).with_context(|| format!("{key} is damaged"))?;
-        anyhow::Ok(entry.facts)
+        anyhow::Ok(entry)
     };
-    let facts: Vec<Vec<_>> = stream::iter(keys).map(read).buffered(PARALLEL).try_collect().await?;
-    Ok((last, facts.into_iter().flatten().collect()))
+    let entries: Vec<_> = stream::iter(keys).map(read).buffered(PARALLEL).try_collect().await?;
+    let epoch = entries.last().map_or(0, |entry| entry.epoch);
+    Ok((last, epoch, entries.into_iter().flat_map(|entry| entry.facts).collect()))
 }
 
 async fn interpret(store: &DynStore, wire: Vec<v1::JournalFact>, to: &mut Recovered) -> anyhow::Result<()> {

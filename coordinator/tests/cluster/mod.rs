@@ -328,6 +328,16 @@ impl Puppet {
 
     /// One poll, with everything that it holds and the results that it has.
     pub async fn poll(&mut self, held: &[v1::AttemptId], results: Vec<v1::Result>) -> v1::PollResponse {
+        self.try_poll(held, results).await.unwrap()
+    }
+
+    /// # Errors
+    /// What the coordinator says instead of answering.
+    pub async fn try_poll(
+        &mut self,
+        held: &[v1::AttemptId],
+        results: Vec<v1::Result>,
+    ) -> Result<v1::PollResponse, tonic::Status> {
         self.seq += 1;
         let progress = |attempt: &v1::AttemptId| v1::Progress { attempt: Some(attempt.clone()), ..Default::default() };
         let poll = v1::PollRequest {
@@ -340,7 +350,7 @@ impl Puppet {
             results,
             ..Default::default()
         };
-        within(self.client.poll(poll)).await.unwrap().into_inner()
+        within(self.client.poll(poll)).await.map(tonic::Response::into_inner)
     }
 
     /// Polls until it is given something.

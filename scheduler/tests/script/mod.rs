@@ -192,6 +192,9 @@ impl Stage {
 
     fn decided(&mut self, step: Step) {
         self.facts.extend(step.facts);
+        if step.doubted {
+            self.told.push("it is doubted".to_owned());
+        }
         let mut phases = BTreeMap::new();
         for view in self.scheduler.jobs() {
             if self.phases.get(view.id) != Some(&view.phase) {
