@@ -114,7 +114,7 @@ async fn one_who_hears_of_a_successor_looks_whether_there_is_one() {
     let mut cluster = Cluster::start().await;
     let mut puppet = Puppet::new(&cluster);
     // The puppet comes from another cluster: what it holds is nobody's here.
-    let task = |epoch| v1::AttemptId { job: "one".into(), stage: 0, index: 0, epoch, number: 1 };
+    let task = |epoch| v1::AttemptId { job_id: "one".into(), stage: 0, index: 0, epoch, number: 1 };
     assert_eq!(puppet.poll(&[task(57)], Vec::new()).await.stop, [task(57)]);
     // Somebody has taken over, whom this one has not noticed. Who else would have given that?
     let entry = v1::JournalEntry { epoch: 3, writer: "another".into(), facts: Vec::new() };

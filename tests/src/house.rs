@@ -232,14 +232,6 @@ impl<'a> Cluster<'a> {
     }
 
     fn nobody_ended(&mut self) {
-        // Of two that take over at the same moment one wins, and the other says so and ends; whoever runs it starts it again.
-        let lost_the_race =
-            |seat: &mut Seat| seat.running.is_over() && seat.running.stderr().contains("has taken over from this one");
-        let beaten: Vec<_> =
-            self.seats.iter_mut().filter_map(|seat| lost_the_race(seat).then(|| seat.client.clone())).collect();
-        for client in beaten {
-            self.replace(&client);
-        }
         let seats = self.seats.iter_mut().map(|seat| (&seat.client, &mut seat.running));
         for (client, running) in seats.chain(self.workers.iter_mut().map(|(client, running)| (&*client, running))) {
             let ended = running.is_over() && self.house.points.knows(client);
