@@ -70,7 +70,8 @@ pub fn judge(status: &JobStatus, cancelled_here: bool) -> Result<(), Stop> {
                 FailureClass::Application
                 | FailureClass::Permanent
                 | FailureClass::Transient
-                | FailureClass::WorkerLost,
+                | FailureClass::WorkerLost
+                | FailureClass::OutOfMemory,
             ),
         ) => Err(Stop::Failed(message)),
         (JobPhase::Listing | JobPhase::Running | JobPhase::Committing, _) => {
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(code(JobPhase::Cancelled, Some(Cancelled), true), 130);
         assert_eq!(code(JobPhase::Cancelled, None, true), 130);
         assert_eq!(code(JobPhase::Failed, Some(Refused), false), 2);
-        for class in [Application, Permanent, Transient, WorkerLost] {
+        for class in [Application, Permanent, Transient, WorkerLost, OutOfMemory] {
             assert_eq!(code(JobPhase::Failed, Some(class), false), 1);
             assert_eq!(code(JobPhase::Failed, Some(class), true), 1, "it failed before it could be cancelled");
         }

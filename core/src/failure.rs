@@ -18,6 +18,8 @@ pub enum FailureClass {
     Transient,
     /// The worker went away, or gave its lease back. Never charged to the application.
     WorkerLost,
+    /// The worker had not enough memory for it beside everything else: it may do later, or elsewhere.
+    OutOfMemory,
     /// The user took the job back.
     Cancelled,
 }
@@ -26,7 +28,7 @@ impl FailureClass {
     /// Whether another attempt of the same task may succeed.
     pub fn retryable(self) -> bool {
         match self {
-            Self::Application | Self::Transient | Self::WorkerLost => true,
+            Self::Application | Self::Transient | Self::WorkerLost | Self::OutOfMemory => true,
             Self::Permanent | Self::Refused | Self::Cancelled => false,
         }
     }

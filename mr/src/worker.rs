@@ -27,6 +27,10 @@ struct Args {
     /// Megabytes that all slots together may use for decoding
     #[arg(long, env = "MR_DECODE_BUDGET_MB", value_name = "MB")]
     decode_budget_mb: Option<u64>,
+    /// Megabytes that the process may use: near that it gives tasks up rather than be ended by the system. By default what
+    /// the machine has, or its container
+    #[arg(long, env = "MR_MEMORY_MB", value_name = "MB")]
+    memory_mb: Option<u64>,
     /// A TOML file with these settings, named as the flags are but with `_`
     #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -39,6 +43,7 @@ struct File {
     slots: Option<u32>,
     scratch: Option<PathBuf>,
     decode_budget_mb: Option<u64>,
+    memory_mb: Option<u64>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -61,6 +66,10 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     if let Some(mb) = args.decode_budget_mb.or(file.decode_budget_mb) {
         anyhow::ensure!((1..=1 << 30).contains(&mb), "`--decode-budget-mb` should be at least 1");
         settings.decode_budget_bytes = mb << 20;
+    }
+    if let Some(mb) = args.memory_mb.or(file.memory_mb) {
+        anyhow::ensure!((1..=1 << 30).contains(&mb), "`--memory-mb` should be at least 1");
+        settings.memory_bytes = Some(mb << 20);
     }
 
     let coordinators = mr_worker::connect(&coordinator)?;

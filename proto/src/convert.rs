@@ -223,6 +223,7 @@ pub fn failure_to(failure: core::Failure) -> v1::Failure {
         core::FailureClass::Refused => Class::Refused,
         core::FailureClass::Transient => Class::Transient,
         core::FailureClass::WorkerLost => Class::WorkerLost,
+        core::FailureClass::OutOfMemory => Class::OutOfMemory,
         core::FailureClass::Cancelled => Class::Cancelled,
     };
     let blames = failure.blames.map(|blamed| quarantined_to(*blamed));
@@ -238,6 +239,7 @@ pub fn failure_from(failure: v1::Failure) -> Wire<core::Failure> {
         Class::Refused => core::FailureClass::Refused,
         Class::Transient => core::FailureClass::Transient,
         Class::WorkerLost => core::FailureClass::WorkerLost,
+        Class::OutOfMemory => core::FailureClass::OutOfMemory,
         Class::Cancelled => core::FailureClass::Cancelled,
     };
     let blames = failure.blames.map(|blamed| Box::new(quarantined_from(blamed)));

@@ -15,7 +15,8 @@ pub struct Config {
     pub lease_ms: Millis,
     /// How many jobs that have ended are remembered.
     pub finished_jobs_kept: usize,
-    /// How many transient failures a task may have for each attempt that `attempts_max` allows.
+    /// How many transient failures a task may have for each attempt that `attempts_max` allows, and how often it may be given
+    /// up for want of memory.
     pub transients_per_attempt: u32,
     /// Pause after a task's first transient failure; it doubles with each further one. A store that is away for some
     /// seconds must not use up the whole budget meanwhile.

@@ -213,14 +213,20 @@ impl Scheduler {
                 }
             }
             FailureClass::Transient => {
-                let transient = tasks.charge(place, |task| &mut task.transient);
-                let until = self.now.saturating_add(self.pause_ms(transient));
-                let tasks = self.jobs.get_mut(&number).and_then(|job| job.running_mut()).expect("it runs");
-                if tasks.pause(place, attempt, worker, until) {
-                    self.pauses.insert((until, number, place));
+                let times = tasks.charge(place, |task| &mut task.transient);
+                self.pause(number, worker, attempt, times);
+                if times >= attempts_max.saturating_mul(self.config.transients_per_attempt) {
+                    let how = format!("has met {times} transient failures");
+                    self.fail(number, worker, attempt, failure, &how, out);
                 }
-                if transient >= attempts_max.saturating_mul(self.config.transients_per_attempt) {
-                    let how = format!("has met {transient} transient failures");
+            }
+            // What else the worker did may have taken the memory, so it is no more the task's fault than a store that is away.
+            FailureClass::OutOfMemory => {
+                self.fleet.failed(worker, self.now);
+                let times = tasks.charge(place, |task| &mut task.out_of_memory);
+                self.pause(number, worker, attempt, times);
+                if times >= attempts_max.saturating_mul(self.config.transients_per_attempt) {
+                    let how = format!("was given up {times} times for want of memory");
                     self.fail(number, worker, attempt, failure, &how, out);
                 }
             }
@@ -237,6 +243,16 @@ impl Scheduler {
                 tasks.retry(place, attempt, worker);
                 self.fail(number, worker, attempt, failure, "has failed for good", out);
             }
+        }
+    }
+
+    /// Another attempt begins later, the more so the more `times` it had to, and on another worker if there is one.
+    fn pause(&mut self, number: JobNo, worker: WorkerNo, attempt: &AttemptId, times: u32) {
+        let place = Place::of(&attempt.task);
+        let until = self.now.saturating_add(self.pause_ms(times));
+        let tasks = self.jobs.get_mut(&number).and_then(|job| job.running_mut()).expect("it runs");
+        if tasks.pause(place, attempt, worker, until) {
+            self.pauses.insert((until, number, place));
         }
     }
 

@@ -46,6 +46,7 @@ pub(crate) struct Task {
     pub given: u32,
     pub failed: u32,
     pub transient: u32,
+    pub out_of_memory: u32,
     pub lost: u32,
     /// The worker where it failed last: the next attempt goes to another, if there is one.
     pub avoids: Option<WorkerNo>,
@@ -185,6 +186,7 @@ impl Tasks {
                 given: 0,
                 failed: 0,
                 transient: 0,
+                out_of_memory: 0,
                 lost: 0,
                 avoids: None,
             }));

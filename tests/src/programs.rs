@@ -84,6 +84,17 @@ impl Worker {
         Self::start_in(command, scratch, coordinator)
     }
 
+    /// It may use so much and no more.
+    pub fn start_with_memory(mb: u32, scratch: &Scratch, coordinator: &Coordinator) -> Self {
+        let mut command = command(scratch, "mr-worker", None);
+        command.env("MR_MEMORY_MB", mb.to_string());
+        Self::start_in(command, scratch, coordinator)
+    }
+
+    pub fn until_it_says(&mut self, words: &str) {
+        self.running.until("say so", |running| running.stderr().contains(words).then_some(()));
+    }
+
     fn start_in(mut command: Command, scratch: &Scratch, coordinator: &Coordinator) -> Self {
         let own = scratch.log("scratch");
         command.args(["--coordinator", coordinator.url(), "--slots", "1"]).arg("--scratch").arg(own);

@@ -15,13 +15,15 @@ const TOLD_BYTES: usize = 8 << 20;
 pub struct Attempts {
     host: Arc<Host>,
     running: BTreeMap<AttemptId, Control>,
+    /// In which they were started; ended ones among them.
+    order: Vec<AttemptId>,
     tasks: JoinSet<AttemptResult>,
     unheard: BTreeMap<AttemptId, AttemptResult>,
 }
 
 impl Attempts {
     pub fn new(host: Arc<Host>) -> Self {
-        Self { host, running: BTreeMap::new(), tasks: JoinSet::new(), unheard: BTreeMap::new() }
+        Self { host, running: BTreeMap::new(), order: Vec::new(), tasks: JoinSet::new(), unheard: BTreeMap::new() }
     }
 
     pub fn held(&self) -> Vec<AttemptProgress> {
@@ -56,6 +58,8 @@ impl Attempts {
             return;
         }
         let control = Control::default();
+        self.order.retain(|started| self.running.contains_key(started));
+        self.order.push(attempt.clone());
         self.running.insert(attempt.clone(), control.clone());
         let host = self.host.clone();
         self.tasks.spawn(async move {
@@ -100,6 +104,20 @@ impl Attempts {
             control.cancel.cancel();
             self.refuse(attempt, Failure::new(FailureClass::WorkerLost, why));
         }
+    }
+
+    pub fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Gives up the one that was started last, for want of memory.
+    pub fn give_up_last(&mut self, why: &str) -> Option<AttemptId> {
+        self.keep_ended();
+        let last = self.order.iter().rev().find(|attempt| self.running.contains_key(attempt)).cloned()?;
+        let control = self.running.remove(&last)?;
+        control.cancel.cancel();
+        self.refuse(last.clone(), Failure::new(FailureClass::OutOfMemory, why));
+        Some(last)
     }
 
     /// Waits until there is something new to say.
@@ -235,6 +253,21 @@ mod tests {
         let told: Vec<_> = attempts.results().into_iter().map(|result| result.attempt.task.index).collect();
         assert_eq!(told, [1]);
         assert!(!attempts.stop_all());
+    }
+
+    #[tokio::test]
+    async fn the_one_that_was_started_last_is_given_up_first_and_that_is_said() {
+        let mut attempts = attempts();
+        for index in [2, 0, 1] {
+            attempts.running.insert(attempt(index), Control::default());
+            attempts.order.push(attempt(index));
+        }
+        for given_up in [1, 0, 2] {
+            assert_eq!(attempts.give_up_last("no room"), Some(attempt(given_up)));
+        }
+        assert_eq!((attempts.give_up_last("no room"), attempts.count()), (None, 0));
+        let class = |result: &AttemptResult| result.outcome.as_ref().unwrap_err().class;
+        assert!(attempts.results().iter().map(class).eq([FailureClass::OutOfMemory; 3]));
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 mod attempts;
 mod connect;
 mod heap;
+mod memory;
 mod poll;
 mod rss;
 
@@ -26,6 +27,8 @@ pub struct Settings {
     /// Where broadcasts are kept.
     pub scratch: PathBuf,
     pub decode_budget_bytes: u64,
+    /// What the process may use; `None`: what the machine and its control groups allow. Near that, attempts are given up.
+    pub memory_bytes: Option<u64>,
     /// False where the whole cluster is this process: then nobody needs its work files after a power failure.
     pub work_outlives: bool,
     /// Goes into the worker's name, for people who read logs.
@@ -39,6 +42,7 @@ impl Settings {
             ahead: slots,
             scratch,
             decode_budget_bytes: DECODE_BUDGET_BYTES,
+            memory_bytes: None,
             work_outlives: true,
             host: host(),
         }

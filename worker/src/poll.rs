@@ -2,6 +2,7 @@
 
 use crate::attempts::Attempts;
 use crate::heap::bound_heaps;
+use crate::memory::Memory;
 use crate::{Coordinators, Settings, peak_rss_bytes};
 use mr_core::{AttemptResult, Failure};
 use mr_mapreduce::{Host, HostSettings, Registry};
@@ -55,6 +56,7 @@ pub async fn run(
         },
     ));
     let (name, families) = (name(&settings), host.registry().kernel_families().to_vec());
+    let memory = Memory::new(settings.memory_bytes);
     let worker = Worker {
         name,
         families,
@@ -62,6 +64,7 @@ pub async fn run(
         coordinators: coordinators.into(),
         seq: 0,
         contact: Contact::default(),
+        memory,
         host: host.clone(),
     };
     worker.run(Attempts::new(host), stop).await
@@ -75,6 +78,7 @@ struct Worker {
     coordinators: Coordinators,
     seq: u64,
     contact: Contact,
+    memory: Memory,
 }
 
 impl Worker {
@@ -92,6 +96,10 @@ impl Worker {
                 () = stop.cancelled() => break,
                 // Something to say: the poll is dropped, and what its answer might have brought comes with the next.
                 () = attempts.ended() => continue,
+                () = self.memory.is_short(), if attempts.count() > 0 => {
+                    self.give_up_one(&mut attempts);
+                    continue;
+                }
                 answer = client.poll(poll) => answer.map(tonic::Response::into_inner),
                 // The coordinator answers well within this time; an answer that takes longer is lost.
                 () = tokio::time::sleep(lease / 2) => Err(Status::deadline_exceeded("there was no answer")),
@@ -127,6 +135,15 @@ impl Worker {
         self.drain(attempts).await
     }
 
+    /// The one that has come furthest goes on.
+    fn give_up_one(&mut self, attempts: &mut Attempts) {
+        let (at_work, story) = (attempts.count(), self.memory.story());
+        self.memory.gave_up(at_work, self.settings.slots);
+        if let Some(attempt) = attempts.give_up_last(&format!("the worker runs out of memory: {story}")) {
+            tracing::warn!(%attempt, "memory is short ({story}): given up, with {} left", at_work - 1);
+        }
+    }
+
     async fn drain(mut self, mut attempts: Attempts) -> Stopped {
         attempts.hand_back("the worker was told to stop");
         let farewell = async {
@@ -160,11 +177,14 @@ impl Worker {
     fn poll(&mut self, attempts: &Attempts, draining: bool) -> (v1::PollRequest, Vec<AttemptResult>) {
         self.seq += 1;
         let results = attempts.results();
+        let slots = self.memory.open(self.settings.slots);
+        // What is fetched ahead takes memory too.
+        let ahead = if slots < self.settings.slots { 0 } else { self.settings.ahead };
         let poll = v1::PollRequest {
             worker: self.name.clone(),
             seq: self.seq,
-            slots: self.settings.slots,
-            capacity: self.settings.slots + self.settings.ahead,
+            slots,
+            capacity: slots + ahead,
             kernel_families: self.families.clone(),
             draining,
             held: attempts.held().into_iter().map(convert::progress_to).collect(),

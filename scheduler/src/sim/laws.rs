@@ -402,7 +402,7 @@ impl Laws {
         let over_share = refused as f64 > job.limits.quarantine_share_max * job.listed() as f64;
         match class {
             FailureClass::Application => most(class) >= job.limits.attempts_max,
-            FailureClass::Transient => most(class) >= 3 * job.limits.attempts_max,
+            FailureClass::Transient | FailureClass::OutOfMemory => most(class) >= 3 * job.limits.attempts_max,
             FailureClass::Permanent => most(class) > 0 || over_share || job.commit_fails,
             FailureClass::Refused => job.nature == Nature::Empty || job.nature == Nature::Unlistable,
             FailureClass::WorkerLost => {

@@ -13,6 +13,7 @@ pub struct Weather {
     /// Of attempts.
     pub application: u64,
     pub transient: u64,
+    pub out_of_memory: u64,
     pub wrong_books: u64,
     /// Of the store's answers to the coordinator.
     pub store_late: u64,
@@ -44,6 +45,7 @@ impl Weather {
             late_max_ms: 100 + up_to(25_000),
             application: up_to(100),
             transient: up_to(300),
+            out_of_memory: up_to(300),
             wrong_books: up_to(60),
             store_late: up_to(500),
             clock_back: up_to(100),
@@ -65,6 +67,7 @@ impl Weather {
             late_max_ms: 0,
             application: 0,
             transient: 0,
+            out_of_memory: 0,
             wrong_books: 0,
             store_late: 0,
             clock_back: 0,

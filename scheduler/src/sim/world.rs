@@ -727,6 +727,9 @@ impl<'a> World<'a> {
         if self.random.per_mille(self.weather.transient) {
             return Err(Failure::transient("the store is away"));
         }
+        if self.random.per_mille(self.weather.out_of_memory) {
+            return Err(Failure::new(FailureClass::OutOfMemory, "there is no room"));
+        }
         let missing = |key: &String| Failure::permanent(format!("{key} is gone"));
         let read = |key: &String| self.files.get(key).map(|file| file.objects.clone()).ok_or_else(|| missing(key));
         let reads = order.reads.iter().map(read).collect::<Result<Vec<_>, _>>();

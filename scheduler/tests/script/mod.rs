@@ -308,6 +308,7 @@ fn class(word: &str) -> FailureClass {
         "permanent" => FailureClass::Permanent,
         "refused" => FailureClass::Refused,
         "transient" => FailureClass::Transient,
+        "memory" => FailureClass::OutOfMemory,
         "lost" => FailureClass::WorkerLost,
         other => panic!("`{other}` is no class"),
     }
