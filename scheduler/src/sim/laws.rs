@@ -158,7 +158,7 @@ impl Laws {
     }
 
     pub fn condemned_count(&self) -> (u64, u64) {
-        (self.condemned.len() as u64, self.unlucky.len() as u64)
+        (self.condemned.len() as u64, self.condemned.intersection(&self.unlucky).count() as u64)
     }
 
     /// Only what is bad is condemned, and what happened to be tried by two workers that were lost and stayed away.
