@@ -116,18 +116,14 @@ impl Laws {
             let other_family = job.family.as_deref().is_some_and(|family| family != result.kernel_family);
             // Such as are not believed before another worker says the same.
             let doubtful = output.quarantined.iter().any(|verdict| verdict.source == QuarantineSource::Environment);
-            if job.phase() == JobPhase::Running
-                && !output.probed
-                && !doubtful
-                && !other_family
-                && right(output, task)
-                && scheduler.output(task).is_none()
-            {
-                return Err(format!("the success of {} was acknowledged and lost", result.attempt));
+            // Of one that does not count nothing is acknowledged, though another worker may have done the task meanwhile.
+            if output.probed || doubtful || other_family || !right(output, task) {
+                continue;
             }
-            // What another worker said meanwhile is not acknowledged to this one.
-            if scheduler.output(task).is_some() && !doubtful {
+            if scheduler.output(task).is_some() {
                 self.acknowledged.insert(task.clone());
+            } else if job.phase() == JobPhase::Running {
+                return Err(format!("the success of {} was acknowledged and lost", result.attempt));
             }
         }
         Ok(())
