@@ -109,7 +109,13 @@ pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Fail
         match mr_table::commit(request).await {
             Ok(_) => break,
             Err(TableError::Unresolved { .. }) if tries < OPEN_TRIES_MAX => open = true,
-            Err(TableError::Store(error)) if error.retryable() && tries < TRIES_MAX => {}
+            // Hours of work wait for this, and nothing is decided yet.
+            Err(TableError::Store(error)) if error.retryable() && tries < OPEN_TRIES_MAX => {
+                if tries.is_multiple_of(SAY_EVERY) {
+                    let why = mr_storage::story(&error);
+                    tracing::warn!(job = %finished.job, "the commit waits for the output's store: {why}");
+                }
+            }
             Err(error @ TableError::Conflict { .. }) => return Err(error.failure()),
             Err(error) if open && tries < OPEN_TRIES_MAX => {
                 tracing::warn!(job = %finished.job, "looking whether the commit took place: {error}");
@@ -129,7 +135,7 @@ pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Fail
     }
     // The job is the table from here on, whatever happens to the old files: the next run goes on where this stops.
     // Until they are gone a plain glob reads old rows beside new ones, so one bad moment of the store is waited out.
-    for tries in 1..=TRIES_MAX {
+    for tries in 1..=TIDY_TRIES_MAX {
         match mr_table::after_commit(&output).await {
             Ok(_) => return Ok(()),
             Err(error) => {
@@ -161,10 +167,12 @@ pub async fn take_back(plan: &JobPlan, job: &JobId) {
     }
 }
 
-/// About a quarter of a minute in all.
-const TRIES_MAX: u32 = 10;
 /// About half an hour.
 const OPEN_TRIES_MAX: u32 = 400;
+/// About a quarter of a minute in all, for what the next job does if this one does not.
+const TIDY_TRIES_MAX: u32 = 10;
+/// Tries after which the log says again that the store is away.
+const SAY_EVERY: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
 
 fn request<'a>(finished: &'a Arc<Finished>, output: &'a DynStore, state: &DynStore, quarantine: &Bytes) -> Commit<'a> {

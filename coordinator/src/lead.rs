@@ -76,7 +76,10 @@ impl Candidate {
         }
         let epoch = claim(&self.state, recovered.last, &self.writer).await.context("taking over the journal")?;
         let Some(epoch) = epoch else { return Ok(None) };
-        self.beat(epoch, 0).await.context("taking over")?;
+        // The entry is what counts. Others take one that has not shown itself for a newcomer, and wait as well.
+        if let Err(error) = self.beat(epoch, 0).await {
+            tracing::warn!("showing that this coordinator lives: {error}");
+        }
         Ok(Some(Mandate { epoch, recovered }))
     }
 
@@ -106,9 +109,12 @@ impl Candidate {
         let silence = Duration::from_millis(self.settings.silence_ms);
         let mut shown = Instant::now();
         for beat in 1.. {
-            tokio::time::sleep(silence / BEATS).await;
+            // While it leads, it must know when it has been silent for so long that it may not lead any more.
+            let leads = *standing.borrow() == Standing::Leads;
+            let within = |time: Duration| if leads { time.min(silence.saturating_sub(shown.elapsed())) } else { time };
+            tokio::time::sleep(within(silence / BEATS)).await;
             // A store that is cut off does not say so, and a beat that comes late is as good as none.
-            match tokio::time::timeout(silence / 2, self.beat_once(epoch, beat)).await {
+            match tokio::time::timeout(within(silence / 2), self.beat_once(epoch, beat)).await {
                 Ok(Ok(Some(fenced))) => return fenced,
                 Ok(Ok(None)) => shown = Instant::now(),
                 Ok(Err(error)) => tracing::debug!("showing that this coordinator lives: {error}"),

@@ -31,7 +31,12 @@ impl Process {
     pub fn is_dead(&self) -> bool {
         let here =
             place().is_some_and(|(boot, namespace)| (boot, namespace) == (self.boot.clone(), self.namespace.clone()));
-        here && began(self.number) != Some(self.began)
+        // Where the processes of others are hidden (hidepid in proc(5)), the first one is too, and nothing is known.
+        let sees_all = || fs::read_to_string("/proc/1/stat").is_ok();
+        here && match began(self.number) {
+            Some(began) => began != self.began,
+            None => sees_all(),
+        }
     }
 }
 

@@ -403,7 +403,8 @@ impl Shell {
     /// That a worker takes part in a job, as long as it runs.
     fn measure(&mut self, worker: &WorkerId, slots: u32, peak_rss_bytes: u64, attempt: &AttemptId) {
         if let Some(job) = self.jobs.get_mut(&attempt.task.job).filter(|job| job.input.is_some()) {
-            job.measured.workers.insert(worker.0.clone(), (slots, peak_rss_bytes));
+            let measured = job.measured.workers.entry(worker.0.clone()).or_default();
+            *measured = (slots.max(measured.0), peak_rss_bytes.max(measured.1));
         }
     }
 
@@ -468,7 +469,7 @@ impl Shell {
         let journal = &mut self.journal;
         let number = journal.next;
         (journal.next, journal.entries, journal.facts) =
-            (number + 1, journal.entries + 1, journal.facts + facts.len() as u64);
+            (number + 1, journal.entries + 1, journal.facts + facts.len().max(1) as u64);
         let entry = v1::JournalEntry { epoch: journal.epoch, writer: journal.writer.clone(), facts };
         // Not before it is twice as long as it need be, so that a large state is not written again and again.
         if journal.entries >= journal.entries_max && journal.facts >= 2 * journal.base_facts {

@@ -115,6 +115,7 @@ fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>
         capacity: message.capacity,
         families: message.kernel_families,
         draining: message.draining,
+        lingers: message.lingers,
         held: progress.iter().map(|progress| progress.attempt.clone()).collect(),
         results: message.results.into_iter().map(convert::result_from).collect::<Result<_, _>>()?,
     };

@@ -18,7 +18,7 @@ use mr_core::{
 };
 use mr_storage::DynStore;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Default)]
 pub struct Progress {
     pub records: AtomicU64,
+    /// Whether it has come into a slot.
+    pub begun: AtomicBool,
     /// The record that the job's code works on, and since when.
     at: Mutex<Option<(Object, Instant)>>,
 }
@@ -37,6 +39,8 @@ pub struct Progress {
 pub struct Control {
     pub cancel: CancellationToken,
     pub progress: Arc<Progress>,
+    /// It should end at the next record with [`FailureClass::OutOfMemory`].
+    pub give_up: Arc<AtomicBool>,
 }
 
 /// Runs an attempt to its end.
@@ -315,8 +319,16 @@ fn verdict(object: &Object, order: &Order, class: &str, message: String, source:
     }
 }
 
+/// Between two records: whether to go on.
 fn check(control: &Control) -> Result<(), Failure> {
-    if control.cancel.is_cancelled() { Err(cancelled()) } else { Ok(()) }
+    control.progress.begun.store(true, Ordering::Relaxed);
+    if control.cancel.is_cancelled() {
+        Err(cancelled())
+    } else if control.give_up.load(Ordering::Relaxed) {
+        Err(Failure::new(FailureClass::OutOfMemory, "its worker ran out of memory and gave it up"))
+    } else {
+        Ok(())
+    }
 }
 
 fn cancelled() -> Failure {

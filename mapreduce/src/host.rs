@@ -58,6 +58,11 @@ impl Host {
         &self.settings
     }
 
+    /// Slots that are taken, by records of attempts that have been stopped too.
+    pub fn at_work(&self) -> u32 {
+        self.settings.slots.saturating_sub(self.slots.free())
+    }
+
     /// Lets go of code that no attempt has asked for in so long, with the weights and the like that it holds.
     pub fn rest(&self, unused_for: Duration) {
         self.codes.forget(unused_for);

@@ -29,6 +29,10 @@ impl Slots {
         slots
     }
 
+    pub(crate) fn free(&self) -> u32 {
+        self.free.available_permits() as u32
+    }
+
     fn spawn(&self, name: String) {
         let queue = self.queue.clone();
         let slot = thread::Builder::new().name(name);

@@ -56,6 +56,7 @@ fn measure(splits: u32) {
                 capacity: 2 * SLOTS,
                 families,
                 draining: false,
+                lingers: false,
                 held: held.clone(),
                 results,
             };

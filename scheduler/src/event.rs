@@ -99,13 +99,16 @@ pub struct Poll {
     /// Grows with each poll. One that does not is an old message that comes late: ignored.
     pub seq: u64,
     pub slots: u32,
-    /// How many attempts it will hold, at least `slots`: it fetches ahead for those that can't run yet.
+    /// How many attempts it will take, at least `slots`: it fetches ahead for those that can't run yet. It may hold more than
+    /// that from when it had more room.
     pub capacity: u32,
     /// Of its kernels: results of different families differ in their bytes. The first serves jobs without a wish.
     pub families: Vec<String>,
     pub draining: bool,
     /// Attempts that it has been given and has no result of.
     pub held: Vec<AttemptId>,
+    /// It is still at a record of an attempt that was stopped: nobody can take it out of that.
+    pub lingers: bool,
     /// Repeated until a poll that carried them is answered.
     pub results: Vec<AttemptResult>,
 }

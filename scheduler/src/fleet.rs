@@ -328,10 +328,10 @@ impl Fleet {
         pool.with_slot.iter().map(|(_, worker)| *worker).find(|worker| self.workers[worker].is_idle())
     }
 
-    /// What it said it holds, at the end of its poll.
-    pub fn note_held(&mut self, number: WorkerNo, held: &[AttemptId]) {
+    /// What it said it holds and what it said it could not yet let go of, at the end of its poll.
+    pub fn note_held(&mut self, number: WorkerNo, held: &[AttemptId], lingers: bool) {
         let worker = self.workers.get_mut(&number).expect("numbers are of workers");
-        worker.strays = held.iter().any(|attempt| !worker.leases.contains_key(attempt));
+        worker.strays = lingers || held.iter().any(|attempt| !worker.leases.contains_key(attempt));
     }
 
     /// Takes a lease away from a worker that does not know of it yet. Whether it had it.

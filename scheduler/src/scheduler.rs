@@ -222,7 +222,7 @@ impl Scheduler {
         for result in mem::take(&mut poll.results) {
             self.result(number, result, out);
         }
-        self.fleet.note_held(number, &poll.held);
+        self.fleet.note_held(number, &poll.held, poll.lingers);
         if poll.draining {
             self.take_back(number, &poll.held, out);
         }
@@ -445,7 +445,7 @@ impl Scheduler {
                 continue;
             }
             let worker = self.fleet.worker(number);
-            if worker.leases().contains_key(attempt) || worker.leases().len() >= worker.capacity as usize {
+            if worker.leases().contains_key(attempt) {
                 continue;
             }
             let Some(job) = self.job_numbers.get(&attempt.task.job).and_then(|job| self.jobs.get_mut(job)) else {

@@ -273,8 +273,8 @@ async fn write_entry(commit: &Commit<'_>, version: u64, entry: Bytes) -> Result<
             Ok(there) => {
                 return match written(&there.bytes, version) {
                     Some(run) if run.job == *commit.job => Ok((&run).into()),
-                    Some(run) => Err(given_up(commit, format!("job {} with version {version}", run.job)).await),
-                    None => Err(given_up(commit, format!("version {version}, by another program")).await),
+                    Some(run) => Err(TableError::Conflict { by: format!("job {} with version {version}", run.job) }),
+                    None => Err(TableError::Conflict { by: format!("version {version}, by another program") }),
                 };
             }
             // It is not there and can't be, unless an earlier attempt is still on its way.

@@ -85,19 +85,23 @@ impl Worker {
     }
 
     /// It may use so much and no more.
-    pub fn start_with_memory(mb: u32, scratch: &Scratch, coordinator: &Coordinator) -> Self {
+    pub fn start_with_memory(mb: u32, slots: u32, scratch: &Scratch, coordinator: &Coordinator) -> Self {
         let mut command = command(scratch, "mr-worker", None);
         command.env("MR_MEMORY_MB", mb.to_string());
-        Self::start_in(command, scratch, coordinator)
+        Self::start_with_slots(slots, command, scratch, coordinator)
     }
 
     pub fn until_it_says(&mut self, words: &str) {
         self.running.until("say so", |running| running.stderr().contains(words).then_some(()));
     }
 
-    fn start_in(mut command: Command, scratch: &Scratch, coordinator: &Coordinator) -> Self {
+    fn start_in(command: Command, scratch: &Scratch, coordinator: &Coordinator) -> Self {
+        Self::start_with_slots(1, command, scratch, coordinator)
+    }
+
+    fn start_with_slots(slots: u32, mut command: Command, scratch: &Scratch, coordinator: &Coordinator) -> Self {
         let own = scratch.log("scratch");
-        command.args(["--coordinator", coordinator.url(), "--slots", "1"]).arg("--scratch").arg(own);
+        command.args(["--coordinator", coordinator.url(), "--slots", &slots.to_string()]).arg("--scratch").arg(own);
         Self { running: Running::start(command, scratch) }
     }
 

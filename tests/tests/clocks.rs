@@ -37,6 +37,6 @@ fn clocks_that_jump_change_nothing() {
         cluster.until("the coordinator is killed", |_| house.points.left().is_empty().then_some(()));
         house.holds(cluster);
         house.tell(&format!("{name}: {heir:?}, {jumps} jumps"));
-        assert!(jumps > 3, "the job was over before any clock jumped");
+        assert!(jumps > 0, "the job was over before any clock jumped");
     }
 }

@@ -1,47 +1,38 @@
-//! Workers that run short of memory: they give up what they have, in time and with a word, and others do it.
+//! A worker that runs short of memory gives up what it can and does with fewer slots; what comes of it is the same.
 
-use mr_tests::{Coordinator, Output, Scratch, Submit, Worker, assert_same_bytes, drawn};
+use mr_tests::{Coordinator, Output, Scratch, Submit, Worker, assert_same_bytes, drawn, submit};
+use serde_json::Value;
 use std::time::Duration;
-
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// No process needs so little.
 const TOO_LITTLE_MB: u32 = 1;
 
-/// One split, which takes much longer than a worker takes to see that it is short of memory.
-const PHOTOS: u64 = 900;
-const SPLIT: &str = "split.objects_max=1000";
+/// Some ten seconds' work for one slot, which is much longer than it takes to find that memory is short, twice.
+const PHOTOS: u64 = 1500;
 
 #[test]
-fn a_worker_without_memory_leaves_the_work_to_others() {
-    let scratch = Scratch::enter("cluster: a worker without memory");
+fn a_worker_that_is_short_of_memory_does_with_one_slot_and_changes_no_byte() {
+    let scratch = Scratch::enter("cluster: a worker that is short of memory");
     let photos = drawn(&scratch, "photos", PHOTOS, 6);
-    let alone = Submit::over(&scratch, &photos, "alone", None).set(SPLIT).slots(1).done();
+    let alone = Submit::over(&scratch, &photos, "alone", None).slots(2).done();
 
     let coordinator = Coordinator::start(&scratch, "state", None, &["--keep-days", "0"]);
-    let mut starved = Worker::start_with_memory(TOO_LITTLE_MB, &scratch, &coordinator);
-    let mut submitter = Submit::job(&scratch, &photos, "out").set(SPLIT).to(&coordinator).start();
-    submitter.submitted();
-    starved.until_it_says("memory is short");
-    let other = Worker::start(&scratch, &coordinator, None);
-    let ended = submitter.wait(LIMIT).done();
-    assert!(ended.stdout.starts_with(&format!("{PHOTOS} images embedded, 0 quarantined")), "{ended}");
+    let mut worker = Worker::start_with_memory(TOO_LITTLE_MB, 3, &scratch, &coordinator);
+    let mut submitter = Submit::job(&scratch, &photos, "out").to(&coordinator).start();
+    let id = submitter.submitted();
+    worker.until_it_says("tasks that wait are given up");
+    worker.until_it_says("one task is given up, 1 go on");
+    let status =
+        || -> Value { submit(&scratch, ["--coordinator", coordinator.url(), "--json", "status", &id]).done().json() };
+    mr_tests::wait_until("the worker offers one slot", || {
+        let status = status();
+        assert_eq!(status["phase"], "running", "too late to see it: {status}");
+        (status["slots"] == 1).then_some(())
+    });
+    worker.until_it_says("the only task goes on");
+    let ended = submitter.wait(Duration::from_secs(120)).done();
+    assert!(ended.stdout.starts_with("1,500 images embedded, 0 quarantined"), "{ended}");
     assert_same_bytes(&alone, &Output::open(&scratch.join("out")));
-    starved.terminate();
-    other.terminate();
-    coordinator.terminate();
-}
-
-#[test]
-fn a_job_that_nobody_has_memory_for_fails_and_says_so() {
-    let scratch = Scratch::enter("cluster: no worker with memory");
-    let photos = drawn(&scratch, "photos", PHOTOS, 6);
-    let coordinator = Coordinator::start(&scratch, "state", None, &[]);
-    let starved = Worker::start_with_memory(TOO_LITTLE_MB, &scratch, &coordinator);
-    let job = Submit::job(&scratch, &photos, "out").set(SPLIT).set("limits.attempts_max=1").to(&coordinator);
-    let reasons = ["was given up 3 times for want of memory", "of 1 MB are in use"];
-    job.run().stopped(1, &reasons);
-    assert!(!scratch.join("out").exists(), "nothing was written");
-    starved.terminate();
+    worker.terminate();
     coordinator.terminate();
 }

@@ -12,6 +12,17 @@ use tokio::task::JoinSet;
 /// Results that go into one message: well below what a message may have.
 const TOLD_BYTES: usize = 8 << 20;
 
+/// What came of the wish for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// So many that waited for a slot were given up.
+    Waiting { count: usize },
+    /// One that had begun is to end, and so many are left.
+    Begun { left: usize },
+    /// There is only one, and it goes on.
+    None,
+}
+
 pub struct Attempts {
     host: Arc<Host>,
     running: BTreeMap<AttemptId, Control>,
@@ -106,18 +117,36 @@ impl Attempts {
         }
     }
 
-    pub fn count(&self) -> usize {
-        self.running.len()
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
     }
 
-    /// Gives up the one that was started last, for want of memory.
-    pub fn give_up_last(&mut self, why: &str) -> Option<AttemptId> {
+    /// Whether one that was told to give up has not come to the end of its record yet.
+    pub fn makes_room(&self) -> bool {
+        self.running.values().any(|control| control.give_up.load(Ordering::Relaxed))
+    }
+
+    /// Gives up those that wait for a slot; if there is none, tells the one that was started last to end, unless it is the
+    /// only one.
+    pub fn make_room(&mut self) -> Room {
         self.keep_ended();
-        let last = self.order.iter().rev().find(|attempt| self.running.contains_key(attempt)).cloned()?;
-        let control = self.running.remove(&last)?;
-        control.cancel.cancel();
-        self.refuse(last.clone(), Failure::new(FailureClass::OutOfMemory, why));
-        Some(last)
+        let begun = |control: &Control| control.progress.begun.load(Ordering::Relaxed);
+        let waiting: Vec<_> = self.running.extract_if(.., |_, control| !begun(control)).collect();
+        if !waiting.is_empty() {
+            let count = waiting.len();
+            for (attempt, control) in waiting {
+                control.cancel.cancel();
+                self.refuse(attempt, Failure::new(FailureClass::OutOfMemory, "its worker ran out of memory"));
+            }
+            return Room::Waiting { count };
+        }
+        if self.running.len() < 2 {
+            return Room::None;
+        }
+        let last = self.order.iter().rev().find_map(|attempt| self.running.get(attempt));
+        let last = last.expect("whatever runs was started");
+        last.give_up.store(true, Ordering::Relaxed);
+        Room::Begun { left: self.running.len() - 1 }
     }
 
     /// Waits until there is something new to say.
@@ -256,18 +285,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_one_that_was_started_last_is_given_up_first_and_that_is_said() {
+    async fn what_waits_is_given_up_first_then_what_was_started_last_and_never_the_only_one() {
         let mut attempts = attempts();
-        for index in [2, 0, 1] {
-            attempts.running.insert(attempt(index), Control::default());
+        for (index, begun) in [(2, true), (0, true), (1, false), (3, false)] {
+            let control = Control::default();
+            control.progress.begun.store(begun, Ordering::Relaxed);
+            attempts.running.insert(attempt(index), control);
             attempts.order.push(attempt(index));
         }
-        for given_up in [1, 0, 2] {
-            assert_eq!(attempts.give_up_last("no room"), Some(attempt(given_up)));
-        }
-        assert_eq!((attempts.give_up_last("no room"), attempts.count()), (None, 0));
-        let class = |result: &AttemptResult| result.outcome.as_ref().unwrap_err().class;
-        assert!(attempts.results().iter().map(class).eq([FailureClass::OutOfMemory; 3]));
+        assert_eq!(attempts.make_room(), Room::Waiting { count: 2 });
+        let told: Vec<_> = attempts.results();
+        let told: Vec<_> =
+            told.iter().map(|told| (told.attempt.task.index, told.outcome.as_ref().unwrap_err().class)).collect();
+        assert_eq!(told, [(1, FailureClass::OutOfMemory), (3, FailureClass::OutOfMemory)]);
+        assert!(!attempts.makes_room());
+        assert_eq!(attempts.make_room(), Room::Begun { left: 1 });
+        // It is held until its record is done.
+        assert!(attempts.makes_room() && attempts.held().len() == 2);
+        assert!(attempts.running[&attempt(0)].give_up.load(Ordering::Relaxed));
+        attempts.running.remove(&attempt(0));
+        assert_eq!(attempts.make_room(), Room::None);
+        assert!(!attempts.makes_room());
     }
 
     #[tokio::test]

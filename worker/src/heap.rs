@@ -10,6 +10,11 @@ pub fn bound_heaps(slots: u32) {
     imp::arenas_max(slots.saturating_add(2));
 }
 
+/// Gives what was freed back to the system.
+pub fn trim() {
+    imp::trim();
+}
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod imp {
     use std::ffi::c_int;
@@ -20,6 +25,12 @@ mod imp {
     // stores the number, which other threads read when they are about to make a heap.
     unsafe extern "C" {
         safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
+        // Takes any number, and gives back to the system what no allocation is in.
+        safe fn malloc_trim(pad: usize) -> c_int;
+    }
+
+    pub fn trim() {
+        malloc_trim(0);
     }
 
     pub fn arenas_max(count: u32) {
@@ -32,4 +43,6 @@ mod imp {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 mod imp {
     pub fn arenas_max(_: u32) {}
+
+    pub fn trim() {}
 }

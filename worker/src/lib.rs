@@ -6,6 +6,7 @@
 
 mod attempts;
 mod connect;
+mod gauge;
 mod heap;
 mod memory;
 mod poll;
@@ -27,7 +28,7 @@ pub struct Settings {
     /// Where broadcasts are kept.
     pub scratch: PathBuf,
     pub decode_budget_bytes: u64,
-    /// What the process may use; `None`: what the machine and its control groups allow. Near that, attempts are given up.
+    /// What the process may use; `None`: what its control groups or the machine allow. Near that, attempts are given up.
     pub memory_bytes: Option<u64>,
     /// False where the whole cluster is this process: then nobody needs its work files after a power failure.
     pub work_outlives: bool,

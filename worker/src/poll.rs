@@ -1,6 +1,7 @@
 //! The loop of a worker: one poll at a time, given up and asked anew whenever there is something to say.
 
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, Room};
+use crate::gauge::Gauge;
 use crate::heap::bound_heaps;
 use crate::memory::Memory;
 use crate::{Coordinators, Settings, peak_rss_bytes};
@@ -56,7 +57,7 @@ pub async fn run(
         },
     ));
     let (name, families) = (name(&settings), host.registry().kernel_families().to_vec());
-    let memory = Memory::new(settings.memory_bytes);
+    let memory = Memory::new(Gauge::new(settings.memory_bytes));
     let worker = Worker {
         name,
         families,
@@ -65,6 +66,7 @@ pub async fn run(
         seq: 0,
         contact: Contact::default(),
         memory,
+        said_short: None,
         host: host.clone(),
     };
     worker.run(Attempts::new(host), stop).await
@@ -79,6 +81,8 @@ struct Worker {
     seq: u64,
     contact: Contact,
     memory: Memory,
+    /// When the log last said that nothing could be done about it.
+    said_short: Option<Instant>,
 }
 
 impl Worker {
@@ -96,8 +100,8 @@ impl Worker {
                 () = stop.cancelled() => break,
                 // Something to say: the poll is dropped, and what its answer might have brought comes with the next.
                 () = attempts.ended() => continue,
-                () = self.memory.is_short(), if attempts.count() > 0 => {
-                    self.give_up_one(&mut attempts);
+                story = self.memory.is_short(), if self.watches(&attempts) => {
+                    self.make_room(&mut attempts, &story);
                     continue;
                 }
                 answer = client.poll(poll) => answer.map(tonic::Response::into_inner),
@@ -127,6 +131,7 @@ impl Worker {
                     failed += 1;
                     tokio::select! {
                         () = stop.cancelled() => break,
+                        story = self.memory.is_short(), if self.watches(&attempts) => self.make_room(&mut attempts, &story),
                         () = tokio::time::sleep(pause(failed, lease, chance())) => {}
                     }
                 }
@@ -135,12 +140,26 @@ impl Worker {
         self.drain(attempts).await
     }
 
-    /// The one that has come furthest goes on.
-    fn give_up_one(&mut self, attempts: &mut Attempts) {
-        let (at_work, story) = (attempts.count(), self.memory.story());
-        self.memory.gave_up(at_work, self.settings.slots);
-        if let Some(attempt) = attempts.give_up_last(&format!("the worker runs out of memory: {story}")) {
-            tracing::warn!(%attempt, "memory is short ({story}): given up, with {} left", at_work - 1);
+    /// Whether room could be made if memory were short.
+    fn watches(&self, attempts: &Attempts) -> bool {
+        !attempts.is_empty() && !attempts.makes_room()
+    }
+
+    fn make_room(&mut self, attempts: &mut Attempts, story: &str) {
+        let room = attempts.make_room();
+        let left = match room {
+            Room::Waiting { .. } | Room::None => None,
+            Room::Begun { left } => Some(u32::try_from(left).unwrap_or(u32::MAX)),
+        };
+        self.memory.narrow(self.settings.slots, left);
+        match room {
+            Room::Waiting { count } => tracing::warn!("memory is short: {story}; {count} tasks that wait are given up"),
+            Room::Begun { left } => tracing::warn!("memory is short: {story}; one task is given up, {left} go on"),
+            Room::None if self.said_short.is_none_or(|said| said.elapsed() > SAY_AGAIN) => {
+                self.said_short = Some(Instant::now());
+                tracing::warn!("memory is short: {story}; the only task goes on");
+            }
+            Room::None => {}
         }
     }
 
@@ -148,10 +167,15 @@ impl Worker {
         attempts.hand_back("the worker was told to stop");
         let farewell = async {
             loop {
-                let (poll, _) = self.poll(&attempts, true);
+                let (poll, carried) = self.poll(&attempts, true);
                 let (at, mut client) = self.client();
                 match client.poll(poll).await {
-                    Ok(_) => return,
+                    Ok(_) => {
+                        attempts.heard(&carried);
+                        if attempts.results().is_empty() {
+                            return;
+                        }
+                    }
                     Err(_) => {
                         self.coordinators.turn(at);
                         tokio::time::sleep(BACK_OFF.after(1, chance())).await;
@@ -177,9 +201,7 @@ impl Worker {
     fn poll(&mut self, attempts: &Attempts, draining: bool) -> (v1::PollRequest, Vec<AttemptResult>) {
         self.seq += 1;
         let results = attempts.results();
-        let slots = self.memory.open(self.settings.slots);
-        // What is fetched ahead takes memory too.
-        let ahead = if slots < self.settings.slots { 0 } else { self.settings.ahead };
+        let (slots, ahead) = self.memory.room(self.settings.slots, self.settings.ahead);
         let poll = v1::PollRequest {
             worker: self.name.clone(),
             seq: self.seq,
@@ -187,6 +209,7 @@ impl Worker {
             capacity: slots + ahead,
             kernel_families: self.families.clone(),
             draining,
+            lingers: attempts.is_empty() && self.host.at_work() > 0,
             held: attempts.held().into_iter().map(convert::progress_to).collect(),
             results: results.iter().cloned().map(convert::result_to).collect(),
             peak_rss_bytes: peak_rss_bytes(),

@@ -34,6 +34,8 @@ pub struct Laws {
     /// Jobs whose log entry is in the store.
     pub entries: BTreeSet<JobId>,
     most_attempts: BTreeMap<JobId, u32>,
+    /// How many leases of this coordinator each worker had.
+    ours: BTreeMap<WorkerId, usize>,
     /// Of coordinators before the one whose leases they are.
     taken_up: BTreeSet<AttemptId>,
     /// Tasks whose success a worker was told to be known, and ends of jobs that users were told of.
@@ -194,6 +196,7 @@ impl Laws {
         self.heard.clear();
         self.unserved.clear();
         self.probes.clear();
+        self.ours.clear();
         self.lost_probes.clear();
         self.backed_up.clear();
         self.winners.retain(|task, winner| match scheduler.output(task) {
@@ -292,8 +295,14 @@ impl Laws {
             if ticked && worker.leased_until <= now {
                 return Err(format!("{} has leases until {}, and it is {now}", worker.id, worker.leased_until));
             }
-            if worker.leases.len() > worker.capacity as usize {
-                return Err(format!("{} holds more than it can: {:?}", worker.id, worker.leases));
+            let ours = worker.leases.iter().filter(|attempt| attempt.epoch == scheduler.epoch).count();
+            let had = self.ours.get_mut(worker.id).map(|had| std::mem::replace(had, ours));
+            if had.is_none() {
+                self.ours.insert(worker.id.clone(), ours);
+            }
+            // It may have had more room before, or from another coordinator.
+            if worker.leases.len() > worker.capacity as usize && ours > had.unwrap_or(0) {
+                return Err(format!("{} was given more than it takes: {:?}", worker.id, worker.leases));
             }
             let before = self.draining.get(worker.id);
             for attempt in worker.leases {

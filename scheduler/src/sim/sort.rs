@@ -210,6 +210,7 @@ impl World {
             capacity: 2,
             families: vec![FAMILY.to_owned()],
             draining: false,
+            lingers: false,
             held: there.queue.iter().cloned().collect(),
             results,
         };

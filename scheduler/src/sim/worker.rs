@@ -13,6 +13,8 @@ pub struct SimWorker {
     pub families: Vec<String>,
     slots: u32,
     capacity: u32,
+    /// Slots that it does not offer, since it is short of memory.
+    closed: u32,
     /// How many times slower than the fastest.
     slowness: u64,
     /// And when it comes.
@@ -22,6 +24,8 @@ pub struct SimWorker {
     pub cut_off_until: Millis,
     pub draining: bool,
     pub held: Vec<Held>,
+    /// Stopped in the middle: it comes to their end all the same.
+    pub lingering: Vec<Order>,
     pub results: Vec<AttemptResult>,
     /// Whatever it does fails, by its own fault.
     pub sick: bool,
@@ -85,6 +89,7 @@ impl SimWorker {
             families,
             slots,
             capacity: slots + random.between(0, 3) as u32,
+            closed: 0,
             slowness: *random.pick(&[1, 1, 1, 3, 20]),
             fate: (comes_at, fate),
             alive: true,
@@ -92,6 +97,7 @@ impl SimWorker {
             cut_off_until: 0,
             draining: false,
             held: Vec::new(),
+            lingering: Vec::new(),
             results: Vec::new(),
             sick: random.per_mille(weather.sick),
             seq: 0,
@@ -107,11 +113,12 @@ impl SimWorker {
         Poll {
             worker: self.id.clone(),
             seq: self.seq,
-            slots: self.slots,
-            capacity: self.capacity,
+            slots: self.slots - self.closed,
+            capacity: if self.closed == 0 { self.capacity } else { self.slots - self.closed },
             families: self.families.clone(),
             draining: self.draining,
             held: self.held.iter().map(|held| held.order.attempt.clone()).collect(),
+            lingers: !self.lingering.is_empty(),
             results: self.results.clone(),
         }
     }
@@ -128,7 +135,8 @@ impl SimWorker {
         }
         let carried = self.in_flight.take().expect("it waits").carried;
         self.results.retain(|result| !carried.contains(&result.attempt));
-        self.held.retain(|held| !stop.contains(&held.order.attempt));
+        let stopped = self.held.extract_if(.., |held| stop.contains(&held.order.attempt));
+        self.lingering.extend(stopped.filter(|held| held.running).map(|held| held.order));
         self.held.extend(orders.into_iter().map(|order| Held { order, running: false }));
         true
     }
@@ -136,7 +144,7 @@ impl SimWorker {
     /// Starts what its slots have room for and returns it, with how long each takes.
     pub fn start(&mut self, random: &mut Random) -> Vec<(AttemptId, Millis)> {
         let running = self.held.iter().filter(|held| held.running).count();
-        let free = (self.slots as usize).saturating_sub(running);
+        let free = ((self.slots - self.closed) as usize).saturating_sub(running + self.lingering.len());
         let mut started = Vec::new();
         for held in self.held.iter_mut().filter(|held| !held.running).take(free) {
             held.running = true;
@@ -145,15 +153,37 @@ impl SimWorker {
         started
     }
 
-    /// Lets go of an attempt that is over, if it was not stopped meanwhile.
-    pub fn finish(&mut self, attempt: &AttemptId) -> Option<Order> {
+    /// Lets go of an attempt that is over, with whether anybody still wants to know.
+    pub fn finish(&mut self, attempt: &AttemptId) -> Option<(Order, bool)> {
+        if let Some(position) = self.lingering.iter().position(|order| order.attempt == *attempt) {
+            return Some((self.lingering.remove(position), false));
+        }
         let position = self.held.iter().position(|held| held.running && held.order.attempt == *attempt)?;
-        Some(self.held.remove(position).order)
+        Some((self.held.remove(position).order, true))
+    }
+
+    /// It is short of memory: what waits for a slot is given up, and it offers a slot less; or it no longer is.
+    pub fn runs_short(&mut self, short: bool) -> Vec<AttemptId> {
+        if !short {
+            self.closed = self.closed.saturating_sub(1);
+            return Vec::new();
+        }
+        self.closed = (self.closed + 1).min(self.slots - 1);
+        let mut given_up = Vec::new();
+        for Held { order, .. } in self.held.extract_if(.., |held| !held.running) {
+            given_up.push(order.attempt.clone());
+            let outcome = Err(Failure::new(FailureClass::OutOfMemory, "there is no room"));
+            self.results.push(AttemptResult { attempt: order.attempt, kernel_family: order.family, outcome });
+        }
+        given_up
     }
 
     pub fn drain(&mut self) {
         self.draining = true;
         for held in self.held.drain(..) {
+            if held.running {
+                self.lingering.push(held.order.clone());
+            }
             let outcome = Err(Failure::new(FailureClass::WorkerLost, "handed back"));
             let Order { attempt, family: kernel_family, .. } = held.order;
             self.results.push(AttemptResult { attempt, kernel_family, outcome });

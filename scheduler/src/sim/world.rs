@@ -701,7 +701,7 @@ impl<'a> World<'a> {
     }
 
     fn finishes(&mut self, id: &WorkerId, attempt: &AttemptId) {
-        let Some(order) = self.worker(id).finish(attempt) else { return };
+        let Some((order, wanted)) = self.worker(id).finish(attempt) else { return };
         let job = &self.jobs[&attempt.task.job];
         let maps = job.maps(&order);
         let deadly = job.is_at(&attempt.task, Nature::Deadly)
@@ -709,6 +709,15 @@ impl<'a> World<'a> {
         if deadly || maps.iter().any(|object| job.bad(*object) == Some(Bad::Kills)) {
             self.laws.killed.insert(id.clone());
             return self.crash(id);
+        }
+        if !wanted {
+            return self.start(id);
+        }
+        if self.random.per_mille(self.weather.out_of_memory) {
+            let short = self.random.per_mille(500);
+            for given_up in self.worker(id).runs_short(short) {
+                self.laws.failed(&given_up, FailureClass::OutOfMemory);
+            }
         }
         let outcome = self.outcome(id, &order);
         if let Err(failure) = &outcome {

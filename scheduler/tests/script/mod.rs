@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! submit a [attempts=N] [share=X] [wish=F,F]                    list a 3 [features]     list a fails    list a wrong
-//! poll w1 [2 | 2+1] [family=F,F] [draining] [deaf] [old]          its answer is lost when deaf; old: an old message
+//! poll w1 [2 | 2+1] [family=F,F] [draining] [deaf] [old] [lingers]          its answer is lost when deaf; old: an old message
 //! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N | changed=N] [family=F] [probed]     fail w1 a/0/0#1 CLASS [blames=KEY]
 //! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1
 //! ```
@@ -57,6 +57,7 @@ struct Worker {
     families: Vec<String>,
     draining: bool,
     deaf: bool,
+    lingers: bool,
     held: Vec<AttemptId>,
     results: Vec<AttemptResult>,
 }
@@ -115,6 +116,7 @@ impl Stage {
                     worker.families = list(family);
                 }
                 worker.draining |= words.contains(&"draining");
+                worker.lingers = words.contains(&"lingers");
                 worker.deaf = words.contains(&"deaf");
                 worker.seq += u64::from(!words.contains(&"old"));
                 self.poll(words[1]);
@@ -181,6 +183,7 @@ impl Stage {
             families: worker.families,
             draining: worker.draining,
             held: worker.held,
+            lingers: worker.lingers,
             results: worker.results,
         }));
     }

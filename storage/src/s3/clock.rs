@@ -32,9 +32,12 @@ impl Clock {
             return;
         }
         self.ahead_seconds.store(ahead, Ordering::Relaxed);
-        tracing::warn!(
-            "by the store's clock, this host's is {ahead} s late; requests are signed with the store's time"
-        );
+        let by_the_store = "requests are signed with the store's time";
+        match ahead {
+            0 => tracing::info!("this host's clock agrees with the store's again"),
+            1.. => tracing::warn!("this host's clock is {ahead} s behind the store's: {by_the_store}"),
+            _ => tracing::warn!("this host's clock is {} s ahead of the store's: {by_the_store}", ahead.unsigned_abs()),
+        }
     }
 
     fn at(&self, now: SystemTime) -> SystemTime {
