@@ -175,6 +175,55 @@ mod tests {
         }
     }
 
+    fn stage(name: &str, kind: TaskKind, reads: &[(u32, u32)], writes_output: bool, one_row: bool) -> TaskStage {
+        let tasks = vec![TaskNode { kind, reads: reads.to_vec(), broadcasts: Vec::new() }];
+        TaskStage { name: name.to_owned(), tasks, partitions: 1, writes_output, one_row_per_record: one_row }
+    }
+
+    fn mapped(records: u64, keys: impl IntoIterator<Item = usize>) -> TaskOutput {
+        TaskOutput { records, quarantined: keys.into_iter().map(quarantined).collect(), ..TaskOutput::default() }
+    }
+
+    #[test]
+    fn the_first_reasons_are_those_of_the_first_keys_and_one_more_shows_that_there_are_more() {
+        let graph = TaskGraph { stages: vec![stage("embed", TaskKind::MapSplit, &[], true, true)] };
+        let mut ledger = Ledger::new(&graph, vec![7, 3]);
+        assert_eq!(ledger.listed(), 10);
+        ledger.enter(0, &mapped(7, [9, 2, 4, 2]));
+        ledger.enter(0, &mapped(3, [1, 8]));
+        let keys = |ledger: &Ledger| ledger.quarantined_first().iter().map(|q| q.key.clone()).collect::<Vec<_>>();
+        assert_eq!(keys(&ledger), ["001", "002", "004", "008", "009"]);
+        assert_eq!(ledger.over_share(0.5), None);
+        let five = ledger.over_share(0.1).unwrap();
+        assert!(five.starts_with("5 of 10 listed") && five.ends_with("009 (empty: )"), "{five}");
+        ledger.enter(0, &mapped(0, [3]));
+        assert_eq!(keys(&ledger), ["001", "002", "003", "004", "008"]);
+        assert!(ledger.over_share(0.1).unwrap().ends_with("008 (empty: ); ..."));
+        assert_eq!(ledger.books(), Books { listed: 10, embedded: 4, quarantined: 6, skipped: 0 });
+    }
+
+    #[test]
+    fn what_is_written_is_what_was_listed_without_what_is_quarantined() {
+        let split = || stage("embed", TaskKind::MapSplit, &[], false, true);
+        let kept = |one_row| stage("project", TaskKind::MapKept, &[(0, 0)], true, one_row);
+        let reduce = stage("count", TaskKind::Reduce { partition: 0 }, &[(0, 0)], true, true);
+        let balance = |last: TaskStage, records, rows: u64| {
+            let graph = TaskGraph { stages: vec![split(), last] };
+            let mut ledger = Ledger::new(&graph, vec![10]);
+            ledger.enter(0, &mapped(records, [1, 2]));
+            ledger.balance(&graph, &[8, rows])
+        };
+        assert_eq!(balance(kept(true), 10, 8), Ok(()));
+        let missing = balance(kept(true), 10, 7).unwrap_err();
+        assert_eq!(missing, "stage `project` writes 7 rows of 10 listed objects, 2 of them quarantined");
+        let unmapped = balance(kept(true), 9, 8).unwrap_err();
+        assert_eq!(unmapped, "10 objects are listed, 7 embedded and 2 quarantined");
+        assert_eq!(balance(kept(false), 10, 100), Ok(()), "it may write any number");
+        assert_eq!(balance(reduce, 10, 3), Ok(()), "one row a key");
+        let silent = TaskStage { writes_output: false, ..kept(true) };
+        assert_eq!(balance(silent, 10, 7), Ok(()), "nobody reads them");
+    }
+
     #[test]
     fn as_many_are_allowed_as_the_share_says_however_it_rounds() {
         let node = TaskNode { kind: TaskKind::MapSplit, reads: Vec::new(), broadcasts: Vec::new() };

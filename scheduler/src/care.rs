@@ -153,6 +153,68 @@ mod tests {
         AttemptId { task: TaskId { job: JobId::parse("job").unwrap(), stage: 0, index: 0 }, epoch: 1, number }
     }
 
+    fn verdict(key: &str, class: &str, source: QuarantineSource) -> Quarantined {
+        let [etag, stage, message] = [String::new(), String::new(), String::new()];
+        Quarantined { key: key.into(), etag, bytes: 1, stage, class: class.into(), message, source, attempts: 1 }
+    }
+
+    fn output(verdicts: &[Quarantined]) -> TaskOutput {
+        TaskOutput { quarantined: verdicts.to_vec(), ..TaskOutput::default() }
+    }
+
+    /// Two workers.
+    fn workers() -> [WorkerNo; 2] {
+        let mut fleet = crate::fleet::Fleet::default();
+        let poll = |worker: &str| crate::Poll {
+            worker: mr_core::WorkerId(worker.into()),
+            seq: 1,
+            slots: 1,
+            capacity: 1,
+            families: vec!["avx".into()],
+            draining: false,
+            held: Vec::new(),
+            lingers: false,
+            results: Vec::new(),
+        };
+        ["one", "two"].map(|worker| fleet.renew(&poll(worker), 1))
+    }
+
+    #[test]
+    fn a_second_opinion_is_another_workers_or_another_attempts_where_there_is_no_other() {
+        let ([one, two], changed) = (workers(), verdict("a", "changed", QuarantineSource::Environment));
+        let mut care = Care::default();
+        assert_eq!(care.blame(&changed, one, &attempt(1), false), Opinion::First);
+        assert_eq!(care.blame(&changed, one, &attempt(1), true), Opinion::First, "it is told again");
+        assert_eq!(care.blame(&changed, one, &attempt(2), false), Opinion::Again);
+        assert_eq!(care.blame(&changed, one, &attempt(3), true), Opinion::Second);
+        assert_eq!(care.blame(&changed, two, &attempt(4), false), Opinion::Second);
+        let gone = verdict("a", "gone", QuarantineSource::Environment);
+        assert_eq!(care.blame(&gone, two, &attempt(4), false), Opinion::First, "it is another verdict");
+    }
+
+    #[test]
+    fn only_what_follows_from_what_happened_needs_a_second_opinion_and_only_once() {
+        use QuarantineSource::{Content, Environment};
+        let [one, two] = workers();
+        let mut care = Care::default();
+        let content = verdict("a", "undecodable", Content);
+        assert_eq!(care.agrees(&output(std::slice::from_ref(&content)), one, &attempt(1), false), None);
+        let changed = |key| verdict(key, "changed", Environment);
+        assert_eq!(care.agrees(&output(&[content, changed("b")]), one, &attempt(1), false), Some(false));
+        assert_eq!(care.agrees(&output(&[changed("b"), changed("c")]), two, &attempt(2), false), Some(false));
+        assert_eq!(care.agrees(&output(&[changed("b"), changed("c")]), one, &attempt(3), false), Some(true));
+        // What was condemned is known, and nothing else.
+        let mut care = Care { condemned: vec![Condemned::Verdict(Box::new(changed("b")))], ..Care::default() };
+        assert_eq!(care.agrees(&output(&[changed("b")]), one, &attempt(1), false), None);
+        assert_eq!(care.agrees(&output(&[changed("b"), changed("c")]), one, &attempt(1), false), Some(false));
+        // That a record kills is for us to say.
+        let kills = verdict("d", KILLS, Environment);
+        assert_eq!(care.agrees(&output(std::slice::from_ref(&kills)), one, &attempt(1), false), Some(false));
+        care.condemned.push(Condemned::Kills(3));
+        assert_eq!(care.agrees(&output(std::slice::from_ref(&kills)), one, &attempt(2), false), None);
+        assert_eq!(care.agrees(&output(&[kills, changed("e")]), one, &attempt(2), false), Some(false));
+    }
+
     #[test]
     fn a_worker_that_comes_back_was_not_killed() {
         let mut probing = Probing::new(1);

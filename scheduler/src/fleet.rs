@@ -551,3 +551,6 @@ impl Fleet {
         if is == ought { Ok(()) } else { Err(format!("the fleet's indexes are {is:?}, but its workers say {ought:?}")) }
     }
 }
+
+#[cfg(test)]
+mod tests;

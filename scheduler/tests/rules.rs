@@ -793,13 +793,120 @@ fn a_worker_that_fails_much_is_set_aside_unless_it_is_the_only_one() {
     check_listed(
         "list a 5; poll w1 1",
         "fail w1 a/0/0#1 application; fail w1 a/0/0#2 application; poll w2 1
-         fail w1 a/0/0#3 application; poll w1; wait 10s; poll w1; poll w2; wait 10s; poll w1; poll w2; wait 10s; poll w1",
+         fail w1 a/0/0#3 application; mark aside; wait 10s; poll w1; poll w2; wait 10s; poll w1; poll w2
+         wait 9s; poll w1; mark 29 s; wait 1s; poll w1",
         "
          w1 runs a/0/0#1
          w1 runs a/0/0#2
          w1 runs a/0/0#3
          w2 runs a/0/1#1
+         aside
+         29 s
          w1 runs a/0/2#1",
+    );
+    // Alone it never is.
+    check_listed(
+        "list a 5; poll w1 1",
+        "fail w1 a/0/0#1 application; fail w1 a/0/0#2 application; fail w1 a/0/0#3 application; mark on",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/0#2
+         w1 runs a/0/0#3
+         w1 runs a/0/0#4
+         on",
+    );
+}
+
+#[test]
+fn a_straggler_gets_its_backup_when_it_is_time_though_nobody_says_anything() {
+    check_listed(
+        "poll w1 2; poll w2 1; list a 3",
+        "wait 1s; done w1 a/0/0#1; done w2 a/0/2#1; mark 1 s; wait 0.9s; mark 1.9 s; wait 0.1s; mark 2 s",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w2 runs a/0/2#1
+         1 s
+         1.9 s
+         w2 runs a/0/1#2
+         2 s",
+    );
+}
+
+#[test]
+fn with_no_other_worker_a_second_attempt_of_the_same_one_is_a_second_opinion() {
+    check_listed(
+        "list a 1; poll w1 1",
+        "fail w1 a/0/0#1 application blames=0-0.jpg; fail w1 a/0/0#2 application blames=0-0.jpg",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/0#2
+         w1 runs a/0/0#3 without 1",
+    );
+    // The same attempt, told again, is none; and with another worker the same one is not enough.
+    check(
+        "submit a attempts=2; list a 1; poll w1 1; poll w2 1; fail w1 a/0/0#1 application blames=0-0.jpg
+         fail w2 a/0/0#2 transient; wait 1s; poll w1; fail w1 a/0/0#3 application blames=0-0.jpg
+         fail w2 a/0/0#4 application",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w2 runs a/0/0#2
+         w1 runs a/0/0#3
+         w2 runs a/0/0#4
+         a is failed, application: task 0 of stage `write` has failed 2 times, last on worker w2: it broke
+         clean up a"
+        ),
+    );
+}
+
+#[test]
+fn what_is_known_of_one_record_says_nothing_of_another() {
+    check_listed(
+        "list a 1; poll w1 1; poll w2 1",
+        "fail w1 a/0/0#1 application blames=0-0.jpg; fail w2 a/0/0#2 application blames=0-0.jpg
+         done w1 a/0/0#3 changed=2; show a; done w2 a/0/0#4 changed=2",
+        "
+         w1 runs a/0/0#1
+         w2 runs a/0/0#2
+         w1 runs a/0/0#3 without 1
+         w2 runs a/0/0#4 without 1
+         a: write 0+1/1, 10 = 0 + 0, family avx
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
+fn a_probe_waits_for_a_worker_that_has_left_everything() {
+    check_listed(
+        "list a 1; poll w1 1",
+        "wait 15s; poll w2 1; wait 15s; poll w3 1 lingers; mark it is still at something; poll w3 1",
+        "
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         w2 stops a/0/0#2
+         it is still at something
+         w3 runs a/0/0#3, a probe of 0..5",
+    );
+}
+
+#[test]
+fn want_of_memory_has_a_budget_of_its_own() {
+    check(
+        "submit a attempts=1; list a 1; poll w1 1; fail w1 a/0/0#1 memory; wait 0.2s; mark 0.2 s; wait 0.1s
+         fail w1 a/0/0#2 transient; wait 1s; fail w1 a/0/0#3 memory; wait 2s; fail w1 a/0/0#4 memory",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         0.2 s
+         w1 runs a/0/0#2
+         w1 runs a/0/0#3
+         w1 runs a/0/0#4
+         a is failed, outofmemory: task 0 of stage `write` was given up 3 times for want of memory, last on worker w1: it broke
+         clean up a"
+        ),
     );
 }
 

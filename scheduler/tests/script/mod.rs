@@ -4,7 +4,7 @@
 //! submit a [attempts=N] [share=X] [wish=F,F]                    list a 3 [features]     list a fails    list a wrong
 //! poll w1 [2 | 2+1] [family=F,F] [draining] [deaf] [old] [lingers]          its answer is lost when deaf; old: an old message
 //! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N | changed=N] [family=F] [probed]     fail w1 a/0/0#1 CLASS [blames=KEY]
-//! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1
+//! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1    mark ANYTHING
 //! ```
 //!
 //! Splits have ten objects each. A plain job writes its rows in one stage; `features` is the three stages of the main
@@ -164,6 +164,7 @@ impl Stage {
             "uncommitted" => {
                 self.tell(Event::CommitEnded { job: job(), outcome: Err(Failure::permanent("the table has changed")) });
             }
+            "mark" => self.told.push(words[1..].join(" ")),
             "show" => self.show(&job()),
             "ask" => {
                 let answer = self.scheduler.answer(&WorkerId(words[1].into()), &self.workers[words[1]].held);
