@@ -131,3 +131,13 @@ impl Job {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_ends_while_it_is_listed_has_ended_then() {
+        assert_eq!(Remains::of(&Phase::Listing, 7), Remains { ended_at: 7, ..Remains::default() });
+    }
+}

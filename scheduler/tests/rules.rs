@@ -1023,6 +1023,49 @@ fn one_who_hears_of_a_successor_is_doubted() {
 }
 
 #[test]
+fn a_new_coordinator_commits_again_what_was_being_committed_and_cleans_up_what_has_ended() {
+    check_listed(
+        "list a 1; poll w1 1",
+        "done w1 a/0/0#1; restart; committed a; restart",
+        "
+         w1 runs a/0/0#1
+         a is committing
+         commit a
+         commit a
+         a is committed
+         clean up a
+         clean up a",
+    );
+}
+
+#[test]
+fn a_new_coordinator_takes_up_all_that_a_worker_holds_though_it_would_take_less_now() {
+    check_listed(
+        "list a 3; poll w1 3",
+        "restart; poll w1 1; show a; done w1 a/0/0#1; done w1 a/0/1#1; show a; done w1 a/0/2#1",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 runs a/0/2#1
+         a: write 0+3/3, 30 = 0 + 0, family avx
+         a: write 2+1/3, 30 = 20 + 0, family avx
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
+fn kernels_that_a_worker_would_not_use_by_itself_are_for_those_who_wish_for_them() {
+    check_listed(
+        "list a 1; poll w1 1 family=neon,avx; show a",
+        "",
+        "
+         w1 runs a/0/0#1
+         a: write 0+1/1, 10 = 0 + 0, family neon",
+    );
+}
+
+#[test]
 fn a_new_coordinator_goes_on_with_what_is_written_and_what_is_held() {
     check_listed(
         "poll w1 2; list a 2 features",
