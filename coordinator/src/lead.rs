@@ -76,6 +76,7 @@ impl Candidate {
         }
         let epoch = claim(&self.state, recovered.last, &self.writer).await.context("taking over the journal")?;
         let Some(epoch) = epoch else { return Ok(None) };
+        self.state.pin().await.context("taking over")?;
         // The entry is what counts. Others take one that has not shown itself for a newcomer, and wait as well.
         if let Err(error) = self.beat(epoch, 0).await {
             tracing::warn!("showing that this coordinator lives: {error}");

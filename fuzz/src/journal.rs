@@ -8,7 +8,7 @@ use mr_coordinator::replayed;
 use mr_proto::{journal, v1};
 use mr_storage::{DynStore, Put};
 
-/// Tags of the pieces: an entry, a base in place of all entries before it, and a listing. Listings lie under `l0`, `l1` and
+/// Tags of the pieces: an entry without its seal, a base in place of all entries before it, and a listing. Listings lie under `l0`, `l1` and
 /// so on, where entries may say that they are.
 pub const ENTRY: u8 = 0;
 pub const BASE: u8 = 1;
@@ -33,8 +33,9 @@ fn store(data: &[u8]) -> DynStore {
     let (mut entries, mut bases, mut listings) = (Vec::new(), Vec::new(), Vec::new());
     for (tag, bytes) in pieces(data) {
         match tag % 3 {
-            ENTRY => entries.push(bytes.to_vec()),
-            BASE => bases.push((entries.len() as u64, bytes.to_vec())),
+            // Sealed, or nothing but the seal would ever be looked at.
+            ENTRY => entries.push(journal::seal(bytes)),
+            BASE => bases.push((entries.len() as u64, journal::seal(bytes))),
             _ => listings.push(bytes.to_vec()),
         }
     }

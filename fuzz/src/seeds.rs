@@ -117,7 +117,8 @@ fn journals() -> Vec<Vec<u8>> {
         fact(11, What::Kept(kept)),
     ];
     let entry = |facts: &[v1::JournalFact]| {
-        journal::entry_to(&v1::JournalEntry { epoch: 1, writer: "w".into(), facts: facts.to_vec() })
+        let entry = v1::JournalEntry { epoch: 1, writer: "w".into(), facts: facts.to_vec() };
+        journal::entry_to(&entry).split_off(journal::SEAL_BYTES)
     };
     let mut journals = Vec::new();
     for length in 0..=story.len() {

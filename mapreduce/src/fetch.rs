@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::Stream;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use mr_core::{Failure, FileRef, Object};
-use mr_storage::{DynStore, GetOptions, StoreError, object_url, story};
+use mr_storage::{DynStore, GetOptions, Native, StoreError, object_url, story};
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -97,6 +97,10 @@ async fn one(store: &DynStore, object: &Object, bytes_max: u64) -> Result<Object
             verdict("changed", format!("has {} bytes where {} were listed", got.bytes.len(), object.bytes), true)
         }
         Err(StoreError::Changed { .. }) => verdict("changed", "was changed after it was listed".into(), true),
+        Err(StoreError::NotFound { .. }) if sees_nothing(store).await => {
+            let story = format!("this worker sees nothing under {}: is it mounted here?", store.url());
+            Err(NotFetched::Failed(Failure::application(story)))
+        }
         Err(StoreError::NotFound { .. }) => {
             verdict("missing", "is not there: it was removed after it was listed, or is a link to nothing".into(), true)
         }
@@ -104,13 +108,44 @@ async fn one(store: &DynStore, object: &Object, bytes_max: u64) -> Result<Object
     }
 }
 
-/// One of the framework's own files, checked.
-pub async fn file(store: &DynStore, file: &FileRef) -> Result<Bytes, Failure> {
-    let got = store.get(&file.key, GetOptions::default()).await.map_err(|error| failure(&error))?;
-    if got.bytes.len() as u64 != file.bytes || crc32fast::hash(&got.bytes) != file.crc32 {
-        return Err(Failure::transient(format!("{} does not have its length or checksum", file.key)));
+/// Whether an input that is a folder is none on this host: then an object that is not there says nothing of the object.
+async fn sees_nothing(store: &DynStore) -> bool {
+    match store.native() {
+        Native::Directory(folder) => !folder.holds_anything().await,
+        Native::S3(_) | Native::Other => false,
     }
-    Ok(got.bytes)
+}
+
+/// One of the framework's own files, checked. One that is damaged twice is taken away: then whoever runs the job again makes
+/// it again, and does not find it.
+pub async fn file(store: &DynStore, file: &FileRef) -> Result<Bytes, Failure> {
+    for _ in 0..2 {
+        let got = store.get(&file.key, GetOptions::default()).await.map_err(|error| of_work(&error))?;
+        if got.bytes.len() as u64 == file.bytes && crc32fast::hash(&got.bytes) == file.crc32 {
+            return Ok(got.bytes);
+        }
+    }
+    let key = &file.key;
+    if let Err(error) = store.delete(key).await {
+        tracing::warn!("taking a damaged file away: {}", story(&error));
+    }
+    Err(Failure::application(format!(
+        "{key} does not have its length or checksum; it is taken away, and made again when the job is retried or submitted again"
+    )))
+}
+
+/// Of a file that a task of this job or of one before it has made.
+fn of_work(error: &StoreError) -> Failure {
+    match error {
+        StoreError::NotFound { .. } => {
+            let story = story(error);
+            Failure::application(format!(
+                "a file that another task made is gone, or does not lie where this worker looks; it is made again when the \
+                 job is retried or submitted again: {story}"
+            ))
+        }
+        error => failure(error),
+    }
 }
 
 /// Several files, in order, a few at a time.
@@ -173,7 +208,7 @@ async fn range(store: &DynStore, run: &FileRef, wanted: Range<u64>) -> Result<By
         Ok(_) | Err(StoreError::Fatal { .. }) => {
             Err(Failure::transient(format!("{} does not have its length", run.key)))
         }
-        Err(error) => Err(failure(&error)),
+        Err(error) => Err(of_work(&error)),
     }
 }
 

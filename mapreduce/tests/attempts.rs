@@ -206,14 +206,22 @@ async fn what_is_not_the_object_that_was_listed_is_a_verdict_by_its_cause() {
     assert_eq!((output.records, output.rows), (4, 1));
 }
 
+/// It may be mounted elsewhere and not here, or it is gone: either says nothing of one object.
 #[tokio::test]
-async fn an_input_that_is_gone_altogether_is_told_object_by_object() {
-    let place = Place::new();
-    place.write(&[("a.txt", "one")]);
-    let objects = place.listed().await;
-    fs::remove_dir_all(place.folder.path().join("input")).unwrap();
-    let output = place.map(0, objects).await.unwrap();
-    assert_eq!(output.quarantined[0].class, "missing");
+async fn a_worker_that_does_not_see_the_input_says_so_and_condemns_no_object() {
+    for is_there in [true, false] {
+        let place = Place::new();
+        place.write(&[("a.txt", "one")]);
+        let objects = place.listed().await;
+        let input = place.folder.path().join("input");
+        fs::remove_dir_all(&input).unwrap();
+        if is_there {
+            fs::create_dir(&input).unwrap();
+        }
+        let failure = place.map(0, objects).await.unwrap_err();
+        assert_eq!(failure.class, FailureClass::Application, "{failure}");
+        assert!(failure.message.contains("is it mounted here?") && failure.blames.is_none(), "{failure}");
+    }
 }
 
 #[tokio::test]
@@ -508,7 +516,7 @@ fn replace(bytes: &[u8], what: &[u8], by: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn damaged_files_of_our_own_are_failures_that_may_pass() {
+async fn damaged_files_of_our_own_are_failures_and_taken_away_so_that_nobody_finds_them_again() {
     type Damage = fn(&mut Vec<u8>);
     let damages: [(&str, Damage); 3] = [
         ("cut short", |bytes| bytes.truncate(bytes.len() / 2)),
@@ -527,8 +535,12 @@ async fn damaged_files_of_our_own_are_failures_that_may_pass() {
         let reduce = place.order("sum", 0, Work::Reduce { runs: runs(&maps), partition: 0 });
         for order in [rows, combine, reduce] {
             let failure = place.run(&order).await.unwrap_err();
-            assert_eq!(failure.class, FailureClass::Transient, "{what}: {failure}");
+            assert_eq!(failure.class, FailureClass::Application, "{what}: {failure}");
             assert!(failure.message.contains("work/job/0/"), "{what}: {failure}");
+            assert!(failure.message.contains("made again when the"), "{what}: {failure}");
+        }
+        for damaged in [&kept(&maps)[1], &runs(&maps)[0]] {
+            assert!(place.store("state").head(&damaged.key).await.is_err(), "{what}: {} is still there", damaged.key);
         }
     }
 }

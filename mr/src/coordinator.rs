@@ -82,12 +82,13 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
 
     let stop = process::stop_on_signal()?;
+    // Before it takes over from anyone.
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     // A store that does not answer keeps it from starting, and must not keep it from stopping.
     let (coordinator, running) = tokio::select! {
         started = Coordinator::start(settings) => started?,
         () = stop.cancelled() => return Ok(()),
     };
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     println!("http://{}", listener.local_addr()?);
     let serving = serve(&coordinator, TcpListenerStream::new(listener), stop.clone());
     let mut running = running;

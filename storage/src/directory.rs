@@ -15,6 +15,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 /// A writer that died leaves its unfinished file behind; one so old has no writer any more.
@@ -31,6 +32,8 @@ pub const DANGLING: &str = "dangling";
 pub struct Directory {
     url: String,
     root: PathBuf,
+    /// Device and inode of the root, once it is pinned.
+    pinned: OnceLock<(u64, u64)>,
 }
 
 impl Directory {
@@ -46,11 +49,31 @@ impl Directory {
         // Components leave out doubled slashes and dots, so that one folder has one URL.
         let root: PathBuf = Path::new(text).components().collect();
         let text = root.to_str().expect("made of UTF-8 above").trim_end_matches('/');
-        Ok(Self { url: format!("file://{text}/"), root })
+        Ok(Self { url: format!("file://{text}/"), root, pinned: OnceLock::new() })
     }
 
     pub(crate) fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
+    }
+
+    /// Whether there is anything below the root. A folder that is not mounted here is empty or not there.
+    pub async fn holds_anything(&self) -> bool {
+        let root = self.root.clone();
+        let looked =
+            tokio::task::spawn_blocking(move || fs::read_dir(root).is_ok_and(|mut folder| folder.next().is_some()));
+        looked.await.unwrap_or(false)
+    }
+
+    /// A check to be made on a blocking thread before anything is changed.
+    fn still_there(&self) -> impl FnOnce(&str) -> Result<(), StoreError> + Send + 'static {
+        let (root, pinned) = (self.root.clone(), self.pinned.get().copied());
+        move |doing| match pinned {
+            Some(pinned) if !fs::metadata(&root).is_ok_and(|root| (root.dev(), root.ino()) == pinned) => {
+                let story = format!("{} is not the folder that it was: is it still mounted?", root.display());
+                Err(StoreError::transient(doing, io::Error::other(story)))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Makes `key` here another name of the file at `source`, which is on the same file system. `false`: it is not, or
@@ -98,7 +121,8 @@ impl Store for Directory {
         check_key(key)?;
         let place = Place::new(&self.root, key);
         let doing = format!("writing {}", object_url(&self.url, key));
-        blocking(doing, move |doing| write(&place, &bytes, &how, doing)).await
+        let still_there = self.still_there();
+        blocking(doing, move |doing| still_there(doing).and_then(|()| write(&place, &bytes, &how, doing))).await
     }
 
     async fn sync(&self, keys: &[&str]) -> Result<(), StoreError> {
@@ -121,7 +145,16 @@ impl Store for Directory {
         check_key(key)?;
         let place = Place::new(&self.root, key);
         let doing = format!("deleting {}", object_url(&self.url, key));
-        blocking(doing, move |doing| remove(&place, doing)).await
+        let still_there = self.still_there();
+        blocking(doing, move |doing| still_there(doing).and_then(|()| remove(&place, doing))).await
+    }
+
+    async fn pin(&self) -> Result<(), StoreError> {
+        let root = self.root.clone();
+        let look = move |doing: &str| fs::metadata(root).map_err(|error| StoreError::from_io(doing, error));
+        let root = blocking(format!("looking at {}", self.url), look).await?;
+        self.pinned.get_or_init(|| (root.dev(), root.ino()));
+        Ok(())
     }
 
     fn native(&self) -> Native<'_> {

@@ -71,6 +71,12 @@ pub trait Store: Send + Sync + Debug {
     /// Removes the object; one that is not there is removed already.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
+    /// From now on nothing is written if the folder that the keys lie in has become another one, as when a file system is
+    /// unmounted under it. A store of objects has no such thing.
+    async fn pin(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Which of ours this is, so that [`copy`] may take a short cut. A store that wraps another keeps the default, and
     /// its copies then pass through its `get` and `put`.
     fn native(&self) -> Native<'_> {

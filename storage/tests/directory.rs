@@ -36,6 +36,36 @@ async fn a_missing_root_is_told_from_an_empty_one() {
 }
 
 #[tokio::test]
+async fn nothing_is_written_into_a_folder_that_took_the_place_of_a_pinned_one() {
+    let (folder, store) = world();
+    let (root, away) = (folder.path().join("root"), folder.path().join("away"));
+    let store = {
+        drop(store);
+        Directory::open(&root).expect("an absolute path")
+    };
+    assert!(store.pin().await.is_err(), "there is nothing to be pinned yet");
+    store.put("a", "one".into(), Put::IfAbsent).await.expect("it is made");
+    store.pin().await.expect("now there is");
+    store.put("b", "two".into(), Put::IfAbsent).await.expect("it is the same");
+    // As if it were unmounted, and then mounted again.
+    fs::rename(&root, &away).expect("it can be moved");
+    for there in [false, true] {
+        if there {
+            fs::create_dir(&root).expect("there is room");
+        }
+        let refused = store.put("c", "three".into(), Put::IfAbsent).await.unwrap_err();
+        assert!(refused.retryable() && story(&refused).contains("is it still mounted?"), "{}", story(&refused));
+        assert!(store.delete("c").await.is_err());
+        assert_eq!(root.exists(), there, "it is not made anew");
+    }
+    fs::remove_dir(&root).expect("it is empty");
+    fs::rename(&away, &root).expect("it can be moved");
+    store.put("c", "three".into(), Put::IfAbsent).await.expect("it is back");
+    assert!(store.holds_anything().await);
+    assert!(!Directory::open(&away).expect("an absolute path").holds_anything().await);
+}
+
+#[tokio::test]
 async fn one_folder_has_one_url() {
     let (folder, _) = world();
     let typed = format!("{}/.//x y/", folder.path().display());

@@ -44,18 +44,17 @@ impl Memory {
     }
 
     /// Room was made, or none could be. `slots_left`: those that are to be used from now on; `None`: all of them.
-    pub fn narrow(&mut self, slots: u32, slots_left: Option<u32>) {
-        let now = Instant::now();
+    pub fn narrow(&mut self, slots: u32, slots_left: Option<u32>, now: Instant) {
         let closed = slots - slots_left.unwrap_or(slots).clamp(1, slots);
         self.narrowed = self.narrowed.max(1 + closed);
         (self.look_at, self.widens_at) = (now + SETTLES, now + RECOVERS);
     }
 
     /// How many slots the worker should offer now, and how many attempts it should fetch ahead for.
-    pub fn room(&mut self, slots: u32, ahead: u32) -> (u32, u32) {
-        if self.narrowed > 0 && self.widens_at <= Instant::now() {
+    pub fn room(&mut self, slots: u32, ahead: u32, now: Instant) -> (u32, u32) {
+        if self.narrowed > 0 && self.widens_at <= now {
             self.narrowed -= 1;
-            self.widens_at = Instant::now() + RECOVERS;
+            self.widens_at = now + RECOVERS;
         }
         match self.narrowed {
             0 => (slots, ahead),
@@ -68,20 +67,21 @@ impl Memory {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_fetched_ahead_goes_first_then_slots_and_both_come_back_one_by_one() {
+    #[test]
+    fn what_is_fetched_ahead_goes_first_then_slots_and_both_come_back_one_by_one() {
         let mut memory = Memory::new(Gauge::new(Some(1)));
-        assert_eq!(memory.room(4, 4), (4, 4));
-        memory.narrow(4, None);
-        assert_eq!(memory.room(4, 4), (4, 0));
-        memory.narrow(4, Some(2));
-        memory.narrow(4, None);
-        assert_eq!(memory.room(4, 4), (2, 0), "no room is won by being short again");
-        memory.narrow(4, Some(0));
-        assert_eq!(memory.room(4, 4), (1, 0), "one is always left");
+        let mut now = Instant::now();
+        assert_eq!(memory.room(4, 4, now), (4, 4));
+        memory.narrow(4, None, now);
+        assert_eq!(memory.room(4, 4, now), (4, 0));
+        memory.narrow(4, Some(2), now);
+        memory.narrow(4, None, now);
+        assert_eq!(memory.room(4, 4, now), (2, 0), "no room is won by being short again");
+        memory.narrow(4, Some(0), now);
+        assert_eq!(memory.room(4, 4, now), (1, 0), "one is always left");
         for room in [(1, 0), (2, 0), (3, 0), (4, 0), (4, 4), (4, 4)] {
-            assert_eq!(memory.room(4, 4), room);
-            tokio::time::advance(RECOVERS).await;
+            assert_eq!(memory.room(4, 4, now), room);
+            now += RECOVERS;
         }
     }
 

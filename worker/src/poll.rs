@@ -151,7 +151,7 @@ impl Worker {
             Room::Waiting { .. } | Room::None => None,
             Room::Begun { left } => Some(u32::try_from(left).unwrap_or(u32::MAX)),
         };
-        self.memory.narrow(self.settings.slots, left);
+        self.memory.narrow(self.settings.slots, left, Instant::now().into());
         match room {
             Room::Waiting { count } => tracing::warn!("memory is short: {story}; {count} tasks that wait are given up"),
             Room::Begun { left } => tracing::warn!("memory is short: {story}; one task is given up, {left} go on"),
@@ -201,7 +201,7 @@ impl Worker {
     fn poll(&mut self, attempts: &Attempts, draining: bool) -> (v1::PollRequest, Vec<AttemptResult>) {
         self.seq += 1;
         let results = attempts.results();
-        let (slots, ahead) = self.memory.room(self.settings.slots, self.settings.ahead);
+        let (slots, ahead) = self.memory.room(self.settings.slots, self.settings.ahead, Instant::now().into());
         let poll = v1::PollRequest {
             worker: self.name.clone(),
             seq: self.seq,

@@ -80,7 +80,11 @@ async fn read(store: &DynStore) -> anyhow::Result<(u64, Epoch, Vec<v1::JournalFa
     let keys: Vec<_> = keys.collect();
     let read = |key: String| async move {
         let got = store.get(&key, GetOptions::default()).await?;
-        let entry = journal::entry_from(&got.bytes).with_context(|| format!("{key} is damaged"))?;
+        let entry = journal::entry_from(&got.bytes).with_context(|| {
+            format!(
+                "{key} is damaged: restore it, or begin with another state, which costs what was done under this one"
+            )
+        })?;
         anyhow::Ok(entry)
     };
     let entries: Vec<_> = stream::iter(keys).map(read).buffered(PARALLEL).try_collect().await?;
