@@ -223,9 +223,7 @@ impl Scheduler {
             self.result(number, result, out);
         }
         self.fleet.note_held(number, &poll.held, poll.lingers);
-        if poll.draining {
-            self.take_back(number, &poll.held, out);
-        }
+        self.take_back(number, &poll, out);
         // A worker that drains is never kept waiting: it wants to leave.
         if acknowledges || poll.draining || out.doubted || !self.answer(&poll.worker, &poll.held).is_empty() {
             out.news.insert(number);
@@ -243,10 +241,13 @@ impl Scheduler {
         attempts.any(|attempt| attempt.epoch > self.epoch)
     }
 
-    /// What a draining worker was given and did not get.
-    fn take_back(&mut self, number: WorkerNo, held: &[AttemptId], out: &mut Outbox) {
-        let not_held = |attempt: &&AttemptId| !held.contains(attempt);
-        let leases: Vec<_> = self.fleet.worker(number).leases().keys().filter(not_held).cloned().collect();
+    /// What a draining worker was given and did not get; and what was taken up from a coordinator before this one and is no
+    /// longer held: its end was told to that one, and the same attempt must not be two things.
+    fn take_back(&mut self, number: WorkerNo, poll: &Poll, out: &mut Outbox) {
+        let gone = |attempt: &&AttemptId| {
+            !poll.held.contains(attempt) && (poll.draining || attempt.epoch < self.epoch) //
+        };
+        let leases: Vec<_> = self.fleet.worker(number).leases().keys().filter(gone).cloned().collect();
         for attempt in leases {
             self.fleet.release(number, &attempt);
             if let Some(tasks) = self.running_tasks(&attempt.task.job) {

@@ -1039,6 +1039,38 @@ fn a_new_coordinator_commits_again_what_was_being_committed_and_cleans_up_what_h
 }
 
 #[test]
+fn what_was_taken_up_and_is_no_longer_held_is_begun_anew_under_another_number() {
+    check_listed(
+        "list a 1; poll w1 1",
+        "restart; poll w1; drops w1 a/0/0#1; poll w1; done w1 a/0/0#2.1",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/0#2.1
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
+fn a_probe_that_ends_otherwise_is_tried_again_and_one_of_a_coordinator_before_shows_nothing() {
+    check_listed(
+        "list a 1; poll w1 1",
+        "wait 15s; poll w2 1; wait 15s; poll w3 1; fail w3 a/0/0#3 transient; wait 1s; poll w3
+         restart; poll w3; done w3 a/0/0#4 probed; done w3 a/0/0#2.1",
+        "
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         w2 stops a/0/0#2
+         w3 runs a/0/0#3, a probe of 0..5
+         w3 runs a/0/0#4, a probe of 0..5
+         w3 runs a/0/0#2.1
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
 fn a_new_coordinator_takes_up_all_that_a_worker_holds_though_it_would_take_less_now() {
     check_listed(
         "list a 3; poll w1 3",

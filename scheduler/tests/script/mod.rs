@@ -4,7 +4,7 @@
 //! submit a [attempts=N] [share=X] [wish=F,F]                    list a 3 [features]     list a fails    list a wrong
 //! poll w1 [2 | 2+1] [family=F,F] [draining] [deaf] [old] [lingers]          its answer is lost when deaf; old: an old message
 //! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N | changed=N] [family=F] [probed]     fail w1 a/0/0#1 CLASS [blames=KEY]
-//! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1    mark ANYTHING
+//! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1    mark ANYTHING    drops w1 a/0/0#1
 //! ```
 //!
 //! Splits have ten objects each. A plain job writes its rows in one stage; `features` is the three stages of the main
@@ -137,6 +137,13 @@ impl Stage {
                 worker.results.push(AttemptResult { attempt, kernel_family, outcome });
                 worker.seq += 1;
                 self.poll(words[1]);
+            }
+            // Its end was told to somebody else.
+            "drops" => {
+                let attempt = attempt(words[2]);
+                let worker = self.workers.get_mut(words[1]).expect("polled before");
+                worker.held.retain(|held| *held != attempt);
+                worker.seq += 1;
             }
             "wait" => {
                 let until = self.now + seconds(words[1]);
