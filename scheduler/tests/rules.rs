@@ -878,6 +878,36 @@ fn what_is_known_of_one_record_says_nothing_of_another() {
 }
 
 #[test]
+fn the_only_worker_is_believed_when_it_says_so_twice() {
+    check_listed(
+        "list a 1; poll w1 1",
+        "done w1 a/0/0#1 changed=1; show a; done w1 a/0/0#2 changed=1",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/0#2
+         a: write 0+1/1, 10 = 0 + 0, family avx
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
+fn what_another_job_has_made_is_taken_over_if_it_fits() {
+    check_listed(
+        "poll w1 1; list a 3",
+        "found a/0/1 family=neon; found a/0/1 records=9; show a; found a/0/1; found a/0/0; show a; found a/0/1; done w1 a/0/2#1",
+        "
+         w1 runs a/0/0#1
+         a: write 0+1/3, 30 = 0 + 0, family avx
+         w1 stops a/0/0#1
+         w1 runs a/0/2#1
+         a: write 2+1/3, 30 = 20 + 0, family avx
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
 fn a_probe_waits_for_a_worker_that_has_left_everything() {
     check_listed(
         "list a 1; poll w1 1",

@@ -5,6 +5,7 @@
 //! poll w1 [2 | 2+1] [family=F,F] [draining] [deaf] [old] [lingers]          its answer is lost when deaf; old: an old message
 //! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N | changed=N] [family=F] [probed]     fail w1 a/0/0#1 CLASS [blames=KEY]
 //! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1    mark ANYTHING    drops w1 a/0/0#1
+//! found a/0/0 [records=N] [family=F]
 //! ```
 //!
 //! Splits have ten objects each. A plain job writes its rows in one stage; `features` is the three stages of the main
@@ -17,6 +18,7 @@ use mr_core::{
 };
 use mr_scheduler::{Command, Config, Event, Fact, Poll, Scheduler, Step, sim::graphs};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub const SPLIT_OBJECTS: u32 = 10;
 
@@ -137,6 +139,12 @@ impl Stage {
                 worker.results.push(AttemptResult { attempt, kernel_family, outcome });
                 worker.seq += 1;
                 self.poll(words[1]);
+            }
+            "found" => {
+                let task = attempt(&format!("{}#0", words[1])).task;
+                let (job, output) = (task.job.clone(), Arc::new(self.output(&task, &number)));
+                let outputs = vec![(task.stage, task.index, output)];
+                self.tell(Event::Found { job, family: given("family").unwrap_or("avx").into(), outputs });
             }
             // Its end was told to somebody else.
             "drops" => {
