@@ -21,7 +21,8 @@ pub enum TableError {
     /// Nothing was touched, and nothing will be until somebody decides.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// This job can't commit any more; what it had published is gone or will be swept.
+    /// This job can't commit any more. What it had published is gone, or is to be abandoned once nobody else can be at the same
+    /// commit: a coordinator that was replaced may be told this while its successor has yet to win.
     #[error(
         "another job committed to this output meanwhile ({by}): to replace its rows, run this one again with `--set mode=overwrite`"
     )]
