@@ -101,6 +101,9 @@ pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Fail
     let quarantine = mr_table::quarantine_parquet(&finished.quarantined, &finished.plan.spec.input)
         .map_err(|error| error.failure())?;
     let mut tries = 0;
+    // Hours of work wait for this, and nothing is decided yet. A store that is away comes back; a disk that is full needs
+    // somebody who is told.
+    let patience = if finished.plan.spec.output.starts_with("s3://") { OPEN_TRIES_MAX } else { TRIES_MAX };
     // Whether the entry may be there although nobody said so. Then only the same call can tell, and nothing that was
     // published may be taken away.
     let mut open = false;
@@ -109,8 +112,7 @@ pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Fail
         match mr_table::commit(request).await {
             Ok(_) => break,
             Err(TableError::Unresolved { .. }) if tries < OPEN_TRIES_MAX => open = true,
-            // Hours of work wait for this, and nothing is decided yet.
-            Err(TableError::Store(error)) if error.retryable() && tries < OPEN_TRIES_MAX => {
+            Err(TableError::Store(error)) if error.retryable() && tries < patience => {
                 if tries.is_multiple_of(SAY_EVERY) {
                     let why = mr_storage::story(&error);
                     tracing::warn!(job = %finished.job, "the commit waits for the output's store: {why}");
@@ -135,7 +137,7 @@ pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Fail
     }
     // The job is the table from here on, whatever happens to the old files: the next run goes on where this stops.
     // Until they are gone a plain glob reads old rows beside new ones, so one bad moment of the store is waited out.
-    for tries in 1..=TIDY_TRIES_MAX {
+    for tries in 1..=TRIES_MAX {
         match mr_table::after_commit(&output).await {
             Ok(_) => return Ok(()),
             Err(error) => {
@@ -169,8 +171,8 @@ pub async fn take_back(plan: &JobPlan, job: &JobId) {
 
 /// About half an hour.
 const OPEN_TRIES_MAX: u32 = 400;
-/// About a quarter of a minute in all, for what the next job does if this one does not.
-const TIDY_TRIES_MAX: u32 = 10;
+/// About a quarter of a minute in all.
+const TRIES_MAX: u32 = 10;
 /// Tries after which the log says again that the store is away.
 const SAY_EVERY: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);

@@ -112,7 +112,8 @@ impl From<&Run> for Committed {
 ///
 /// # Errors
 /// After `Unresolved` only the same call may follow; after a retryable `Store` it may. After `Conflict` the job's
-/// files have been taken away, or the next commit's sweep will do it.
+/// files are to be [abandoned](crate::abandon), once nobody else can be committing the same job; or the next commit's sweep
+/// does it.
 pub async fn commit(commit: Commit<'_>) -> Result<Committed, TableError> {
     let survey = survey(commit.output).await?;
     if let Some(table) = survey.table() {
