@@ -62,10 +62,11 @@ impl Candidate {
             return Ok(None);
         }
         let mut recovered = load(&self.state).await?;
-        if recovered.epoch > shown {
+        let dead = recovered.process.as_ref().is_some_and(Process::is_dead);
+        if recovered.epoch > shown && !dead {
             // Another has taken over since, though the mark is still that of the one before.
-            let newcomer =
-                Leader { epoch: recovered.epoch, writer: String::new(), process: None, beat: 0, resigned: false };
+            let (epoch, process) = (recovered.epoch, recovered.process.clone());
+            let newcomer = Leader { epoch, writer: String::new(), process, beat: 0, resigned: false };
             if !self.newcomers.see(Some(newcomer), Instant::now()) {
                 return Ok(None);
             }

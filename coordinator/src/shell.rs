@@ -165,7 +165,7 @@ impl Shell {
     ) -> Result<Self, String> {
         let Settings { lease_ms, unserved_ms, work_age_ms, journal_entries_max: entries_max, .. } = *settings;
         let config = Config { lease_ms, unserved_ms, ..Config::default() };
-        let Recovered { last: _, epoch: _, facts, jobs, memo, at } = recovered;
+        let Recovered { last: _, epoch: _, process: _, facts, jobs, memo, at } = recovered;
         let length = facts.len() as u64;
         let journal = Journal {
             epoch,
@@ -470,7 +470,8 @@ impl Shell {
         let number = journal.next;
         (journal.next, journal.entries, journal.facts) =
             (number + 1, journal.entries + 1, journal.facts + facts.len().max(1) as u64);
-        let entry = v1::JournalEntry { epoch: journal.epoch, writer: journal.writer.clone(), facts };
+        let entry =
+            v1::JournalEntry { epoch: journal.epoch, writer: journal.writer.clone(), facts, ..Default::default() };
         // Not before it is twice as long as it need be, so that a large state is not written again and again.
         if journal.entries >= journal.entries_max && journal.facts >= 2 * journal.base_facts {
             let base = self.base();
@@ -485,7 +486,7 @@ impl Shell {
     /// All that is known, this moment's decisions included, in as few facts as say it.
     fn base(&self) -> v1::JournalEntry {
         let facts = base_facts(&self.scheduler, &self.jobs, &self.memo);
-        v1::JournalEntry { epoch: self.journal.epoch, writer: self.journal.writer.clone(), facts }
+        v1::JournalEntry { epoch: self.journal.epoch, writer: self.journal.writer.clone(), facts, ..Default::default() }
     }
 
     fn carry_out_all(&mut self, due: Vec<Due>) {

@@ -117,7 +117,7 @@ async fn one_who_hears_of_a_successor_looks_whether_there_is_one() {
     let task = |epoch| v1::AttemptId { job_id: "one".into(), stage: 0, index: 0, epoch, number: 1 };
     assert_eq!(puppet.poll(&[task(57)], Vec::new()).await.stop, [task(57)]);
     // Somebody has taken over, whom this one has not noticed. Who else would have given that?
-    let entry = v1::JournalEntry { epoch: 3, writer: "another".into(), facts: Vec::new() };
+    let entry = v1::JournalEntry { epoch: 3, writer: "another".into(), ..Default::default() };
     let next = cluster.path("state/journal/00000000000000000003");
     assert!(next.with_file_name("00000000000000000002").exists(), "it wrote an entry to see that it could");
     fs::write(next, mr_proto::journal::entry_to(&entry)).unwrap();

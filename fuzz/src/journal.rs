@@ -64,7 +64,7 @@ fn same(before: Vec<v1::JournalFact>, after: Vec<v1::JournalFact>) {
 
 /// What is known when a base says it.
 async fn after_a_base(store: &DynStore, facts: Vec<v1::JournalFact>) -> Vec<v1::JournalFact> {
-    let base = v1::JournalEntry { epoch: EPOCH, writer: "test".into(), facts };
+    let base = v1::JournalEntry { epoch: EPOCH, writer: "test".into(), facts, ..Default::default() };
     let bytes = journal::entry_to(&base).into();
     let key = format!("journal/base-{EPOCH:020}");
     store.put(&key, bytes, Put::Overwrite).await.expect("memory takes it");

@@ -117,7 +117,7 @@ fn journals() -> Vec<Vec<u8>> {
         fact(11, What::Kept(kept)),
     ];
     let entry = |facts: &[v1::JournalFact]| {
-        let entry = v1::JournalEntry { epoch: 1, writer: "w".into(), facts: facts.to_vec() };
+        let entry = v1::JournalEntry { epoch: 1, writer: "w".into(), facts: facts.to_vec(), ..Default::default() };
         journal::entry_to(&entry).split_off(journal::SEAL_BYTES)
     };
     let mut journals = Vec::new();

@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn any_bit_that_flips_and_any_end_that_is_lost_is_seen() {
-        let entry = v1::JournalEntry { epoch: 7, writer: "somebody".into(), facts: Vec::new() };
+        let entry = v1::JournalEntry { epoch: 7, writer: "somebody".into(), ..Default::default() };
         let bytes = entry_to(&entry);
         assert_eq!(entry_from(&bytes).unwrap(), entry);
         for bit in 0..8 * bytes.len() {

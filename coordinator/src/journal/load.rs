@@ -4,6 +4,7 @@ use super::facts::{condemned_from, ended_from, from_listing, listing_file, task_
 use super::{PREFIX, Piece, base_key, entry_key, piece};
 use crate::job::{Input, Job};
 use crate::memo::Memo;
+use crate::process::Process;
 use anyhow::{Context, anyhow, bail};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use mr_core::{Epoch, FileRef, JobId, TaskKind, expand, task_keys};
@@ -19,8 +20,9 @@ use std::sync::Arc;
 pub struct Recovered {
     /// Number of the newest entry; 0 if there is none.
     pub last: u64,
-    /// Who wrote it.
+    /// Who wrote it, and in which process, if it did nothing after taking over.
     pub epoch: Epoch,
+    pub process: Option<Process>,
     pub facts: Vec<Fact>,
     pub jobs: BTreeMap<JobId, Job>,
     pub memo: Memo,
@@ -37,7 +39,7 @@ const TRIES_MAX: u32 = 20;
 /// When the journal can't be read, or is damaged: then nothing is decided, since half of a state is worse than none.
 pub async fn load(store: &DynStore) -> anyhow::Result<Recovered> {
     let mut tries = 0;
-    let (last, epoch, wire) = loop {
+    let (last, (epoch, process), wire) = loop {
         tries += 1;
         match read(store).await {
             Ok(read) => break read,
@@ -45,7 +47,7 @@ pub async fn load(store: &DynStore) -> anyhow::Result<Recovered> {
             Err(error) => return Err(error).context("reading the journal"),
         }
     };
-    let mut recovered = Recovered { last, epoch, ..Recovered::default() };
+    let mut recovered = Recovered { last, epoch, process, ..Recovered::default() };
     interpret(store, wire, &mut recovered).await.context("reading the journal")?;
     Ok(recovered)
 }
@@ -54,8 +56,8 @@ fn is_gone(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(StoreError::NotFound { .. }))
 }
 
-/// The number of the newest entry, its writer's epoch, and all facts in order.
-async fn read(store: &DynStore) -> anyhow::Result<(u64, Epoch, Vec<v1::JournalFact>)> {
+/// The number of the newest entry, whose it is, and all facts in order.
+async fn read(store: &DynStore) -> anyhow::Result<(u64, (Epoch, Option<Process>), Vec<v1::JournalFact>)> {
     let objects = match store.list(PREFIX).await {
         Ok(objects) => objects,
         Err(StoreError::NotFound { .. }) => Vec::new(),
@@ -88,8 +90,9 @@ async fn read(store: &DynStore) -> anyhow::Result<(u64, Epoch, Vec<v1::JournalFa
         anyhow::Ok(entry)
     };
     let entries: Vec<_> = stream::iter(keys).map(read).buffered(PARALLEL).try_collect().await?;
-    let epoch = entries.last().map_or(0, |entry| entry.epoch);
-    Ok((last, epoch, entries.into_iter().flat_map(|entry| entry.facts).collect()))
+    let process = |entry: &v1::JournalEntry| serde_json::from_str(&entry.process).ok();
+    let newest = entries.last().map_or((0, None), |entry| (entry.epoch, process(entry)));
+    Ok((last, newest, entries.into_iter().flat_map(|entry| entry.facts).collect()))
 }
 
 async fn interpret(store: &DynStore, wire: Vec<v1::JournalFact>, to: &mut Recovered) -> anyhow::Result<()> {

@@ -18,6 +18,7 @@ pub use facts::{Encoder, to_listing};
 pub use leader::{BEATS, Leader, Watcher, read_leader, resign, write_leader};
 pub use load::{Recovered, load};
 
+use crate::process::Process;
 use bytes::Bytes;
 use mr_core::Epoch;
 use mr_proto::{journal, v1};
@@ -67,7 +68,9 @@ fn piece(key: &str) -> Option<Piece> {
 /// Takes over: writes the entry after `last`. `None`: somebody else has written it meanwhile.
 pub async fn claim(store: &DynStore, last: u64, writer: &str) -> Result<Option<Epoch>, StoreError> {
     let epoch = last + 1;
-    let entry = v1::JournalEntry { epoch, writer: writer.to_owned(), facts: Vec::new() };
+    let process = Process::this().map(|process| serde_json::to_string(&process).expect("it is plain data"));
+    let (writer, process) = (writer.to_owned(), process.unwrap_or_default());
+    let entry = v1::JournalEntry { epoch, writer, facts: Vec::new(), process };
     let bytes = Bytes::from(journal::entry_to(&entry));
     match store.put(&entry_key(epoch), bytes.clone(), Put::IfAbsent).await {
         Ok(_) => Ok(Some(epoch)),
@@ -144,7 +147,7 @@ mod tests {
     }
 
     fn entry(epoch: u64, writer: &str) -> v1::JournalEntry {
-        v1::JournalEntry { epoch, writer: writer.into(), facts: Vec::new() }
+        v1::JournalEntry { epoch, writer: writer.into(), ..Default::default() }
     }
 
     #[test]
