@@ -1,3 +1,5 @@
+//! Workers that come, fail, slow down and go, one rule after the other.
+
 use super::*;
 use mr_core::{JobId, TaskId};
 
