@@ -216,7 +216,7 @@ mod tests {
         resign(&state, first.epoch, "one").await;
         // It has written its entry. Whose mark it is has not changed yet.
         assert_eq!(claim(&state, first.epoch, "two").await.unwrap(), Some(2));
-        let mut third = candidate(&state, "three");
+        let (mut third, began) = (candidate(&state, "three"), Instant::now());
         assert!(third.try_lead().await.unwrap().is_none());
         let taken_over = async {
             loop {
@@ -226,7 +226,6 @@ mod tests {
                 }
             }
         };
-        let began = Instant::now();
         assert_eq!(taken_over.await, 3, "the second one is silent for too long");
         assert!(began.elapsed() >= Duration::from_millis(250));
     }

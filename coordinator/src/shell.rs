@@ -468,6 +468,7 @@ impl Shell {
         let facts: Vec<_> = batch.iter().filter_map(|fact| encoder.encode(fact)).collect();
         let journal = &mut self.journal;
         let number = journal.next;
+        // One that is empty counts as a fact: many of them are to be shortened away too.
         (journal.next, journal.entries, journal.facts) =
             (number + 1, journal.entries + 1, journal.facts + facts.len().max(1) as u64);
         let entry =

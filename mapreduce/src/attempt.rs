@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Default)]
 pub struct Progress {
     pub records: AtomicU64,
-    /// Whether it has come into a slot.
+    /// Whether it has come into a slot and to its first record.
     pub begun: AtomicBool,
     /// The record that the job's code works on, and since when.
     at: Mutex<Option<(Object, Instant)>>,
@@ -319,7 +319,7 @@ fn verdict(object: &Object, order: &Order, class: &str, message: String, source:
     }
 }
 
-/// Between two records: whether to go on.
+/// Between two records, in a slot: notes that the attempt has begun, and says whether it is to go on.
 fn check(control: &Control) -> Result<(), Failure> {
     control.progress.begun.store(true, Ordering::Relaxed);
     if control.cancel.is_cancelled() {

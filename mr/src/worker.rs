@@ -64,12 +64,10 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         .with_context(|| format!("`--scratch {}` can't be written to; choose another folder", scratch.display()))?;
     let mut settings = Settings::new(slots, scratch);
     if let Some(mb) = args.decode_budget_mb.or(file.decode_budget_mb) {
-        anyhow::ensure!((1..=1 << 30).contains(&mb), "`--decode-budget-mb` should be at least 1");
-        settings.decode_budget_bytes = mb << 20;
+        settings.decode_budget_bytes = bytes(mb, "--decode-budget-mb")?;
     }
     if let Some(mb) = args.memory_mb.or(file.memory_mb) {
-        anyhow::ensure!((1..=1 << 30).contains(&mb), "`--memory-mb` should be at least 1");
-        settings.memory_bytes = Some(mb << 20);
+        settings.memory_bytes = Some(bytes(mb, "--memory-mb")?);
     }
 
     let coordinators = mr_worker::connect(&coordinator)?;
@@ -84,6 +82,12 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     }
     // Job code that is in the middle of a record has nothing left to say.
     std::process::exit(0)
+}
+
+/// Of so many megabytes, and no more than fit.
+fn bytes(mb: u64, flag: &str) -> anyhow::Result<u64> {
+    anyhow::ensure!((1..=1 << 30).contains(&mb), "`{flag}` should be at least 1");
+    Ok(mb << 20)
 }
 
 /// Better found out now than by each task that fetches weights.

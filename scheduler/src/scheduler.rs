@@ -244,9 +244,8 @@ impl Scheduler {
     /// What a draining worker was given and did not get; and what was taken up from a coordinator before this one and is no
     /// longer held: its end was told to that one, and the same attempt must not be two things.
     fn take_back(&mut self, number: WorkerNo, poll: &Poll, out: &mut Outbox) {
-        let gone = |attempt: &&AttemptId| {
-            !poll.held.contains(attempt) && (poll.draining || attempt.epoch < self.epoch) //
-        };
+        let epoch = self.epoch;
+        let gone = |attempt: &&AttemptId| (poll.draining || attempt.epoch < epoch) && !poll.held.contains(attempt);
         let leases: Vec<_> = self.fleet.worker(number).leases().keys().filter(gone).cloned().collect();
         for attempt in leases {
             self.fleet.release(number, &attempt);

@@ -81,8 +81,8 @@ impl Directory {
     pub(crate) async fn link(&self, source: PathBuf, key: &str) -> Result<bool, StoreError> {
         check_key(key)?;
         let doing = format!("linking {}", object_url(&self.url, key));
-        let place = Place::new(&self.root, key);
-        blocking(doing, move |doing| link_file(&source, &place, doing)).await
+        let (place, still_there) = (Place::new(&self.root, key), self.still_there());
+        blocking(doing, move |doing| still_there(doing).and_then(|()| link_file(&source, &place, doing))).await
     }
 }
 

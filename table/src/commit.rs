@@ -122,7 +122,9 @@ pub async fn commit(commit: Commit<'_>) -> Result<Committed, TableError> {
         }
         if table.condemned.contains(commit.job) {
             let by = format!("version {} or before, while this one was away", table.version);
-            return Err(given_up(&commit, by).await);
+            // If that fails, what was published stays for the next sweep, and the conflict is what matters.
+            let _ = abandon(commit.output, commit.job).await;
+            return Err(TableError::Conflict { by });
         }
     }
     may_write(&survey.state, commit.mode, commit.adopt)?;
@@ -295,10 +297,4 @@ async fn write_entry(commit: &Commit<'_>, version: u64, entry: Bytes) -> Result<
 fn written(entry: &[u8], version: u64) -> Option<Run> {
     let actions: Vec<Action> = action::read(entry).ok()?;
     run_in(version, &actions).ok().flatten().map(|(run, _)| run)
-}
-
-/// Takes away what was published. If that fails, it stays for the next sweep, and the conflict is what matters.
-async fn given_up(commit: &Commit<'_>, by: String) -> TableError {
-    let _ = abandon(commit.output, commit.job).await;
-    TableError::Conflict { by }
 }

@@ -15,7 +15,8 @@ struct Roots {
 
 pub struct Gauge {
     roots: Roots,
-    bounds: Vec<Bound>,
+    /// `None` where the system does not tell.
+    bound: Option<Bound>,
 }
 
 /// Something that must not be exceeded.
@@ -37,9 +38,9 @@ enum Bound {
     },
 }
 
-/// Less than this share of a limit is short.
+/// With less than one in so many bytes of a limit left, memory is short.
 const SHARE: u64 = 16;
-/// With less than this the machine is short, however large it is; and so it is with less than a sixty-fourth.
+/// With less than this left the machine is short; a small one is with less than a sixty-fourth of what it has.
 const MACHINE_LEAST: u64 = 256 << 20;
 
 impl Gauge {
@@ -49,17 +50,14 @@ impl Gauge {
     }
 
     fn of(limit: Option<u64>, roots: Roots) -> Self {
-        let bounds = match limit {
-            _ if kib(&roots.proc.join("self/status"), "RssAnon:").is_none() => Vec::new(),
-            Some(limit) => vec![Bound::Own { limit }],
-            None => allowed(&roots),
-        };
-        Self { roots, bounds }
+        let told = kib(&roots.proc.join("self/status"), "RssAnon:").is_some();
+        let bound = limit.map(|limit| Bound::Own { limit }).or_else(|| allowed(&roots)).filter(|_| told);
+        Self { roots, bound }
     }
 
     /// Whether there is anything to look at.
     pub fn knows(&self) -> bool {
-        !self.bounds.is_empty()
+        self.bound.is_some()
     }
 
     /// What is short, in words, if something is, and giving back what the allocator keeps did not help.
@@ -70,13 +68,9 @@ impl Gauge {
     }
 
     fn look(&self) -> Option<String> {
-        self.bounds.iter().find_map(|bound| self.look_at(bound))
-    }
-
-    fn look_at(&self, bound: &Bound) -> Option<String> {
         let near = |used: u64, limit: u64| used > limit - limit / SHARE;
         let of = |used: u64, limit: u64| format!("{} of {} MB are in use", used >> 20, limit >> 20);
-        match bound {
+        match self.bound.as_ref()? {
             Bound::Own { limit } => {
                 let used = self.own()?;
                 near(used, *limit).then(|| of(used, *limit))
@@ -102,12 +96,12 @@ impl Gauge {
     }
 }
 
-/// The narrowest control group, if one is narrower than the machine.
-fn allowed(roots: &Roots) -> Vec<Bound> {
-    let Some(total) = kib(&roots.proc.join("meminfo"), "MemTotal:") else { return Vec::new() };
+/// The narrowest control group if one is narrower than the machine, and otherwise that.
+fn allowed(roots: &Roots) -> Option<Bound> {
+    let total = kib(&roots.proc.join("meminfo"), "MemTotal:")?;
     let groups = groups(roots).into_iter().filter(|(limit, _)| *limit < total);
     let group = groups.min_by_key(|(limit, _)| *limit).map(|(_, bound)| bound);
-    vec![group.unwrap_or(Bound::Machine { total })]
+    Some(group.unwrap_or(Bound::Machine { total }))
 }
 
 /// Control groups with a limit, of both versions; cgroups(7) has the files.
@@ -241,7 +235,14 @@ mod tests {
         host.write("groups/memory/memory.stat", "inactive_file 104857600\ntotal_inactive_file 0\n");
         assert_eq!(host.gauge(None).short().unwrap(), "100 of 100 MB are in use in this process's control group");
         host.write("groups/memory/memory.limit_in_bytes", "9223372036854771712");
-        assert_eq!(host.gauge(None).bounds, [Bound::Machine { total: 8192 * MB }]);
+        assert_eq!(host.gauge(None).bound, Some(Bound::Machine { total: 8192 * MB }));
+    }
+
+    #[test]
+    fn lines_of_proc_are_read_in_bytes() {
+        let host = Host::new("");
+        let status = host.folder.path().join("proc/self/status");
+        assert_eq!((kib(&status, "VmHWM:"), kib(&status, "VmRSS:")), (Some(9 * 1024), None));
     }
 
     #[test]

@@ -21,11 +21,11 @@ mod imp {
 
     const M_ARENA_MAX: c_int = -8;
 
-    // SAFETY: this is its signature in malloc.h. It takes any two numbers and refuses what it does not know; of this one it
-    // stores the number, which other threads read when they are about to make a heap.
+    // SAFETY: these are their signatures in malloc.h. The first takes any two numbers and refuses what it does not know; of
+    // this one it stores the number, which other threads read when they are about to make a heap. The second takes any
+    // number, locks each heap in turn, and gives back to the system only pages that no allocation is in.
     unsafe extern "C" {
         safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
-        // Takes any number, and gives back to the system what no allocation is in.
         safe fn malloc_trim(pad: usize) -> c_int;
     }
 

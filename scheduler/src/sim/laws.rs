@@ -232,11 +232,10 @@ impl Laws {
         self.note_unserved(scheduler, now);
         for job in scheduler.jobs.values() {
             let (id, phase, sim) = (&job.id, job.phase(), &jobs[&job.id]);
-            let wish = &sim.kernels;
             if let Some(family) = &job.family
-                && !wish.takes(family)
+                && !sim.kernels.takes(family)
             {
-                return Err(format!("{} wishes for {:?} and is bound to {family}", id, wish.arithmetics));
+                return Err(format!("{id} wishes for {:?} and is bound to {family}", sim.kernels.arithmetics));
             }
             let before = self.phases.get(id).copied();
             if before == Some(phase) {
@@ -249,14 +248,14 @@ impl Laws {
             let entry = self.entries.contains(id);
             match phase {
                 JobPhase::Listing | JobPhase::Running | JobPhase::Committing => {}
-                JobPhase::Committed if !entry => return Err(format!("{} is committed without a log entry", id)),
-                JobPhase::Committed if !sim.can_succeed() => return Err(format!("{} can't have succeeded", id)),
+                JobPhase::Committed if !entry => return Err(format!("{id} is committed without a log entry")),
+                JobPhase::Committed if !sim.can_succeed() => return Err(format!("{id} can't have succeeded")),
                 JobPhase::Committed => {}
                 JobPhase::Failed | JobPhase::Cancelled if entry => {
-                    return Err(format!("{} is {phase:?}, but its log entry is there", id));
+                    return Err(format!("{id} is {phase:?}, but its log entry is there"));
                 }
                 JobPhase::Cancelled if self.cancels.contains(id) => {}
-                JobPhase::Cancelled => return Err(format!("nobody cancelled {}", id)),
+                JobPhase::Cancelled => return Err(format!("nobody cancelled {id}")),
                 JobPhase::Failed => {
                     let view = scheduler.job(id).expect("it is one of them");
                     let failure = view.failure.ok_or("a failed job has no failure")?;
@@ -264,7 +263,7 @@ impl Laws {
                         now >= since + scheduler.config.unserved_ms && failure.class == FailureClass::Permanent
                     });
                     if !unserved && !self.explains(sim, failure.class, scheduler.config.losses_max) {
-                        return Err(format!("{} has failed for no reason: {failure}", id));
+                        return Err(format!("{id} has failed for no reason: {failure}"));
                     }
                 }
             }
@@ -296,12 +295,9 @@ impl Laws {
                 return Err(format!("{} has leases until {}, and it is {now}", worker.id, worker.leased_until));
             }
             let ours = worker.leases.iter().filter(|attempt| attempt.epoch == scheduler.epoch).count();
-            let had = self.ours.get_mut(worker.id).map(|had| std::mem::replace(had, ours));
-            if had.is_none() {
-                self.ours.insert(worker.id.clone(), ours);
-            }
+            let had = self.ours.insert(worker.id.clone(), ours).unwrap_or(0);
             // It may have had more room before, or from another coordinator.
-            if worker.leases.len() > worker.capacity as usize && ours > had.unwrap_or(0) {
+            if worker.leases.len() > worker.capacity as usize && ours > had {
                 return Err(format!("{} was given more than it takes: {:?}", worker.id, worker.leases));
             }
             let before = self.draining.get(worker.id);
@@ -329,7 +325,7 @@ impl Laws {
                 }
                 let most = self.most_attempts.entry(attempt.task.job.clone()).or_default();
                 *most = attempt.number.max(*most);
-                if attempt.epoch < scheduler.epoch && !self.taken_up.contains(attempt) {
+                if attempt.epoch < scheduler.epoch {
                     self.taken_up.insert(attempt.clone());
                 }
             }
