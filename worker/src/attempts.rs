@@ -126,12 +126,15 @@ impl Attempts {
         self.running.values().any(|control| control.give_up.load(Ordering::Relaxed))
     }
 
-    /// Gives up those that wait for a slot; if there is none, tells the one that was started last to end, unless it is the
-    /// only one.
+    /// Gives up those that wait for a slot; if there is none, tells the one that was started last to end. One is always left,
+    /// or a worker that is always short would never come to anything.
     pub fn make_room(&mut self) -> Room {
         self.keep_ended();
         let begun = |control: &Control| control.progress.begun.load(Ordering::Relaxed);
-        let waiting: Vec<_> = self.running.extract_if(.., |_, control| !begun(control)).collect();
+        let nobody = !self.running.values().any(begun);
+        let spared = self.order.iter().find(|attempt| nobody && self.running.contains_key(attempt));
+        let gives_up = |attempt: &AttemptId, control: &mut Control| !begun(control) && Some(attempt) != spared;
+        let waiting: Vec<_> = self.running.extract_if(.., gives_up).collect();
         if !waiting.is_empty() {
             let count = waiting.len();
             for (attempt, control) in waiting {
@@ -306,6 +309,18 @@ mod tests {
         attempts.running.remove(&attempt(0));
         assert_eq!(attempts.make_room(), Room::None);
         assert!(!attempts.makes_room());
+    }
+
+    #[tokio::test]
+    async fn with_none_in_a_slot_the_first_that_waits_is_left() {
+        let mut attempts = attempts();
+        for index in [2, 0, 1] {
+            attempts.running.insert(attempt(index), Control::default());
+            attempts.order.push(attempt(index));
+        }
+        assert_eq!(attempts.make_room(), Room::Waiting { count: 2 });
+        assert!(attempts.running.keys().eq([&attempt(2)]));
+        assert_eq!(attempts.make_room(), Room::None);
     }
 
     #[tokio::test]
