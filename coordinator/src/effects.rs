@@ -17,7 +17,8 @@ use tokio::task::{JoinError, JoinSet};
 
 pub enum Effect {
     Prepared(JobId, Result<Prepared, Failure>),
-    Committed(JobId, Result<(), Failure>),
+    /// In which round.
+    Committed(JobId, u32, Result<(), Failure>),
     Appended(Result<(), Fenced>),
     /// All work files.
     WorkListed(Vec<Object>),
@@ -45,16 +46,16 @@ impl Effects {
         });
     }
 
-    pub fn commit(&mut self, job: JobId, finished: Result<Finished, Failure>, state: DynStore) {
+    pub fn commit(&mut self, job: JobId, round: u32, finished: Result<Finished, Failure>, state: DynStore) {
         let finished = finished.map(Arc::new);
         self.writing.spawn(async move {
             let finished = match finished {
                 Ok(finished) => finished,
-                Err(failure) => return Effect::Committed(job, Err(failure)),
+                Err(failure) => return Effect::Committed(job, round, Err(failure)),
             };
             loop {
                 match caught("the commit", commit(finished.clone(), state.clone())).await {
-                    Ok(outcome) => return Effect::Committed(job, outcome),
+                    Ok(outcome) => return Effect::Committed(job, round, outcome),
                     // Perhaps after the entry was written: only the same call can tell.
                     Err(broken) => tracing::error!(%job, "{broken}; asking again"),
                 }

@@ -29,6 +29,13 @@ impl Memo {
         self.outputs.entry(family.clone()).or_default().insert(key, kept);
     }
 
+    /// Lets go of an output that is lost.
+    pub fn forget(&mut self, key: &TaskKey) {
+        for of_family in self.outputs.values_mut() {
+            of_family.remove(key);
+        }
+    }
+
     pub fn find(&self, family: &str, key: &TaskKey) -> Option<&Arc<TaskOutput>> {
         Some(&self.outputs.get(family)?.get(key)?.output)
     }
@@ -52,16 +59,8 @@ impl Memo {
 
     /// All files that it refers to.
     pub fn files(&self) -> BTreeSet<String> {
-        self.iter().flat_map(|(_, _, kept)| files(&kept.output)).map(|(key, _)| key.to_owned()).collect()
+        self.iter().flat_map(|(_, _, kept)| kept.output.files()).map(|(key, _)| key.to_owned()).collect()
     }
-}
-
-/// The files of an output: their keys in the state store, and their sizes.
-pub fn files(output: &TaskOutput) -> impl Iterator<Item = (&str, u64)> {
-    let own = [&output.kept, &output.run, &output.part].into_iter().flatten();
-    let side = output.side.iter().map(|(_, file)| file);
-    let broadcast = output.broadcast.iter().map(|blob| (blob.key.as_str(), blob.bytes));
-    own.chain(side).map(|file| (file.key.as_str(), file.bytes)).chain(broadcast)
 }
 
 #[cfg(test)]
@@ -96,6 +95,10 @@ mod tests {
         memo.keep(&avx, [1; 32], &output("one", None), 20);
         memo.forget_before(11);
         assert_eq!(memo.files().into_iter().collect::<Vec<_>>(), ["one"]);
+        memo.forget(&[2; 32]);
+        memo.forget(&[1; 32]);
+        assert!(memo.find("avx", &[1; 32]).is_none());
+        memo.keep(&avx, [1; 32], &output("one", None), 20);
         memo.forget_before(21);
         assert!(memo.is_empty());
     }

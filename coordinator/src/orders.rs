@@ -1,6 +1,7 @@
 //! From an attempt that the scheduler has given away to the order that its worker can carry out.
 
 use crate::job::Job;
+use crate::journal;
 use mr_core::{
     AttemptId, BroadcastRef, Failure, FileRef, JobId, Object, Order, QuarantineSource, Quarantined, StageIndex,
     TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work,
@@ -52,6 +53,7 @@ pub fn order(scheduler: &Scheduler, job: &Job, state: &str, attempt: &AttemptId)
         stage: stage.name.clone(),
         input: job.plan.spec.input.clone(),
         state: state.to_owned(),
+        landmark: journal::LANDMARK.to_owned(),
         broadcasts: planned.chain(reads.broadcasts(node)?).collect(),
         footer: job.plan.footer.clone(),
         writes_output: stage.writes_output,

@@ -9,13 +9,13 @@ use crate::effects::{Effect, Effects};
 use crate::heed;
 use crate::job::{Input, Job};
 use crate::journal::{Encoder, Fenced, Recovered, base_facts};
-use crate::memo::{self, Memo};
+use crate::memo::Memo;
 use crate::orders::{self, order};
 use crate::prepare::{ListingPlace, Prepared};
 use crate::status::status;
 use mr_core::{
     AttemptId, AttemptProgress, AttemptResult, Epoch, Failure, JobId, JobPhase, JobPlan, JobStatus, Mode, Order,
-    TaskKind, WorkerId,
+    TaskId, TaskKind, WorkerId,
 };
 use mr_proto::v1;
 use mr_scheduler::{Command, Config, Event, Fact, Millis, Poll, Scheduler, Step, What, WriteAhead};
@@ -453,11 +453,28 @@ impl Shell {
     }
 
     fn note(&mut self, fact: &Fact) {
-        if let What::Done { attempt, family, output } = &fact.what
-            && self.work_age_ms > 0
-            && let Some(key) = self.jobs.get(&fact.job).and_then(|job| job.task_key(&attempt.task))
-        {
-            self.memo.keep(family, key, output, fact.at);
+        let key = |task| self.jobs.get(&fact.job).and_then(|job| job.task_key(task));
+        match &fact.what {
+            What::Done { attempt, family, output } if self.work_age_ms > 0 => {
+                if let Some(key) = key(&attempt.task) {
+                    self.memo.keep(family, key, output, fact.at);
+                }
+            }
+            What::Undone { stage, index } => {
+                let task = TaskId { job: fact.job.clone(), stage: *stage, index: *index };
+                tracing::warn!(job = %fact.job, "task {index} of stage {stage} is done again, for what it wrote is lost or outdated");
+                if let Some(key) = key(&task) {
+                    self.memo.forget(&key);
+                }
+            }
+            What::Submitted { .. }
+            | What::Prepared { .. }
+            | What::Bound { .. }
+            | What::Unbound
+            | What::Done { .. }
+            | What::Condemned { .. }
+            | What::Committing
+            | What::Ended { .. } => {}
         }
     }
 
@@ -510,11 +527,11 @@ impl Shell {
                 self.effects.prepare(job, plan, at, looks);
             }
             Command::Look { job } => self.look(job),
-            Command::Commit { job } => {
+            Command::Commit { job, round } => {
                 self.news();
                 let known = self.jobs.get(&job);
                 let finished = Finished::gather(&self.scheduler, &job, known, self.now(), epoch_ms());
-                self.effects.commit(job, finished, self.state.clone());
+                self.effects.commit(job, round, finished, self.state.clone());
             }
             Command::CleanUp { job } => {
                 self.news();
@@ -542,7 +559,7 @@ impl Shell {
         let outputs = tasks.filter_map(|(stage, index, key)| {
             let output = self.memo.find(&family, key)?;
             let renewed = job.renews_quarantined && !output.quarantined.is_empty();
-            let whole = memo::files(output).all(|(key, bytes)| there.get(key) == Some(&bytes));
+            let whole = output.files().all(|(key, bytes)| there.get(key) == Some(&bytes));
             (whole && !renewed).then(|| (stage, index, output.clone()))
         });
         let outputs: Vec<_> = outputs.collect();
@@ -563,7 +580,7 @@ impl Shell {
         for view in self.scheduler.jobs() {
             for stage in 0..view.graph.map_or(0, |graph| graph.stages.len()) {
                 for output in self.scheduler.outputs(view.id, stage as u32) {
-                    kept.extend(memo::files(&output).map(|(key, _)| key.to_owned()));
+                    kept.extend(output.files().map(|(key, _)| key.to_owned()));
                 }
             }
         }
@@ -593,11 +610,11 @@ impl Shell {
                 self.handle(Event::Prepared { job, graph, split_objects });
             }
             Effect::Prepared(job, Err(failure)) => self.handle(Event::PrepareFailed { job, failure }),
-            Effect::Committed(job, outcome) => {
+            Effect::Committed(job, round, outcome) => {
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.published = outcome.is_err();
                 }
-                self.handle(Event::CommitEnded { job, outcome });
+                self.handle(Event::CommitEnded { job, round, outcome });
             }
             Effect::Appended(Ok(())) => {
                 if let Some((number, base)) = self.journal.base.take() {

@@ -41,11 +41,13 @@ pub struct Failure {
     pub message: String,
     /// The record that it happened on, as a verdict that holds if another worker comes to the same.
     pub blames: Option<Box<Quarantined>>,
+    /// Files of other tasks that it could not read, since they are gone or damaged: their keys in the state store.
+    pub lost: Vec<String>,
 }
 
 impl Failure {
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), blames: None }
+        Self { class, message: message.into(), blames: None, lost: Vec::new() }
     }
 
     pub fn permanent(message: impl Into<String>) -> Self {
@@ -62,6 +64,11 @@ impl Failure {
 
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(FailureClass::Refused, message)
+    }
+
+    /// Another task's file is gone or damaged: another attempt helps once that task has made it again.
+    pub fn lost(key: &str, message: impl Into<String>) -> Self {
+        Self { lost: vec![key.to_owned()], ..Self::application(message) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a successful attempt brings back: references to what it wrote, and its part of the books.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A file that an attempt wrote into the state store, with what is needed to know it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,36 @@ pub struct TaskOutput {
     pub probed: bool,
 }
 
+impl TaskOutput {
+    /// Its files: their keys in the state store, and their sizes.
+    pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
+        let own = [&self.kept, &self.run, &self.part].into_iter().flatten();
+        let side = self.side.iter().map(|(_, file)| file);
+        let broadcast = self.broadcast.iter().map(|blob| (blob.key.as_str(), blob.bytes));
+        own.chain(side).map(|file| (file.key.as_str(), file.bytes)).chain(broadcast)
+    }
+
+    /// Whether whoever reads the one gets what it would get from the other: the same bytes under whatever names, and verdicts
+    /// on the same objects.
+    pub fn is_like(&self, other: &Self) -> bool {
+        fn bytes(file: &Option<FileRef>) -> Option<(u64, u32)> {
+            file.as_ref().map(|file| (file.bytes, file.crc32))
+        }
+        let files = |output: &Self| [&output.kept, &output.run, &output.part].map(bytes);
+        let blob = |output: &Self| output.broadcast.as_ref().map(|blob| blob.sha256.clone());
+        let side = |output: &Self| {
+            let side = output.side.iter().map(|(path, file)| (path.clone(), file.bytes, file.crc32));
+            side.collect::<Vec<_>>()
+        };
+        let refused = |output: &Self| output.quarantined.iter().map(|q| q.key.clone()).collect::<BTreeSet<_>>();
+        (self.records, self.rows) == (other.records, other.rows)
+            && files(self) == files(other)
+            && blob(self) == blob(other)
+            && side(self) == side(other)
+            && refused(self) == refused(other)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskTimes {
     /// In the job's code for records: what a slot can't do less of.
@@ -84,4 +115,37 @@ pub enum QuarantineSource {
     Content,
     /// It follows from what happened meanwhile: the object was changed or removed after it was listed.
     Environment,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_alike_that_differ_in_names_and_times_only() {
+        let file = |key: &str, crc32| FileRef { key: key.into(), bytes: 1, crc32 };
+        let blob = |sha256: &str| BlobRef { key: "blob".into(), sha256: sha256.into(), bytes: 2 };
+        let output = TaskOutput {
+            kept: Some(file("one/kept", 1)),
+            part: Some(file("one/part", 3)),
+            broadcast: Some(blob("a")),
+            side: vec![("model".into(), file("one/side", 2))],
+            ..TaskOutput::default()
+        };
+        let renamed = TaskOutput {
+            kept: Some(file("two/kept", 1)),
+            times: TaskTimes { busy_us: 7, first_record_us: 9 },
+            ..output.clone()
+        };
+        assert!(output.is_like(&renamed));
+        let others = [
+            TaskOutput { kept: Some(file("one/kept", 2)), ..output.clone() },
+            TaskOutput { broadcast: Some(blob("b")), ..output.clone() },
+            TaskOutput { side: vec![("model".into(), file("one/side", 4))], ..output.clone() },
+            TaskOutput { rows: 1, ..output.clone() },
+        ];
+        assert!(others.iter().all(|other| !output.is_like(other)));
+        let files: Vec<_> = output.files().collect();
+        assert_eq!(files, [("one/kept", 1), ("one/part", 1), ("one/side", 1), ("blob", 2)]);
+    }
 }

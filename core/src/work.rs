@@ -19,6 +19,8 @@ pub struct Order {
     pub input: String,
     /// Root of the state store.
     pub state: String,
+    /// Key of an object that is there. Who does not see it looks elsewhere than its coordinator. Empty: nothing is known to be.
+    pub landmark: String,
     pub broadcasts: Vec<BroadcastRef>,
     pub footer: BTreeMap<String, String>,
     /// Rows are the job's result rather than rows for a later stage.

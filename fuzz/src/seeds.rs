@@ -110,6 +110,8 @@ fn journals() -> Vec<Vec<u8>> {
         condemned(v1::journal_condemned::Record::Verdict(convert::quarantined_to(messages::quarantined()))),
         done(5, 0, 0),
         done(6, 0, 1),
+        fact(6, What::Undone(v1::JournalUndone { stage: 0, index: 1 })),
+        done(6, 0, 1),
         done(7, 1, 0),
         done(8, 2, 0),
         fact(9, What::Committing(v1::JournalCommitting {})),

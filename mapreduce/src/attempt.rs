@@ -8,9 +8,10 @@ use crate::emit::{MapOutput, ReduceOutput, RowOutput};
 use crate::fetch::{self, Fetched, NotFetched};
 use crate::host::Host;
 use crate::job::{RecordError, StageCode};
+use crate::lost;
 use crate::made::Made;
 use crate::merge::merge;
-use crate::pairs::{combine_runs, damaged, encode_run};
+use crate::pairs::{combine_runs, encode_run, no_run};
 use crate::rows::{self, RowsWriter};
 use crate::slots::story;
 use mr_core::{
@@ -57,16 +58,20 @@ pub async fn execute(host: &Host, order: &Order, control: &Control) -> Result<Ta
 }
 
 async fn run(host: &Host, order: &Order, control: &Control, started: Instant) -> Result<TaskOutput, Failure> {
-    let state = host.store(&order.state).await?;
+    let state = host.state(order).await?;
     let made = match &order.work {
         Work::MapObjects { objects, .. } | Work::Probe { objects } => {
-            map_objects(host, order, objects, &state, control, started).await?
+            map_objects(host, order, objects, &state, control, started).await
         }
-        Work::MapKept { rows } => map_kept(host, order, rows, &state, control).await?,
-        Work::Combine { runs } => combine(host, order, runs, &state, control).await?,
-        Work::Reduce { runs, partition } => reduce(host, order, runs, *partition, &state, control).await?,
+        Work::MapKept { rows } => map_kept(host, order, rows, &state, control).await,
+        Work::Combine { runs } => combine(host, order, runs, &state, control).await,
+        Work::Reduce { runs, partition } => reduce(host, order, runs, *partition, &state, control).await,
     };
-    made.store(order, &state, host.settings().work_outlives).await
+    match made {
+        Ok(made) => made.store(order, &state, host.settings().work_outlives).await,
+        Err(failure) if failure.lost.is_empty() => Err(failure),
+        Err(failure) => Err(lost::all(order, &state, failure).await),
+    }
 }
 
 async fn map_objects(
@@ -266,7 +271,7 @@ async fn reduce(
     let runs = fetch::partitions(state, runs, partition).await?;
     compute(host, order, control, move |order, control| {
         let pairs = runs.into_iter().map(|(index, bytes)| index.pairs(partition, &bytes));
-        let pairs = pairs.collect::<Result<_, _>>().map_err(damaged)?;
+        let pairs = pairs.collect::<Result<_, _>>().map_err(no_run)?;
         let mut out = ReduceOutput::default();
         let mut output = TaskOutput::default();
         let mut written = rows_writer(order);

@@ -1,6 +1,7 @@
 //! Blobs that every slot of a host shares: fetched once, checked against their content hash, and those that are not one
 //! job's own kept on disk for the next stage, job and process. In memory they stay as long as someone uses them.
 
+use crate::lost::{self, Unread};
 use crate::slots::beside;
 use bytes::Bytes;
 use mr_core::{BlobRef, BroadcastRef, Failure, sha256_hex};
@@ -62,6 +63,9 @@ impl BroadcastCache {
     }
 
     async fn get(&self, state: &dyn Store, name: &str, blob: &BlobRef) -> Result<Bytes, Failure> {
+        if *blob != BlobRef::shared(blob.sha256.clone(), blob.bytes) {
+            return made_by_a_task(state, blob).await;
+        }
         let path = self.folder.join(&blob.sha256);
         let (there, sha256) = (path.clone(), blob.sha256.clone());
         if let Some(bytes) = beside(move || Ok(from_disk(&there, &sha256))).await? {
@@ -72,23 +76,34 @@ impl BroadcastCache {
             if error.retryable() { Failure::transient(story) } else { Failure::application(story) }
         })?;
         let (name, sha256, most) = (name.to_owned(), blob.sha256.clone(), self.disk_bytes_max);
-        // One job's own are of no use to the next.
-        let shared = *blob == BlobRef::shared(blob.sha256.clone(), blob.bytes);
         beside(move || {
             let is = sha256_hex(&got.bytes);
             if is != sha256 {
                 let story = format!("broadcast `{name}` has SHA-256 {is} where the job has {sha256}");
-                // One that a task made may be unfinished on its way to this host; one of the submitter's was checked.
-                return Err(if shared { Failure::permanent(story) } else { Failure::transient(story) });
+                return Err(Failure::permanent(story));
             }
             // A convenience: without the copy the next one only fetches again.
-            if shared && let Err(error) = keep(&path, &got.bytes).and_then(|()| make_room(&path, most)) {
+            if let Err(error) = keep(&path, &got.bytes).and_then(|()| make_room(&path, most)) {
                 tracing::warn!("keeping broadcast `{name}` at {}: {error}", path.display());
             }
             Ok(got.bytes)
         })
         .await
     }
+}
+
+/// One job's own is of no use to the next, and kept nowhere.
+async fn made_by_a_task(state: &dyn Store, blob: &BlobRef) -> Result<Bytes, Failure> {
+    lost::read(state, &blob.key, || async {
+        let bytes = lost::get(state, &blob.key, GetOptions::default()).await?;
+        let of = bytes.clone();
+        let is = beside(move || Ok(sha256_hex(&of))).await.map_err(Unread::Failed)?;
+        if is != blob.sha256 {
+            return Err(Unread::Damaged(format!("its SHA-256 is {is} where the job has {}", blob.sha256)));
+        }
+        Ok(bytes)
+    })
+    .await
 }
 
 /// The copy, if it is there and whole.

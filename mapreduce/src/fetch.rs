@@ -1,6 +1,8 @@
 //! Fetching ahead: a split's objects come in order, many small requests in flight, within a bound of bytes.
 
 use crate::job::ObjectRecord;
+use crate::lost::{self, Unread};
+use crate::pairs::no_run;
 use crate::run::{RunError, RunIndex};
 use bytes::Bytes;
 use futures::Stream;
@@ -116,36 +118,16 @@ async fn sees_nothing(store: &DynStore) -> bool {
     }
 }
 
-/// One of the framework's own files, checked. One that is damaged twice is taken away: then whoever runs the job again makes
-/// it again, and does not find it.
+/// One of the framework's own files, checked.
 pub async fn file(store: &DynStore, file: &FileRef) -> Result<Bytes, Failure> {
-    for _ in 0..2 {
-        let got = store.get(&file.key, GetOptions::default()).await.map_err(|error| of_work(&error))?;
-        if got.bytes.len() as u64 == file.bytes && crc32fast::hash(&got.bytes) == file.crc32 {
-            return Ok(got.bytes);
+    lost::read(store.as_ref(), &file.key, || async {
+        let bytes = lost::get(store.as_ref(), &file.key, GetOptions::default()).await?;
+        if bytes.len() as u64 != file.bytes || crc32fast::hash(&bytes) != file.crc32 {
+            return Err(Unread::Damaged("it does not have its length or checksum".to_owned()));
         }
-    }
-    let key = &file.key;
-    if let Err(error) = store.delete(key).await {
-        tracing::warn!("taking a damaged file away: {}", story(&error));
-    }
-    Err(Failure::application(format!(
-        "{key} does not have its length or checksum; it is taken away, and made again when the job is retried or submitted again"
-    )))
-}
-
-/// Of a file that a task of this job or of one before it has made.
-fn of_work(error: &StoreError) -> Failure {
-    match error {
-        StoreError::NotFound { .. } => {
-            let story = story(error);
-            Failure::application(format!(
-                "a file that another task made is gone, or does not lie where this worker looks; it is made again when the \
-                 job is retried or submitted again: {story}"
-            ))
-        }
-        error => failure(error),
-    }
+        Ok(bytes)
+    })
+    .await
 }
 
 /// Several files, in order, a few at a time.
@@ -169,21 +151,28 @@ pub async fn partitions(store: &DynStore, runs: &[FileRef], partition: u32) -> R
     let fetch = move |store: DynStore, run: FileRef| async move {
         if run.bytes <= WHOLE_RUN {
             let whole = file(&store, &run).await?;
-            let index = RunIndex::read(&whole, run.bytes).map_err(|error| of_run(&run, &error))?;
-            let range = index.range(partition).map_err(|error| of_run(&run, &error))?;
+            let index = RunIndex::read(&whole, run.bytes).map_err(no_run)?;
+            let range = index.range(partition).map_err(no_run)?;
             return Ok((index, whole.slice(range.start as usize..range.end as usize)));
         }
-        let mut end = range(&store, &run, run.bytes - RUN_END..run.bytes).await?;
-        let index_bytes = RunIndex::bytes(&end).map_err(|error| of_run(&run, &error))?;
-        if index_bytes > RUN_END {
-            end = range(&store, &run, run.bytes.saturating_sub(index_bytes)..run.bytes).await?;
-        }
-        let index = RunIndex::read(&end, run.bytes).map_err(|error| of_run(&run, &error))?;
-        let wanted = index.range(partition).map_err(|error| of_run(&run, &error))?;
-        let bytes = if wanted.is_empty() { Bytes::new() } else { range(&store, &run, wanted).await? };
-        Ok((index, bytes))
+        lost::read(store.as_ref(), &run.key, || part(&store, &run, partition)).await
     };
     in_flight(store, runs.to_vec(), fetch).try_collect().await
+}
+
+/// A partition of a run, checked by the run's index, and that by its own checksum.
+async fn part(store: &DynStore, run: &FileRef, partition: u32) -> Result<(RunIndex, Bytes), Unread> {
+    let damaged = |error: RunError| Unread::Damaged(error.to_string());
+    let mut end = range(store, run, run.bytes - RUN_END..run.bytes).await?;
+    let index_bytes = RunIndex::bytes(&end).map_err(damaged)?;
+    if index_bytes > RUN_END {
+        end = range(store, run, run.bytes.saturating_sub(index_bytes)..run.bytes).await?;
+    }
+    let index = RunIndex::read(&end, run.bytes).map_err(damaged)?;
+    let wanted = index.range(partition).map_err(|error| Unread::Failed(no_run(error)))?;
+    let bytes = if wanted.is_empty() { Bytes::new() } else { range(store, run, wanted).await? };
+    index.check(partition, &bytes).map_err(damaged)?;
+    Ok((index, bytes))
 }
 
 fn in_flight<T, F>(
@@ -199,21 +188,14 @@ where
     stream::iter(fetches).map(going).buffered(FILES_IN_FLIGHT)
 }
 
-/// Some bytes of a run. They are checked by its index, which says their sums.
-async fn range(store: &DynStore, run: &FileRef, wanted: Range<u64>) -> Result<Bytes, Failure> {
+/// Some bytes of a run.
+async fn range(store: &DynStore, run: &FileRef, wanted: Range<u64>) -> Result<Bytes, Unread> {
     let length = wanted.end - wanted.start;
-    match store.get(&run.key, GetOptions::range(wanted)).await {
-        Ok(got) if got.bytes.len() as u64 == length => Ok(got.bytes),
-        // A range that begins behind its end: what was stored is not all there.
-        Ok(_) | Err(StoreError::Fatal { .. }) => {
-            Err(Failure::transient(format!("{} does not have its length", run.key)))
-        }
-        Err(error) => Err(of_work(&error)),
+    let bytes = lost::get(store.as_ref(), &run.key, GetOptions::range(wanted)).await?;
+    if bytes.len() as u64 != length {
+        return Err(Unread::Damaged("it does not have its length".to_owned()));
     }
-}
-
-fn of_run(run: &FileRef, error: &RunError) -> Failure {
-    Failure::transient(format!("{}: {error}", run.key))
+    Ok(bytes)
 }
 
 pub fn failure(error: &StoreError) -> Failure {

@@ -7,8 +7,8 @@ use crate::fetch::failure;
 use crate::job::{Context, StageCode};
 use crate::slots::{Slots, beside};
 use mr_core::{Failure, Order};
-use mr_storage::DynStore;
-use std::collections::BTreeMap;
+use mr_storage::{DynStore, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub struct Host {
     pub(crate) slots: Slots,
     settings: HostSettings,
     stores: Mutex<BTreeMap<String, DynStore>>,
+    /// States, and the landmark that was seen in each.
+    seen: std::sync::Mutex<BTreeSet<(String, String)>>,
     broadcasts: BroadcastCache,
     codes: Codes,
 }
@@ -45,6 +47,7 @@ impl Host {
             broadcasts: BroadcastCache::new(settings.scratch.join("broadcasts")),
             codes: Codes::default(),
             stores: Mutex::default(),
+            seen: Default::default(),
             registry,
             settings,
         }
@@ -80,6 +83,18 @@ impl Host {
         let store = mr_storage::open(root).await.map_err(|error| failure(&error))?;
         stores.insert(root.to_owned(), store.clone());
         Ok(store)
+    }
+
+    /// The order's state store. Whether this process sees what its coordinator does is looked up the first time.
+    pub(crate) async fn state(&self, order: &Order) -> Result<DynStore, Failure> {
+        let state = self.store(&order.state).await?;
+        let this = (order.state.clone(), order.landmark.clone());
+        let seen = || self.seen.lock().expect("nothing panics while it is held");
+        if !seen().contains(&this) {
+            look_for_landmark(order, &state).await?;
+            seen().insert(this);
+        }
+        Ok(state)
     }
 
     /// The code of the order's stage, made once and shared: weights are read and packed by the first attempt only.
@@ -119,5 +134,22 @@ impl Host {
             .await
         };
         self.codes.get(&stage, make).await
+    }
+}
+
+/// # Errors
+/// When this process sees another folder under the state's name than its coordinator, or none.
+pub(crate) async fn look_for_landmark(order: &Order, state: &DynStore) -> Result<(), Failure> {
+    if order.landmark.is_empty() {
+        return Ok(());
+    }
+    match state.head(&order.landmark).await {
+        Ok(_) => Ok(()),
+        Err(StoreError::NotFound { .. }) => Err(Failure::application(format!(
+            "this worker does not see the coordinator's state: under {} there is no {}; is that folder mounted here?",
+            state.url(),
+            order.landmark
+        ))),
+        Err(error) => Err(failure(&error)),
     }
 }

@@ -12,6 +12,7 @@ mod emit;
 mod fetch;
 mod host;
 mod job;
+mod lost;
 mod made;
 mod merge;
 mod pairs;

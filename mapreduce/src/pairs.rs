@@ -30,11 +30,11 @@ pub fn combine_runs(
     partitions: u32,
     check: impl Fn() -> Result<(), Failure>,
 ) -> Result<(Bytes, u64), Failure> {
-    let runs: Vec<_> = runs.into_iter().map(RunReader::open).collect::<Result<_, _>>().map_err(damaged)?;
+    let runs: Vec<_> = runs.into_iter().map(RunReader::open).collect::<Result<_, _>>().map_err(no_run)?;
     let (mut writer, mut values) = (RunWriter::new(0), 0);
     for partition in 0..partitions {
         let pairs: Result<_, _> = runs.iter().map(|run| run.partition(partition)).collect();
-        merge(pairs.map_err(damaged)?, |key, of_key| {
+        merge(pairs.map_err(no_run)?, |key, of_key| {
             check()?;
             values += push_combined(code, &mut writer, &key, of_key)?;
             Ok(())
@@ -44,9 +44,9 @@ pub fn combine_runs(
     Ok((writer.finish(), values))
 }
 
-/// What was stored whole and comes back otherwise may come back well another time.
-pub fn damaged(error: RunError) -> Failure {
-    Failure::transient(error.to_string())
+/// It is as it was written, by its checksum, and no run: to make it again would bring the same.
+pub fn no_run(error: RunError) -> Failure {
+    Failure::permanent(error.to_string())
 }
 
 fn push_combined(
@@ -156,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_fewer_partitions_is_damaged_and_a_stop_is_heard_between_keys() {
+    fn a_run_of_fewer_partitions_is_none_and_a_stop_is_heard_between_keys() {
         let two = run(&Keeps, &vec![(b"a".to_vec(), b"1".to_vec())], 2);
         let failure = combine_runs(&Keeps, vec![two.clone()], 3, || Ok(())).unwrap_err();
-        assert_eq!(failure, Failure::transient("this is no run: it has fewer partitions"));
+        assert_eq!(failure, Failure::permanent("this is no run: it has fewer partitions"));
         let stop = || Err(Failure::permanent("stop"));
         assert_eq!(combine_runs(&Keeps, vec![two], 2, stop).unwrap_err(), Failure::permanent("stop"));
     }

@@ -77,6 +77,7 @@ async fn along(
             stage: stage.name.clone(),
             input: plan.spec.input.clone(),
             state: state.url.clone(),
+            landmark: String::new(),
             broadcasts: broadcasts.clone(),
             footer: plan.footer.clone(),
             writes_output: stage.writes_output,

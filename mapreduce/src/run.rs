@@ -164,15 +164,25 @@ impl RunIndex {
         Ok(place.offset..place.offset + place.length)
     }
 
+    /// Whether these are the partition's bytes.
+    ///
+    /// # Errors
+    /// When they are not, or there is no such partition.
+    pub fn check(&self, partition: u32, bytes: &[u8]) -> Result<(), RunError> {
+        let place = self.place(partition)?;
+        if bytes.len() as u64 != place.length || crc32fast::hash(bytes) != place.checksum {
+            return Err(RunError::Checksum(partition));
+        }
+        Ok(())
+    }
+
     /// The pairs in a partition's bytes, in key order, sharing their memory.
     ///
     /// # Errors
     /// When the partition is not there or not whole.
     pub fn pairs(&self, partition: u32, bytes: &Bytes) -> Result<Vec<Pair>, RunError> {
+        self.check(partition, bytes)?;
         let place = self.place(partition)?;
-        if bytes.len() as u64 != place.length || crc32fast::hash(bytes) != place.checksum {
-            return Err(RunError::Checksum(partition));
-        }
         let mut pairs: Vec<Pair> = Vec::new();
         let mut at = 0;
         while at < bytes.len() {

@@ -71,6 +71,7 @@ impl Place {
             stage: stage.into(),
             input: self.url("input"),
             state: self.url("state"),
+            landmark: String::new(),
             broadcasts: Vec::new(),
             footer: BTreeMap::from([("toy.footer".into(), "shapes the data".into())]),
             writes_output: stage == "rows",
@@ -516,7 +517,7 @@ fn replace(bytes: &[u8], what: &[u8], by: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn damaged_files_of_our_own_are_failures_and_taken_away_so_that_nobody_finds_them_again() {
+async fn damaged_files_of_our_own_are_lost_and_taken_away_so_that_nobody_finds_them_again() {
     type Damage = fn(&mut Vec<u8>);
     let damages: [(&str, Damage); 3] = [
         ("cut short", |bytes| bytes.truncate(bytes.len() / 2)),
@@ -533,11 +534,12 @@ async fn damaged_files_of_our_own_are_failures_and_taken_away_so_that_nobody_fin
         let rows = place.with_broadcast(rows, b"x", b"x").await;
         let combine = place.order("sum", 0, Work::Combine { runs: runs(&maps) });
         let reduce = place.order("sum", 0, Work::Reduce { runs: runs(&maps), partition: 0 });
-        for order in [rows, combine, reduce] {
+        let (kept_key, run_key) = (&kept(&maps)[1].key, &runs(&maps)[0].key);
+        for (order, key) in [(rows, kept_key), (combine, run_key), (reduce, run_key)] {
             let failure = place.run(&order).await.unwrap_err();
             assert_eq!(failure.class, FailureClass::Application, "{what}: {failure}");
-            assert!(failure.message.contains("work/job/0/"), "{what}: {failure}");
-            assert!(failure.message.contains("made again when the"), "{what}: {failure}");
+            assert!(failure.message.contains(key), "{what}: {failure}");
+            assert_eq!(failure.lost, std::slice::from_ref(key), "{what}: {failure}");
         }
         for damaged in [&kept(&maps)[1], &runs(&maps)[0]] {
             assert!(place.store("state").head(&damaged.key).await.is_err(), "{what}: {} is still there", damaged.key);
@@ -571,15 +573,75 @@ async fn a_reduce_reads_its_own_partition_and_no_other() {
             None => assert_eq!(output.records, 0),
         }
     }
-    // Damage to one partition is nothing to the others.
+    // Damage to one partition is nothing to the others, until somebody meets it.
     place.damage(&file, |bytes| bytes[1000] ^= 1);
-    assert_eq!(place.reduce(vec![file.clone()], 0).await.unwrap_err().class, FailureClass::Transient);
     assert!(place.reduce(vec![file.clone()], 2).await.is_ok());
-    place.damage(&file, |bytes| bytes.truncate(300_000));
-    for partition in 0..3 {
+    let is_lost = async |partition| {
         let failure = place.reduce(vec![file.clone()], partition).await.unwrap_err();
-        assert_eq!(failure.class, FailureClass::Transient, "{failure}");
+        assert_eq!(failure.lost, std::slice::from_ref(&file.key), "{failure}");
+        failure.message
+    };
+    assert!(is_lost(0).await.contains("is damaged"));
+    assert!(is_lost(2).await.contains("is gone"));
+    for partition in 0..3 {
+        let file = large_run(&place).await;
+        place.damage(&file, |bytes| bytes.truncate(300_000));
+        assert!(is_lost(partition).await.contains("is damaged"));
     }
+}
+
+#[tokio::test]
+async fn all_that_is_gone_is_told_at_once() {
+    let place = Place::new();
+    place.write(&[("a.txt", "ape"), ("b.txt", "bee"), ("c.txt", "cat"), ("d.txt", "dog")]);
+    let runs = runs(&place.map_each().await);
+    place.store("state").delete(&runs[1].key).await.unwrap();
+    place.damage(&runs[3], |bytes| bytes.truncate(3));
+    let keys = [&*runs[1].key, &*runs[3].key];
+    let failure = place.reduce(runs.clone(), 0).await.unwrap_err();
+    assert_eq!(failure.lost, keys, "{failure}");
+    assert!(failure.message.contains("is gone"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_broadcast_that_a_task_made_may_be_lost() {
+    let place = Place::new();
+    place.write(&[("a.txt", "ape")]);
+    let rows = place.order("rows", 0, Work::MapKept { rows: kept(&place.map_each().await) });
+    let rows = place.with_broadcast(rows, b"sum", b"sum").await;
+    let mut rows = rows;
+    rows.broadcasts[0].blob.key = "work/job/1/broadcast".into();
+    let failure = place.run(&rows).await.unwrap_err();
+    assert_eq!(failure.lost, ["work/job/1/broadcast"], "{failure}");
+    place.store("state").put("work/job/1/broadcast", "sun".into(), Put::Overwrite).await.unwrap();
+    let failure = place.run(&rows).await.unwrap_err();
+    assert!(failure.message.contains("SHA-256") && failure.lost == ["work/job/1/broadcast"], "{failure}");
+    assert!(place.store("state").head("work/job/1/broadcast").await.is_err());
+}
+
+/// What it does not find may be there all the same.
+#[tokio::test]
+async fn a_worker_that_looks_at_another_state_than_its_coordinator_says_so_and_misses_nothing() {
+    let place = Place::new();
+    place.write(&[("a.txt", "ape")]);
+    let mapped = place.map_each().await;
+    let state = place.store("state");
+    let order = |landmark: &str| {
+        Order { landmark: landmark.into(), ..place.order("sum", 0, Work::Reduce { runs: runs(&mapped), partition: 0 }) }
+    };
+    let elsewhere = async |order: &Order| {
+        let failure = place.run(order).await.unwrap_err();
+        assert!(failure.message.contains("is that folder mounted here?") && failure.lost.is_empty(), "{failure}");
+        assert_eq!(failure.class, FailureClass::Application, "{failure}");
+    };
+    elsewhere(&order("leader")).await;
+    state.put("leader", "me".into(), Put::Overwrite).await.unwrap();
+    assert!(place.run(&order("leader")).await.is_ok());
+    // It was there once, and is not looked for again until something else is missing.
+    state.delete("leader").await.unwrap();
+    assert!(place.run(&order("leader")).await.is_ok());
+    state.delete(&runs(&mapped)[0].key).await.unwrap();
+    elsewhere(&order("leader")).await;
 }
 
 #[tokio::test]
@@ -597,7 +659,8 @@ async fn the_index_of_many_partitions_is_read_in_full() {
         let output = place.reduce(vec![file.clone()], partition).await.unwrap();
         assert_eq!(place.side_text(&output).await, format!("{partition:0300} "));
     }
-    assert_eq!(place.reduce(vec![file], 1000).await.unwrap_err().class, FailureClass::Transient);
+    let none = place.reduce(vec![file], 1000).await.unwrap_err();
+    assert!(none.class == FailureClass::Permanent && none.lost.is_empty(), "{none}");
 }
 
 #[tokio::test]

@@ -227,7 +227,7 @@ pub fn failure_to(failure: core::Failure) -> v1::Failure {
         core::FailureClass::Cancelled => Class::Cancelled,
     };
     let blames = failure.blames.map(|blamed| quarantined_to(*blamed));
-    v1::Failure { class: class as i32, message: failure.message, blames }
+    v1::Failure { class: class as i32, message: failure.message, blames, lost: failure.lost }
 }
 
 pub fn failure_from(failure: v1::Failure) -> Wire<core::Failure> {
@@ -243,7 +243,7 @@ pub fn failure_from(failure: v1::Failure) -> Wire<core::Failure> {
         Class::Cancelled => core::FailureClass::Cancelled,
     };
     let blames = failure.blames.map(|blamed| Box::new(quarantined_from(blamed)));
-    Ok(core::Failure { class, message: failure.message, blames })
+    Ok(core::Failure { class, message: failure.message, blames, lost: failure.lost })
 }
 
 pub fn quarantined_to(q: core::Quarantined) -> v1::Quarantined {
@@ -491,6 +491,7 @@ pub fn order_to(order: core::Order) -> v1::Order {
         one_row_per_record: order.one_row_per_record,
         partitions: order.partitions,
         record_seconds_max: order.record_seconds_max,
+        landmark: order.landmark,
         work: Some(match order.work {
             core::Work::MapObjects { objects, condemned } => Work::MapObjects(v1::MapObjects {
                 objects: objects.into_iter().map(object_to).collect(),
@@ -531,6 +532,7 @@ pub fn order_from(order: v1::Order) -> Wire<core::Order> {
         one_row_per_record: order.one_row_per_record,
         partitions: order.partitions,
         record_seconds_max: order.record_seconds_max,
+        landmark: order.landmark,
         work: match need(order.work, "order.work")? {
             Work::MapObjects(map) => core::Work::MapObjects {
                 objects: map.objects.into_iter().map(object_from).collect(),

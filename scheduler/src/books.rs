@@ -59,6 +59,13 @@ impl Ledger {
         }
     }
 
+    /// Takes back what an output without verdicts has entered.
+    pub fn leave(&mut self, stage: StageIndex, output: &TaskOutput) {
+        if stage == self.input_stage {
+            self.mapped -= output.records;
+        }
+    }
+
     pub fn books(&self) -> Books {
         let quarantined = self.quarantined.len() as u64;
         // Another stage may have refused an object before the first stage came to it.

@@ -19,6 +19,8 @@ pub(crate) struct Care {
     pub condemned: Vec<Condemned>,
     /// Who has come to which verdict, by the record's key and the verdict's class.
     blamed: BTreeMap<(String, String), Opinions>,
+    /// Who has missed what the task wrote.
+    pub missed: Opinions,
     /// Losses that have been looked into.
     pub cleared_losses: u32,
     pub probing: Option<Probing>,
@@ -26,8 +28,26 @@ pub(crate) struct Care {
     pub probes: BTreeSet<(Epoch, u32)>,
 }
 
-/// By worker and attempt.
-type Opinions = BTreeSet<(WorkerNo, Epoch, u32)>;
+/// Who says so, in which attempt.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opinions(BTreeSet<(WorkerNo, AttemptId)>);
+
+impl Opinions {
+    /// `alone`: there is no other worker to ask, so another attempt of the same one will do. The same attempt that is told
+    /// again does not.
+    pub fn say(&mut self, by: WorkerNo, attempt: &AttemptId, alone: bool) -> Opinion {
+        let this = (by, attempt.clone());
+        let others = self.0.iter().any(|(worker, _)| *worker != by);
+        let own = self.0.iter().any(|opinion| opinion.0 == by && *opinion != this);
+        self.0.insert(this);
+        match (others, own) {
+            (true, _) => Opinion::Second,
+            (false, true) if alone => Opinion::Second,
+            (false, true) => Opinion::Again,
+            (false, false) => Opinion::First,
+        }
+    }
+}
 
 /// What came of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,20 +61,8 @@ pub(crate) enum Opinion {
 }
 
 impl Care {
-    /// `alone`: there is no other worker to ask, so another attempt of the same one will do. The same attempt that is told
-    /// again does not.
     pub fn blame(&mut self, verdict: &Quarantined, by: WorkerNo, attempt: &AttemptId, alone: bool) -> Opinion {
-        let opinions = self.blamed.entry((verdict.key.clone(), verdict.class.clone())).or_default();
-        let this = (by, attempt.epoch, attempt.number);
-        let others = opinions.iter().any(|(worker, ..)| *worker != by);
-        let own = opinions.iter().any(|opinion| opinion.0 == by && *opinion != this);
-        opinions.insert(this);
-        match (others, own) {
-            (true, _) => Opinion::Second,
-            (false, true) if alone => Opinion::Second,
-            (false, true) => Opinion::Again,
-            (false, false) => Opinion::First,
-        }
+        self.blamed.entry((verdict.key.clone(), verdict.class.clone())).or_default().say(by, attempt, alone)
     }
 
     /// Whether every verdict of an output that follows from what happened meanwhile is a second opinion. `None`: it has

@@ -77,6 +77,8 @@ pub enum Event {
     },
     CommitEnded {
         job: JobId,
+        /// Of the command.
+        round: u32,
         outcome: Result<(), Failure>,
     },
     Cancel {
@@ -134,8 +136,9 @@ pub enum Command {
     /// There is something new for this worker: answer its poll, if one waits, with
     /// [`answer`](crate::Scheduler::answer).
     Answer { worker: WorkerId },
-    /// All tasks are done and the books balance; then [`Event::CommitEnded`].
-    Commit { job: JobId },
+    /// All tasks are done and the books balance; then [`Event::CommitEnded`]. Comes again in a new round when files that it
+    /// was to commit were lost and are made again.
+    Commit { job: JobId, round: u32 },
     /// The job has ended, one way or another, and its work files can go. Comes again when something may have been
     /// written since.
     CleanUp { job: JobId },

@@ -38,13 +38,18 @@ pub enum What {
         family: Arc<str>,
         output: Arc<TaskOutput>,
     },
+    /// What a task wrote is gone or damaged, or was made of something else than what is there now: it is to be done again.
+    Undone {
+        stage: StageIndex,
+        index: u32,
+    },
     /// A record of that task is not to be mapped any more.
     Condemned {
         stage: StageIndex,
         index: u32,
         condemned: Condemned,
     },
-    /// From here on only the commit's own end ends the job.
+    /// From here on only the commit's own end ends the job, or undoes a task of it.
     Committing,
     Ended {
         ending: Ending,

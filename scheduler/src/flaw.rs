@@ -36,6 +36,10 @@ pub enum Flaw {
     BlamesTheLiving,
     /// One who has been replaced answers those who have been with its successor.
     NeverDoubts,
+    /// A task whose output was lost comes to something else, and what was made of the first stays.
+    KeepsWhatFollows,
+    /// One worker that misses a file is enough, though the file may be there.
+    MissesAtOnce,
 }
 
 impl Flaw {
@@ -58,6 +62,8 @@ impl Flaw {
         Self::CondemnsAtOnce,
         Self::BlamesTheLiving,
         Self::NeverDoubts,
+        Self::KeepsWhatFollows,
+        Self::MissesAtOnce,
     ];
 
     /// In kebab-case, as it is typed.

@@ -23,6 +23,8 @@ pub(crate) struct Job {
     pub family: Option<Arc<str>>,
     /// Since when tasks are ready for kernels that nobody has, though somebody is in touch.
     pub unserved_since: Option<Millis>,
+    /// How often this coordinator or one before it has asked for a commit.
+    pub rounds: u32,
     pub phase: Phase,
 }
 
@@ -72,6 +74,7 @@ impl Job {
             kernels,
             family: None,
             unserved_since: None,
+            rounds: 0,
             phase: Phase::Listing,
         }
     }

@@ -6,8 +6,9 @@ use crate::flaw::Flaw;
 use crate::job::{Job, JobNo, Phase};
 use crate::scheduler::{Outbox, Scheduler};
 use crate::tasks::{Place, Task, TaskState, Tasks};
-use mr_core::{AttemptId, Epoch, JobId, TaskId};
+use mr_core::{AttemptId, Epoch, JobId, TaskId, TaskOutput};
 use std::mem;
+use std::sync::Arc;
 
 impl Scheduler {
     /// The state that these facts lead to, under a new coordinator. Then [`resume`](Self::resume).
@@ -44,7 +45,7 @@ impl Scheduler {
                 Phase::Running(tasks) if tasks.all_done() => self.complete(number, &mut out),
                 Phase::Running(_) => {}
                 Phase::Committing(_) if self.flawed(Flaw::DropsTheCommit) => {}
-                Phase::Committing(_) => out.commands.push(Command::Commit { job: job.id.clone() }),
+                Phase::Committing(_) => out.commands.push(Command::Commit { job: job.id.clone(), round: job.rounds }),
                 Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => {
                     out.commands.push(Command::CleanUp { job: job.id.clone() });
                 }
@@ -72,11 +73,18 @@ impl Scheduler {
                     tell(prepared_at, What::Condemned { stage, index, condemned });
                 }
                 for (index, task) in (0..).zip(tasks.stage_tasks(stage)) {
-                    let Some(output) = task.state.output().cloned() else { continue };
-                    let family = job.family.clone().expect("whoever has something done is bound");
-                    let task = TaskId { job: job.id.clone(), stage, index };
-                    let attempt = AttemptId { task, epoch: self.epoch, number: 0 };
-                    tell(at, What::Done { attempt, family, output });
+                    let done = |output: &Arc<TaskOutput>| {
+                        let family = job.family.clone().expect("whoever has something done is bound");
+                        let task = TaskId { job: job.id.clone(), stage, index };
+                        let attempt = AttemptId { task, epoch: self.epoch, number: 0 };
+                        What::Done { attempt, family, output: output.clone() }
+                    };
+                    if let Some(former) = &task.former {
+                        tell(at, done(former));
+                        tell(at, What::Undone { stage, index });
+                    }
+                    let Some(output) = task.state.output() else { continue };
+                    tell(at, done(output));
                     at = sums.ended_at.unwrap_or(self.now);
                 }
             }
@@ -129,10 +137,25 @@ impl Scheduler {
                 let place = Place::of(&attempt.task);
                 job.family.get_or_insert_with(|| family.clone());
                 let tasks = job.running_mut().ok_or("a task was done while it did not run")?;
-                if !tasks.find(place).is_some_and(startable) {
-                    return Err(format!("{} was done twice, or before it could be", attempt.task));
+                if tasks.find(place).is_none_or(|task| task.state.output().is_some()) {
+                    return Err(format!("{} was done twice", attempt.task));
                 }
                 tasks.succeed(place, output, attempt, *at);
+            }
+            What::Undone { stage, index } => {
+                let place = Place::new(*stage, *index);
+                job.phase = match mem::replace(&mut job.phase, Phase::Listing) {
+                    Phase::Running(tasks) | Phase::Committing(tasks) => Phase::Running(tasks),
+                    Phase::Listing | Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => {
+                        return Err("a task was undone while it did not run".to_owned());
+                    }
+                };
+                self.running.insert(number);
+                let tasks = job.running_mut().expect("it runs again");
+                if tasks.find(place).is_none_or(|task| task.state.output().is_none()) {
+                    return Err(format!("task {index} of stage {stage} was undone before it was done"));
+                }
+                tasks.undo(place);
             }
             What::Condemned { stage, index, condemned } => {
                 let tasks = job.running_mut().ok_or("a record was condemned while it did not run")?;
@@ -149,6 +172,7 @@ impl Scheduler {
                     | Phase::Failed { .. }
                     | Phase::Cancelled { .. } => return Err("it was committed while it did not run".to_owned()),
                 };
+                job.rounds += 1;
                 self.running.remove(&number);
             }
             What::Ended { ending, remains } => self.apply_ended(number, ending, remains)?,

@@ -37,6 +37,9 @@ impl Scheduler {
             return;
         }
         let place = Place::of(&attempt.task);
+        if !leased && tasks.may_be_outdated(place) && !self.flawed(Flaw::KeepsWhatFollows) {
+            return;
+        }
         if tasks.is_probe(place, &attempt) && (outcome.is_ok() || !leased) {
             if leased {
                 self.lived(number, &attempt, out);
@@ -142,7 +145,7 @@ impl Scheduler {
             let Some(tasks) = job.running().filter(|_| job.family.as_ref() == Some(family)) else { return };
             let task = TaskId { job: id.clone(), stage, index };
             let place = Place::of(&task);
-            if tasks.find(place).is_some_and(startable) && check(tasks, place, &output).is_ok() {
+            if tasks.find(place).is_some_and(startable) && !tasks.may_be_outdated(place) && check(tasks, place, &output).is_ok() {
                 let attempt = AttemptId { task, epoch: self.epoch, number: 0 };
                 self.done(number, attempt, family.clone(), output, out);
             }
@@ -163,7 +166,11 @@ impl Scheduler {
             }
         }
         let task = attempt.task.clone();
+        let outdated = if self.flawed(Flaw::KeepsWhatFollows) { Vec::new() } else { self.outdated(&task, &output) };
         self.record(&task.job, What::Done { attempt, family, output }, out);
+        for place in outdated {
+            self.undo(number, place, out);
+        }
         for lease in leases {
             // Unless it was this worker's own, which is released already.
             if self.fleet.revoke(lease.worker, &lease.attempt(task.clone())) {
@@ -191,12 +198,12 @@ impl Scheduler {
         }
         let id = job.id.clone();
         self.record(&id, What::Committing, out);
-        out.commands.push(Command::Commit { job: id });
+        out.commands.push(Command::Commit { job: id, round: self.jobs[&number].rounds });
     }
 
     /// The attempt that has its task's lease failed.
     fn failure(&mut self, number: JobNo, worker: WorkerNo, attempt: &AttemptId, failure: Failure, out: &mut Outbox) {
-        if self.blame(number, worker, attempt, &failure, out) {
+        if self.blame(number, worker, attempt, &failure, out) || self.missed(number, worker, attempt, &failure, out) {
             return;
         }
         let place = Place::of(&attempt.task);

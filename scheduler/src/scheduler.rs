@@ -5,7 +5,7 @@ use crate::fact::{Condemned, Ending, Fact, Remains, What};
 use crate::flaw::Flaw;
 use crate::fleet::{Fleet, Granted, Pool, WorkerNo};
 use crate::job::{Job, JobNo, Phase};
-use crate::tasks::{Lease, Place, TaskState, Tasks};
+use crate::tasks::{Lease, Place, Task, TaskState, Tasks};
 use crate::view::{JobView, WorkerView};
 use mr_core::{
     AttemptId, Epoch, Failure, FailureClass, JobId, KernelWish, Limits, StageIndex, TaskGraph, TaskId, TaskOutput,
@@ -70,7 +70,7 @@ impl Scheduler {
             Event::PrepareFailed { job, failure } => self.prepare_failed(&job, failure, &mut out),
             Event::Poll(poll) => self.poll(poll, &mut out),
             Event::Found { job, family, outputs } => self.found(&job, &family, outputs, &mut out),
-            Event::CommitEnded { job, outcome } => self.commit_ended(&job, outcome, &mut out),
+            Event::CommitEnded { job, round, outcome } => self.commit_ended(&job, round, outcome, &mut out),
             Event::Cancel { job } => self.cancel(&job, &mut out),
             Event::Broken { job, failure } => self.broken(&job, failure, &mut out),
             Event::Tick => self.tick(&mut out),
@@ -256,15 +256,19 @@ impl Scheduler {
         }
     }
 
-    fn commit_ended(&mut self, id: &JobId, outcome: Result<(), Failure>, out: &mut Outbox) {
+    fn commit_ended(&mut self, id: &JobId, round: u32, outcome: Result<(), Failure>, out: &mut Outbox) {
         let Some(&number) = self.job_numbers.get(id) else { return };
         match &self.jobs[&number].phase {
-            Phase::Committing(_) => match outcome {
+            Phase::Committing(_) if round == self.jobs[&number].rounds => match outcome {
                 Ok(()) => self.end(number, Ending::Committed, out),
-                Err(failure) => self.end(number, Ending::Failed(failure), out),
+                Err(failure) => {
+                    if !self.missed_by_commit(number, &failure, out) {
+                        self.end(number, Ending::Failed(failure), out);
+                    }
+                }
             },
             // Told twice, or of a commit that was never asked for.
-            Phase::Listing | Phase::Running(_) => {}
+            Phase::Listing | Phase::Running(_) | Phase::Committing(_) => {}
             Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => {}
         }
     }
@@ -456,7 +460,8 @@ impl Scheduler {
             }
             let place = Place::of(&attempt.task);
             let Some(tasks) = job.running_mut() else { continue };
-            if tasks.find(place).is_some_and(|task| matches!(task.state, TaskState::Ready | TaskState::Paused { .. })) {
+            let waits = |task: &Task| matches!(task.state, TaskState::Ready | TaskState::Paused { .. });
+            if tasks.find(place).is_some_and(waits) && !tasks.may_be_outdated(place) {
                 let (epoch, worker) = (attempt.epoch, number);
                 tasks.adopt(place, Lease { epoch, number: attempt.number, worker, since, begun: false, probe: false });
                 self.fleet.grant(number, attempt.clone(), false);

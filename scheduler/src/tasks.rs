@@ -48,6 +48,10 @@ pub(crate) struct Task {
     pub transient: u32,
     pub out_of_memory: u32,
     pub lost: u32,
+    /// How often what it wrote was.
+    pub undone: u32,
+    /// What it came to before it was undone last.
+    pub former: Option<Arc<TaskOutput>>,
     /// The worker where it failed last: the next attempt goes to another, if there is one.
     pub avoids: Option<WorkerNo>,
 }
@@ -160,6 +164,8 @@ pub(crate) struct Tasks {
     ready_probes: BTreeSet<Place>,
     cares: BTreeMap<Place, Care>,
     done_count: usize,
+    /// Some task has been undone.
+    undid: bool,
     pub ledger: Ledger,
 }
 
@@ -188,13 +194,15 @@ impl Tasks {
                 transient: 0,
                 out_of_memory: 0,
                 lost: 0,
+                undone: 0,
+                former: None,
                 avoids: None,
             }));
         }
         let dependents = Dependents::of(&graph, &stages, tasks.len());
         let ledger = Ledger::new(&graph, split_objects);
         let (ready, ready_elsewhere, ready_probes, cares) = Default::default();
-        let (ready_count, done_count) = (0, 0);
+        let (ready_count, done_count, undid) = (0, 0, false);
         let mut new = Self {
             graph,
             stages,
@@ -206,6 +214,7 @@ impl Tasks {
             ready_probes,
             cares,
             done_count,
+            undid,
             ledger,
         };
         for stage in 0..new.stages.len() {
@@ -474,7 +483,7 @@ impl Tasks {
             let (since, _) = sums.alone.range(still..).next()?;
             Some(since.saturating_add(limit))
         });
-        times.filter(|at| *at > now).min()
+        times.min()
     }
 
     /// Whether a second attempt of this task, begun now, would end well before the only one that is under way, by a worker
@@ -510,15 +519,14 @@ impl Tasks {
         }
     }
 
-    /// Ready, paused or leased → done, `by` that attempt.
+    /// Ready, paused or leased → done, `by` that attempt. One that waits as well, when a shortened journal is read: it was done
+    /// with what is undone now.
     pub fn succeed(&mut self, place: Place, output: &Arc<TaskOutput>, by: &AttemptId, now: Millis) {
         let leases: Vec<_> = self.task(place).state.leases().collect();
         match self.task(place).state {
-            TaskState::Waiting { .. } | TaskState::Done { .. } => {
-                unreachable!("only a startable, undone task succeeds")
-            }
+            TaskState::Done { .. } => unreachable!("only what is not done is done"),
             TaskState::Ready => self.unready(place),
-            TaskState::Paused { .. } | TaskState::Leased { .. } => {}
+            TaskState::Waiting { .. } | TaskState::Paused { .. } | TaskState::Leased { .. } => {}
         }
         self.ledger.enter(place.stage(), output);
         let sums = &mut self.stages[place.stage() as usize];
@@ -543,18 +551,95 @@ impl Tasks {
         self.count_down(place);
     }
 
+    /// Those whose files an attempt of that task reads.
+    pub fn read_by(&self, place: Place) -> impl Iterator<Item = Place> {
+        let node = &self.graph.stages[place.stage() as usize].tasks[place.index as usize];
+        node.waits_for().map(|(stage, index)| Place::new(stage, index))
+    }
+
+    /// Tasks that wait for that one, or have waited for it.
+    pub fn readers(&self, place: Place) -> &[Place] {
+        &self.dependents.places[self.dependents.range(self.position(place))]
+    }
+
+    /// Done → ready, or waiting where what it reads is undone as well. What has not been done yet of that which reads it
+    /// waits for it again, without the attempts that are under way; what has been done stays so.
+    pub fn undo(&mut self, place: Place) {
+        let TaskState::Done { output } = &self.task(place).state else {
+            unreachable!("what is undone was done");
+        };
+        let output = output.clone();
+        let sums = &mut self.stages[place.stage() as usize];
+        sums.done -= 1;
+        sums.records -= output.records;
+        sums.rows -= output.rows;
+        sums.ended_at = None;
+        self.done_count -= 1;
+        self.task_mut(place).former = Some(output.clone());
+        for edge in self.dependents.range(self.position(place)) {
+            self.count_up(self.dependents.places[edge]);
+        }
+        let undone = |place: &Place| self.task(*place).state.output().is_none();
+        let missing = self.read_by(place).filter(undone).count() as u32;
+        self.task_mut(place).state = TaskState::Waiting { missing };
+        if missing == 0 {
+            self.make_ready(place);
+        }
+        self.undid = true;
+        // Others may have entered the same verdicts, so the ledger can't just forget them.
+        if output.quarantined.is_empty() {
+            return self.ledger.leave(place.stage(), &output);
+        }
+        let mut ledger = Ledger::new(&self.graph, self.ledger.split_objects().to_vec());
+        for (place, task) in self.iter() {
+            task.state.output().inspect(|output| ledger.enter(place.stage(), output));
+        }
+        self.ledger = ledger;
+    }
+
+    /// Whether an attempt of that task that its worker has no lease of may have read something else than is there now.
+    pub fn may_be_outdated(&self, place: Place) -> bool {
+        self.undid && self.read_by(place).next().is_some()
+    }
+
+    /// Something that the task reads is undone.
+    fn count_up(&mut self, place: Place) {
+        let missing = match &self.task(place).state {
+            TaskState::Done { .. } => return,
+            TaskState::Waiting { missing } => missing + 1,
+            TaskState::Paused { .. } => 1,
+            TaskState::Ready => {
+                self.unready(place);
+                1
+            }
+            TaskState::Leased { first, .. } => {
+                let alone = (first.since, place.index);
+                let sums = &mut self.stages[place.stage() as usize];
+                sums.running -= 1;
+                sums.alone.remove(&alone);
+                1
+            }
+        };
+        let task = self.task_mut(place);
+        task.state = TaskState::Waiting { missing };
+        // That it failed there was the fault of what it read.
+        task.avoids = None;
+    }
+
     fn count_down(&mut self, place: Place) {
         let task = self.position(place);
         for edge in self.dependents.range(task) {
             let dependent = self.dependents.places[edge];
             match &mut self.task_mut(dependent).state {
+                // With what this task had come to before it was undone.
+                TaskState::Done { .. } => {}
                 TaskState::Waiting { missing } => {
                     *missing -= 1;
                     if *missing == 0 {
                         self.make_ready(dependent);
                     }
                 }
-                TaskState::Ready | TaskState::Paused { .. } | TaskState::Leased { .. } | TaskState::Done { .. } => {
+                TaskState::Ready | TaskState::Paused { .. } | TaskState::Leased { .. } => {
                     unreachable!("it waits for a task that is done only now")
                 }
             }
@@ -665,6 +750,7 @@ impl Tasks {
                 TaskState::Waiting { missing: counted } => {
                     return Err(format!("{place:?} waits for {counted}, but {missing} are undone"));
                 }
+                TaskState::Done { .. } => {}
                 state if missing > 0 => return Err(format!("{place:?} is {state:?}, but {missing} are undone")),
                 TaskState::Ready if self.ready_probes.contains(&place) => {
                     if self.cares.get(&place).is_none_or(|care| care.probing.is_none()) {
@@ -680,7 +766,7 @@ impl Tasks {
                     }
                     ready.insert(place);
                 }
-                TaskState::Paused { .. } | TaskState::Leased { .. } | TaskState::Done { .. } => {}
+                TaskState::Paused { .. } | TaskState::Leased { .. } => {}
             }
         }
         let in_sets = self.ready.len() + self.ready_elsewhere.values().map(BTreeSet::len).sum::<usize>();
@@ -749,4 +835,39 @@ fn check_graph(graph: &TaskGraph, split_objects: &[u32]) -> Result<(), String> {
         return Err("no stage maps the input".to_owned());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_core::{TaskNode, TaskStage};
+
+    #[test]
+    fn a_graph_that_waits_for_what_is_not_before_it_is_refused() {
+        let node = |kind, reads: &[(u32, u32)]| TaskNode { kind, reads: reads.to_vec(), broadcasts: Vec::new() };
+        let stage = |tasks| TaskStage {
+            name: "sum".into(),
+            tasks,
+            partitions: 1,
+            writes_output: true,
+            one_row_per_record: true,
+        };
+        let mapped = || stage(vec![node(TaskKind::MapSplit, &[]), node(TaskKind::MapSplit, &[])]);
+        let check = |reads: &[(u32, u32)]| {
+            let stages = vec![mapped(), stage(vec![node(TaskKind::Combine, reads)])];
+            Tasks::check(&TaskGraph { stages }, &[1, 1]).map_err(|failure| failure.message)
+        };
+        assert_eq!(check(&[(0, 0), (0, 1)]), Ok(()));
+        for (reads, said) in [((0, 2), "task 2 of stage 0"), ((1, 0), "task 0 of stage 1"), ((2, 0), "task 0 of stage 2")] {
+            let refused = check(&[reads]).unwrap_err();
+            assert!(refused.contains(said) && refused.contains("which is not before it"), "{refused}");
+        }
+        let mixed = stage(vec![node(TaskKind::MapSplit, &[]), node(TaskKind::Combine, &[])]);
+        for wrong in [mixed, stage(vec![node(TaskKind::MapSplit, &[])])] {
+            let refused = Tasks::check(&TaskGraph { stages: vec![wrong] }, &[1, 1]).unwrap_err();
+            assert_eq!(refused.message, "stage `sum` maps 1 splits, but the listing has 2");
+        }
+        let silent = TaskGraph { stages: vec![stage(vec![node(TaskKind::Combine, &[])])] };
+        assert_eq!(Tasks::check(&silent, &[1]).unwrap_err().message, "no stage maps the input");
+    }
 }

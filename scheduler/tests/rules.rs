@@ -1140,3 +1140,329 @@ fn a_new_coordinator_goes_on_with_what_is_written_and_what_is_held() {
          w1 runs a/1/0#2.1",
     );
 }
+
+/// `a` has embedded two splits, and two workers have what comes next.
+const EMBEDDED: &str = "list a 2 features; poll w1 1; poll w2 1; done w1 a/0/0#1; done w2 a/0/1#1";
+
+#[test]
+fn a_file_that_two_workers_miss_is_made_again_and_what_waits_for_it_waits() {
+    check_listed(
+        EMBEDDED,
+        "fail w1 a/1/0#1 application lost=a/0/1#1; mark one misses it; fail w2 a/1/0#2 application lost=a/0/1#1; show a
+         done w1 a/0/1#2; show a; done w1 a/1/0#3; done w1 a/2/0#1; done w2 a/2/1#1; committed a",
+        "
+         w1 runs a/0/0#1
+         w2 runs a/0/1#1
+         w1 runs a/1/0#1
+         w2 runs a/1/0#2
+         one misses it
+         w1 runs a/0/1#2
+         a: embed 1+1/2 fit 0+0/1 project 0+0/2, 20 = 10 + 0, family avx
+         w1 runs a/1/0#3
+         a: embed 2+0/2 fit 0+1/1 project 0+0/2, 20 = 20 + 0, family avx
+         w1 runs a/2/0#1
+         w2 runs a/2/1#1
+         a is committing
+         commit a
+         a is committed
+         clean up a",
+    );
+}
+
+#[test]
+fn a_file_that_one_of_two_workers_misses_is_not() {
+    check_listed(
+        EMBEDDED,
+        "fail w1 a/1/0#1 application lost=a/0/0#1,a/0/1#1; done w2 a/1/0#2; show a
+         fail w1 a/2/0#1 application lost=a/0/0#1; show a",
+        "
+         w1 runs a/0/0#1
+         w2 runs a/0/1#1
+         w1 runs a/1/0#1
+         w2 runs a/1/0#2
+         w1 runs a/2/0#1
+         w2 runs a/2/1#1
+         a: embed 2+0/2 fit 1+0/1 project 0+2/2, 20 = 20 + 0, family avx
+         a: embed 2+0/2 fit 1+0/1 project 0+1/2, 20 = 20 + 0, family avx",
+    );
+}
+
+#[test]
+fn what_is_missed_by_a_worker_alone_is_made_again_after_its_second_try_and_what_nobody_made_is_the_tasks_own_failure() {
+    check(
+        "submit a attempts=2; list a 1 features; poll w1 1; done w1 a/0/0#1
+         fail w1 a/1/0#1 application lost=a/0/0#1; fail w1 a/1/0#2 application lost=a/0/0#1; show a; done w1 a/0/0#2
+         fail w1 a/1/0#3 application lost=a/0/0#1; fail w1 a/1/0#4 application lost=nobody's",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w1 runs a/1/0#1
+         w1 runs a/1/0#2
+         w1 runs a/0/0#2
+         a: embed 0+1/1 fit 0+0/1 project 0+0/1, 10 = 0 + 0, family avx
+         w1 runs a/1/0#3
+         w1 runs a/1/0#4
+         a is failed, application: task 0 of stage `fit` has failed 2 times, last on worker w1: it broke
+         clean up a"
+        ),
+    );
+}
+
+#[test]
+fn what_is_lost_as_often_as_a_task_may_be_tried_fails_the_job() {
+    check(
+        "submit a attempts=2; list a 1 features; poll w1 1; done w1 a/0/0#1
+         fail w1 a/1/0#1 application lost=a/0/0#1; fail w1 a/1/0#2 application lost=a/0/0#1; done w1 a/0/0#2
+         fail w1 a/1/0#3 application lost=a/0/0#2; fail w1 a/1/0#4 application lost=a/0/0#2",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w1 runs a/1/0#1
+         w1 runs a/1/0#2
+         w1 runs a/0/0#2
+         w1 runs a/1/0#3
+         w1 runs a/1/0#4
+         a is failed, application: what task 0 of stage `embed` wrote has been lost 2 times, the last time: it broke
+         clean up a"
+        ),
+    );
+}
+
+#[test]
+fn attempts_that_read_what_is_to_be_made_again_are_stopped_and_not_believed_later() {
+    check_listed(
+        "list a 2 features; poll w1 2; poll w2 1; done w1 a/0/0#1; done w1 a/0/1#1; done w1 a/1/0#1",
+        "fail w1 a/2/0#1 application lost=a/1/0#1; fail w2 a/2/0#2 application lost=a/1/0#1; done w1 a/2/1#1; show a
+         done w1 a/1/0#2; show a",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 runs a/1/0#1
+         w1 runs a/2/0#1
+         w1 runs a/2/1#1
+         w2 runs a/2/0#2
+         w1 stops a/2/1#1
+         w1 runs a/1/0#2
+         a: embed 2+0/2 fit 0+1/1 project 0+0/2, 20 = 20 + 0, family avx
+         w1 runs a/2/0#3
+         w1 runs a/2/1#2
+         a: embed 2+0/2 fit 1+0/1 project 0+2/2, 20 = 20 + 0, family avx",
+    );
+}
+
+#[test]
+fn a_commit_that_misses_a_part_waits_until_it_is_made_again() {
+    check_listed(
+        "list a 2; poll w1 2; done w1 a/0/0#1; done w1 a/0/1#1",
+        "uncommitted a lost=a/0/1#1; show a; committed a round=1; mark that one is over; done w1 a/0/1#2
+         uncommitted a round=1; mark told twice; committed a",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         a is committing
+         commit a
+         a is running
+         w1 runs a/0/1#2
+         a: write 1+1/2, 20 = 10 + 0, family avx
+         that one is over
+         a is committing
+         commit a
+         told twice
+         a is committed
+         clean up a",
+    );
+    check_listed(
+        "list a 1; poll w1 1; done w1 a/0/0#1",
+        "uncommitted a lost=nobody's",
+        "
+         w1 runs a/0/0#1
+         a is committing
+         commit a
+         a is failed, permanent: the table has changed
+         clean up a",
+    );
+}
+
+#[test]
+fn what_comes_to_something_else_takes_with_it_what_was_made_of_the_first() {
+    let before = "list a 2 features; poll w1 1; poll w2 1; done w1 a/0/0#1; done w2 a/0/1#1; done w1 a/1/0#1
+         fail w1 a/2/0#1 application lost=a/0/0#1; fail w2 a/2/1#1 application; fail w2 a/2/0#2 application lost=a/0/0#1";
+    let told = "
+         w1 runs a/0/0#1
+         w2 runs a/0/1#1
+         w1 runs a/1/0#1
+         w1 runs a/2/0#1
+         w2 runs a/2/1#1
+         w1 runs a/2/1#2
+         w2 runs a/2/0#2
+         w2 runs a/0/0#2";
+    // The same again: what was made of the first stays.
+    check_listed(
+        before,
+        "done w2 a/0/0#2; show a",
+        &format!("{told}
+         w2 runs a/2/0#3
+         a: embed 2+0/2 fit 1+0/1 project 0+2/2, 20 = 20 + 0, family avx"),
+    );
+    check_listed(
+        before,
+        "done w2 a/0/0#2 quarantined=1; show a; done w1 a/1/0#2; done w1 a/2/0#3 rows=9; done w2 a/2/1#3; show a",
+        &format!("{told}
+         w1 stops a/2/1#2
+         w1 runs a/1/0#2
+         a: embed 2+0/2 fit 0+1/1 project 0+0/2, 20 = 19 + 1, family avx
+         w1 runs a/2/0#3
+         w2 runs a/2/1#3
+         a is committing
+         commit a
+         a: embed 2+0/2 fit 1+0/1 project 2+0/2, 20 = 19 + 1, family avx"),
+    );
+}
+
+#[test]
+fn what_is_to_be_made_again_is_so_under_the_next_coordinator_too() {
+    let before = "list a 2 features; poll w1 1; poll w2 1; done w1 a/0/0#1; done w2 a/0/1#1; done w1 a/1/0#1
+         done w1 a/2/0#1; fail w2 a/2/1#1 application lost=a/0/1#1; fail w1 a/2/1#2 application lost=a/0/1#1; show a";
+    let told = "
+         w1 runs a/0/0#1
+         w2 runs a/0/1#1
+         w1 runs a/1/0#1
+         w1 runs a/2/0#1
+         w2 runs a/2/1#1
+         w1 runs a/2/1#2
+         w1 runs a/0/1#2
+         a: embed 1+1/2 fit 1+0/1 project 1+0/2, 20 = 10 + 0, family avx
+         w1 runs a/2/1#EPOCH.1
+         a: embed 2+0/2 fit 1+0/1 project 1+1/2, 20 = 20 + 0, family avx
+         a is committing
+         commit a";
+    let after = "poll w1; poll w2; done w1 a/0/1#2; show a; done w1 a/2/1#EPOCH.1";
+    for (how, epoch) in [("restart", "2"), ("shorten; restart", "2"), ("restart; shorten; restart", "3")] {
+        check_listed(before, &format!("{how}; {after}").replace("EPOCH", epoch), &told.replace("EPOCH", epoch));
+    }
+}
+
+#[test]
+fn before_half_of_a_stage_is_done_nobody_is_thought_slow() {
+    // w1 takes four times as long as w2, and nothing is left to give.
+    check_listed(
+        "poll w1 3; poll w2 1; list a 4",
+        "wait 1s; done w2 a/0/3#1; wait 9s; poll w1; poll w2; mark 10 s; done w1 a/0/0#1; poll w2; mark half is done",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 runs a/0/2#1
+         w2 runs a/0/3#1
+         10 s
+         w2 runs a/0/1#2
+         half is done",
+    );
+}
+
+#[test]
+fn an_attempt_of_no_task_is_nobodys() {
+    check_listed(
+        "list a 1; poll w1 1",
+        "done w1 a/0/1#1; done w1 a/1/0#1; fail w1 a/7/0#1 application; done w1 b/0/0#1; show a",
+        "
+         w1 runs a/0/0#1
+         a: write 0+1/1, 10 = 0 + 0, family avx",
+    );
+}
+
+#[test]
+fn who_was_condemned_is_so_in_a_shortened_journal_too() {
+    let (before, after) = (
+        "list a 2; poll w1 1; fail w1 a/0/0#1 application blames=0-0.jpg; fail w1 a/0/0#2 application blames=0-0.jpg",
+        "restart; drops w1 a/0/0#3; poll w1",
+    );
+    for how in ["", "shorten"] {
+        check_listed(
+            before,
+            &format!("{how}; {after}"),
+            "
+             w1 runs a/0/0#1
+             w1 runs a/0/0#2
+             w1 runs a/0/0#3 without 1
+             w1 runs a/0/0#2.1 without 1",
+        );
+    }
+}
+
+#[test]
+fn stages_tell_how_far_they_are_and_when_they_began_and_ended() {
+    check_listed(
+        "list a 2 features; poll w1 1",
+        "wait 1s; done w1 a/0/0#1 quarantined=1; sums a; wait 1s; done w1 a/0/1#1; wait 1s; sums a; done w1 a/1/0#1
+         done w1 a/2/0#1; sums a",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         a: embed 10 of 20 records, 9 rows, 0 s to -
+         a: fit 0 of ? records, 0 rows, - to -
+         a: project 0 of ? records, 0 rows, - to -
+         w1 runs a/1/0#1
+         a: embed 20 of 20 records, 19 rows, 0 s to 2 s
+         a: fit 0 of ? records, 0 rows, 2 s to -
+         a: project 0 of 19 records, 0 rows, - to -
+         w1 runs a/2/0#1
+         w1 runs a/2/1#1
+         a: embed 20 of 20 records, 19 rows, 0 s to 2 s
+         a: fit 10 of ? records, 10 rows, 2 s to 3 s
+         a: project 9 of 19 records, 9 rows, 3 s to -",
+    );
+}
+
+#[test]
+fn a_tick_that_is_a_little_late_is_none_that_slept() {
+    // A third of a lease is the grace.
+    for (late, lost) in [("19s", true), ("20s", true), ("20.1s", false)] {
+        let told = if lost { "w1 stops a/0/0#1" } else { "" };
+        check_listed("list a 1; poll w1 1", &format!("sleep {late}"), &format!("w1 runs a/0/0#1\n{told}"));
+    }
+}
+
+#[test]
+fn attempts_of_before_are_not_taken_up_from_a_worker_that_leaves() {
+    check_listed(
+        "list a 2; poll w1 1",
+        "restart; poll w1 draining; show a; poll w2 1",
+        "
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         a: write 0+0/2, 20 = 0 + 0, family avx, waits for avx
+         w2 runs a/0/0#2.1",
+    );
+}
+
+#[test]
+fn a_job_with_nothing_to_give_waits_for_nobody() {
+    let config = || Config { unserved_ms: 5000, ..Config::default() };
+    check_with(
+        config(),
+        "submit a; list a 1; poll w1 1; poll w1 draining; poll w2 1 family=neon; wait 10s; show a",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         a: write 0+1/1, 10 = 0 + 0, family avx, waits for avx, turns 1 away"
+        ),
+    );
+}
+
+#[test]
+fn a_probe_of_before_shows_the_next_coordinator_nothing_and_costs_nothing() {
+    check(
+        "submit a attempts=1; list a 1; poll w1 1; wait 15s; poll w2 1; wait 15s; poll w3 1; restart; poll w3
+         done w3 a/0/0#3 probed; show a",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         w2 stops a/0/0#2
+         w3 runs a/0/0#3, a probe of 0..5
+         w3 runs a/0/0#2.1
+         a: write 0+1/1, 10 = 0 + 0, family avx"
+        ),
+    );
+}

@@ -13,7 +13,7 @@ use crate::state::{OutputState, may_write};
 use crate::survey::{Survey, survey};
 use arrow::datatypes::Schema;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use mr_core::{JobId, Mode};
 use mr_storage::{DynStore, GetOptions, Put, StoreError};
 use serde_json::{Map, Value, json};
@@ -165,11 +165,18 @@ fn adopted(survey: &Survey) -> &[String] {
 
 /// The parts that become files, and the schema that all of them share.
 async fn checked_parts(commit: &Commit<'_>) -> Result<(Vec<StagedPart>, String), TableError> {
-    let footers: Vec<Footer> = stream::iter(commit.parts.clone())
-        .map(|part| async move { footer(&part.store, &part.key, part.bytes).await })
+    let footers: Vec<_> = stream::iter(commit.parts.clone())
+        .map(|part| async move {
+            let StagedPart { store, key, bytes, .. } = &part;
+            match footer(store, key, *bytes).await {
+                Err(TableError::Store(error)) => Err(lost_or(error, store, key, Some(*bytes)).await),
+                other => other,
+            }
+        })
         .buffered(PARALLEL)
-        .try_collect()
-        .await?;
+        .collect()
+        .await;
+    let footers = all_or_lost(footers)?;
     for (part, footer) in commit.parts.iter().zip(&footers) {
         if part.rows != footer.rows {
             let (key, said, has) = (&part.key, part.rows, footer.rows);
@@ -226,7 +233,7 @@ fn run_paths(files: &[RunFile]) -> Result<BTreeMap<String, Option<u32>>, TableEr
 }
 
 /// The marker comes before anything else, so that whatever lies there can be told to be ours.
-async fn publish(commit: &Commit<'_>, parts: &[StagedPart], files: &[NewFile]) -> Result<(), StoreError> {
+async fn publish(commit: &Commit<'_>, parts: &[StagedPart], files: &[NewFile]) -> Result<(), TableError> {
     let marker = json!({ "jobId": commit.job, "writer": format!("mr/{}", env!("CARGO_PKG_VERSION")) });
     commit.output.put(&names::marker(commit.job), marker.to_string().into(), Put::Overwrite).await?;
 
@@ -243,7 +250,38 @@ async fn publish(commit: &Commit<'_>, parts: &[StagedPart], files: &[NewFile]) -
     let published: Vec<_> = now.iter().chain(&late).map(|item| item.to.clone()).chain([marker]).collect();
     each(now.into_iter(), |item| item.publish(commit.output)).await?;
     each(late.into_iter(), |item| item.publish(commit.output)).await?;
-    commit.output.sync(&published.iter().map(String::as_str).collect::<Vec<_>>()).await
+    Ok(commit.output.sync(&published.iter().map(String::as_str).collect::<Vec<_>>()).await?)
+}
+
+/// All that are lost are told at once, so that they can be made again together.
+fn all_or_lost(footers: Vec<Result<Footer, TableError>>) -> Result<Vec<Footer>, TableError> {
+    let (mut all, mut lost) = (Vec::new(), None::<(Vec<String>, String)>);
+    for footer in footers {
+        match footer {
+            Ok(footer) => all.push(footer),
+            Err(TableError::Lost { keys, why }) => lost.get_or_insert((Vec::new(), why)).0.extend(keys),
+            Err(error) => return Err(error),
+        }
+    }
+    match lost {
+        Some((keys, why)) => Err(TableError::Lost { keys, why }),
+        None => Ok(all),
+    }
+}
+
+/// What it means that a staged file can't be read: that it is not there any more, or not as it was, or only the error.
+async fn lost_or(error: StoreError, store: &DynStore, key: &str, bytes: Option<u64>) -> TableError {
+    let lost = |why: String| TableError::Lost { keys: vec![key.to_owned()], why };
+    if error.retryable() {
+        return error.into();
+    }
+    match store.head(key).await {
+        Err(StoreError::NotFound { .. }) => lost(mr_storage::story(&error)),
+        Ok(there) if bytes.is_some_and(|bytes| bytes != there.bytes) => {
+            lost(format!("it has {} bytes where {} were written", there.bytes, bytes.unwrap_or_default()))
+        }
+        Ok(_) | Err(_) => error.into(),
+    }
 }
 
 struct Item {
@@ -252,14 +290,17 @@ struct Item {
 }
 
 impl Item {
-    async fn publish(self, output: &DynStore) -> Result<(), StoreError> {
+    async fn publish(self, output: &DynStore) -> Result<(), TableError> {
         match self.source {
-            RunSource::Bytes(bytes) => output.put(&self.to, bytes, Put::Overwrite).await.map(drop),
-            RunSource::Late(Late(make)) => output.put(&self.to, make(), Put::Overwrite).await.map(drop),
+            RunSource::Bytes(bytes) => output.put(&self.to, bytes, Put::Overwrite).await.map(drop)?,
+            RunSource::Late(Late(make)) => output.put(&self.to, make(), Put::Overwrite).await.map(drop)?,
             RunSource::Stored { store, key, crc32: _ } => {
-                mr_storage::copy(store.as_ref(), &key, output.as_ref(), &self.to).await
+                if let Err(error) = mr_storage::copy(store.as_ref(), &key, output.as_ref(), &self.to).await {
+                    return Err(lost_or(error, &store, &key, None).await);
+                }
             }
         }
+        Ok(())
     }
 }
 

@@ -30,6 +30,10 @@ pub enum TableError {
     /// The job's results don't fit a table. Another attempt would bring the same ones.
     #[error("{0}")]
     Invalid(String),
+    /// Files that were to become part of the table are gone or damaged where they were staged. Nothing was written to the log;
+    /// once they have been made again, the same job may commit. `why` is that of the first.
+    #[error("{} is gone or damaged where it was staged: {why}", keys.join(", "))]
+    Lost { keys: Vec<String>, why: String },
     /// The log entry may be there or come to be: commit again, and abandon nothing.
     #[error("whether version {version} was committed is not known")]
     Unresolved { version: u64, source: StoreError },
@@ -47,6 +51,7 @@ impl TableError {
             TableError::Unresolved { .. } => FailureClass::Transient,
             TableError::Store(error) if error.retryable() => FailureClass::Transient,
             TableError::Store(_) => FailureClass::Permanent,
+            TableError::Lost { .. } => FailureClass::Application,
         };
         let mut message = self.to_string();
         let mut cause = std::error::Error::source(self);
@@ -54,6 +59,14 @@ impl TableError {
             message = format!("{message}: {error}");
             cause = error.source();
         }
-        Failure::new(class, message)
+        let lost = match self {
+            TableError::Lost { keys, .. } => keys.clone(),
+            TableError::Refused(_)
+            | TableError::Conflict { .. }
+            | TableError::Invalid(_)
+            | TableError::Unresolved { .. }
+            | TableError::Store(_) => Vec::new(),
+        };
+        Failure { lost, ..Failure::new(class, message) }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Footer {
 
 /// Reads the footer of a file that has `bytes` bytes. Another size is noticed: no footer then ends there.
 pub(crate) async fn footer(store: &DynStore, key: &str, bytes: u64) -> Result<Footer, TableError> {
-    let invalid = |why: String| TableError::Invalid(format!("staged part {key} of {bytes} bytes: {why}"));
+    let invalid = |why: String| TableError::Lost { keys: vec![key.to_owned()], why };
     let mut start = bytes.saturating_sub(TAIL_BYTES);
     let mut tail = store.get(key, GetOptions::range(start..bytes)).await?.bytes;
     if tail.len() as u64 != bytes - start || tail.len() < END_BYTES as usize || !tail.ends_with(b"PAR1") {

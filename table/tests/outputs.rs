@@ -320,9 +320,6 @@ async fn results_that_fit_no_table_are_refused_before_anything_is_written() {
     job.parts[1].rows = 5;
     invalid(&job, "should have 5 rows, but has 1").await;
     job = good.clone();
-    job.parts[1].bytes -= 1;
-    invalid(&job, "its end is not there").await;
-    job = good.clone();
     let other = quarantine_parquet(&[], "x").unwrap();
     job.parts[1].bytes = other.len() as u64;
     job.parts[1].rows = 0;
@@ -336,6 +333,42 @@ async fn results_that_fit_no_table_are_refused_before_anything_is_written() {
     }
     assert!(keys(&output).await.is_empty());
     good.run(&output).await.unwrap();
+}
+
+#[tokio::test]
+async fn staged_files_that_are_gone_or_damaged_are_told_together_and_nothing_is_committed() {
+    let output = memory();
+    let mut job = Job::new("good", &[&[1], &[2], &[3], &[4]]).await;
+    put(&job.staging, "pca", "components").await;
+    let source = RunSource::Stored { store: job.staging.clone(), key: "pca".into(), crc32: 7 };
+    job.run_files.push(RunFile { path: "pca/components".into(), source });
+    let lost = async |job: &Job| match job.commit(&output).await {
+        Err(error @ TableError::Lost { .. }) => error.failure(),
+        other => panic!("{other:?}"),
+    };
+    let keys = |job: &Job, parts: &[usize]| parts.iter().map(|part| job.parts[*part].key.clone()).collect::<Vec<_>>();
+    let mut longer = job.clone();
+    longer.parts[1].bytes -= 1;
+    assert_eq!(lost(&longer).await.lost, keys(&job, &[1]));
+    let mut shorter = job.clone();
+    shorter.parts[2].bytes += 1;
+    assert_eq!(lost(&shorter).await.lost, keys(&job, &[2]));
+
+    let part = |part: usize| job.parts[part].key.clone();
+    let whole = job.staging.get(&part(3), Default::default()).await.unwrap().bytes;
+    job.staging.delete(&part(0)).await.unwrap();
+    put(&job.staging, &part(3), vec![0u8; whole.len()]).await;
+    let failure = lost(&job).await;
+    assert_eq!(failure.lost, keys(&job, &[0, 3]));
+    assert!(failure.message.contains(&format!("{}, {} is gone or damaged", part(0), part(3))), "{failure}");
+    let mut without = job.clone();
+    without.parts = vec![job.parts[1].clone(), job.parts[2].clone()];
+    job.staging.delete("pca").await.unwrap();
+    assert_eq!(lost(&without).await.lost, ["pca"]);
+    assert_eq!(table_rows(&output).await, None);
+    // Made again, they are committed.
+    put(&job.staging, "pca", "components").await;
+    without.run(&output).await.unwrap();
 }
 
 #[tokio::test]

@@ -34,6 +34,9 @@ impl Encoder<'_> {
                 output: Some(convert::output_to((**output).clone())),
                 task_key: job.task_key(&attempt.task).map(Vec::from).unwrap_or_default(),
             }),
+            What::Undone { stage, index } => {
+                Wire::Undone(v1::JournalUndone { stage: *stage, index: *index }) //
+            }
             What::Condemned { stage, index, condemned } => Wire::Condemned(v1::JournalCondemned {
                 stage: *stage,
                 index: *index,

@@ -9,7 +9,8 @@ use mr_storage::{DynStore, GetOptions, Put, StoreError};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
-const KEY: &str = "journal/leader";
+/// It is there as long as anyone leads.
+pub const KEY: &str = "journal/leader";
 
 /// A coordinator shows that it lives this many times in what is taken for silence.
 pub const BEATS: u32 = 4;

@@ -75,7 +75,7 @@ pub fn quarantined() -> Quarantined {
 }
 
 pub fn failure() -> Failure {
-    Failure { blames: Some(Box::new(quarantined())), ..Failure::application("it broke") }
+    Failure { blames: Some(Box::new(quarantined())), ..Failure::lost("work/j1/0/000001-1.1/pairs.run", "it broke") }
 }
 
 pub fn output() -> TaskOutput {
@@ -118,6 +118,7 @@ pub fn order() -> Order {
         one_row_per_record: true,
         partitions: 3,
         record_seconds_max: 300,
+        landmark: "journal/leader".into(),
         work: Work::MapObjects {
             objects: vec![Object { key: "a".into(), bytes: 10, etag: "e".into() }],
             condemned: vec![quarantined()],

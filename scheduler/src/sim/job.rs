@@ -43,6 +43,8 @@ pub enum Bad {
     Panics,
     /// It is not any more what was listed.
     Changed,
+    /// From that time on.
+    ChangesAt(Millis),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +86,12 @@ impl SimJob {
             for _ in 0..random.between(1, 2) {
                 let object = random.between(0, u64::from(objects) - 1) as u32;
                 bad.insert(object, *random.pick(&[Bad::Kills, Bad::Panics, Bad::Changed]));
+            }
+        }
+        if random.per_mille(250) {
+            for _ in 0..random.between(1, 6) {
+                let object = random.between(0, u64::from(objects) - 1) as u32;
+                bad.insert(object, Bad::ChangesAt(random.between(0, storm_ms)));
             }
         }
         let limits = Limits {
@@ -141,17 +149,23 @@ impl SimJob {
         mix(self.salt ^ u64::from(object)) % 1000 < self.refused
     }
 
+    /// Which may be in the result or not, for they change under way.
+    pub fn changing(&self) -> impl Iterator<Item = u32> {
+        self.bad.iter().filter(|(_, bad)| matches!(bad, Bad::ChangesAt(_))).map(|(object, _)| *object)
+    }
+
     pub fn bad(&self, object: u32) -> Option<Bad> {
         self.bad.get(&object).copied()
     }
 
-    /// What must be in the result, in order.
+    /// What must be in the result, in order, and what [may be](Self::changing).
     pub fn good_objects(&self) -> Vec<u32> {
         let deadly = match self.nature {
             Nature::Deadly(stage, index) if self.maps_split(stage, index) => self.split(index),
             _ => 0..0,
         };
-        let good = |object: &u32| !self.refuses(*object) && self.bad(*object).is_none() && !deadly.contains(object);
+        let fine = |object| matches!(self.bad(object), None | Some(Bad::ChangesAt(_)));
+        let good = |object: &u32| !self.refuses(*object) && fine(*object) && !deadly.contains(object);
         (0..self.listed() as u32).filter(good).collect()
     }
 
@@ -201,7 +215,13 @@ impl SimJob {
     }
 
     /// Does the task's work on what it reads, and returns what it says of it and which objects are in what it writes.
-    pub fn work(&self, order: &Order, file: &str, reads: &[Vec<u32>]) -> Result<(TaskOutput, Vec<u32>), Failure> {
+    pub fn work(
+        &self,
+        order: &Order,
+        file: &str,
+        reads: &[Vec<u32>],
+        now: Millis,
+    ) -> Result<(TaskOutput, Vec<u32>), Failure> {
         let task = &order.attempt.task;
         if self.is_at(task, Nature::Doomed) {
             return Err(Failure::application("it always fails"));
@@ -231,10 +251,13 @@ impl SimJob {
         let judged = |object: u32| match order.condemned.get(&object) {
             _ if !maps => None,
             Some(condemned) => Some(condemned.clone()),
-            None if self.bad(object) == Some(Bad::Changed) => {
-                Some(verdict(object, &stage.name, "changed", QuarantineSource::Environment))
-            }
-            None => None,
+            None => match self.bad(object) {
+                Some(Bad::ChangesAt(at)) if now < at => None,
+                Some(Bad::Changed | Bad::ChangesAt(_)) => {
+                    Some(verdict(object, &stage.name, "changed", QuarantineSource::Environment))
+                }
+                Some(Bad::Kills | Bad::Panics) | None => None,
+            },
         };
         let mut quarantined = Vec::new();
         let mut good = Vec::new();
@@ -247,7 +270,8 @@ impl SimJob {
                 None => good.push(*object),
             }
         }
-        let wrote = FileRef { key: file.to_owned(), bytes: good.len() as u64, crc32: 0 };
+        let checksum = good.iter().fold(0, |sum, object| mix(sum ^ u64::from(*object)));
+        let wrote = FileRef { key: file.to_owned(), bytes: good.len() as u64, crc32: checksum as u32 };
         let output = TaskOutput {
             records: all.len() as u64,
             rows: good.len() as u64,

@@ -30,7 +30,7 @@ pub struct Laws {
     /// Failures that attempts have really had.
     failures: BTreeMap<(TaskId, FailureClass), BTreeSet<(Epoch, u32)>>,
     pub cancels: BTreeSet<JobId>,
-    commits: BTreeSet<(Epoch, JobId)>,
+    commits: BTreeSet<(Epoch, JobId, u32)>,
     /// Jobs whose log entry is in the store.
     pub entries: BTreeSet<JobId>,
     most_attempts: BTreeMap<JobId, u32>,
@@ -51,6 +51,11 @@ pub struct Laws {
     unlucky: BTreeSet<(JobId, u32)>,
     condemned: BTreeSet<(JobId, u32)>,
     backed_up: BTreeSet<TaskId>,
+    /// What each task wrote that is done, and which attempts have missed it, though it may have been there.
+    wrote: BTreeMap<TaskId, String>,
+    missed: BTreeMap<String, BTreeSet<AttemptId>>,
+    /// How often each task was undone, and those of which that is so.
+    undone: BTreeMap<TaskId, u32>,
     pub backups: u64,
     /// Since when nobody has been in touch who could serve a job, though somebody was.
     unserved: BTreeMap<JobId, Millis>,
@@ -116,6 +121,10 @@ impl Laws {
             let (task, Ok(output)) = (&result.attempt.task, &result.outcome) else { continue };
             let Some(job) = scheduler.find(&task.job) else { continue };
             let other_family = job.family.as_deref().is_some_and(|family| family != result.kernel_family);
+            // What it was made of may have come to something else meanwhile.
+            if self.undone.keys().any(|undone| undone.job == task.job) {
+                continue;
+            }
             // Such as are not believed before another worker says the same.
             let doubtful = output.quarantined.iter().any(|verdict| verdict.source == QuarantineSource::Environment);
             // Of one that does not count nothing is acknowledged, though another worker may have done the task meanwhile.
@@ -129,6 +138,48 @@ impl Laws {
             }
         }
         Ok(())
+    }
+
+    /// Objects that are what was listed for some time only.
+    pub fn change(&mut self, job: &JobId, objects: impl Iterator<Item = u32>) {
+        self.unlucky.extend(objects.map(|object| (job.clone(), object)));
+    }
+
+    /// An attempt did not find these files.
+    pub fn missed(&mut self, attempt: &AttemptId, keys: &[String]) {
+        for key in keys {
+            self.missed.entry(key.clone()).or_default().insert(attempt.clone());
+        }
+    }
+
+    /// Only what is gone is made again, or what two attempts did not find, or what was made of something that came to
+    /// something else meanwhile. Returns how many there were.
+    pub fn undone(&mut self, step: &Step, files: &BTreeMap<String, File>) -> Result<u64, String> {
+        let mut count = 0;
+        for fact in &step.facts {
+            match &fact.what {
+                What::Done { attempt, output, .. } => {
+                    let key = output.kept.as_ref().map(|file| file.key.clone()).unwrap_or_default();
+                    self.wrote.insert(attempt.task.clone(), key);
+                }
+                What::Undone { stage, index } => {
+                    let task = TaskId { job: fact.job.clone(), stage: *stage, index: *index };
+                    let key = self.wrote.remove(&task).unwrap_or_default();
+                    let missed = self.missed.get(&key).is_some_and(|attempts| attempts.len() > 1);
+                    // Whatever it was made of is of an earlier stage.
+                    let made_again = self.undone.keys().any(|of| of.job == task.job && of.stage < task.stage);
+                    if files.contains_key(&key) && !missed && !made_again {
+                        return Err(format!("{task} was undone, though {key} is there"));
+                    }
+                    self.acknowledged.remove(&task);
+                    self.winners.remove(&task);
+                    *self.undone.entry(task).or_default() += 1;
+                    count += 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(count)
     }
 
     /// A worker has said what is not so. Said twice, it is to be believed.
@@ -333,36 +384,48 @@ impl Laws {
         Ok(())
     }
 
-    /// A job was told to commit: everything must be there, once.
+    /// A job was told to commit: everything must be there, once. Returns the parts that the store has lost.
     pub fn commits(
         &mut self,
         scheduler: &Scheduler,
         job: &SimJob,
+        round: u32,
         files: &BTreeMap<String, File>,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<String>, String> {
         let id = &job.id;
-        if !self.commits.insert((scheduler.epoch, id.clone())) {
+        if !self.commits.insert((scheduler.epoch, id.clone(), round)) {
             return Err(format!("{id} was told to commit twice"));
         }
         let view = scheduler.job(id).ok_or("an unknown job was told to commit")?;
         if view.phase != JobPhase::Committing || !view.books.balanced() || view.books.listed != job.listed() {
             return Err(format!("{id} was told to commit with {:?} in {:?}", view.books, view.phase));
         }
-        let mut families = BTreeSet::new();
+        let (mut families, mut lost) = (BTreeSet::new(), Vec::new());
         let mut written: Vec<u32> = Vec::new();
         for (position, stage) in job.graph.stages.iter().enumerate() {
             let outputs = scheduler.outputs(id, position as u32);
             if outputs.len() != stage.tasks.len() {
                 return Err(format!("{id} was told to commit with {} tasks of `{}` done", outputs.len(), stage.name));
             }
-            for output in outputs {
+            for (index, output) in outputs.iter().enumerate() {
                 let key = &output.kept.as_ref().ok_or("an output without its file")?.key;
-                let file = files.get(key).ok_or_else(|| format!("{key} is gone before the commit of {id}"))?;
+                let Some(file) = files.get(key) else {
+                    lost.extend(output.part.is_some().then(|| key.clone()));
+                    continue;
+                };
                 families.insert(file.family.as_str());
+                if let Some(all) = all_read(scheduler, job, position, index, files)
+                    && all != file.objects
+                {
+                    return Err(format!("{id} would commit {key} of {:?}, made of what was {all:?}", file.objects));
+                }
                 if output.part.is_some() {
                     written.extend(&file.objects);
                 }
             }
+        }
+        if !lost.is_empty() {
+            return Ok(lost);
         }
         if !job.keeps_order() {
             written.sort_unstable();
@@ -378,7 +441,7 @@ impl Laws {
         if families.len() > 1 {
             return Err(format!("{id} would commit bytes of {families:?}"));
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     pub fn cleans_up(&mut self, scheduler: &Scheduler, job: &JobId) -> Result<(), String> {
@@ -402,7 +465,10 @@ impl Laws {
         let refused = job.listed() - job.good_objects().len() as u64 + unlucky;
         let over_share = refused as f64 > job.limits.quarantine_share_max * job.listed() as f64;
         match class {
-            FailureClass::Application => most(class) >= job.limits.attempts_max,
+            FailureClass::Application => {
+                let undone = self.undone.iter().filter(|(task, _)| task.job == job.id).map(|(_, times)| *times);
+                most(class) >= job.limits.attempts_max || undone.max().unwrap_or(0) >= job.limits.attempts_max
+            }
             FailureClass::Transient | FailureClass::OutOfMemory => most(class) >= 3 * job.limits.attempts_max,
             FailureClass::Permanent => most(class) > 0 || over_share || job.commit_fails,
             FailureClass::Refused => job.nature == Nature::Empty || job.nature == Nature::Unlistable,
@@ -416,13 +482,34 @@ impl Laws {
     }
 }
 
+/// The objects in what a task is to read, as far as that is there; `None` if it reads nothing.
+fn all_read(
+    scheduler: &Scheduler,
+    job: &SimJob,
+    stage: usize,
+    index: usize,
+    files: &BTreeMap<String, File>,
+) -> Option<Vec<u32>> {
+    let node = &job.graph.stages[stage].tasks[index];
+    let partitions = job.graph.stages[node.reads.first()?.0 as usize].partitions;
+    let mut all = Vec::new();
+    for &(stage, index) in &node.reads {
+        let output = scheduler.output(&TaskId { job: job.id.clone(), stage, index })?;
+        all.extend(&files.get(&output.kept.as_ref()?.key)?.objects);
+    }
+    if let TaskKind::Reduce { partition } = node.kind {
+        all.retain(|object| object % partitions == partition);
+    }
+    Some(all)
+}
+
 fn may_follow(before: Option<JobPhase>, after: JobPhase) -> bool {
     use JobPhase::{Cancelled, Committed, Committing, Failed, Listing, Running};
     match before {
         None => after == Listing,
         Some(Listing) => matches!(after, Listing | Running | Failed | Cancelled),
         Some(Running) => matches!(after, Running | Committing | Failed | Cancelled),
-        Some(Committing) => matches!(after, Committing | Committed | Failed),
+        Some(Committing) => matches!(after, Running | Committing | Committed | Failed),
         Some(ended @ (Committed | Failed | Cancelled)) => after == ended,
     }
 }

@@ -48,6 +48,9 @@ pub struct Sights {
     /// Outputs that one job took over from another.
     pub found: u64,
     pub backups: u64,
+    /// Tasks that had to be done again, and commits that missed a part.
+    pub undone: u64,
+    pub missed_by_commit: u64,
     /// Records that were condemned.
     pub condemned: u64,
     /// Of them, those that only had the bad luck of two workers that died of other things.
@@ -136,6 +139,8 @@ impl Sights {
         self.replaced_answers += other.replaced_answers;
         self.found += other.found;
         self.backups += other.backups;
+        self.undone += other.undone;
+        self.missed_by_commit += other.missed_by_commit;
         self.condemned += other.condemned;
         self.unlucky += other.unlucky;
     }
@@ -168,10 +173,10 @@ mod tests {
         if all >= 5_000 {
             let Sights { committed, cancelled, failed, messages_lost, crashed, drained, .. } = &sights;
             let Sights { wrong_books, late_successes, cancelled_too_late, orphans, .. } = &sights;
-            let Sights { coordinator_deaths, replaced_answers, found, backups, condemned, .. } = &sights;
+            let Sights { coordinator_deaths, replaced_answers, found, backups, condemned, undone, missed_by_commit, .. } = &sights;
             let seen = [committed, cancelled, messages_lost, crashed, drained, found, backups, condemned, wrong_books];
             let seen = seen.into_iter().chain([late_successes, cancelled_too_late, orphans]);
-            let seen = seen.chain([coordinator_deaths, replaced_answers]);
+            let seen = seen.chain([coordinator_deaths, replaced_answers, undone, missed_by_commit]);
             assert!(seen.chain(failed.values()).all(|count| *count > 0), "not everything has been seen");
             assert_eq!(failed.len(), 6, "jobs fail in every way but one");
         }

@@ -32,6 +32,10 @@ pub struct Weather {
     pub mistaken: u64,
     /// Of a worker being sick.
     pub sick: u64,
+    /// How many files the store loses.
+    pub vanishing: u64,
+    /// Of a worker not finding a file that is there.
+    pub blind: u64,
 }
 
 impl Weather {
@@ -56,6 +60,8 @@ impl Weather {
             replaced: up_to(1000),
             mistaken: up_to(30),
             sick: up_to(150),
+            vanishing: up_to(8),
+            blind: up_to(100),
         }
     }
 
@@ -78,6 +84,8 @@ impl Weather {
             replaced: 0,
             mistaken: 0,
             sick: 0,
+            vanishing: 0,
+            blind: 0,
         }
     }
 

@@ -67,6 +67,8 @@ pub struct World<'a> {
     offers: Vec<Vec<String>>,
     jobs: BTreeMap<JobId, SimJob>,
     files: BTreeMap<String, File>,
+    /// Jobs whose files a commit has read: what vanishes now it does not miss.
+    read: BTreeSet<JobId>,
     laws: Laws,
     sights: Sights,
     story: Option<Vec<String>>,
@@ -106,6 +108,8 @@ enum Happening {
     EntryWritten {
         job: JobId,
     },
+    /// The store has lost a file.
+    Vanishes,
     Clears,
 }
 
@@ -158,6 +162,7 @@ impl<'a> World<'a> {
             offers: offers.iter().map(named).collect(),
             jobs: BTreeMap::new(),
             files: BTreeMap::new(),
+            read: BTreeSet::new(),
             laws: Laws::default(),
             sights: Sights::default(),
             story: tells.then(Vec::new),
@@ -181,7 +186,12 @@ impl<'a> World<'a> {
             if let Some(at) = job.cancel_at {
                 self.queue_perhaps_twice(at, Happening::Asked(Event::Cancel { job: id.clone() }));
             }
+            self.laws.change(&id, job.changing());
             self.jobs.insert(id, job);
+        }
+        for _ in 0..self.weather.vanishing {
+            let at = self.random.between(0, storm_ms);
+            self.queue(at, Happening::Vanishes);
         }
         for _ in 0..self.weather.coordinator_deaths {
             let at = self.random.between(0, storm_ms);
@@ -331,6 +341,7 @@ impl<'a> World<'a> {
             Happening::EntryWritten { job } => {
                 self.laws.entries.insert(job);
             }
+            Happening::Vanishes => self.vanishes(),
             Happening::Clears => self.clears(),
         }
         Ok(())
@@ -374,6 +385,7 @@ impl<'a> World<'a> {
     /// A step's facts are on their way into the journal, and what it brings about waits for them.
     fn decided(&mut self, step: Step, at: Millis, ticked: bool) -> Result<(), String> {
         self.tell_story(|| format!("    {step:?}"));
+        self.sights.undone += self.laws.undone(&step, &self.files)?;
         self.laws.always(&self.scheduler, &self.jobs, at, ticked)?;
         self.laws.condemned(&step, &self.jobs)?;
         if self.scheduler.flawed(Flaw::SpeaksTooSoon) {
@@ -519,7 +531,7 @@ impl<'a> World<'a> {
             }
             Command::Look { job } => self.look(&job),
             Command::Answer { worker } => self.answer(&worker)?,
-            Command::Commit { job } => self.commit(job, delay)?,
+            Command::Commit { job, round } => self.commit(job, round, delay)?,
             Command::CleanUp { job } => {
                 self.laws.cleans_up(&self.scheduler, &job)?;
                 // Outputs of tasks are kept for jobs that could use them; all else goes.
@@ -562,9 +574,16 @@ impl<'a> World<'a> {
         }
     }
 
-    fn commit(&mut self, id: JobId, delay: Millis) -> Result<(), String> {
+    fn commit(&mut self, id: JobId, round: u32, delay: Millis) -> Result<(), String> {
         let job = &self.jobs[&id];
-        self.laws.commits(&self.scheduler, job, &self.files)?;
+        let lost = self.laws.commits(&self.scheduler, job, round, &self.files)?;
+        if !lost.is_empty() {
+            self.sights.missed_by_commit += 1;
+            let outcome = Err(Failure { lost, ..Failure::application("parts are gone") });
+            self.tell_later(self.now + delay, Event::CommitEnded { job: id, round, outcome });
+            return Ok(());
+        }
+        self.read.insert(id.clone());
         let (fails, cancelled) = (job.commit_fails, job.cancel_at_commit);
         if cancelled {
             self.sights.cancelled_too_late += 1;
@@ -577,7 +596,7 @@ impl<'a> World<'a> {
             let at = self.now + self.random.between(0, delay);
             self.queue(at, Happening::EntryWritten { job: id.clone() });
         }
-        self.tell_later(self.now + delay, Event::CommitEnded { job: id, outcome });
+        self.tell_later(self.now + delay, Event::CommitEnded { job: id, round, outcome });
         Ok(())
     }
 
@@ -739,16 +758,20 @@ impl<'a> World<'a> {
         if self.random.per_mille(self.weather.out_of_memory) {
             return Err(Failure::new(FailureClass::OutOfMemory, "there is no room"));
         }
-        let missing = |key: &String| Failure::permanent(format!("{key} is gone"));
-        let read = |key: &String| self.files.get(key).map(|file| file.objects.clone()).ok_or_else(|| missing(key));
-        let reads = order.reads.iter().map(read).collect::<Result<Vec<_>, _>>();
-        // Only a job that is over has its files cleaned up. Nobody listens to what comes of it then.
         let over = self.scheduler.job(&order.attempt.task.job).is_some_and(|view| view.phase.ended());
         self.sights.orphans += u64::from(over);
-        let reads = reads?;
+        let mut lost: Vec<_> = order.reads.iter().filter(|key| !self.files.contains_key(*key)).cloned().collect();
+        if self.random.per_mille(self.weather.blind) {
+            lost.extend(order.reads.first().cloned());
+        }
+        if !lost.is_empty() {
+            self.laws.missed(&order.attempt, &lost);
+            return Err(Failure { lost, ..Failure::application("files are gone") });
+        }
+        let reads: Vec<_> = order.reads.iter().map(|key| self.files[key].objects.clone()).collect();
         let job = &self.jobs[&order.attempt.task.job];
         let key = order.attempt.to_string();
-        let (mut output, mut objects) = job.work(order, &key, &reads)?;
+        let (mut output, mut objects) = job.work(order, &key, &reads, self.now)?;
         if order.probe.is_some() {
             return Ok(output);
         }
@@ -774,6 +797,16 @@ impl<'a> World<'a> {
         Ok(output)
     }
 
+    /// One of the files of tasks that are done, or of attempts that did not win.
+    fn vanishes(&mut self) {
+        let own = |key: &String| key.split('/').next().and_then(|job| JobId::parse(job).ok());
+        let kept = |key: &&String| own(key).is_some_and(|job| !self.read.contains(&job));
+        let keys: Vec<_> = self.files.keys().filter(kept).cloned().collect();
+        if !keys.is_empty() {
+            self.files.remove(self.random.pick(&keys));
+        }
+    }
+
     fn crash(&mut self, id: &WorkerId) {
         self.sights.crashed += 1;
         self.worker(id).alive = false;
@@ -796,6 +829,7 @@ impl<'a> World<'a> {
             Happening::At(_, AtWorker::Meets(_))
             | Happening::Outage { .. }
             | Happening::Stalls { .. }
+            | Happening::Vanishes
             | Happening::CoordinatorDies => false,
             Happening::Asked(_)
             | Happening::Told(..)

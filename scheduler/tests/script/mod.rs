@@ -3,8 +3,8 @@
 //! ```text
 //! submit a [attempts=N] [share=X] [wish=F,F]                    list a 3 [features]     list a fails    list a wrong
 //! poll w1 [2 | 2+1] [family=F,F] [draining] [deaf] [old] [lingers]          its answer is lost when deaf; old: an old message
-//! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N | changed=N] [family=F] [probed]     fail w1 a/0/0#1 CLASS [blames=KEY]
-//! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a    show a    ask w1    mark ANYTHING    drops w1 a/0/0#1
+//! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N | changed=N] [family=F] [probed]     fail w1 a/0/0#1 CLASS [blames=KEY] [lost=a/0/0#1,a/0/1#1]
+//! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a [lost=a/2/0#1] [round=N]    shorten    show a    sums a    ask w1    mark ANYTHING    drops w1 a/0/0#1
 //! found a/0/0 [records=N] [family=F]
 //! ```
 //!
@@ -13,7 +13,7 @@
 //! Time that is waited passes with a tick at each deadline, time that is slept with one at its end.
 
 use mr_core::{
-    AttemptId, AttemptResult, Failure, FailureClass, JobId, JobPhase, KernelWish, Limits, QuarantineSource,
+    AttemptId, AttemptResult, Failure, FailureClass, FileRef, JobId, JobPhase, KernelWish, Limits, QuarantineSource,
     Quarantined, TaskId, TaskKind, TaskOutput, WorkerId,
 };
 use mr_scheduler::{Command, Config, Event, Fact, Poll, Scheduler, Step, sim::graphs};
@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub const SPLIT_OBJECTS: u32 = 10;
+
+const BEGINNING: u64 = 1000;
 
 /// Tells the story and compares what came of it, line by line.
 #[track_caller]
@@ -48,6 +50,11 @@ struct Stage {
     now: u64,
     workers: BTreeMap<String, Worker>,
     phases: BTreeMap<JobId, JobPhase>,
+    /// How many polls were answered, and the newest of each worker.
+    answered: u32,
+    heard: BTreeMap<String, u64>,
+    /// Of the last commit that was asked for.
+    round: u32,
     told: Vec<String>,
 }
 
@@ -68,7 +75,7 @@ impl Stage {
     fn new(config: Config) -> Self {
         let (workers, phases) = Default::default();
         let scheduler = Scheduler::new(config.clone(), 1);
-        Self { config, scheduler, epoch: 1, facts: Vec::new(), now: 1000, workers, phases, told: Vec::new() }
+        Self { config, scheduler, epoch: 1, facts: Vec::new(), now: BEGINNING, workers, phases, answered: 0, heard: BTreeMap::new(), round: 0, told: Vec::new() }
     }
 
     fn play(&mut self, line: &str) {
@@ -127,10 +134,11 @@ impl Stage {
                 let attempt = attempt(words[2]);
                 let outcome = match words[0] {
                     "done" if words.contains(&"probed") => Ok(TaskOutput { probed: true, ..TaskOutput::default() }),
-                    "done" => Ok(self.output(&attempt.task, &number)),
+                    "done" => Ok(self.output(&attempt, &number)),
                     _ => {
                         let blames = given("blames").map(|key| Box::new(verdict(key, QuarantineSource::Environment)));
-                        Err(Failure { blames, ..Failure::new(class(words[3]), "it broke") })
+                        let lost = given("lost").map_or(Vec::new(), list);
+                        Err(Failure { blames, lost, ..Failure::new(class(words[3]), "it broke") })
                     }
                 };
                 let worker = self.workers.get_mut(words[1]).expect("polled before");
@@ -141,8 +149,9 @@ impl Stage {
                 self.poll(words[1]);
             }
             "found" => {
-                let task = attempt(&format!("{}#0", words[1])).task;
-                let (job, output) = (task.job.clone(), Arc::new(self.output(&task, &number)));
+                let attempt = attempt(&format!("{}#0", words[1]));
+                let output = Arc::new(self.output(&attempt, &number));
+                let (job, task) = (attempt.task.job.clone(), attempt.task);
                 let outputs = vec![(task.stage, task.index, output)];
                 self.tell(Event::Found { job, family: given("family").unwrap_or("avx").into(), outputs });
             }
@@ -175,12 +184,17 @@ impl Stage {
             "back" => self.now -= seconds(words[1]),
             "cancel" => self.tell(Event::Cancel { job: job() }),
             "broken" => self.tell(Event::Broken { job: job(), failure: Failure::permanent("it can't be") }),
-            "committed" => self.tell(Event::CommitEnded { job: job(), outcome: Ok(()) }),
-            "uncommitted" => {
-                self.tell(Event::CommitEnded { job: job(), outcome: Err(Failure::permanent("the table has changed")) });
+            "committed" | "uncommitted" => {
+                let round = number("round").map_or(self.round, |round| round as u32);
+                let lost = given("lost").map_or(Vec::new(), list);
+                let failure = Failure { lost, ..Failure::permanent("the table has changed") };
+                let outcome = if words[0] == "committed" { Ok(()) } else { Err(failure) };
+                self.tell(Event::CommitEnded { job: job(), round, outcome });
             }
+            "shorten" => self.facts = self.scheduler.facts(),
             "mark" => self.told.push(words[1..].join(" ")),
             "show" => self.show(&job()),
+            "sums" => self.sums(&job()),
             "ask" => {
                 let answer = self.scheduler.answer(&WorkerId(words[1].into()), &self.workers[words[1]].held);
                 self.told.push(format!("{} is known: {}", words[1], answer.known));
@@ -191,6 +205,9 @@ impl Stage {
 
     fn poll(&mut self, name: &str) {
         let worker = self.workers[name].clone();
+        let (answered, expects) = (self.answered, !worker.results.is_empty() || worker.draining);
+        let news = worker.seq > self.heard.get(name).copied().unwrap_or(0);
+        self.heard.insert(name.to_owned(), worker.seq);
         self.tell(Event::Poll(Poll {
             worker: WorkerId(name.into()),
             seq: worker.seq,
@@ -202,6 +219,8 @@ impl Stage {
             lingers: worker.lingers,
             results: worker.results,
         }));
+        // Whoever has told something may forget it now, and whoever leaves is not kept.
+        assert!(self.answered > answered || !expects || !news, "{name} was kept waiting");
     }
 
     fn tell(&mut self, event: Event) {
@@ -231,13 +250,17 @@ impl Stage {
                 Command::Answer { worker } => self.answer(&worker),
                 Command::Look { .. } => {} // there is nothing to be found here
                 Command::Prepare { job } => self.told.push(format!("prepare {job}")),
-                Command::Commit { job } => self.told.push(format!("commit {job}")),
+                Command::Commit { job, round } => {
+                    self.round = round;
+                    self.told.push(format!("commit {job}"));
+                }
                 Command::CleanUp { job } => self.told.push(format!("clean up {job}")),
             }
         }
     }
 
     fn answer(&mut self, id: &WorkerId) {
+        self.answered += 1;
         let worker = self.workers.get_mut(&id.0).expect("answers go to workers that polled");
         if worker.deaf {
             return;
@@ -259,7 +282,8 @@ impl Stage {
         self.told.extend(orders);
     }
 
-    fn output(&self, task: &TaskId, number: &dyn Fn(&str) -> Option<u64>) -> TaskOutput {
+    fn output(&self, attempt: &AttemptId, number: &dyn Fn(&str) -> Option<u64>) -> TaskOutput {
+        let task = &attempt.task;
         let graph = self.scheduler.job(&task.job).and_then(|view| view.graph.cloned());
         let node =
             graph.and_then(|graph| graph.stages.get(task.stage as usize)?.tasks.get(task.index as usize).cloned());
@@ -276,11 +300,25 @@ impl Stage {
             None => QuarantineSource::Content,
         };
         let quarantined = |n| verdict(&format!("{}-{n}.jpg", task.index), source);
+        let rows = number("rows").unwrap_or_else(|| records.saturating_sub(refused));
         TaskOutput {
             records,
-            rows: number("rows").unwrap_or_else(|| records.saturating_sub(refused)),
+            rows,
+            kept: Some(FileRef { key: short(attempt), bytes: rows, crc32: 0 }),
             quarantined: (0..refused).map(quarantined).collect(),
             ..TaskOutput::default()
+        }
+    }
+
+    /// What each stage has come to, and when, in seconds since the story began.
+    fn sums(&mut self, job: &JobId) {
+        let view = self.scheduler.job(job).expect("submitted before");
+        let seconds = |at: Option<u64>| at.map_or("-".to_owned(), |at| format!("{} s", (at - BEGINNING) as f64 / 1000.0));
+        for stage in &view.stages {
+            let of = stage.records_total.map_or("?".to_owned(), |total| total.to_string());
+            let (from, to) = (seconds(stage.started_at), seconds(stage.ended_at));
+            let (name, records, rows) = (&stage.name, stage.records, stage.rows);
+            self.told.push(format!("{job}: {name} {records} of {of} records, {rows} rows, {from} to {to}"));
         }
     }
 
