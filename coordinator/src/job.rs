@@ -1,5 +1,6 @@
 //! What the shell knows of a job beside the scheduler's state: its plan, its frozen listing, and what it measured.
 
+use crate::troubles::Troubles;
 use mr_core::{FileRef, JobPlan, Listing, Split, TaskGraph, TaskId, TaskKey, TaskKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub struct Job {
     /// Its commit has failed, and what it has published is to be taken back.
     pub published: bool,
     pub measured: Measured,
+    pub troubles: Troubles,
 }
 
 /// The input as it was when the job began, and the work that follows from it.
@@ -33,8 +35,8 @@ pub struct Input {
 
 impl Job {
     pub fn new(plan: Arc<JobPlan>, prior_ms: u64) -> Self {
-        let (input, measured) = (None, Measured::default());
-        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, published: false, measured }
+        let (input, measured, troubles) = Default::default();
+        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, published: false, measured, troubles }
     }
 
     pub fn task_key(&self, task: &TaskId) -> Option<TaskKey> {

@@ -22,6 +22,7 @@ mod process;
 mod serve;
 mod shell;
 mod status;
+mod troubles;
 mod workers_service;
 
 pub use journal::Fenced;

@@ -18,7 +18,7 @@ use mr_core::{
     TaskId, TaskKind, WorkerId,
 };
 use mr_proto::v1;
-use mr_scheduler::{Command, Config, Event, Fact, Millis, Poll, Scheduler, Step, What, WriteAhead};
+use mr_scheduler::{Command, Condemned, Config, Ending, Event, Fact, Millis, Poll, Scheduler, Step, What, WriteAhead};
 use mr_storage::{DynStore, Object};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -125,6 +125,8 @@ pub struct Shell {
     started_ms: Millis,
     jobs: BTreeMap<JobId, Job>,
     parked: BTreeMap<WorkerId, Parked>,
+    /// Workers that are in touch, and whether they said that they leave.
+    in_touch: BTreeMap<WorkerId, bool>,
     /// How far each worker said its attempts are.
     progress: BTreeMap<WorkerId, Vec<AttemptProgress>>,
     /// When an attempt's order first went out.
@@ -191,6 +193,7 @@ impl Shell {
             started_ms: epoch_ms().max(at),
             jobs,
             parked: BTreeMap::new(),
+            in_touch: BTreeMap::new(),
             progress: BTreeMap::new(),
             sent: BTreeMap::new(),
             effects: Effects::default(),
@@ -301,6 +304,15 @@ impl Shell {
         if self.scheduler.next_deadline().is_some_and(|at| at <= self.now()) {
             self.handle(Event::Tick);
             let in_touch: BTreeSet<_> = self.scheduler.workers().map(|worker| worker.id.clone()).collect();
+            self.in_touch.retain(|worker, leaves| {
+                let there = in_touch.contains(worker);
+                match (there, *leaves) {
+                    (true, _) => {}
+                    (false, true) => tracing::info!(%worker, "a worker has left"),
+                    (false, false) => tracing::warn!(%worker, "a worker is silent: what it had goes to others"),
+                }
+                there
+            });
             self.progress.retain(|worker, _| in_touch.contains(worker));
             self.ahead.forget(|worker| in_touch.contains(worker));
         }
@@ -375,12 +387,18 @@ impl Shell {
     ) {
         for result in &mut poll.results {
             self.measure(&poll.worker, poll.slots, peak_rss_bytes, &result.attempt);
-            self.heed(result);
+            self.heed(&poll.worker, result);
         }
         let worker = poll.worker.clone();
         if self.parked.get(&worker).is_some_and(|parked| parked.seq >= poll.seq) {
             return; // it comes late, and whoever sent it has asked anew
         }
+        let families = || poll.families.join(", ");
+        let leaves = self.in_touch.entry(worker.clone()).or_insert_with(|| {
+            tracing::info!(%worker, "a worker is in touch, with {} slots and {}", poll.slots, families());
+            false
+        });
+        *leaves |= poll.draining;
         for attempt in &poll.held {
             self.measure(&worker, poll.slots, peak_rss_bytes, attempt);
         }
@@ -409,18 +427,27 @@ impl Shell {
     }
 
     /// Holds what a result says against what the task was given, and measures it.
-    fn heed(&mut self, result: &mut AttemptResult) {
+    fn heed(&mut self, worker: &WorkerId, result: &mut AttemptResult) {
         let now = self.now();
         let attempt = &result.attempt;
         let sent = self.sent.remove(attempt);
         let Some(view) = self.scheduler.job(&attempt.task.job) else { return };
         let (Some(graph), submitted_at) = (view.graph, view.submitted_at) else { return }; // the job has ended
         let Some(job) = self.jobs.get_mut(&attempt.task.job) else { return };
-        let Ok(output) = &result.outcome else { return };
-        if let Err(failure) = heed::check(graph, job, attempt, output) {
+        if let Ok(output) = &result.outcome
+            && let Err(failure) = heed::check(graph, job, attempt, output)
+        {
             result.outcome = Err(failure);
-            return;
         }
+        let output = match &result.outcome {
+            Ok(output) => output,
+            Err(failure) => {
+                if sent.is_some() {
+                    job.troubles.failed(attempt, worker, failure);
+                }
+                return;
+            }
+        };
         // Said again after a lost answer, it is not measured again.
         let Some(sent) = sent else { return };
         if heed::kind(graph, attempt) == Some(TaskKind::MapSplit) {
@@ -453,28 +480,47 @@ impl Shell {
     }
 
     fn note(&mut self, fact: &Fact) {
-        let key = |task| self.jobs.get(&fact.job).and_then(|job| job.task_key(task));
+        let submitted_at = self.scheduler.job(&fact.job).map(|view| view.submitted_at);
+        let id = &fact.job;
+        let Some(job) = self.jobs.get_mut(id) else { return };
         match &fact.what {
-            What::Done { attempt, family, output } if self.work_age_ms > 0 => {
-                if let Some(key) = key(&attempt.task) {
+            What::Submitted { .. } => {
+                let spec = &job.plan.spec;
+                tracing::info!(job = %id, "submitted: `{}` from {} to {}", spec.job, spec.input, spec.output);
+            }
+            What::Prepared { split_objects, .. } => {
+                let objects: u64 = split_objects.iter().map(|objects| u64::from(*objects)).sum();
+                tracing::info!(job = %id, "listed: {objects} objects in {} splits", split_objects.len());
+            }
+            What::Bound { family } => tracing::info!(job = %id, "begins on kernel family {family}"),
+            What::Unbound => tracing::info!(job = %id, "begins anew: nobody has its kernel family any more"),
+            What::Done { attempt, family, output } => {
+                job.troubles.done(attempt);
+                if let Some(key) = job.task_key(&attempt.task).filter(|_| self.work_age_ms > 0) {
                     self.memo.keep(family, key, output, fact.at);
                 }
             }
             What::Undone { stage, index } => {
-                let task = TaskId { job: fact.job.clone(), stage: *stage, index: *index };
-                tracing::warn!(job = %fact.job, "task {index} of stage {stage} is done again, for what it wrote is lost or outdated");
-                if let Some(key) = key(&task) {
-                    self.memo.forget(&key);
+                tracing::warn!(job = %id, "task {index} of stage {stage} is done again: what it wrote is lost or outdated");
+                let task = TaskId { job: id.clone(), stage: *stage, index: *index };
+                job.task_key(&task).inspect(|key| self.memo.forget(key));
+            }
+            What::Condemned { stage, index, condemned } => {
+                let record = match condemned {
+                    Condemned::Verdict(verdict) => format!("{} ({})", verdict.key, verdict.class),
+                    Condemned::Kills(position) => format!("number {position}, which kills its worker"),
+                };
+                tracing::warn!(job = %id, "task {index} of stage {stage} leaves out a record: {record}");
+            }
+            What::Committing => tracing::info!(job = %id, "commits"),
+            What::Ended { ending, remains } => {
+                let seconds = remains.ended_at.saturating_sub(submitted_at.unwrap_or(remains.ended_at)) as f64 / 1e3;
+                match ending {
+                    Ending::Committed => tracing::info!(job = %id, "committed after {seconds:.1} s"),
+                    Ending::Failed(failure) => tracing::warn!(job = %id, "failed after {seconds:.1} s: {failure}"),
+                    Ending::Cancelled => tracing::info!(job = %id, "cancelled after {seconds:.1} s"),
                 }
             }
-            What::Submitted { .. }
-            | What::Prepared { .. }
-            | What::Bound { .. }
-            | What::Unbound
-            | What::Done { .. }
-            | What::Condemned { .. }
-            | What::Committing
-            | What::Ended { .. } => {}
         }
     }
 

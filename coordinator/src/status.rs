@@ -28,7 +28,7 @@ pub fn status(
         slots: workers.iter().map(|worker| worker.slots).sum(),
         quarantined_first: view.quarantined_first.clone(),
         failure: view.failure.cloned(),
-        note: note(view, workers, now),
+        note: note(view, job, workers, now),
     }
 }
 
@@ -66,7 +66,7 @@ fn stages(view: &JobView<'_>, progress: &BTreeMap<WorkerId, Vec<AttemptProgress>
     stages
 }
 
-fn note(view: &JobView<'_>, workers: &[WorkerView<'_>], now: Millis) -> Option<String> {
+fn note(view: &JobView<'_>, job: &Job, workers: &[WorkerView<'_>], now: Millis) -> Option<String> {
     if view.phase.ended() {
         return None;
     }
@@ -98,6 +98,9 @@ fn note(view: &JobView<'_>, workers: &[WorkerView<'_>], now: Millis) -> Option<S
                 view.kernels.why
             ))
         }
-        None => None,
+        None => {
+            let name = |stage| view.graph.and_then(|graph| graph.stages.get(stage as usize)).map(|stage| stage.name.clone());
+            job.troubles.worst(|stage| name(stage).unwrap_or_default())
+        }
     }
 }

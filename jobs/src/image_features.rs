@@ -551,7 +551,7 @@ fn array_path(name: &str) -> String {
 
 /// The PCA from the files that `fit` wrote.
 fn restored(side: &BTreeMap<String, Bytes>) -> Result<Pca, Failure> {
-    let file = |path: &str| side.get(path).ok_or_else(|| Failure::permanent(format!("there is no file {path}")));
+    let file = |path: &str| side.get(path).ok_or_else(|| Failure::permanent(format!("{path} is not there as it was written")));
     let array = |name: &str| {
         let path = array_path(name);
         let read = npy::read_f64(file(&path)?);
@@ -698,7 +698,7 @@ mod tests {
             assert!(restored(&files).unwrap_err().message.contains(&format!("reading {path}")));
             files.insert(path, whole);
         }
-        assert_eq!(restored(&BTreeMap::new()).unwrap_err().message, "there is no file pca/summary.json");
+        assert_eq!(restored(&BTreeMap::new()).unwrap_err().message, "pca/summary.json is not there as it was written");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::footer::{Footer, footer};
 use crate::names;
 use crate::parallel::{PARALLEL, each};
 use crate::schema::delta_schema;
+use crate::seal;
 use crate::settle::abandon;
 use crate::snapshot::{Run, run_in};
 use crate::state::{OutputState, may_write};
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use mr_core::{JobId, Mode};
 use mr_storage::{DynStore, GetOptions, Put, StoreError};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -149,7 +150,7 @@ pub async fn commit(commit: Commit<'_>) -> Result<Committed, TableError> {
         return Err(TableError::Invalid(format!("the table has had a file named {name} before")));
     }
     let version = draft.version();
-    let entry = Bytes::from(action::write(&draft.actions()));
+    let entry = Bytes::from(seal::sealed(draft.actions()));
 
     publish(&commit, &parts, &files).await?;
     write_entry(&commit, version, entry).await
@@ -234,8 +235,7 @@ fn run_paths(files: &[RunFile]) -> Result<BTreeMap<String, Option<u32>>, TableEr
 
 /// The marker comes before anything else, so that whatever lies there can be told to be ours.
 async fn publish(commit: &Commit<'_>, parts: &[StagedPart], files: &[NewFile]) -> Result<(), TableError> {
-    let marker = json!({ "jobId": commit.job, "writer": format!("mr/{}", env!("CARGO_PKG_VERSION")) });
-    commit.output.put(&names::marker(commit.job), marker.to_string().into(), Put::Overwrite).await?;
+    commit.output.put(&names::marker(commit.job), names::mark(commit.job).into(), Put::Overwrite).await?;
 
     let folder = names::run_folder(commit.job);
     let parts = parts.iter().zip(files).map(|(part, file)| Item {

@@ -40,6 +40,7 @@ mod names;
 mod parallel;
 mod quarantine;
 mod schema;
+mod seal;
 mod settle;
 mod snapshot;
 mod state;

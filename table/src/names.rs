@@ -1,6 +1,7 @@
 //! Which key is what in the output folder.
 
 use mr_core::JobId;
+use serde_json::{Value, json};
 
 pub(crate) const LOG: &str = "_delta_log/";
 pub(crate) const RUNS: &str = "_runs/";
@@ -30,6 +31,21 @@ pub fn run_folder(job: &JobId) -> String {
 pub(crate) fn marker(job: &JobId) -> String {
     format!("{RUNS}{job}/{MARKER}")
 }
+
+/// What the marker says.
+pub(crate) fn mark(job: &JobId) -> String {
+    json!({ "jobId": job, "writer": format!("{WRITER}{}", env!("CARGO_PKG_VERSION")) }).to_string()
+}
+
+/// Whether these bytes are that job's mark, by whatever version of this program.
+pub(crate) fn marks(bytes: &[u8], job: &JobId) -> bool {
+    let Ok(said) = serde_json::from_slice::<Value>(bytes) else { return false };
+    let version = said["writer"].as_str().and_then(|writer| writer.strip_prefix(WRITER)).unwrap_or_default();
+    let plain = !version.is_empty() && version.bytes().all(|b| b.is_ascii_alphanumeric() || b".-+".contains(&b));
+    said == json!({ "jobId": job, "writer": said["writer"] }) && plain
+}
+
+const WRITER: &str = "mr/";
 
 /// The job whose run folder this key lies in, and the rest of the key.
 pub(crate) fn job_of_run_file(key: &str) -> Option<(JobId, &str)> {

@@ -18,6 +18,29 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
     one == other || parsed(one).is_some_and(|one| parsed(other) == Some(one))
 }
 
+/// The first column that two schemas of a log don't have in common, in words.
+pub(crate) fn difference(one: &str, log: &str) -> String {
+    let columns = |text: &str| {
+        let schema: Value = serde_json::from_str(text).unwrap_or_default();
+        schema["fields"].as_array().cloned().unwrap_or_default()
+    };
+    let (one, log) = (columns(one), columns(log));
+    for place in 0..one.len().max(log.len()) {
+        let said = |columns: &[Value]| match columns.get(place) {
+            Some(column) => format!("{} {}", column["name"].as_str().unwrap_or("one without a name"), column["type"]),
+            None => "absent".to_owned(),
+        };
+        let (has, says) = (said(&one), said(&log));
+        if has != says {
+            return format!("column {} is {has}, and the log says {says}", place + 1);
+        }
+        if one[place] != log[place] {
+            return format!("column {} is {}, and the log says {}", place + 1, one[place], log[place]);
+        }
+    }
+    "the log's schema can't be read".to_owned()
+}
+
 fn structure(fields: &Fields, within: &str) -> Result<Value, String> {
     let mut names = BTreeSet::new();
     let mut columns = Vec::new();

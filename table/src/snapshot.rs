@@ -3,6 +3,7 @@
 use crate::action::{Action, Add, MetaData, Protocol};
 use crate::error::Refusal;
 use crate::names;
+use crate::seal;
 use mr_core::JobId;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub(crate) condemned: BTreeSet<JobId>,
     /// Keys that an entry of ours removed.
     pub(crate) removed: BTreeSet<String>,
+    /// Versions whose entries are not what was written.
+    pub(crate) altered: Vec<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +106,7 @@ pub(crate) struct Replay {
     runs: Vec<Run>,
     condemned: BTreeSet<JobId>,
     removed: BTreeSet<String>,
+    altered: Vec<u64>,
 }
 
 impl Replay {
@@ -119,6 +123,9 @@ impl Replay {
             self.apply(action, run.is_some())?;
         }
         if let Some((run, condemned)) = run {
+            if seal::is_broken(bytes) {
+                self.altered.push(version);
+            }
             self.runs.push(run);
             self.condemned.extend(condemned);
         }
@@ -194,6 +201,7 @@ impl Replay {
             runs: self.runs,
             condemned: self.condemned,
             removed: self.removed,
+            altered: self.altered,
         })
     }
 }

@@ -108,7 +108,8 @@ fn damage_is_found_and_named() {
         bytes[middle] ^= 1;
         Some(bytes)
     };
-    damaged(&first, &flip, &[&format!("fault: {first}: its bytes are not those that were committed")]);
+    let unread = format!("fault: {first}: its bytes are not those that were committed");
+    damaged(&first, &flip, &[&unread, "an unknown number of added, 0 gone, 0 changed", "; 2 by checksum"]);
     damaged(&last, &|bytes| Some(bytes[..999].to_vec()), &[&format!("fault: {last}: should have"), "but it has 999"]);
     damaged(&last, &|_| None, &[&format!("fault: {last}: should have"), "it is not there"]);
     let edited =
@@ -118,6 +119,15 @@ fn damage_is_found_and_named() {
     damaged(quarantine, &|_| Some(whole[&first].clone()), &[&format!("fault: {quarantine}: its bytes are not those")]);
     damaged("_pca/mean.npy", &flip, &["fault: _pca/mean.npy: its bytes are not those"]);
     damaged("_SUCCESS", &|_| None, &["fault: _SUCCESS: it is not there"]);
+    let log = "_delta_log/00000000000000000000.json";
+    let altered = format!("fault: {log}: its bytes are not those that were committed");
+    for (from, to) in [("\"timestamp\":1", "\"timestamp\":3"), ("\"numOutputRows\":\"6", "\"numOutputRows\":\"7")] {
+        let flipped = |bytes: Vec<u8>| Some(String::from_utf8(bytes).unwrap().replacen(from, to, 1).into());
+        damaged(log, &flipped, &[&altered]);
+    }
+    let mark = whole.keys().find(|name| name.ends_with("/job.json")).expect("each run has one");
+    let said = format!("fault: {mark}: it is not the mark that job ");
+    damaged(mark, &flip, &[&said]);
     damaged(
         "_delta_log/00000000000000000000.json",
         &|bytes| Some(bytes[..bytes.len() - 300].to_vec()),

@@ -13,7 +13,8 @@ const NAMED: usize = 3;
 pub struct Compared {
     /// Objects of rows or quarantine that are there now.
     pub met: u64,
-    /// There now, wanted by the job, and neither in rows nor in quarantine. Unknown with what the job wants.
+    /// There now, wanted by the job, and neither in rows nor in quarantine. Unknown with what the job wants, and when not all
+    /// of the output can be read.
     pub added: Option<Vec<String>>,
     /// In rows or quarantine, and not there any more.
     pub gone: Vec<String>,
@@ -48,7 +49,9 @@ pub fn compare(records: &Records, listing: Vec<Object>, filter: Option<&InputFil
             compared.changed.push(object.key);
         }
     }
+    // An object without a row may have one in what could not be read.
     let left = there.into_iter().filter_map(|(key, object)| object.map(|_| key));
+    let filter = filter.filter(|_| records.whole);
     compared.added = filter.map(|filter| left.filter(|key| filter.wants(key)).collect());
     compared
 }
@@ -76,7 +79,7 @@ impl Compared {
             }
         }
         let added = match &self.added {
-            Some(added) if lacking == 0 && records.whole => added,
+            Some(added) if lacking == 0 => added,
             _ => &Vec::new(),
         };
         let changes = [

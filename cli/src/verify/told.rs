@@ -13,7 +13,7 @@ pub fn text(verdict: &Verdict) -> String {
         lines.push(format!("{place}: version {}, by job {}", table.version, table.job));
         let (parts, rows) = (of(table.parts.len() as u64, "parts"), of(table.rows, "rows"));
         let sums = match table.checksums {
-            0 if table.parts.is_empty() => String::new(),
+            0 if table.has_checksums || table.parts.is_empty() => String::new(),
             0 => "; the log has no checksums".to_owned(),
             sums => format!("; {} by checksum", count(sums)),
         };

@@ -46,6 +46,8 @@ pub struct Audit {
     pub rows: u64,
     /// Parts whose bytes were held against a checksum of the log.
     pub checksums: u64,
+    /// Whether the log has such for any part.
+    pub has_checksums: bool,
     /// Files beside the parts that are what the run's folder has.
     pub copies: u64,
     pub faults: Findings,
@@ -142,6 +144,7 @@ impl Audit {
             bytes: table.files.iter().map(|file| file.bytes).sum(),
             rows: 0,
             checksums: 0,
+            has_checksums: table.files.iter().any(|file| file.crc32.is_some()),
             copies: 0,
             faults: Findings::default(),
             notes: Findings::default(),
@@ -162,6 +165,9 @@ impl Audit {
                     "another program wrote it, so the rows are not those of our newest job, which wrote version {ours}"
                 ),
             );
+        }
+        for version in &table.altered {
+            self.faults.add(names::entry(*version), "its bytes are not those that were committed: they have another CRC-32");
         }
         self.faults.extend(survey::amiss(&survey.listing, table));
         for stray in survey::strays(&survey.listing, table) {
@@ -188,6 +194,7 @@ impl Audit {
     }
 
     async fn run(&mut self, output: &DynStore, survey: &Survey, newest: &Run) -> Result<(), TableError> {
+        self.faults.extend(run_files::markers(output, &survey.listing).await?);
         let read = run_files::read(output, &survey.listing, newest).await?;
         self.copies = read.copies;
         self.faults.extend(read.faults);

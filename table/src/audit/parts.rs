@@ -43,6 +43,8 @@ impl Audit {
         while let Some(read) = parts.next().await {
             let (number, file, part) = read?;
             seen(number as u64 + 1, table.files.len() as u64);
+            let held = file.crc32.is_some() && !matches!(&part, Err(what) if what.is_empty());
+            self.checksums += u64::from(held);
             let part = match part {
                 Ok(part) => part,
                 Err(what) => {
@@ -67,12 +69,12 @@ impl Audit {
 
     fn part<'a>(&mut self, file: &'a AddFile, part: &Part, table: &Snapshot, first: &mut Option<&'a str>) {
         self.rows += part.rows;
-        self.checksums += u64::from(file.crc32.is_some());
         if let Some(rows) = file.rows.filter(|rows| *rows != part.rows) {
             self.faults.add(&file.path, format!("it has {} rows, and the log says {rows}", part.rows));
         }
         if !schema::same(&part.schema, &table.schema) {
-            self.faults.add(&file.path, format!("its columns are {}, and the log says {}", part.schema, table.schema));
+            let difference = schema::difference(&part.schema, &table.schema);
+            self.faults.add(&file.path, format!("its columns are not those that the log says: {difference}"));
         }
         match first {
             None => {

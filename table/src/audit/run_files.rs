@@ -68,3 +68,20 @@ pub(crate) async fn read(output: &DynStore, listing: &[Object], newest: &Run) ->
     }
     Ok(read)
 }
+
+/// The marks that jobs have set before their parts: each says whose folder it is in.
+pub(crate) async fn markers(output: &DynStore, listing: &[Object]) -> Result<Findings, TableError> {
+    let mut faults = Findings::default();
+    for object in listing {
+        let Some((job, path)) = names::job_of_run_file(&object.key) else { continue };
+        if path != names::MARKER {
+            continue;
+        }
+        match of_object(output.get(&object.key, GetOptions::default()).await)? {
+            Ok(got) if names::marks(&got.bytes, &job) => {}
+            Ok(_) => faults.add(&object.key, format!("it is not the mark that job {job} has set")),
+            Err(what) => faults.add(&object.key, what),
+        }
+    }
+    Ok(faults)
+}
