@@ -3,7 +3,7 @@
 use crate::blobs;
 use crate::lead::Standing;
 use crate::shell::{Message, Retried};
-use crate::workers_service::{check_leads, stopping, unless_in_doubt};
+use crate::workers_service::{check_leads, in_doubt, stopping, unless_in_doubt};
 use futures::stream::{self, Stream};
 use mr_core::{JobId, JobStatus};
 use mr_proto::v1::jobs_server::Jobs;
@@ -173,15 +173,20 @@ fn states(
             let state = match first {
                 Some(first) => Ok(first),
                 None => {
-                    tokio::select! {
-                        changed = news.changed() => changed.ok()?,
-                        () = tokio::time::sleep(WATCH_EVERY) => {}
-                    }
-                    unless_in_doubt(&standing, status(&shell, &id)).await
+                    let mut doubt = standing.clone();
+                    let doubted = tokio::select! {
+                        changed = news.changed() => {
+                            changed.ok()?;
+                            false
+                        }
+                        () = tokio::time::sleep(WATCH_EVERY) => false,
+                        doubt = doubt.wait_for(|standing| *standing == Standing::InDoubt) => doubt.is_ok(),
+                    };
+                    // Then somebody else is to be asked, who may know more.
+                    if doubted { Err(in_doubt()) } else { unless_in_doubt(&standing, status(&shell, &id)).await }
                 }
             };
             let ended = state.as_ref().map_or(true, |status| status.phase.ended());
-            let ended = ended || *standing.borrow() == Standing::InDoubt;
             Some((state.map(convert::status_to), (!ended).then_some((news, None))))
         }
     })

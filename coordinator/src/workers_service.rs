@@ -144,10 +144,14 @@ pub async fn unless_in_doubt<T>(
     tokio::select! {
         told = work => told,
         doubt = doubt => Err(match doubt {
-            Ok(()) => Status::unavailable("it does not reach its store"),
+            Ok(()) => in_doubt(),
             Err(_) => stopping(),
         }),
     }
+}
+
+pub fn in_doubt() -> Status {
+    Status::unavailable("it does not reach its state, or can't write there")
 }
 
 pub fn stopping() -> Status {

@@ -146,7 +146,7 @@ async fn one_that_does_not_reach_its_store_sends_callers_on() {
     until("workers are told", async || puppet.poll(&[], Vec::new()).await.in_doubt).await;
     let refused = cluster.submit_plan("one", cluster.plan(Wanted::default())).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
-    assert!(refused.message().contains("does not reach its store"), "{refused}");
+    assert!(refused.message().contains("does not reach its state"), "{refused}");
     fs::remove_file(&journal).unwrap();
     fs::rename(&away, &journal).unwrap();
     until("it is sure again", async || cluster.jobs().list(v1::ListRequest {}).await.is_ok()).await;

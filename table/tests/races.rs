@@ -84,6 +84,38 @@ async fn a_job_that_runs_in_the_middle_of_another_wins_or_loses_whole() {
     }
 }
 
+/// A coordinator that was replaced and does not know it yet, and its successor.
+#[tokio::test]
+async fn one_job_that_two_commit_is_committed_once() {
+    for with_table in [false, true] {
+        let holds = async |output: &DynStore, before: &[JobId], job: &Job, when: &str| {
+            let OutputState::Ours(table) = inspect(output).await.unwrap() else { panic!("{when}") };
+            assert_eq!(table.version, u64::from(with_table), "{when}");
+            settle(output).await;
+            let committed: Vec<_> = before.iter().chain([&job.id]).collect();
+            check_settled(output, job, &committed).await;
+            mr_table::verify(output).await.unwrap();
+        };
+        for n in 0..60 {
+            let output = memory();
+            let before = prepare(&output, with_table).await;
+            let job = Job::new("job", &[&[3], &[4]]).await;
+            let version = job.run(&interrupted_at(&output, n, &job)).await.unwrap().version;
+            assert_eq!(version, u64::from(with_table));
+            holds(&output, &before, &job, &format!("the successor before operation {n}")).await;
+        }
+        for seed in 0..100 {
+            let output = memory();
+            let before = prepare(&output, with_table).await;
+            let job = Job::new("job", &[&[3], &[4], &[5]]).await;
+            let (first, second) = (jittered(&output, 2 * seed), jittered(&output, 2 * seed + 1));
+            let (first, second) = tokio::join!(job.run(&first), job.run(&second));
+            assert_eq!(first.unwrap().version, second.unwrap().version);
+            holds(&output, &before, &job, &format!("both at once, seed {seed}")).await;
+        }
+    }
+}
+
 /// `slow` is killed, `rival` commits and is killed at each operation of its sweep, `slow` is taken up again.
 #[tokio::test]
 async fn a_job_that_was_swept_never_commits_later() {

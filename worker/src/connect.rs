@@ -10,6 +10,8 @@ use tonic::transport::{Channel, Endpoint};
 #[derive(Clone, Debug)]
 pub struct Coordinators {
     channels: Arc<[Channel]>,
+    /// What they are called; none for those in the same process.
+    names: Arc<[String]>,
     at: Arc<AtomicUsize>,
 }
 
@@ -18,7 +20,12 @@ impl Coordinators {
     /// Without any channel.
     pub fn over(channels: Vec<Channel>) -> Self {
         assert!(!channels.is_empty(), "there is somebody to ask");
-        Self { channels: channels.into(), at: Arc::default() }
+        Self { channels: channels.into(), names: Arc::default(), at: Arc::default() }
+    }
+
+    /// For people: "the coordinator at http://host:port".
+    pub fn name(&self, at: usize) -> String {
+        self.names.get(at).map_or("the coordinator".to_owned(), |url| format!("the coordinator at {url}"))
     }
 
     /// The one to be asked next, with its number.
@@ -50,11 +57,13 @@ impl From<Channel> for Coordinators {
 /// # Errors
 /// When one of them is none.
 pub fn connect(urls: &str) -> anyhow::Result<Coordinators> {
-    let channels = urls.split(',').map(|url| one(url.trim())).collect::<anyhow::Result<_>>()?;
-    Ok(Coordinators::over(channels))
+    let names: Vec<_> = urls.split(',').map(|url| url.trim().to_owned()).collect();
+    let channels = names.iter().map(|url| one(url)).collect::<anyhow::Result<_>>()?;
+    Ok(Coordinators { names: names.into(), ..Coordinators::over(channels) })
 }
 
 fn one(url: &str) -> anyhow::Result<Channel> {
+    anyhow::ensure!(!url.is_empty(), "a coordinator's URL is empty: write http://host:port, or several divided by commas");
     let endpoint =
         Endpoint::from_shared(url.to_owned()).with_context(|| format!("`{url}` is no URL of a coordinator"))?;
     anyhow::ensure!(
@@ -87,6 +96,7 @@ mod tests {
         coordinators.turn(1);
         coordinators.turn(2);
         assert_eq!(at(&coordinators), 0);
+        assert_eq!(coordinators.name(1), "the coordinator at http://b:2");
         for bad in ["", "http://a:1,", "http://a:1,https://b:2", "a:1"] {
             assert!(connect(bad).is_err(), "{bad}");
         }

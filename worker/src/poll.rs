@@ -123,7 +123,7 @@ impl Worker {
                     self.host.rest(REST_AFTER);
                 }
                 Err(status) => {
-                    self.contact.failed(&status);
+                    self.contact.failed(&self.coordinators.name(at), &status);
                     self.coordinators.turn(at);
                     if self.contact.silence() > lease * CUT_OFF_LEASES && attempts.stop_all() {
                         tracing::warn!("nothing was heard for {CUT_OFF_LEASES} leases: what was running is given up");
@@ -274,12 +274,12 @@ impl Contact {
         self.lost.as_ref().map_or(Duration::ZERO, |lost| lost.since.elapsed())
     }
 
-    fn failed(&mut self, status: &Status) {
+    fn failed(&mut self, name: &str, status: &Status) {
         let now = Instant::now();
         let lost = self.lost.get_or_insert(Lost { since: now, said: now });
         if lost.since == now || lost.said.elapsed() > SAY_AGAIN {
             lost.said = now;
-            tracing::warn!("the coordinator can't be reached, trying again: {}", status.message());
+            tracing::warn!("{name} can't be reached, trying again: {}", status.message());
         }
     }
 }
