@@ -73,7 +73,7 @@ pub struct Run {
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(0..=3650))]
     pub keep_days: Option<u32>,
 
-    /// Here only: what all slots together may use for decoding [default: 512]
+    /// Here only: what all slots together may use for decoding [default: a quarter of the memory, at most 512]
     #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(16..=1_048_576))]
     pub decode_budget_mb: Option<u64>,
 }

@@ -14,7 +14,7 @@ pub struct Settings<'a> {
     pub state: String,
     pub scratch: &'a Path,
     pub slots: u32,
-    pub decode_budget_bytes: u64,
+    pub decode_budget_bytes: Option<u64>,
     /// How long what is done is kept for other runs.
     pub keep: Duration,
 }

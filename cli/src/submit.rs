@@ -117,7 +117,7 @@ impl Submission {
             state: location::file_url(&folder.state()).map_err(Stop::Refused)?,
             scratch: &folder.scratch(),
             slots: run.slots.unwrap_or_else(cores),
-            decode_budget_bytes: run.decode_budget_mb.map_or(mr_worker::DECODE_BUDGET_BYTES, |mb| mb << 20),
+            decode_budget_bytes: run.decode_budget_mb.map(|mb| mb << 20),
             keep,
         };
         let failed = |error: anyhow::Error| Stop::Failed(mr_storage::story(error.as_ref()));

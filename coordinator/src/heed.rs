@@ -21,6 +21,10 @@ pub fn check(graph: &TaskGraph, job: &Job, attempt: &AttemptId, output: &TaskOut
     if output.mapped_sha256 != to_be_mapped(graph, job, attempt, output)? {
         return Err(Failure::application("the worker mapped other objects than those that the task has"));
     }
+    let folder = attempt.work_folder();
+    if output.files().any(|(key, _)| !key.starts_with(&folder)) {
+        return Err(Failure::application(format!("the worker's files lie elsewhere than under {folder}")));
+    }
     if output.broadcast.is_none() && is_broadcast(graph, attempt) {
         return Err(Failure::permanent("the stage gave nothing to broadcast, and later ones wait for it"));
     }

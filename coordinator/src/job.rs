@@ -14,8 +14,6 @@ pub struct Job {
     /// Once the input is listed, until the job has ended.
     pub input: Option<Arc<Input>>,
     pub skipped: u64,
-    /// Its commit has failed, and what it has published is to be taken back.
-    pub published: bool,
     pub measured: Measured,
     pub troubles: Troubles,
 }
@@ -36,7 +34,7 @@ pub struct Input {
 impl Job {
     pub fn new(plan: Arc<JobPlan>, prior_ms: u64) -> Self {
         let (input, measured, troubles) = Default::default();
-        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, published: false, measured, troubles }
+        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, measured, troubles }
     }
 
     pub fn task_key(&self, task: &TaskId) -> Option<TaskKey> {

@@ -95,6 +95,7 @@ impl Jobs for JobsService {
         let id = convert::job_id(&job_id).map_err(invalid)?;
         let plan = plan.ok_or_else(|| Status::invalid_argument("the message lacks `plan`"))?;
         let plan = Box::new(convert::plan_from(plan).map_err(invalid)?);
+        plan.broadcasts.iter().try_for_each(|broadcast| blobs::check(&broadcast.blob))?;
         let taken = self
             .ask(|reply| Message::Submit { id, plan, prior_ms: prior_us / 1000, renews_quarantined, reply })
             .await?;

@@ -1,7 +1,9 @@
 //! From standing by to leading: waiting until nobody is at work, taking over, and showing from then on that somebody is.
 
 use crate::Settings;
-use crate::journal::{self, BEATS, Fenced, Leader, Recovered, Watcher, claim, load, read_leader, resign, write_leader};
+use crate::journal::{
+    self, BEATS, Fenced, Leader, Recovered, Watcher, claim, landmark, load, read_leader, resign, write_leader,
+};
 use crate::memo::Memo;
 use crate::process::Process;
 use crate::shell::{Message, Shell};
@@ -40,6 +42,7 @@ pub struct Candidate {
 pub struct Mandate {
     epoch: Epoch,
     recovered: Recovered,
+    landmark: String,
 }
 
 impl Candidate {
@@ -78,11 +81,12 @@ impl Candidate {
         let epoch = claim(&self.state, recovered.last, &self.writer).await.context("taking over the journal")?;
         let Some(epoch) = epoch else { return Ok(None) };
         self.state.pin().await.context("taking over")?;
+        let landmark = landmark(&self.state, &self.writer).await.context("marking the state")?;
         // The entry is what counts. Others take one that has not shown itself for a newcomer, and wait as well.
         if let Err(error) = self.beat(epoch, 0).await {
             tracing::warn!("showing that this coordinator lives: {error}");
         }
-        Ok(Some(Mandate { epoch, recovered }))
+        Ok(Some(Mandate { epoch, recovered, landmark }))
     }
 
     /// Waits until it is wanted.
@@ -169,11 +173,11 @@ impl Candidate {
                 }
             }
         };
-        let Mandate { epoch, recovered } = mandate;
+        let Mandate { epoch, recovered, landmark } = mandate;
         let jobs = recovered.jobs.len();
         tracing::info!("leading in epoch {epoch}, with {jobs} jobs in the journal");
         let place = (epoch, self.writer.clone());
-        let deciding = Shell::new(self.state.clone(), &self.settings, news, recovered, place);
+        let deciding = Shell::new(self.state.clone(), &self.settings, news, recovered, (place, landmark));
         let deciding =
             deciding.map_err(|why| anyhow!("the journal in {}{}: {why}", self.state.url(), journal::PREFIX))?;
         standing.send_replace(Standing::Leads);

@@ -1,7 +1,6 @@
 //! From an attempt that the scheduler has given away to the order that its worker can carry out.
 
 use crate::job::Job;
-use crate::journal;
 use mr_core::{
     AttemptId, BroadcastRef, Failure, FileRef, JobId, Object, Order, QuarantineSource, Quarantined, StageIndex,
     TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work,
@@ -12,7 +11,12 @@ use std::sync::Arc;
 /// # Errors
 /// What is missing for it. The scheduler gives no attempt of a job that has ended, nor one whose inputs are not done, so
 /// this is a defect of ours: the job can't go on, and must not wait either.
-pub fn order(scheduler: &Scheduler, job: &Job, state: &str, attempt: &AttemptId) -> Result<Order, Failure> {
+pub fn order(
+    scheduler: &Scheduler,
+    job: &Job,
+    (state, landmark): (&str, &str),
+    attempt: &AttemptId,
+) -> Result<Order, Failure> {
     let view = scheduler.job(&attempt.task.job).ok_or_else(|| lacks(attempt, "its job"))?;
     let graph: &TaskGraph = view.graph.ok_or_else(|| lacks(attempt, "the job's tasks"))?;
     let stage = graph.stages.get(attempt.task.stage as usize).ok_or_else(|| lacks(attempt, "its stage"))?;
@@ -53,7 +57,7 @@ pub fn order(scheduler: &Scheduler, job: &Job, state: &str, attempt: &AttemptId)
         stage: stage.name.clone(),
         input: job.plan.spec.input.clone(),
         state: state.to_owned(),
-        landmark: journal::LANDMARK.to_owned(),
+        landmark: landmark.to_owned(),
         broadcasts: planned.chain(reads.broadcasts(node)?).collect(),
         footer: job.plan.footer.clone(),
         writes_output: stage.writes_output,

@@ -120,6 +120,8 @@ pub struct Shell {
     lease_ms: u64,
     parked_max: Duration,
     state: DynStore,
+    /// By which workers know it.
+    landmark: String,
     started: Instant,
     /// The time at `started`, since the epoch; never before anything that is in the journal.
     started_ms: Millis,
@@ -163,7 +165,7 @@ impl Shell {
         settings: &Settings,
         news: watch::Sender<u64>,
         recovered: Recovered,
-        (epoch, writer): (Epoch, String),
+        ((epoch, writer), landmark): ((Epoch, String), String),
     ) -> Result<Self, String> {
         let Settings { lease_ms, unserved_ms, work_age_ms, journal_entries_max: entries_max, .. } = *settings;
         let config = Config { lease_ms, unserved_ms, ..Config::default() };
@@ -189,6 +191,7 @@ impl Shell {
             lease_ms,
             parked_max: PARKED_MAX.min(Duration::from_millis(lease_ms / 4)),
             state,
+            landmark,
             started: Instant::now(),
             started_ms: epoch_ms().max(at),
             jobs,
@@ -582,9 +585,10 @@ impl Shell {
             Command::CleanUp { job } => {
                 self.news();
                 self.sent.retain(|attempt, _| attempt.task.job != job);
+                let half_committed = self.scheduler.job(&job).is_some_and(|view| view.half_committed);
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.input = None;
-                    if std::mem::take(&mut known.published) {
+                    if half_committed {
                         self.effects.take_back(job.clone(), known.plan.clone());
                     }
                 }
@@ -657,9 +661,6 @@ impl Shell {
             }
             Effect::Prepared(job, Err(failure)) => self.handle(Event::PrepareFailed { job, failure }),
             Effect::Committed(job, round, outcome) => {
-                if let Some(known) = self.jobs.get_mut(&job) {
-                    known.published = outcome.is_err();
-                }
                 self.handle(Event::CommitEnded { job, round, outcome });
             }
             Effect::Appended(Ok(())) => {
@@ -696,7 +697,7 @@ impl Shell {
         let (mut orders, mut broken, mut bytes) = (Vec::new(), Vec::new(), 0);
         for attempt in answer.orders {
             let job = self.jobs.get(&attempt.task.job).expect("it came in with its plan");
-            match order(&self.scheduler, job, self.state.url(), &attempt) {
+            match order(&self.scheduler, job, (self.state.url(), &self.landmark), &attempt) {
                 Ok(order) => {
                     bytes += orders::weight(&order);
                     if bytes > ORDERS_BYTES_MAX && !orders.is_empty() {

@@ -99,7 +99,8 @@ fn note(view: &JobView<'_>, job: &Job, workers: &[WorkerView<'_>], now: Millis) 
             ))
         }
         None => {
-            let name = |stage| view.graph.and_then(|graph| graph.stages.get(stage as usize)).map(|stage| stage.name.clone());
+            let name =
+                |stage| view.graph.and_then(|graph| graph.stages.get(stage as usize)).map(|stage| stage.name.clone());
             job.troubles.worst(|stage| name(stage).unwrap_or_default())
         }
     }

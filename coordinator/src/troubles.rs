@@ -22,7 +22,9 @@ impl Troubles {
         match failure.class {
             FailureClass::Application | FailureClass::Transient | FailureClass::OutOfMemory => {}
             // The job's own end, or nobody's fault.
-            FailureClass::Permanent | FailureClass::Refused | FailureClass::WorkerLost | FailureClass::Cancelled => return,
+            FailureClass::Permanent | FailureClass::Refused | FailureClass::WorkerLost | FailureClass::Cancelled => {
+                return;
+            }
         }
         let times = 1 + self.0.get(&place(attempt)).map_or(0, |before| before.times);
         let (worker, message) = (worker.clone(), failure.message.clone());
@@ -37,7 +39,10 @@ impl Troubles {
     pub fn worst(&self, name: impl Fn(StageIndex) -> String) -> Option<String> {
         let worth = self.0.iter().rev().filter(|(_, trouble)| trouble.times >= WORTH_TELLING);
         let ((stage, index), Trouble { times, worker, message }) = worth.max_by_key(|(_, trouble)| trouble.times)?;
-        Some(format!("task {index} of stage `{}` has failed {times} times, last on worker {worker}: {message}", name(*stage)))
+        Some(format!(
+            "task {index} of stage `{}` has failed {times} times, last on worker {worker}: {message}",
+            name(*stage)
+        ))
     }
 }
 
@@ -68,7 +73,11 @@ mod tests {
         let twice = fails(0, "w2", Failure::transient("the store is away")).unwrap();
         assert_eq!(twice, "task 0 of stage `embed` has failed 2 times, last on worker w2: the store is away");
         for _ in 0..2 {
-            assert_eq!(fails(7, "w1", Failure::application("it broke")), Some(twice.clone()), "they were as many first");
+            assert_eq!(
+                fails(7, "w1", Failure::application("it broke")),
+                Some(twice.clone()),
+                "they were as many first"
+            );
         }
         assert!(fails(7, "w1", Failure::application("it broke")).unwrap().starts_with("task 7"));
         troubles.done(&attempt(7));

@@ -83,6 +83,14 @@ pub struct AttemptId {
     pub number: u32,
 }
 
+impl AttemptId {
+    /// Where its files lie in the state store, apart from those of every other attempt; ends in `/`.
+    pub fn work_folder(&self) -> String {
+        let Self { task: TaskId { job, stage, index }, epoch, number } = self;
+        format!("work/{job}/{stage}/{index:06}-{epoch}.{number}/")
+    }
+}
+
 impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}.{}", self.task, self.epoch, self.number)

@@ -110,7 +110,7 @@ fn journals() -> Vec<Vec<u8>> {
         condemned(v1::journal_condemned::Record::Verdict(convert::quarantined_to(messages::quarantined()))),
         done(5, 0, 0),
         done(6, 0, 1),
-        fact(6, What::Undone(v1::JournalUndone { stage: 0, index: 1 })),
+        fact(6, What::Undone(v1::JournalUndone { stage: 0, index: 1, task_key: vec![7; 32] })),
         done(6, 0, 1),
         done(7, 1, 0),
         done(8, 2, 0),

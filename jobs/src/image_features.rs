@@ -551,7 +551,8 @@ fn array_path(name: &str) -> String {
 
 /// The PCA from the files that `fit` wrote.
 fn restored(side: &BTreeMap<String, Bytes>) -> Result<Pca, Failure> {
-    let file = |path: &str| side.get(path).ok_or_else(|| Failure::permanent(format!("{path} is not there as it was written")));
+    let file =
+        |path: &str| side.get(path).ok_or_else(|| Failure::permanent(format!("{path} is not there as it was written")));
     let array = |name: &str| {
         let path = array_path(name);
         let read = npy::read_f64(file(&path)?);

@@ -4,7 +4,7 @@
 use crate::lost::{self, Unread};
 use crate::slots::beside;
 use bytes::Bytes;
-use mr_core::{BlobRef, BroadcastRef, Failure, sha256_hex};
+use mr_core::{BlobRef, BroadcastRef, Failure, FileRef, sha256_hex};
 use mr_storage::{GetOptions, Store};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -94,8 +94,9 @@ impl BroadcastCache {
 
 /// One job's own is of no use to the next, and kept nowhere.
 async fn made_by_a_task(state: &dyn Store, blob: &BlobRef) -> Result<Bytes, Failure> {
-    lost::read(state, &blob.key, || async {
-        let bytes = lost::get(state, &blob.key, GetOptions::default()).await?;
+    let file = FileRef { key: blob.key.clone(), bytes: blob.bytes, crc32: 0 };
+    lost::read(&blob.key, || async {
+        let bytes = lost::get(state, &file, None).await?;
         let of = bytes.clone();
         let is = beside(move || Ok(sha256_hex(&of))).await.map_err(Unread::Failed)?;
         if is != blob.sha256 {

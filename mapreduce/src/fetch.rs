@@ -9,7 +9,6 @@ use futures::Stream;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use mr_core::{Failure, FileRef, Object};
 use mr_storage::{DynStore, GetOptions, Native, StoreError, object_url, story};
-use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
@@ -120,10 +119,10 @@ async fn sees_nothing(store: &DynStore) -> bool {
 
 /// One of the framework's own files, checked.
 pub async fn file(store: &DynStore, file: &FileRef) -> Result<Bytes, Failure> {
-    lost::read(store.as_ref(), &file.key, || async {
-        let bytes = lost::get(store.as_ref(), &file.key, GetOptions::default()).await?;
-        if bytes.len() as u64 != file.bytes || crc32fast::hash(&bytes) != file.crc32 {
-            return Err(Unread::Damaged("it does not have its length or checksum".to_owned()));
+    lost::read(&file.key, || async {
+        let bytes = lost::get(store.as_ref(), file, None).await?;
+        if crc32fast::hash(&bytes) != file.crc32 {
+            return Err(Unread::Damaged("it does not have its checksum".to_owned()));
         }
         Ok(bytes)
     })
@@ -155,7 +154,7 @@ pub async fn partitions(store: &DynStore, runs: &[FileRef], partition: u32) -> R
             let range = index.range(partition).map_err(no_run)?;
             return Ok((index, whole.slice(range.start as usize..range.end as usize)));
         }
-        lost::read(store.as_ref(), &run.key, || part(&store, &run, partition)).await
+        lost::read(&run.key, || part(&store, &run, partition)).await
     };
     in_flight(store, runs.to_vec(), fetch).try_collect().await
 }
@@ -163,14 +162,14 @@ pub async fn partitions(store: &DynStore, runs: &[FileRef], partition: u32) -> R
 /// A partition of a run, checked by the run's index, and that by its own checksum.
 async fn part(store: &DynStore, run: &FileRef, partition: u32) -> Result<(RunIndex, Bytes), Unread> {
     let damaged = |error: RunError| Unread::Damaged(error.to_string());
-    let mut end = range(store, run, run.bytes - RUN_END..run.bytes).await?;
+    let mut end = lost::get(store.as_ref(), run, Some(run.bytes - RUN_END..run.bytes)).await?;
     let index_bytes = RunIndex::bytes(&end).map_err(damaged)?;
     if index_bytes > RUN_END {
-        end = range(store, run, run.bytes.saturating_sub(index_bytes)..run.bytes).await?;
+        end = lost::get(store.as_ref(), run, Some(run.bytes.saturating_sub(index_bytes)..run.bytes)).await?;
     }
     let index = RunIndex::read(&end, run.bytes).map_err(damaged)?;
     let wanted = index.range(partition).map_err(|error| Unread::Failed(no_run(error)))?;
-    let bytes = if wanted.is_empty() { Bytes::new() } else { range(store, run, wanted).await? };
+    let bytes = if wanted.is_empty() { Bytes::new() } else { lost::get(store.as_ref(), run, Some(wanted)).await? };
     index.check(partition, &bytes).map_err(damaged)?;
     Ok((index, bytes))
 }
@@ -186,16 +185,6 @@ where
 {
     let fetches: Vec<_> = files.into_iter().map(|file| fetch(store.clone(), file)).collect();
     stream::iter(fetches).map(going).buffered(FILES_IN_FLIGHT)
-}
-
-/// Some bytes of a run.
-async fn range(store: &DynStore, run: &FileRef, wanted: Range<u64>) -> Result<Bytes, Unread> {
-    let length = wanted.end - wanted.start;
-    let bytes = lost::get(store.as_ref(), &run.key, GetOptions::range(wanted)).await?;
-    if bytes.len() as u64 != length {
-        return Err(Unread::Damaged("it does not have its length".to_owned()));
-    }
-    Ok(bytes)
 }
 
 pub fn failure(error: &StoreError) -> Failure {

@@ -119,8 +119,10 @@ impl Host {
                 families.join(", ")
             )));
         }
-        // A job may begin anew with other kernels.
-        let stage = format!("{}/{}/{}", order.attempt.task.job, order.stage, order.kernel_family);
+        // A job may begin anew with other kernels, and a task that is done again may broadcast something else.
+        let broadcasts: Vec<_> = order.broadcasts.iter().map(|broadcast| &*broadcast.blob.sha256).collect();
+        let (job_id, with) = (&order.attempt.task.job, broadcasts.join(","));
+        let stage = format!("{job_id}/{}/{}/{with}", order.stage, order.kernel_family);
         let make = async {
             let broadcasts = self.broadcasts.get_all(state.as_ref(), &order.broadcasts).await?;
             let (stage, params) = (order.stage.clone(), order.params.clone());

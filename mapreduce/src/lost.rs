@@ -6,6 +6,7 @@ use futures::StreamExt;
 use futures::stream;
 use mr_core::{Failure, FileRef, Order, Work};
 use mr_storage::{DynStore, GetOptions, Store, StoreError, story};
+use std::ops::Range;
 
 /// Requests in flight while it is looked for what else is gone.
 const IN_FLIGHT: usize = 16;
@@ -17,42 +18,44 @@ pub(crate) enum Unread {
     Failed(Failure),
 }
 
-/// Reads what another task wrote. What is damaged twice is so in the store: it is taken away, so that nobody finds it who
-/// looks for what is done already.
-pub(crate) async fn read<T, F>(store: &dyn Store, key: &str, once: impl Fn() -> F) -> Result<T, Failure>
+/// Reads what another task wrote. What comes otherwise than it was written twice is damaged, as far as can be told from here:
+/// it may be this host that damages it, so nothing is taken away.
+pub(crate) async fn read<T, F>(key: &str, once: impl Fn() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Unread>>,
 {
-    match once().await {
-        Ok(read) => return Ok(read),
-        Err(Unread::Failed(failure)) => return Err(failure),
-        Err(Unread::Damaged(_)) => {}
+    let mut first = once().await;
+    if let Err(Unread::Damaged(_)) = first {
+        first = once().await;
     }
-    match once().await {
-        Ok(read) => Ok(read),
-        Err(Unread::Failed(failure)) => Err(failure),
-        Err(Unread::Damaged(why)) => {
-            if let Err(error) = store.delete(key).await {
-                tracing::warn!("taking a damaged file away: {}", story(&error));
-            }
-            Err(Failure::lost(key, format!("{key} is damaged ({why}): it is taken away and made again")))
-        }
-    }
+    first.map_err(|unread| match unread {
+        Unread::Failed(failure) => failure,
+        Unread::Damaged(why) => Failure::lost(key, format!("{key} is damaged ({why})")),
+    })
 }
 
 /// The bytes of an object, or of a part of it.
-pub(crate) async fn get(store: &dyn Store, key: &str, options: GetOptions) -> Result<Bytes, Unread> {
-    let ranged = options.range.is_some();
-    match store.get(key, options).await {
-        Ok(got) => Ok(got.bytes),
-        Err(error @ StoreError::NotFound { .. }) => {
-            let story = format!("a file that another task made is gone: {}", story(&error));
-            Err(Unread::Failed(Failure::lost(key, story)))
-        }
-        // A range that begins behind its end: what was stored is not all there.
-        Err(error @ StoreError::Fatal { .. }) if ranged => Err(Unread::Damaged(story(&error))),
-        Err(error) => Err(Unread::Failed(crate::fetch::failure(&error))),
-    }
+pub(crate) async fn get(store: &dyn Store, file: &FileRef, range: Option<Range<u64>>) -> Result<Bytes, Unread> {
+    let key = &file.key;
+    let wanted = range.as_ref().map_or(file.bytes, |range| range.end - range.start);
+    let options = range.map_or_else(GetOptions::default, GetOptions::range);
+    let error = match store.get(key, options).await {
+        Ok(got) if got.bytes.len() as u64 == wanted => return Ok(got.bytes),
+        Ok(_) => return Err(Unread::Damaged("it does not have its length".to_owned())),
+        Err(error) => error,
+    };
+    let gone =
+        || Unread::Failed(Failure::lost(key, format!("a file that another task made is gone: {}", story(&error))));
+    Err(match &error {
+        StoreError::NotFound { .. } => gone(),
+        // A range that begins behind the end, or something else that has nothing to do with the file.
+        StoreError::Fatal { .. } => match store.head(key).await {
+            Ok(there) if there.bytes != file.bytes => Unread::Damaged("it does not have its length".to_owned()),
+            Err(StoreError::NotFound { .. }) => gone(),
+            Ok(_) | Err(_) => Unread::Failed(crate::fetch::failure(&error)),
+        },
+        _ => Unread::Failed(crate::fetch::failure(&error)),
+    })
 }
 
 /// The failure of an attempt that could not read something, with all else that it could not have read: so it is made again

@@ -3,7 +3,7 @@
 use crate::fetch;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use mr_core::{AttemptId, BlobRef, Failure, FileRef, Order, TaskOutput, sha256_hex};
+use mr_core::{BlobRef, Failure, FileRef, Order, TaskOutput, sha256_hex};
 use mr_storage::{DynStore, Put, check_key};
 use std::collections::BTreeSet;
 
@@ -53,9 +53,9 @@ impl Made {
             (What::Broadcast { sha256 }, "broadcast".to_owned(), bytes)
         });
         let side = side.into_iter().map(|(path, bytes)| (What::Side(path.clone()), format!("side/{path}"), bytes));
-        let base = work_key(&order.attempt);
+        let base = order.attempt.work_folder();
         let files = rows.into_iter().chain(run).chain(broadcast).chain(side).map(|(what, name, bytes)| {
-            let (state, key) = (state.clone(), format!("{base}/{name}"));
+            let (state, key) = (state.clone(), format!("{base}{name}"));
             let becomes_result = match &what {
                 What::Rows => order.writes_output,
                 What::Side(_) => true,
@@ -84,10 +84,4 @@ impl Made {
         }
         Ok(output)
     }
-}
-
-/// Where an attempt's files lie in the state store: apart from those of every other attempt.
-fn work_key(attempt: &AttemptId) -> String {
-    let task = &attempt.task;
-    format!("work/{}/{}/{:06}-{}.{}", task.job, task.stage, task.index, attempt.epoch, attempt.number)
 }

@@ -176,12 +176,11 @@ impl RunIndex {
         Ok(())
     }
 
-    /// The pairs in a partition's bytes, in key order, sharing their memory.
+    /// The pairs in a partition's bytes, which are those that were [checked](Self::check), in key order, sharing their memory.
     ///
     /// # Errors
-    /// When the partition is not there or not whole.
+    /// When the partition is not there or they make no sense.
     pub fn pairs(&self, partition: u32, bytes: &Bytes) -> Result<Vec<Pair>, RunError> {
-        self.check(partition, bytes)?;
         let place = self.place(partition)?;
         let mut pairs: Vec<Pair> = Vec::new();
         let mut at = 0;
@@ -243,7 +242,9 @@ impl RunReader {
     /// When the partition is not there or not whole.
     pub fn partition(&self, partition: u32) -> Result<Vec<Pair>, RunError> {
         let range = self.index.range(partition)?;
-        self.index.pairs(partition, &self.bytes.slice(range.start as usize..range.end as usize))
+        let bytes = self.bytes.slice(range.start as usize..range.end as usize);
+        self.index.check(partition, &bytes)?;
+        self.index.pairs(partition, &bytes)
     }
 }
 

@@ -517,7 +517,7 @@ fn replace(bytes: &[u8], what: &[u8], by: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn damaged_files_of_our_own_are_lost_and_taken_away_so_that_nobody_finds_them_again() {
+async fn damaged_files_of_our_own_are_lost_and_left_where_they_are() {
     type Damage = fn(&mut Vec<u8>);
     let damages: [(&str, Damage); 3] = [
         ("cut short", |bytes| bytes.truncate(bytes.len() / 2)),
@@ -542,7 +542,10 @@ async fn damaged_files_of_our_own_are_lost_and_taken_away_so_that_nobody_finds_t
             assert_eq!(failure.lost, std::slice::from_ref(key), "{what}: {failure}");
         }
         for damaged in [&kept(&maps)[1], &runs(&maps)[0]] {
-            assert!(place.store("state").head(&damaged.key).await.is_err(), "{what}: {} is still there", damaged.key);
+            assert!(
+                place.store("state").head(&damaged.key).await.is_ok(),
+                "{what}: it may be this host that damages it"
+            );
         }
     }
 }
@@ -573,16 +576,15 @@ async fn a_reduce_reads_its_own_partition_and_no_other() {
             None => assert_eq!(output.records, 0),
         }
     }
-    // Damage to one partition is nothing to the others, until somebody meets it.
+    // Damage to one partition is nothing to the others.
     place.damage(&file, |bytes| bytes[1000] ^= 1);
-    assert!(place.reduce(vec![file.clone()], 2).await.is_ok());
     let is_lost = async |partition| {
         let failure = place.reduce(vec![file.clone()], partition).await.unwrap_err();
         assert_eq!(failure.lost, std::slice::from_ref(&file.key), "{failure}");
         failure.message
     };
     assert!(is_lost(0).await.contains("is damaged"));
-    assert!(is_lost(2).await.contains("is gone"));
+    assert!(place.reduce(vec![file.clone()], 2).await.is_ok());
     for partition in 0..3 {
         let file = large_run(&place).await;
         place.damage(&file, |bytes| bytes.truncate(300_000));
@@ -616,7 +618,6 @@ async fn a_broadcast_that_a_task_made_may_be_lost() {
     place.store("state").put("work/job/1/broadcast", "sun".into(), Put::Overwrite).await.unwrap();
     let failure = place.run(&rows).await.unwrap_err();
     assert!(failure.message.contains("SHA-256") && failure.lost == ["work/job/1/broadcast"], "{failure}");
-    assert!(place.store("state").head("work/job/1/broadcast").await.is_err());
 }
 
 /// What it does not find may be there all the same.
@@ -626,8 +627,9 @@ async fn a_worker_that_looks_at_another_state_than_its_coordinator_says_so_and_m
     place.write(&[("a.txt", "ape")]);
     let mapped = place.map_each().await;
     let state = place.store("state");
-    let order = |landmark: &str| {
-        Order { landmark: landmark.into(), ..place.order("sum", 0, Work::Reduce { runs: runs(&mapped), partition: 0 }) }
+    let order = |landmark: &str| Order {
+        landmark: landmark.into(),
+        ..place.order("sum", 0, Work::Reduce { runs: runs(&mapped), partition: 0 })
     };
     let elsewhere = async |order: &Order| {
         let failure = place.run(order).await.unwrap_err();

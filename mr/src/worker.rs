@@ -24,7 +24,7 @@ struct Args {
     /// Where weights and the like are kept between jobs
     #[arg(long, env = "MR_SCRATCH", value_name = "DIR")]
     scratch: Option<PathBuf>,
-    /// Megabytes that all slots together may use for decoding
+    /// Megabytes that all slots together may use for decoding; by default a quarter of --memory-mb, and at most 512
     #[arg(long, env = "MR_DECODE_BUDGET_MB", value_name = "MB")]
     decode_budget_mb: Option<u64>,
     /// Megabytes that the process may use: near that it gives tasks up rather than be ended by the system. By default what
@@ -64,7 +64,7 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         .with_context(|| format!("`--scratch {}` can't be written to; choose another folder", scratch.display()))?;
     let mut settings = Settings::new(slots, scratch);
     if let Some(mb) = args.decode_budget_mb.or(file.decode_budget_mb) {
-        settings.decode_budget_bytes = bytes(mb, "--decode-budget-mb")?;
+        settings.decode_budget_bytes = Some(bytes(mb, "--decode-budget-mb")?);
     }
     if let Some(mb) = args.memory_mb.or(file.memory_mb) {
         settings.memory_bytes = Some(bytes(mb, "--memory-mb")?);

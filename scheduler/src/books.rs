@@ -4,7 +4,7 @@
 //! again before the commit, with the rows that are about to become the result.
 
 use mr_core::{Books, Quarantined, StageIndex, TaskGraph, TaskKind, TaskOutput};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many reasons are shown.
 const FIRST: usize = 5;
@@ -16,8 +16,8 @@ pub(crate) struct Ledger {
     /// Objects come in here; a second stage over the same splits sees the same ones.
     input_stage: StageIndex,
     mapped: u64,
-    /// Keys, so that an object which two stages refuse counts once.
-    quarantined: BTreeSet<String>,
+    /// Keys, so that an object which two stages refuse counts once, with how many say so.
+    quarantined: BTreeMap<String, u32>,
     first: Vec<Quarantined>,
 }
 
@@ -30,7 +30,7 @@ impl Ledger {
             input_stage: graph.stages.iter().position(maps_input).expect("a checked graph maps its input")
                 as StageIndex,
             mapped: 0,
-            quarantined: BTreeSet::new(),
+            quarantined: BTreeMap::new(),
             first: Vec::new(),
         }
     }
@@ -48,7 +48,9 @@ impl Ledger {
             self.mapped += output.records;
         }
         for quarantined in &output.quarantined {
-            if self.quarantined.insert(quarantined.key.clone()) {
+            let say_so = self.quarantined.entry(quarantined.key.clone()).or_default();
+            *say_so += 1;
+            if *say_so == 1 {
                 // The first in the order of keys, not of arrival, so that two runs show the same.
                 let at = self.first.partition_point(|other| other.key < quarantined.key);
                 if at < FIRST {
@@ -59,10 +61,18 @@ impl Ledger {
         }
     }
 
-    /// Takes back what an output without verdicts has entered.
+    /// Takes back what an output has entered. The first reasons may be fewer then, until it is entered again.
     pub fn leave(&mut self, stage: StageIndex, output: &TaskOutput) {
         if stage == self.input_stage {
             self.mapped -= output.records;
+        }
+        for Quarantined { key, .. } in &output.quarantined {
+            let Some(say_so) = self.quarantined.get_mut(key) else { continue };
+            *say_so -= 1;
+            if *say_so == 0 {
+                self.quarantined.remove(key);
+                self.first.retain(|first| first.key != *key);
+            }
         }
     }
 
@@ -206,6 +216,15 @@ mod tests {
         ledger.enter(0, &mapped(0, [3]));
         assert_eq!(keys(&ledger), ["001", "002", "003", "004", "008"]);
         assert!(ledger.over_share(0.1).unwrap().ends_with("008 (empty: ); ..."));
+        assert_eq!(ledger.books(), Books { listed: 10, embedded: 4, quarantined: 6, skipped: 0 });
+        // Taken back and entered again it is as it was; what two outputs have said one may take back.
+        ledger.enter(1, &mapped(0, [2, 5]));
+        ledger.leave(0, &mapped(7, [9, 2, 4]));
+        assert_eq!(keys(&ledger), ["001", "002", "003", "005"]);
+        assert_eq!(ledger.books(), Books { listed: 10, embedded: 0, quarantined: 5, skipped: 0 });
+        ledger.enter(0, &mapped(7, [9, 2, 4]));
+        assert_eq!(keys(&ledger), ["001", "002", "003", "004", "005"]);
+        ledger.leave(1, &mapped(0, [2, 5]));
         assert_eq!(ledger.books(), Books { listed: 10, embedded: 4, quarantined: 6, skipped: 0 });
     }
 

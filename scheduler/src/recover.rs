@@ -67,25 +67,36 @@ impl Scheduler {
             if let Some(family) = &job.family {
                 tell(prepared_at, What::Bound { family: family.clone() });
             }
+            let done = |stage, index, output: &Arc<TaskOutput>| {
+                let family = job.family.clone().expect("whoever has or had something done is bound");
+                let task = TaskId { job: job.id.clone(), stage, index };
+                let attempt = AttemptId { task, epoch: self.epoch, number: 0 };
+                What::Done { attempt, family, output: output.clone() }
+            };
+            let mut undone = Vec::new();
             for (stage, sums) in (0..).zip(tasks.stages()) {
                 let mut at = sums.started_at.unwrap_or(prepared_at);
                 for (index, condemned) in tasks.all_condemned(stage) {
                     tell(prepared_at, What::Condemned { stage, index, condemned });
                 }
                 for (index, task) in (0..).zip(tasks.stage_tasks(stage)) {
-                    let done = |output: &Arc<TaskOutput>| {
-                        let family = job.family.clone().expect("whoever has something done is bound");
-                        let task = TaskId { job: job.id.clone(), stage, index };
-                        let attempt = AttemptId { task, epoch: self.epoch, number: 0 };
-                        What::Done { attempt, family, output: output.clone() }
-                    };
-                    if let Some(former) = &task.former {
-                        tell(at, done(former));
-                        tell(at, What::Undone { stage, index });
-                    }
-                    let Some(output) = task.state.output() else { continue };
-                    tell(at, done(output));
+                    let output = task.state.output();
+                    let Some(first) = task.former.as_ref().or(output) else { continue };
+                    tell(at, done(stage, index, first));
                     at = sums.ended_at.unwrap_or(self.now);
+                    if task.former.is_some() {
+                        undone.push((at, stage, index, output));
+                    }
+                }
+            }
+            // Once it was to be committed, and that is not forgotten.
+            if !undone.is_empty() && job.rounds > 0 {
+                tell(self.now, What::Committing);
+            }
+            for (at, stage, index, output) in undone {
+                tell(at, What::Undone { stage, index });
+                if let Some(output) = output {
+                    tell(at, done(stage, index, output));
                 }
             }
             if matches!(job.phase, Phase::Committing(_)) {

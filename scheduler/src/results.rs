@@ -103,8 +103,12 @@ impl Scheduler {
             return; // of an unbound job: nobody was ordered to use these
         }
         let Some(tasks) = job.running() else { return };
-        if !startable(tasks.find(place).expect("it was given")) {
+        let task = tasks.find(place).expect("it was given");
+        if !startable(task) {
             return; // the first success has won
+        }
+        if !leased && task.former.as_ref().is_some_and(|former| shares_a_file(former, &output)) {
+            return; // the very one that was lost, told again
         }
         if let Err(why) = check(tasks, place, &output)
             && !skips
@@ -145,7 +149,13 @@ impl Scheduler {
             let Some(tasks) = job.running().filter(|_| job.family.as_ref() == Some(family)) else { return };
             let task = TaskId { job: id.clone(), stage, index };
             let place = Place::of(&task);
-            if tasks.find(place).is_some_and(startable) && !tasks.may_be_outdated(place) && check(tasks, place, &output).is_ok() {
+            let fits = |task: &Task| {
+                startable(task) && !task.former.as_ref().is_some_and(|former| shares_a_file(former, &output))
+            };
+            if tasks.find(place).is_some_and(fits)
+                && !tasks.may_be_outdated(place)
+                && check(tasks, place, &output).is_ok()
+            {
                 let attempt = AttemptId { task, epoch: self.epoch, number: 0 };
                 self.done(number, attempt, family.clone(), output, out);
             }
@@ -165,17 +175,22 @@ impl Scheduler {
                 self.fleet.timed(lease.worker, spent_ms, usual_ms);
             }
         }
-        let task = attempt.task.clone();
-        let outdated = if self.flawed(Flaw::KeepsWhatFollows) { Vec::new() } else { self.outdated(&task, &output) };
-        self.record(&task.job, What::Done { attempt, family, output }, out);
-        for place in outdated {
-            self.undo(number, place, out);
+        let (task, place) = (attempt.task.clone(), Place::of(&attempt.task));
+        let changed = self.comes_to_something_else(&task, &output) && !self.flawed(Flaw::KeepsWhatFollows);
+        if changed && self.jobs[&number].rounds > 0 {
+            // Parts that were made of the first may lie in the output, under names that those of the second would have.
+            let what = self.name(&task);
+            let why = format!(
+                "what {what} wrote was lost while it was committed, and comes to something else now, since the input has \
+                 changed: submit the job again"
+            );
+            return self.end(number, Ending::Failed(Failure::permanent(why)), out);
         }
-        for lease in leases {
-            // Unless it was this worker's own, which is released already.
-            if self.fleet.revoke(lease.worker, &lease.attempt(task.clone())) {
-                out.news.insert(lease.worker);
-            }
+        let busy = self.jobs[&number].running().map(|tasks| tasks.attempts(place, &task.job)).unwrap_or_default();
+        self.record(&task.job, What::Done { attempt, family, output }, out);
+        self.revoke(busy, out);
+        if changed {
+            self.undo_readers(number, place, out);
         }
         let job = &self.jobs[&number];
         let Some(tasks) = job.running() else { return };
@@ -314,6 +329,10 @@ impl Scheduler {
         let doublings = failures.saturating_sub(1).min(20);
         self.config.pause_ms.saturating_mul(1 << doublings).min(self.config.pause_max_ms)
     }
+}
+
+fn shares_a_file(one: &TaskOutput, other: &TaskOutput) -> bool {
+    one.files().any(|(key, _)| other.files().any(|(of_other, _)| of_other == key))
 }
 
 fn times(count: u32) -> String {

@@ -432,7 +432,7 @@ impl Scheduler {
     fn unbind(&mut self, out: &mut Outbox) {
         let alone = |job: &Job| {
             let left = job.family.as_deref().is_some_and(|family| !self.fleet.has_live(family));
-            left && job.running().is_some_and(Tasks::none_done)
+            left && job.running().is_some_and(Tasks::none_was_done)
         };
         let jobs = self.running.iter().map(|number| &self.jobs[number]).filter(|job| alone(job));
         let jobs: Vec<_> = jobs.map(|job| job.id.clone()).collect();
@@ -481,20 +481,29 @@ impl Scheduler {
     }
 
     /// Ends a job in any way and takes back what its tasks have.
-    pub(crate) fn end(&mut self, number: JobNo, ending: Ending, out: &mut Outbox) {
-        let lets_them_run = self.flawed(Flaw::LetsThemRun);
-        let job = self.jobs.get_mut(&number).expect("numbers are of jobs");
-        if let Some(tasks) = job.running().filter(|_| !lets_them_run) {
-            for (place, task) in tasks.iter() {
-                for lease in task.state.leases() {
-                    let task = TaskId { job: job.id.clone(), stage: place.stage(), index: place.index() };
-                    self.fleet.revoke(lease.worker, &lease.attempt(task));
-                    out.news.insert(lease.worker);
-                }
-            }
+    pub(crate) fn end(&mut self, number: JobNo, mut ending: Ending, out: &mut Outbox) {
+        if let Ending::Failed(failure) = &mut ending {
+            failure.lost.clear(); // there is nobody left to make them again
         }
-        let (id, remains) = (job.id.clone(), Remains::of(&job.phase, self.now));
+        let job = &self.jobs[&number];
+        let tasks = job.running().filter(|_| !self.flawed(Flaw::LetsThemRun));
+        let busy = tasks.into_iter().flat_map(|tasks| {
+            let leased = tasks.iter().filter(|(_, task)| matches!(task.state, TaskState::Leased { .. }));
+            leased.flat_map(|(place, _)| tasks.attempts(place, &job.id))
+        });
+        let (busy, id) = (busy.collect(), job.id.clone());
+        let remains = Remains::of(&job.phase, self.now);
+        self.revoke(busy, out);
         self.record(&id, What::Ended { ending, remains }, out);
         out.commands.push(Command::CleanUp { job: id });
+    }
+
+    /// Attempts that are not to go on, and whose workers are told so. One whose result has just come is released already.
+    pub(crate) fn revoke(&mut self, attempts: Vec<(WorkerNo, AttemptId)>, out: &mut Outbox) {
+        for (worker, attempt) in attempts {
+            if self.fleet.revoke(worker, &attempt) {
+                out.news.insert(worker);
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::care::{Care, Found, LOSSES_SUSPECT, Probing};
 use crate::event::Millis;
 use crate::fact::Condemned;
 use crate::fleet::WorkerNo;
-use mr_core::{AttemptId, Epoch, Failure, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput};
+use mr_core::{AttemptId, Epoch, Failure, JobId, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -259,10 +259,6 @@ impl Tasks {
 
     pub fn all_done(&self) -> bool {
         self.done_count == self.tasks.len()
-    }
-
-    pub fn none_done(&self) -> bool {
-        self.done_count == 0
     }
 
     /// The first ready task of each kind: for anyone, and for anyone but some worker.
@@ -586,20 +582,24 @@ impl Tasks {
             self.make_ready(place);
         }
         self.undid = true;
-        // Others may have entered the same verdicts, so the ledger can't just forget them.
-        if output.quarantined.is_empty() {
-            return self.ledger.leave(place.stage(), &output);
-        }
-        let mut ledger = Ledger::new(&self.graph, self.ledger.split_objects().to_vec());
-        for (place, task) in self.iter() {
-            task.state.output().inspect(|output| ledger.enter(place.stage(), output));
-        }
-        self.ledger = ledger;
+        self.ledger.leave(place.stage(), &output);
     }
 
     /// Whether an attempt of that task that its worker has no lease of may have read something else than is there now.
     pub fn may_be_outdated(&self, place: Place) -> bool {
-        self.undid && self.read_by(place).next().is_some()
+        self.read_by(place).any(|read| self.task(read).former.is_some())
+    }
+
+    /// Whether nothing is done, nor was before it was undone.
+    pub fn none_was_done(&self) -> bool {
+        self.done_count == 0 && !self.undid
+    }
+
+    /// The attempts of a task that are under way, by their workers.
+    pub fn attempts(&self, place: Place, job: &JobId) -> Vec<(WorkerNo, AttemptId)> {
+        let task = TaskId { job: job.clone(), stage: place.stage(), index: place.index };
+        let leases = self.find(place).into_iter().flat_map(|task| task.state.leases());
+        leases.map(|lease| (lease.worker, lease.attempt(task.clone()))).collect()
     }
 
     /// Something that the task reads is undone.
@@ -858,7 +858,9 @@ mod tests {
             Tasks::check(&TaskGraph { stages }, &[1, 1]).map_err(|failure| failure.message)
         };
         assert_eq!(check(&[(0, 0), (0, 1)]), Ok(()));
-        for (reads, said) in [((0, 2), "task 2 of stage 0"), ((1, 0), "task 0 of stage 1"), ((2, 0), "task 0 of stage 2")] {
+        for (reads, said) in
+            [((0, 2), "task 2 of stage 0"), ((1, 0), "task 0 of stage 1"), ((2, 0), "task 0 of stage 2")]
+        {
             let refused = check(&[reads]).unwrap_err();
             assert!(refused.contains(said) && refused.contains("which is not before it"), "{refused}");
         }

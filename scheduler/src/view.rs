@@ -26,6 +26,8 @@ pub struct JobView<'a> {
     pub submitted_at: Millis,
     pub prepared_at: Option<Millis>,
     pub ended_at: Option<Millis>,
+    /// Its commit was asked for and has not come about, so that some of it may lie in the output.
+    pub half_committed: bool,
     /// The kernel family that it is bound to.
     pub family: Option<&'a str>,
     /// Its family, when the job has tasks left and no worker of that family takes work: it waits for one.
@@ -104,6 +106,7 @@ impl<'a> JobView<'a> {
             submitted_at: job.submitted_at,
             prepared_at: job.prepared_at,
             ended_at,
+            half_committed: job.rounds > 0 && job.phase() != JobPhase::Committed,
             family,
             waits_for_family: bound.filter(|family| !fleet.takes_work(family)),
             gives_up_at,

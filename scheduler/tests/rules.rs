@@ -1300,14 +1300,17 @@ fn what_comes_to_something_else_takes_with_it_what_was_made_of_the_first() {
     check_listed(
         before,
         "done w2 a/0/0#2; show a",
-        &format!("{told}
+        &format!(
+            "{told}
          w2 runs a/2/0#3
-         a: embed 2+0/2 fit 1+0/1 project 0+2/2, 20 = 20 + 0, family avx"),
+         a: embed 2+0/2 fit 1+0/1 project 0+2/2, 20 = 20 + 0, family avx"
+        ),
     );
     check_listed(
         before,
         "done w2 a/0/0#2 quarantined=1; show a; done w1 a/1/0#2; done w1 a/2/0#3 rows=9; done w2 a/2/1#3; show a",
-        &format!("{told}
+        &format!(
+            "{told}
          w1 stops a/2/1#2
          w1 runs a/1/0#2
          a: embed 2+0/2 fit 0+1/1 project 0+0/2, 20 = 19 + 1, family avx
@@ -1315,7 +1318,8 @@ fn what_comes_to_something_else_takes_with_it_what_was_made_of_the_first() {
          w2 runs a/2/1#3
          a is committing
          commit a
-         a: embed 2+0/2 fit 1+0/1 project 2+0/2, 20 = 19 + 1, family avx"),
+         a: embed 2+0/2 fit 1+0/1 project 2+0/2, 20 = 19 + 1, family avx"
+        ),
     );
 }
 
@@ -1464,5 +1468,85 @@ fn a_probe_of_before_shows_the_next_coordinator_nothing_and_costs_nothing() {
          w3 runs a/0/0#2.1
          a: write 0+1/1, 10 = 0 + 0, family avx"
         ),
+    );
+}
+
+#[test]
+fn what_was_lost_is_not_taken_again_though_it_is_told_again() {
+    check_listed(
+        "list a 2; poll w1 2; done w1 a/0/0#1; poll w1 deaf; done w1 a/0/1#1",
+        "uncommitted a lost=a/0/1#1; poll w1; show a; done w1 a/0/1#2",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         a is committing
+         commit a
+         a is running
+         w1 runs a/0/1#2
+         a: write 1+1/2, 20 = 10 + 0, family avx
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
+fn what_comes_to_something_else_after_the_commit_has_begun_fails_the_job() {
+    for how in ["", "shorten; restart; poll w1", "restart; shorten; restart; poll w1"] {
+        let story = format!("uncommitted a lost=a/0/1#1; {how}; done w1 a/0/1#2 quarantined=1");
+        check_listed(
+            "list a 2; poll w1 2; done w1 a/0/0#1; done w1 a/0/1#1",
+            &story,
+            "
+             w1 runs a/0/0#1
+             w1 runs a/0/1#1
+             a is committing
+             commit a
+             a is running
+             w1 runs a/0/1#2
+             a is failed, permanent: what task 1 of stage `write` wrote was lost while it was committed, and comes to \
+             something else now, since the input has changed: submit the job again
+             clean up a",
+        );
+    }
+}
+
+#[test]
+fn a_job_of_which_all_is_undone_stays_bound_and_its_journal_can_be_shortened() {
+    check_listed(
+        "list a 1 features; poll w1 1; done w1 a/0/0#1; fail w1 a/1/0#1 application lost=a/0/0#1
+         fail w1 a/1/0#2 application lost=a/0/0#1",
+        "wait 15s; poll w2 1 family=neon; show a; shorten; restart; show a; poll w1; show a",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/1/0#1
+         w1 runs a/1/0#2
+         w1 runs a/0/0#2
+         w1 stops a/0/0#2
+         a: embed 0+0/1 fit 0+0/1 project 0+0/1, 10 = 0 + 0, family avx, waits for avx, turns 1 away
+         a: embed 0+0/1 fit 0+0/1 project 0+0/1, 10 = 0 + 0, family avx, waits for avx
+         w1 runs a/0/0#2.1
+         a: embed 0+1/1 fit 0+0/1 project 0+0/1, 10 = 0 + 0, family avx",
+    );
+}
+
+#[test]
+fn a_late_result_is_not_believed_that_may_have_read_what_was_lost() {
+    check_listed(
+        "list a 2 features; poll w1 2; poll w2 1; done w1 a/0/0#1; done w1 a/0/1#1; done w1 a/1/0#1",
+        "fail w1 a/2/0#1 application lost=a/1/0#1; fail w2 a/2/0#2 application lost=a/1/0#1; done w1 a/1/0#2
+         done w2 a/2/1#1; show a; done w1 a/2/1#2; show a",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 runs a/1/0#1
+         w1 runs a/2/0#1
+         w1 runs a/2/1#1
+         w2 runs a/2/0#2
+         w1 stops a/2/1#1
+         w1 runs a/1/0#2
+         w1 runs a/2/0#3
+         w1 runs a/2/1#2
+         a: embed 2+0/2 fit 1+0/1 project 0+2/2, 20 = 20 + 0, family avx
+         a: embed 2+0/2 fit 1+0/1 project 1+1/2, 20 = 20 + 0, family avx",
     );
 }

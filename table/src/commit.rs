@@ -241,9 +241,11 @@ async fn publish(commit: &Commit<'_>, parts: &[StagedPart], files: &[NewFile]) -
     let parts = parts.iter().zip(files).map(|(part, file)| Item {
         to: file.key.clone(),
         source: RunSource::Stored { store: part.store.clone(), key: part.key.clone(), crc32: part.crc32 },
+        is_part: true,
     });
-    let run_files =
-        commit.run_files.iter().map(|file| Item { to: format!("{folder}{}", file.path), source: file.source.clone() });
+    let run_file =
+        |file: &RunFile| Item { to: format!("{folder}{}", file.path), source: file.source.clone(), is_part: false };
+    let run_files = commit.run_files.iter().map(run_file);
     let (late, now): (Vec<_>, Vec<_>) =
         parts.chain(run_files).partition(|item| matches!(item.source, RunSource::Late(_)));
     let marker = names::marker(commit.job);
@@ -287,6 +289,8 @@ async fn lost_or(error: StoreError, store: &DynStore, key: &str, bytes: Option<u
 struct Item {
     to: String,
     source: RunSource,
+    /// Copied within the store, and not read: parts are large.
+    is_part: bool,
 }
 
 impl Item {
@@ -294,6 +298,16 @@ impl Item {
         match self.source {
             RunSource::Bytes(bytes) => output.put(&self.to, bytes, Put::Overwrite).await.map(drop)?,
             RunSource::Late(Late(make)) => output.put(&self.to, make(), Put::Overwrite).await.map(drop)?,
+            RunSource::Stored { store, key, crc32 } if !self.is_part => {
+                let bytes = match store.get(&key, GetOptions::default()).await {
+                    Ok(got) => got.bytes,
+                    Err(error) => return Err(lost_or(error, &store, &key, None).await),
+                };
+                if crc32fast::hash(&bytes) != crc32 {
+                    return Err(TableError::Lost { keys: vec![key], why: "it does not have its checksum".into() });
+                }
+                output.put(&self.to, bytes, Put::Overwrite).await.map(drop)?;
+            }
             RunSource::Stored { store, key, crc32: _ } => {
                 if let Err(error) = mr_storage::copy(store.as_ref(), &key, output.as_ref(), &self.to).await {
                     return Err(lost_or(error, &store, &key, None).await);

@@ -32,7 +32,7 @@ pub enum TableError {
     Invalid(String),
     /// Files that were to become part of the table are gone or damaged where they were staged. Nothing was written to the log;
     /// once they have been made again, the same job may commit. `why` is that of the first.
-    #[error("{} is gone or damaged where it was staged: {why}", keys.join(", "))]
+    #[error("{} is gone or damaged where it was staged: {why}", few(keys))]
     Lost { keys: Vec<String>, why: String },
     /// The log entry may be there or come to be: commit again, and abandon nothing.
     #[error("whether version {version} was committed is not known")]
@@ -69,4 +69,11 @@ impl TableError {
         };
         Failure { lost, ..Failure::new(class, message) }
     }
+}
+
+/// The first of them: there may be as many as there are parts.
+fn few(keys: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let first = keys[..keys.len().min(SHOWN)].join(", ");
+    if keys.len() > SHOWN { format!("{first} and {} more", keys.len() - SHOWN) } else { first }
 }

@@ -122,10 +122,10 @@ impl Replay {
         for action in actions {
             self.apply(action, run.is_some())?;
         }
+        if seal::is_broken(bytes) {
+            self.altered.push(version);
+        }
         if let Some((run, condemned)) = run {
-            if seal::is_broken(bytes) {
-                self.altered.push(version);
-            }
             self.runs.push(run);
             self.condemned.extend(condemned);
         }

@@ -340,7 +340,8 @@ async fn staged_files_that_are_gone_or_damaged_are_told_together_and_nothing_is_
     let output = memory();
     let mut job = Job::new("good", &[&[1], &[2], &[3], &[4]]).await;
     put(&job.staging, "pca", "components").await;
-    let source = RunSource::Stored { store: job.staging.clone(), key: "pca".into(), crc32: 7 };
+    let crc32 = crc32fast::hash(b"components");
+    let source = RunSource::Stored { store: job.staging.clone(), key: "pca".into(), crc32 };
     job.run_files.push(RunFile { path: "pca/components".into(), source });
     let lost = async |job: &Job| match job.commit(&output).await {
         Err(error @ TableError::Lost { .. }) => error.failure(),
@@ -364,6 +365,8 @@ async fn staged_files_that_are_gone_or_damaged_are_told_together_and_nothing_is_
     let mut without = job.clone();
     without.parts = vec![job.parts[1].clone(), job.parts[2].clone()];
     job.staging.delete("pca").await.unwrap();
+    assert_eq!(lost(&without).await.lost, ["pca"]);
+    put(&job.staging, "pca", "component5").await;
     assert_eq!(lost(&without).await.lost, ["pca"]);
     assert_eq!(table_rows(&output).await, None);
     // Made again, they are committed.

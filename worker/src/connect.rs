@@ -63,7 +63,10 @@ pub fn connect(urls: &str) -> anyhow::Result<Coordinators> {
 }
 
 fn one(url: &str) -> anyhow::Result<Channel> {
-    anyhow::ensure!(!url.is_empty(), "a coordinator's URL is empty: write http://host:port, or several divided by commas");
+    anyhow::ensure!(
+        !url.is_empty(),
+        "a coordinator's URL is empty: write http://host:port, or several divided by commas"
+    );
     let endpoint =
         Endpoint::from_shared(url.to_owned()).with_context(|| format!("`{url}` is no URL of a coordinator"))?;
     anyhow::ensure!(

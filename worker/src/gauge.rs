@@ -60,6 +60,14 @@ impl Gauge {
         self.bound.is_some()
     }
 
+    /// What must not be exceeded, in bytes, if that is known.
+    pub fn limit(&self) -> Option<u64> {
+        match self.bound.as_ref()? {
+            Bound::Own { limit } | Bound::Group { limit, .. } => Some(*limit),
+            Bound::Machine { total } => Some(*total),
+        }
+    }
+
     /// What is short, in words, if something is, and giving back what the allocator keeps did not help.
     pub fn short(&self) -> Option<String> {
         self.look()?;
@@ -200,6 +208,7 @@ mod tests {
         assert_eq!(gauge.short(), None);
         host.uses(151);
         assert_eq!(gauge.short().unwrap(), "151 of 160 MB are in use");
+        assert_eq!(gauge.limit(), Some(160 * MB));
     }
 
     #[test]
@@ -225,6 +234,7 @@ mod tests {
         assert_eq!(gauge.short(), None);
         host.write("groups/pods/memory.stat", "inactive_file 1048576\n");
         assert_eq!(gauge.short().unwrap(), "1599 of 1600 MB are in use in this process's control group");
+        assert_eq!(gauge.limit(), Some(1600 * MB));
     }
 
     #[test]

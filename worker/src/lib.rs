@@ -27,7 +27,8 @@ pub struct Settings {
     pub ahead: u32,
     /// Where broadcasts are kept.
     pub scratch: PathBuf,
-    pub decode_budget_bytes: u64,
+    /// What all slots together may use for decoding; `None`: [`decode_budget_bytes`] of what the process may use.
+    pub decode_budget_bytes: Option<u64>,
     /// What the process may use; `None`: what its control groups or the machine allow. Near that, attempts are given up.
     pub memory_bytes: Option<u64>,
     /// False where the whole cluster is this process: then nobody needs its work files after a power failure.
@@ -42,7 +43,7 @@ impl Settings {
             slots,
             ahead: slots,
             scratch,
-            decode_budget_bytes: DECODE_BUDGET_BYTES,
+            decode_budget_bytes: None,
             memory_bytes: None,
             work_outlives: true,
             host: host(),
@@ -50,8 +51,13 @@ impl Settings {
     }
 }
 
-/// What all slots of a process together may use for decoding, unless told otherwise.
-pub const DECODE_BUDGET_BYTES: u64 = 512 << 20;
+/// What all slots of a process together may use for decoding, unless told otherwise: a quarter of what the process may use
+/// (`None`: what its control groups or the machine allow), and at most half a gigabyte. Several large photos that are begun
+/// at once fill a small container faster than anyone can look.
+pub fn decode_budget_bytes(memory_bytes: Option<u64>) -> u64 {
+    const MOST: u64 = 512 << 20;
+    gauge::Gauge::new(memory_bytes).limit().map_or(MOST, |limit| (limit / 4).clamp(1, MOST))
+}
 
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

@@ -4,7 +4,7 @@ use crate::attempts::{Attempts, Room};
 use crate::gauge::Gauge;
 use crate::heap::bound_heaps;
 use crate::memory::Memory;
-use crate::{Coordinators, Settings, peak_rss_bytes};
+use crate::{Coordinators, Settings, decode_budget_bytes, peak_rss_bytes};
 use mr_core::{AttemptResult, Failure};
 use mr_mapreduce::{Host, HostSettings, Registry};
 use mr_proto::v1::workers_client::WorkersClient;
@@ -47,12 +47,13 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Stopped {
     bound_heaps(settings.slots);
+    let decode_budget = settings.decode_budget_bytes.unwrap_or_else(|| decode_budget_bytes(settings.memory_bytes));
     let host = Arc::new(Host::new(
         registry,
         HostSettings {
             slots: settings.slots,
             scratch: settings.scratch.clone(),
-            decode_budget_bytes: settings.decode_budget_bytes,
+            decode_budget_bytes: decode_budget,
             work_outlives: settings.work_outlives,
         },
     ));

@@ -110,7 +110,7 @@ impl Wanted<'_> {
             slots: cores(),
             // A place where nothing can be kept.
             scratch: "/dev/null".into(),
-            decode_budget_bytes: mr_worker::DECODE_BUDGET_BYTES,
+            decode_budget_bytes: mr_worker::decode_budget_bytes(None),
             work_outlives: false,
         };
         let host = Host::new(registry.clone(), settings);

@@ -1,7 +1,7 @@
 //! Facts as messages, with what the shell knows beside the scheduler: a job's plan, and where its listing lies.
 
 use crate::job::Job;
-use mr_core::{Books, Failure, FileRef, JobId, Listing, Split, TaskKey};
+use mr_core::{Books, Failure, FileRef, JobId, Listing, Split, TaskId, TaskKey};
 use mr_proto::v1::journal_fact::What as Wire;
 use mr_proto::{WireError, convert, v1};
 use mr_scheduler::{Condemned, Ending, Fact, Remains, StageView, What};
@@ -35,7 +35,10 @@ impl Encoder<'_> {
                 task_key: job.task_key(&attempt.task).map(Vec::from).unwrap_or_default(),
             }),
             What::Undone { stage, index } => {
-                Wire::Undone(v1::JournalUndone { stage: *stage, index: *index }) //
+                let (stage, index) = (*stage, *index);
+                let task = TaskId { job: fact.job.clone(), stage, index };
+                let task_key = job.task_key(&task).map(Vec::from).unwrap_or_default();
+                Wire::Undone(v1::JournalUndone { stage, index, task_key })
             }
             What::Condemned { stage, index, condemned } => Wire::Condemned(v1::JournalCondemned {
                 stage: *stage,

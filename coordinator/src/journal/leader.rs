@@ -9,8 +9,7 @@ use mr_storage::{DynStore, GetOptions, Put, StoreError};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
-/// It is there as long as anyone leads.
-pub const KEY: &str = "journal/leader";
+const KEY: &str = "journal/leader";
 
 /// A coordinator shows that it lives this many times in what is taken for silence.
 pub const BEATS: u32 = 4;

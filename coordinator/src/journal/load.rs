@@ -7,7 +7,7 @@ use crate::memo::Memo;
 use crate::process::Process;
 use anyhow::{Context, anyhow, bail};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use mr_core::{Epoch, FileRef, JobId, TaskId, TaskKind, expand, task_keys};
+use mr_core::{Epoch, FileRef, JobId, TaskKind, expand, task_keys};
 use mr_proto::v1::journal_fact::What as Wire;
 use mr_proto::{convert, journal, v1};
 use mr_scheduler::{Fact, Millis, What};
@@ -133,14 +133,14 @@ async fn interpret(store: &DynStore, wire: Vec<v1::JournalFact>, to: &mut Recove
                 job.input = Some(Arc::new(input));
                 What::Prepared { graph, split_objects }
             }
-            Wire::Bound(_) | Wire::Unbound(_) | Wire::Condemned(_) | Wire::Undone(_) | Wire::Committing(_) if ended => {
-                continue;
-            }
+            Wire::Bound(_) | Wire::Unbound(_) | Wire::Condemned(_) | Wire::Committing(_) if ended => continue,
             Wire::Bound(bound) => What::Bound { family: bound.family.into() },
             Wire::Unbound(_) => What::Unbound,
-            Wire::Undone(v1::JournalUndone { stage, index }) => {
-                let key = to.jobs.get(&id).and_then(|job| job.task_key(&TaskId { job: id.clone(), stage, index }));
-                key.inspect(|key| to.memo.forget(key));
+            Wire::Undone(v1::JournalUndone { stage, index, task_key }) => {
+                task_key_from(&task_key).inspect(|key| to.memo.forget(key));
+                if ended {
+                    continue;
+                }
                 What::Undone { stage, index }
             }
             Wire::Condemned(condemned) => condemned_from(condemned)?,

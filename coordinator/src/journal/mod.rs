@@ -10,12 +10,14 @@
 
 mod base;
 mod facts;
+mod landmark;
 mod leader;
 mod load;
 
 pub use base::{base_facts, replayed};
 pub use facts::{Encoder, to_listing};
-pub use leader::{BEATS, KEY as LANDMARK, Leader, Watcher, read_leader, resign, write_leader};
+pub use landmark::landmark;
+pub use leader::{BEATS, Leader, Watcher, read_leader, resign, write_leader};
 pub use load::{Recovered, load};
 
 use crate::process::Process;

@@ -118,7 +118,7 @@ pub fn order() -> Order {
         one_row_per_record: true,
         partitions: 3,
         record_seconds_max: 300,
-        landmark: "journal/leader".into(),
+        landmark: "journal/landmark-00ff".into(),
         work: Work::MapObjects {
             objects: vec![Object { key: "a".into(), bytes: 10, etag: "e".into() }],
             condemned: vec![quarantined()],

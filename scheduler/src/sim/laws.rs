@@ -54,8 +54,9 @@ pub struct Laws {
     /// What each task wrote that is done, and which attempts have missed it, though it may have been there.
     wrote: BTreeMap<TaskId, String>,
     missed: BTreeMap<String, BTreeSet<AttemptId>>,
-    /// How often each task was undone, and those of which that is so.
+    /// How often each task was undone, and with which files.
     undone: BTreeMap<TaskId, u32>,
+    was_lost: BTreeSet<(TaskId, String)>,
     pub backups: u64,
     /// Since when nobody has been in touch who could serve a job, though somebody was.
     unserved: BTreeMap<JobId, Millis>,
@@ -115,14 +116,16 @@ impl Laws {
         &mut self,
         scheduler: &Scheduler,
         poll: &Poll,
+        jobs: &BTreeMap<JobId, SimJob>,
         right: impl Fn(&TaskOutput, &TaskId) -> bool,
     ) -> Result<(), String> {
         for result in &poll.results {
             let (task, Ok(output)) = (&result.attempt.task, &result.outcome) else { continue };
             let Some(job) = scheduler.find(&task.job) else { continue };
             let other_family = job.family.as_deref().is_some_and(|family| family != result.kernel_family);
-            // What it was made of may have come to something else meanwhile.
-            if self.undone.keys().any(|undone| undone.job == task.job) {
+            // What it was made of may have come to something else meanwhile, or it is what was lost, told again.
+            let undone = |of: &TaskId| self.undone.contains_key(of);
+            if undone(task) || reads(jobs, task).iter().any(undone) {
                 continue;
             }
             // Such as are not believed before another worker says the same.
@@ -154,23 +157,31 @@ impl Laws {
 
     /// Only what is gone is made again, or what two attempts did not find, or what was made of something that came to
     /// something else meanwhile. Returns how many there were.
-    pub fn undone(&mut self, step: &Step, files: &BTreeMap<String, File>) -> Result<u64, String> {
+    pub fn undone(
+        &mut self,
+        step: &Step,
+        jobs: &BTreeMap<JobId, SimJob>,
+        files: &BTreeMap<String, File>,
+    ) -> Result<u64, String> {
         let mut count = 0;
         for fact in &step.facts {
             match &fact.what {
                 What::Done { attempt, output, .. } => {
                     let key = output.kept.as_ref().map(|file| file.key.clone()).unwrap_or_default();
+                    if self.was_lost.contains(&(attempt.task.clone(), key.clone())) {
+                        return Err(format!("{} is done with {key}, which was lost", attempt.task));
+                    }
                     self.wrote.insert(attempt.task.clone(), key);
                 }
                 What::Undone { stage, index } => {
                     let task = TaskId { job: fact.job.clone(), stage: *stage, index: *index };
                     let key = self.wrote.remove(&task).unwrap_or_default();
                     let missed = self.missed.get(&key).is_some_and(|attempts| attempts.len() > 1);
-                    // Whatever it was made of is of an earlier stage.
-                    let made_again = self.undone.keys().any(|of| of.job == task.job && of.stage < task.stage);
+                    let made_again = reads(jobs, &task).iter().any(|of| self.undone.contains_key(of));
                     if files.contains_key(&key) && !missed && !made_again {
                         return Err(format!("{task} was undone, though {key} is there"));
                     }
+                    self.was_lost.insert((task.clone(), key));
                     self.acknowledged.remove(&task);
                     self.winners.remove(&task);
                     *self.undone.entry(task).or_default() += 1;
@@ -250,6 +261,8 @@ impl Laws {
         self.ours.clear();
         self.lost_probes.clear();
         self.backed_up.clear();
+        // What was decided and not written was not: those files count again.
+        self.was_lost.clear();
         self.winners.retain(|task, winner| match scheduler.output(task) {
             Some(output) => {
                 *winner = output.clone();
@@ -470,7 +483,11 @@ impl Laws {
                 most(class) >= job.limits.attempts_max || undone.max().unwrap_or(0) >= job.limits.attempts_max
             }
             FailureClass::Transient | FailureClass::OutOfMemory => most(class) >= 3 * job.limits.attempts_max,
-            FailureClass::Permanent => most(class) > 0 || over_share || job.commit_fails,
+            // A task that was undone may come to something else when it is too late for that.
+            FailureClass::Permanent => {
+                let remade = unlucky > 0 && self.undone.keys().any(|task| task.job == job.id);
+                most(class) > 0 || over_share || job.commit_fails || remade
+            }
             FailureClass::Refused => job.nature == Nature::Empty || job.nature == Nature::Unlistable,
             FailureClass::WorkerLost => {
                 // Those that were taken up from a coordinator before have no number of ours.
@@ -480,6 +497,12 @@ impl Laws {
             FailureClass::Cancelled => false,
         }
     }
+}
+
+/// The tasks that one reads from.
+fn reads(jobs: &BTreeMap<JobId, SimJob>, task: &TaskId) -> Vec<TaskId> {
+    let node = &jobs[&task.job].graph.stages[task.stage as usize].tasks[task.index as usize];
+    node.waits_for().map(|(stage, index)| TaskId { job: task.job.clone(), stage, index }).collect()
 }
 
 /// The objects in what a task is to read, as far as that is there; `None` if it reads nothing.

@@ -173,7 +173,16 @@ mod tests {
         if all >= 5_000 {
             let Sights { committed, cancelled, failed, messages_lost, crashed, drained, .. } = &sights;
             let Sights { wrong_books, late_successes, cancelled_too_late, orphans, .. } = &sights;
-            let Sights { coordinator_deaths, replaced_answers, found, backups, condemned, undone, missed_by_commit, .. } = &sights;
+            let Sights {
+                coordinator_deaths,
+                replaced_answers,
+                found,
+                backups,
+                condemned,
+                undone,
+                missed_by_commit,
+                ..
+            } = &sights;
             let seen = [committed, cancelled, messages_lost, crashed, drained, found, backups, condemned, wrong_books];
             let seen = seen.into_iter().chain([late_successes, cancelled_too_late, orphans]);
             let seen = seen.chain([coordinator_deaths, replaced_answers, undone, missed_by_commit]);

@@ -385,7 +385,7 @@ impl<'a> World<'a> {
     /// A step's facts are on their way into the journal, and what it brings about waits for them.
     fn decided(&mut self, step: Step, at: Millis, ticked: bool) -> Result<(), String> {
         self.tell_story(|| format!("    {step:?}"));
-        self.sights.undone += self.laws.undone(&step, &self.files)?;
+        self.sights.undone += self.laws.undone(&step, &self.jobs, &self.files)?;
         self.laws.always(&self.scheduler, &self.jobs, at, ticked)?;
         self.laws.condemned(&step, &self.jobs)?;
         if self.scheduler.flawed(Flaw::SpeaksTooSoon) {
@@ -628,7 +628,7 @@ impl<'a> World<'a> {
         }
         let Some(poll) = self.waiting.remove(worker) else { return Ok(()) };
         let right = |output: &_, task: &TaskId| books_are_right(&self.jobs[&task.job], output, task);
-        self.laws.acknowledged(&self.scheduler, &poll, right)?;
+        self.laws.acknowledged(&self.scheduler, &poll, &self.jobs, right)?;
         let answer = self.scheduler.answer(worker, &poll.held);
         let mut orders = Vec::new();
         for attempt in answer.orders {

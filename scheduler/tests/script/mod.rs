@@ -75,7 +75,19 @@ impl Stage {
     fn new(config: Config) -> Self {
         let (workers, phases) = Default::default();
         let scheduler = Scheduler::new(config.clone(), 1);
-        Self { config, scheduler, epoch: 1, facts: Vec::new(), now: BEGINNING, workers, phases, answered: 0, heard: BTreeMap::new(), round: 0, told: Vec::new() }
+        Self {
+            config,
+            scheduler,
+            epoch: 1,
+            facts: Vec::new(),
+            now: BEGINNING,
+            workers,
+            phases,
+            answered: 0,
+            heard: BTreeMap::new(),
+            round: 0,
+            told: Vec::new(),
+        }
     }
 
     fn play(&mut self, line: &str) {
@@ -313,7 +325,8 @@ impl Stage {
     /// What each stage has come to, and when, in seconds since the story began.
     fn sums(&mut self, job: &JobId) {
         let view = self.scheduler.job(job).expect("submitted before");
-        let seconds = |at: Option<u64>| at.map_or("-".to_owned(), |at| format!("{} s", (at - BEGINNING) as f64 / 1000.0));
+        let seconds =
+            |at: Option<u64>| at.map_or("-".to_owned(), |at| format!("{} s", (at - BEGINNING) as f64 / 1000.0));
         for stage in &view.stages {
             let of = stage.records_total.map_or("?".to_owned(), |total| total.to_string());
             let (from, to) = (seconds(stage.started_at), seconds(stage.ended_at));

@@ -167,7 +167,8 @@ impl Audit {
             );
         }
         for version in &table.altered {
-            self.faults.add(names::entry(*version), "its bytes are not those that were committed: they have another CRC-32");
+            self.faults
+                .add(names::entry(*version), "its bytes are not those that were committed: they have another CRC-32");
         }
         self.faults.extend(survey::amiss(&survey.listing, table));
         for stray in survey::strays(&survey.listing, table) {
