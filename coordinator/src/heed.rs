@@ -204,7 +204,22 @@ mod tests {
         let mut output = TaskOutput::default();
         let failure = check(&graph, &job, &attempt(1, 0), &output).unwrap_err();
         assert_eq!(failure.class, FailureClass::Permanent);
-        output.broadcast = Some(BlobRef::shared("00".into(), 1));
-        assert!(check(&graph, &job, &attempt(1, 0), &output).is_ok());
+        output.broadcast = Some(BlobRef { key: "work/job/1/000000-1.1/sum".into(), sha256: "00".into(), bytes: 1 });
+        assert_eq!(check(&graph, &job, &attempt(1, 0), &output), Ok(()));
+    }
+
+    /// Files that are lost are asked for again, and those of an attempt are removed with it.
+    #[test]
+    fn what_lies_elsewhere_is_not_taken() {
+        let (graph, job) = job();
+        let at = |key: &str| {
+            let kept = Some(FileRef { key: key.into(), bytes: 1, crc32: 0 });
+            check(&graph, &job, &attempt(2, 0), &TaskOutput { kept, ..TaskOutput::default() })
+        };
+        assert_eq!(at("work/job/2/000000-1.1/kept.arrow"), Ok(()));
+        for key in ["journal/00000001", "work/job/2/000000-1.2/kept.arrow", "work/job/2/000000-1.10/kept.arrow", ""] {
+            let failure = at(key).unwrap_err();
+            assert!(failure.class == FailureClass::Application && failure.message.contains("elsewhere"), "{failure}");
+        }
     }
 }

@@ -620,6 +620,21 @@ async fn a_broadcast_that_a_task_made_may_be_lost() {
     assert!(failure.message.contains("SHA-256") && failure.lost == ["work/job/1/broadcast"], "{failure}");
 }
 
+/// A task that is done again may come to something else.
+#[tokio::test]
+async fn a_stage_is_given_the_broadcast_that_its_order_names_and_not_one_from_before() {
+    let place = Place::new();
+    place.write(&[("a.txt", "ape")]);
+    let rows = kept(&place.map_each().await);
+    let mut parts = Vec::new();
+    for content in [&b"four"[..], b"sixsix", b"four"] {
+        let order = place.order("rows", 0, Work::MapKept { rows: rows.clone() });
+        let order = place.with_broadcast(order, content, content).await;
+        parts.push(place.run(&order).await.unwrap().part.unwrap().crc32);
+    }
+    assert!(parts[0] == parts[2] && parts[0] != parts[1], "{parts:?}");
+}
+
 /// What it does not find may be there all the same.
 #[tokio::test]
 async fn a_worker_that_looks_at_another_state_than_its_coordinator_says_so_and_misses_nothing() {

@@ -132,6 +132,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_waits_for_what_was_decided_before_it_and_for_nothing_else() {
+        let mut ahead = WriteAhead::default();
+        let item = |name: &str| Command::Answer { worker: WorkerId(name.into()) };
+        assert_eq!(told(ahead.hold(item("a"))), ["a"]);
+        assert!(ahead.step(step(1, "b"), |command| command).is_empty());
+        assert!(ahead.hold(item("c")).is_empty());
+        assert_eq!(ahead.batch().unwrap().len(), 1);
+        assert_eq!(told(ahead.written()), ["b", "c"]);
+        ahead.step(step(1, "d"), |command| command);
+        let gone = WorkerId("d".into());
+        assert!(!ahead.may_answer(&gone));
+        ahead.forget(|worker| *worker != gone);
+        assert!(ahead.may_answer(&gone));
+    }
+
+    #[test]
     fn one_who_is_doubted_says_nothing_before_a_write_though_there_is_nothing_to_write() {
         let mut ahead = WriteAhead::default();
         assert!(ahead.step(Step { doubted: true, ..step(0, "a") }, |command| command).is_empty());
