@@ -21,6 +21,8 @@ pub(crate) struct Care {
     blamed: BTreeMap<(String, String), Opinions>,
     /// Who has missed what the task wrote.
     pub missed: Opinions,
+    /// The files of all that it wrote before it was undone.
+    pub spoiled: BTreeSet<String>,
     /// Losses that have been looked into.
     pub cleared_losses: u32,
     pub probing: Option<Probing>,

@@ -103,12 +103,11 @@ impl Scheduler {
             return; // of an unbound job: nobody was ordered to use these
         }
         let Some(tasks) = job.running() else { return };
-        let task = tasks.find(place).expect("it was given");
-        if !startable(task) {
+        if !startable(tasks.find(place).expect("it was given")) {
             return; // the first success has won
         }
-        if !leased && task.former.as_ref().is_some_and(|former| shares_a_file(former, &output)) {
-            return; // the very one that was lost, told again
+        if !leased && tasks.was_undone(place, &output) {
+            return; // what was lost, told again
         }
         if let Err(why) = check(tasks, place, &output)
             && !skips
@@ -149,10 +148,8 @@ impl Scheduler {
             let Some(tasks) = job.running().filter(|_| job.family.as_ref() == Some(family)) else { return };
             let task = TaskId { job: id.clone(), stage, index };
             let place = Place::of(&task);
-            let fits = |task: &Task| {
-                startable(task) && !task.former.as_ref().is_some_and(|former| shares_a_file(former, &output))
-            };
-            if tasks.find(place).is_some_and(fits)
+            if tasks.find(place).is_some_and(startable)
+                && !tasks.was_undone(place, &output)
                 && !tasks.may_be_outdated(place)
                 && check(tasks, place, &output).is_ok()
             {
@@ -329,10 +326,6 @@ impl Scheduler {
         let doublings = failures.saturating_sub(1).min(20);
         self.config.pause_ms.saturating_mul(1 << doublings).min(self.config.pause_max_ms)
     }
-}
-
-fn shares_a_file(one: &TaskOutput, other: &TaskOutput) -> bool {
-    one.files().any(|(key, _)| other.files().any(|(of_other, _)| of_other == key))
 }
 
 fn times(count: u32) -> String {

@@ -583,6 +583,12 @@ impl Tasks {
         }
         self.undid = true;
         self.ledger.leave(place.stage(), &output);
+        self.care(place).spoiled.extend(output.files().map(|(key, _)| key.to_owned()));
+    }
+
+    /// Whether an output is one that was undone, told again.
+    pub fn was_undone(&self, place: Place, output: &TaskOutput) -> bool {
+        self.cares.get(&place).is_some_and(|care| output.files().any(|(key, _)| care.spoiled.contains(key)))
     }
 
     /// Whether an attempt of that task that its worker has no lease of may have read something else than is there now.

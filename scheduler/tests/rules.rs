@@ -1550,3 +1550,22 @@ fn a_late_result_is_not_believed_that_may_have_read_what_was_lost() {
          a: embed 2+0/2 fit 1+0/1 project 1+1/2, 20 = 20 + 0, family avx",
     );
 }
+
+#[test]
+fn what_was_lost_twice_is_not_taken_a_third_time() {
+    check_listed(
+        "list a 1; poll w1 1; done w1 a/0/0#1",
+        "uncommitted a lost=a/0/0#1; done w1 a/0/0#2; uncommitted a lost=a/0/0#2; done w1 a/0/0#1; done w1 a/0/0#2; show a",
+        "
+         w1 runs a/0/0#1
+         a is committing
+         commit a
+         a is running
+         w1 runs a/0/0#2
+         a is committing
+         commit a
+         a is running
+         w1 runs a/0/0#3
+         a: write 0+1/1, 10 = 0 + 0, family avx",
+    );
+}

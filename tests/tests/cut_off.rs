@@ -14,7 +14,7 @@ const WORKERS: [&str; 3] = ["worker-1", "worker-2", "worker-3"];
 const CALLERS: [&str; 4] = ["submitter", "worker-1", "worker-2", "worker-3"];
 
 const GIVEN_UP: &str = "nothing was heard for 4 leases: what was running is given up";
-const LOST: &str = "the coordinator can't be reached";
+const LOST: &str = "can't be reached, trying again";
 const BACK: &str = "the coordinator is back after";
 
 fn long_cuts() -> bool {
