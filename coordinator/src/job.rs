@@ -1,8 +1,10 @@
 //! What the shell knows of a job beside the scheduler's state: its plan, its frozen listing, and what it measured.
 
 use crate::troubles::Troubles;
-use mr_core::{FileRef, JobPlan, Listing, Split, TaskGraph, TaskId, TaskKey, TaskKind};
-use std::collections::BTreeMap;
+use mr_core::{
+    FileRef, JobPlan, Listing, QuarantineSource, Split, StageIndex, TaskGraph, TaskId, TaskKey, TaskKind, TaskOutput,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub struct Job {
@@ -16,6 +18,9 @@ pub struct Job {
     pub skipped: u64,
     pub measured: Measured,
     pub troubles: Troubles,
+    /// Tasks whose outputs follow from what happened to this job, themselves or by what they were made of. Another job may
+    /// not take them for its own.
+    pub own: BTreeSet<(StageIndex, u32)>,
 }
 
 /// The input as it was when the job began, and the work that follows from it.
@@ -33,8 +38,26 @@ pub struct Input {
 
 impl Job {
     pub fn new(plan: Arc<JobPlan>, prior_ms: u64) -> Self {
-        let (input, measured, troubles) = Default::default();
-        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, measured, troubles }
+        let (input, measured, troubles, own) = Default::default();
+        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, measured, troubles, own }
+    }
+
+    /// A task is done: whether other jobs over the same input may take its output over.
+    pub fn note_done(&mut self, task: &TaskId, output: &TaskOutput) {
+        let Some(input) = &self.input else { return };
+        let node = input.graph.stages.get(task.stage as usize).and_then(|stage| stage.tasks.get(task.index as usize));
+        let verdicts = output.quarantined.iter().any(|verdict| verdict.source == QuarantineSource::Environment);
+        let place = (task.stage, task.index);
+        if verdicts || node.is_some_and(|node| node.waits_for().any(|read| self.own.contains(&read))) {
+            self.own.insert(place);
+        } else {
+            self.own.remove(&place);
+        }
+    }
+
+    /// The key under which other jobs find the output of a task that is done, if they may.
+    pub fn shared_key(&self, task: &TaskId) -> Option<TaskKey> {
+        self.task_key(task).filter(|_| !self.own.contains(&(task.stage, task.index)))
     }
 
     pub fn task_key(&self, task: &TaskId) -> Option<TaskKey> {
@@ -55,4 +78,86 @@ pub struct Measured {
     pub first_record_ms: Option<u64>,
     /// By worker: its slots, and the most memory it has needed.
     pub workers: BTreeMap<String, (u32, u64)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_core::{
+        InputFilter, JobId, JobSpec, Limits, Mode, Params, Quarantined, Source, SplitSettings, StagePlan, expand,
+    };
+
+    fn stage(name: &str, source: Source, broadcasts_of: &[&str]) -> StagePlan {
+        StagePlan {
+            name: name.into(),
+            source,
+            broadcasts_of: broadcasts_of.iter().map(|name| (*name).to_owned()).collect(),
+            writes_output: false,
+            one_row_per_record: false,
+            params: None,
+        }
+    }
+
+    #[test]
+    fn what_was_made_of_a_verdict_on_what_happened_is_for_no_other_job() {
+        let plan = JobPlan {
+            spec: JobSpec {
+                job: "test".into(),
+                input: "file:///in/".into(),
+                output: "file:///out/".into(),
+                mode: Mode::Fail,
+                adopt: false,
+                params: Params::new(),
+                limits: Limits::default(),
+                split: SplitSettings::default(),
+            },
+            job_version: 1,
+            filter: InputFilter::default(),
+            objects_min: None,
+            kernels: Default::default(),
+            broadcasts: Vec::new(),
+            stages: vec![
+                stage("map", Source::Input, &[]),
+                stage("sum", Source::Emitted { stage: "map".into(), partitions: 1, fan_in: 8 }, &[]),
+                stage("rows", Source::Kept { stage: "map".into(), group_min: 1, group_max: 1 }, &["sum"]),
+            ],
+            footer: Default::default(),
+        };
+        let graph = Arc::new(expand(&plan, 2).unwrap());
+        let keys = vec![vec![[0; 32], [1; 32]], vec![[2; 32]], vec![[3; 32], [4; 32]]];
+        let input = Input {
+            listing: Listing { objects: Vec::new(), skipped: 0 },
+            splits: Vec::new(),
+            graph,
+            keys,
+            file: FileRef { key: String::new(), bytes: 0, crc32: 0 },
+            there: None,
+        };
+        let mut job = Job { input: Some(Arc::new(input)), ..Job::new(Arc::new(plan), 0) };
+        let task = |stage, index| TaskId { job: JobId::parse("job").unwrap(), stage, index };
+        let verdict = |source| Quarantined {
+            key: "a".into(),
+            etag: "e".into(),
+            bytes: 1,
+            stage: "map".into(),
+            class: "deadline".into(),
+            message: String::new(),
+            source,
+            attempts: 1,
+        };
+        let output = |source: Option<QuarantineSource>| TaskOutput {
+            quarantined: source.map(verdict).into_iter().collect(),
+            ..TaskOutput::default()
+        };
+        let all = [task(0, 0), task(0, 1), task(1, 0), task(2, 0), task(2, 1)];
+        let mut shared = |first: Option<QuarantineSource>| {
+            job.note_done(&all[0], &output(first));
+            all[1..].iter().for_each(|task| job.note_done(task, &output(None)));
+            all.iter().map(|task| job.shared_key(task).is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(shared(Some(QuarantineSource::Content)), [true; 5]);
+        assert_eq!(shared(Some(QuarantineSource::Environment)), [false, true, false, false, false]);
+        // Done again, it may be otherwise.
+        assert_eq!(shared(None), [true; 5]);
+    }
 }

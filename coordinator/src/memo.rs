@@ -20,7 +20,7 @@ pub struct Kept {
 
 impl Memo {
     /// Keeps an output, or notes that it is still of use. One whose verdicts follow from what happened meanwhile is not for
-    /// others: for them it may be otherwise.
+    /// others: for them it may be otherwise. Nor is what was made of such a one, which whoever asks this must know.
     pub fn keep(&mut self, family: &Arc<str>, key: TaskKey, output: &Arc<TaskOutput>, at: Millis) {
         if output.quarantined.iter().any(|verdict| verdict.source == QuarantineSource::Environment) {
             return;

@@ -499,7 +499,8 @@ impl Shell {
             What::Unbound => tracing::info!(job = %id, "begins anew: nobody has its kernel family any more"),
             What::Done { attempt, family, output } => {
                 job.troubles.done(attempt);
-                if let Some(key) = job.task_key(&attempt.task).filter(|_| self.work_age_ms > 0) {
+                job.note_done(&attempt.task, output);
+                if let Some(key) = job.shared_key(&attempt.task).filter(|_| self.work_age_ms > 0) {
                     self.memo.keep(family, key, output, fact.at);
                 }
             }

@@ -1,5 +1,6 @@
 //! A cluster in a store that is watched: whoever is killed is replaced, and in the end all is as if nobody had been.
 
+use crate::REPLACED;
 use crate::moods::Moods;
 use crate::points::{Point, Points, Struck};
 use crate::process::Running;
@@ -119,6 +120,8 @@ pub struct Cluster<'a> {
     seats: Vec<Seat>,
     workers: Vec<(String, Running)>,
     started: u32,
+    /// The store may be so long in a bad mood that a coordinator which stands by takes over from one that lives.
+    pub takes_over: bool,
 }
 
 /// Where a coordinator is, at work or standing by.
@@ -133,7 +136,7 @@ impl<'a> Cluster<'a> {
     pub fn start(house: &'a House, name: &str, heir: Heir, args: &[&str]) -> Self {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let (seats, workers) = (Vec::new(), Vec::new());
-        let mut cluster = Self { house, name: name.to_owned(), args, seats, workers, started: 0 };
+        let mut cluster = Self { house, name: name.to_owned(), args, seats, workers, started: 0, takes_over: false };
         let count = match heir {
             Heir::Restarted => 1,
             Heir::StoodBy => 2,
@@ -232,6 +235,16 @@ impl<'a> Cluster<'a> {
     }
 
     fn nobody_ended(&mut self) {
+        if self.takes_over && self.seats.len() > 1 {
+            let replaced = |seat: &mut Seat| {
+                seat.running.is_over() && REPLACED.iter().all(|said| seat.running.stderr().contains(said))
+            };
+            if let Some(at) = self.seats.iter_mut().position(replaced) {
+                let client = self.seats[at].client.clone();
+                say(&format!("  {client} was replaced; another stands by now"));
+                self.replace(&client);
+            }
+        }
         let seats = self.seats.iter_mut().map(|seat| (&seat.client, &mut seat.running));
         for (client, running) in seats.chain(self.workers.iter_mut().map(|(client, running)| (&*client, running))) {
             let ended = running.is_over() && self.house.points.knows(client);

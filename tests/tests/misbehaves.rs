@@ -23,6 +23,7 @@ fn a_store_in_any_mood_and_kills_beside_it_are_survived() {
         house.tell(&format!("{name}: {heir:?}; {points:?}; one in {one_in}, {budget} at most; away {aways:?}"));
         house.points.arm(&points);
         let mut cluster = Cluster::start(&house, &name, heir, &[]);
+        cluster.takes_over = true;
         house.moods.begin(seed, one_in, budget);
         let mut submitter = house.submit(&cluster);
         let began = Instant::now();

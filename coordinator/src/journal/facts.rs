@@ -32,7 +32,7 @@ impl Encoder<'_> {
                 attempt: Some(convert::attempt_to(attempt.clone())),
                 family: family.to_string(),
                 output: Some(convert::output_to((**output).clone())),
-                task_key: job.task_key(&attempt.task).map(Vec::from).unwrap_or_default(),
+                task_key: job.shared_key(&attempt.task).map(Vec::from).unwrap_or_default(),
             }),
             What::Undone { stage, index } => {
                 let (stage, index) = (*stage, *index);

@@ -157,6 +157,7 @@ async fn interpret(store: &DynStore, wire: Vec<v1::JournalFact>, to: &mut Recove
                     continue;
                 }
                 let job = to.jobs.get_mut(&id).ok_or_else(|| anyhow!("job {id} was never submitted"))?;
+                job.note_done(&attempt.task, &output);
                 if job.kind(&attempt.task) == Some(TaskKind::MapSplit) {
                     job.measured.busy_us += output.times.busy_us;
                 }

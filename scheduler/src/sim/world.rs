@@ -556,15 +556,21 @@ impl<'a> World<'a> {
     fn look(&mut self, id: &JobId) {
         let (job, view) = (&self.jobs[id], self.scheduler.job(id));
         let Some(family) = view.and_then(|view| view.family.map(Arc::from)) else { return };
-        let mut found = BTreeMap::new();
+        let (mut found, mut of_one_job) = (BTreeMap::new(), BTreeSet::new());
         for fact in self.journal.iter().filter(|fact| fact.job != *id && self.jobs[&fact.job].is_like(job)) {
-            if let What::Done { attempt, family: of, output } = &fact.what
-                && *of == family
-                && output.kept.as_ref().is_some_and(|file| self.files.contains_key(&file.key))
-                // What was so for one job need not be so for another.
-                && !output.quarantined.iter().any(|verdict| verdict.source == QuarantineSource::Environment)
-            {
-                found.insert((attempt.task.stage, attempt.task.index), output.clone());
+            let What::Done { attempt, family: of, output } = &fact.what else { continue };
+            let TaskId { job: by, stage, index } = &attempt.task;
+            // What was so for one job need not be so for another, nor what was made of it.
+            let reads = &job.graph.stages[*stage as usize].tasks[*index as usize];
+            let mut reads = reads.waits_for().map(|(stage, index)| (by.clone(), stage, index));
+            let verdicts = output.quarantined.iter().any(|verdict| verdict.source == QuarantineSource::Environment);
+            if verdicts || reads.any(|read| of_one_job.contains(&read)) {
+                of_one_job.insert((by.clone(), *stage, *index));
+                continue;
+            }
+            of_one_job.remove(&(by.clone(), *stage, *index));
+            if *of == family && output.kept.as_ref().is_some_and(|file| self.files.contains_key(&file.key)) {
+                found.insert((*stage, *index), output.clone());
             }
         }
         if !found.is_empty() {
