@@ -21,6 +21,8 @@ pub struct Job {
     /// Tasks whose outputs follow from what happened to this job, themselves or by what they were made of. Another job may
     /// not take them for its own.
     pub own: BTreeSet<(StageIndex, u32)>,
+    /// How many tasks were done again, for what they wrote was lost.
+    pub undone: u32,
 }
 
 /// The input as it was when the job began, and the work that follows from it.
@@ -39,7 +41,7 @@ pub struct Input {
 impl Job {
     pub fn new(plan: Arc<JobPlan>, prior_ms: u64) -> Self {
         let (input, measured, troubles, own) = Default::default();
-        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, measured, troubles, own }
+        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, measured, troubles, own, undone: 0 }
     }
 
     /// A task is done: whether other jobs over the same input may take its output over.
@@ -62,6 +64,12 @@ impl Job {
 
     pub fn task_key(&self, task: &TaskId) -> Option<TaskKey> {
         self.input.as_ref()?.keys.get(task.stage as usize)?.get(task.index as usize).copied()
+    }
+
+    /// Empty as long as the input is not listed.
+    pub fn stage_name(&self, stage: StageIndex) -> String {
+        let stage = self.input.as_ref().and_then(|input| input.graph.stages.get(stage as usize));
+        stage.map(|stage| stage.name.clone()).unwrap_or_default()
     }
 
     pub fn kind(&self, task: &TaskId) -> Option<TaskKind> {

@@ -446,6 +446,9 @@ impl Shell {
             Ok(output) => output,
             Err(failure) => {
                 if sent.is_some() {
+                    let (index, stage) = (attempt.task.index, job.stage_name(attempt.task.stage));
+                    let job_id = &attempt.task.job;
+                    tracing::info!(job = %job_id, %worker, "task {index} of stage `{stage}` has failed: {failure}");
                     job.troubles.failed(attempt, worker, failure);
                 }
                 return;
@@ -505,7 +508,9 @@ impl Shell {
                 }
             }
             What::Undone { stage, index } => {
-                tracing::warn!(job = %id, "task {index} of stage {stage} is done again: what it wrote is lost or outdated");
+                job.undone += 1;
+                let stage_name = job.stage_name(*stage);
+                tracing::info!(job = %id, "task {index} of stage `{stage_name}` is done again: what it wrote is lost or outdated");
                 let task = TaskId { job: id.clone(), stage: *stage, index: *index };
                 job.task_key(&task).inspect(|key| self.memo.forget(key));
             }
@@ -514,7 +519,8 @@ impl Shell {
                     Condemned::Verdict(verdict) => format!("{} ({})", verdict.key, verdict.class),
                     Condemned::Kills(position) => format!("number {position}, which kills its worker"),
                 };
-                tracing::warn!(job = %id, "task {index} of stage {stage} leaves out a record: {record}");
+                let stage = job.stage_name(*stage);
+                tracing::info!(job = %id, "task {index} of stage `{stage}` leaves out a record: {record}");
             }
             What::Committing => tracing::info!(job = %id, "commits"),
             What::Ended { ending, remains } => {

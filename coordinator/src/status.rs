@@ -99,9 +99,12 @@ fn note(view: &JobView<'_>, job: &Job, workers: &[WorkerView<'_>], now: Millis) 
             ))
         }
         None => {
-            let name =
-                |stage| view.graph.and_then(|graph| graph.stages.get(stage as usize)).map(|stage| stage.name.clone());
-            job.troubles.worst(|stage| name(stage).unwrap_or_default())
+            let again = || match job.undone {
+                0 => None,
+                1 => Some("one task had to be done again: what it wrote was lost".to_owned()),
+                many => Some(format!("{many} tasks had to be done again: what they wrote was lost")),
+            };
+            job.troubles.worst(|stage| job.stage_name(stage)).or_else(again)
         }
     }
 }

@@ -19,6 +19,9 @@ struct Trouble {
 
 impl Troubles {
     pub fn failed(&mut self, attempt: &AttemptId, worker: &WorkerId, failure: &Failure) {
+        if !failure.lost.is_empty() {
+            return; // what it should have read is made again
+        }
         match failure.class {
             FailureClass::Application | FailureClass::Transient | FailureClass::OutOfMemory => {}
             // The job's own end, or nobody's fault.
@@ -70,6 +73,7 @@ mod tests {
         assert_eq!(fails(0, "w1", Failure::application("it broke")), None);
         let lost = Failure::new(FailureClass::WorkerLost, "handed back");
         assert_eq!(fails(0, "w1", lost), None);
+        assert_eq!(fails(0, "w1", Failure::lost("work/a", "it is gone")), None);
         let twice = fails(0, "w2", Failure::transient("the store is away")).unwrap();
         assert_eq!(twice, "task 0 of stage `embed` has failed 2 times, last on worker w2: the store is away");
         for _ in 0..2 {

@@ -100,7 +100,7 @@ async fn one(store: &DynStore, object: &Object, bytes_max: u64) -> Result<Object
         Err(StoreError::Changed { .. }) => verdict("changed", "was changed after it was listed".into(), true),
         Err(StoreError::NotFound { .. }) if sees_nothing(store).await => {
             let story = format!("this worker sees nothing under {}: is it mounted here?", store.url());
-            Err(NotFetched::Failed(Failure::application(story)))
+            Err(NotFetched::Failed(Failure::transient(story)))
         }
         Err(StoreError::NotFound { .. }) => {
             verdict("missing", "is not there: it was removed after it was listed, or is a link to nothing".into(), true)

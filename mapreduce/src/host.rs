@@ -147,7 +147,8 @@ pub(crate) async fn look_for_landmark(order: &Order, state: &DynStore) -> Result
     }
     match state.head(&order.landmark).await {
         Ok(_) => Ok(()),
-        Err(StoreError::NotFound { .. }) => Err(Failure::application(format!(
+        // Nothing is wrong with the task. It waits and goes to another worker, and this one's folder may be mounted meanwhile.
+        Err(StoreError::NotFound { .. }) => Err(Failure::transient(format!(
             "this worker does not see the coordinator's state: under {} there is no {}; is that folder mounted here?",
             state.url(),
             order.landmark

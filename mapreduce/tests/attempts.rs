@@ -220,7 +220,7 @@ async fn a_worker_that_does_not_see_the_input_says_so_and_condemns_no_object() {
             fs::create_dir(&input).unwrap();
         }
         let failure = place.map(0, objects).await.unwrap_err();
-        assert_eq!(failure.class, FailureClass::Application, "{failure}");
+        assert_eq!(failure.class, FailureClass::Transient, "{failure}");
         assert!(failure.message.contains("is it mounted here?") && failure.blames.is_none(), "{failure}");
     }
 }
@@ -649,7 +649,7 @@ async fn a_worker_that_looks_at_another_state_than_its_coordinator_says_so_and_m
     let elsewhere = async |order: &Order| {
         let failure = place.run(order).await.unwrap_err();
         assert!(failure.message.contains("is that folder mounted here?") && failure.lost.is_empty(), "{failure}");
-        assert_eq!(failure.class, FailureClass::Application, "{failure}");
+        assert_eq!(failure.class, FailureClass::Transient, "{failure}");
     };
     elsewhere(&order("leader")).await;
     state.put("leader", "me".into(), Put::Overwrite).await.unwrap();

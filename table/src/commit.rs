@@ -16,7 +16,7 @@ use arrow::datatypes::Schema;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use mr_core::{JobId, Mode};
-use mr_storage::{DynStore, GetOptions, Put, StoreError};
+use mr_storage::{DynStore, GetOptions, Native, Put, StoreError};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -286,6 +286,24 @@ async fn lost_or(error: StoreError, store: &DynStore, key: &str, bytes: Option<u
     }
 }
 
+/// The CRC-32 of an object, a piece at a time.
+async fn checksum(store: &DynStore, key: &str) -> Result<u32, TableError> {
+    const PIECE: u64 = 4 << 20;
+    let unread = async |error| lost_or(error, store, key, None).await;
+    let bytes = match store.head(key).await {
+        Ok(there) => there.bytes,
+        Err(error) => return Err(unread(error).await),
+    };
+    let mut sum = crc32fast::Hasher::new();
+    for start in (0..bytes).step_by(PIECE as usize) {
+        match store.get(key, GetOptions::range(start..bytes.min(start + PIECE))).await {
+            Ok(got) => sum.update(&got.bytes),
+            Err(error) => return Err(unread(error).await),
+        }
+    }
+    Ok(sum.finalize())
+}
+
 struct Item {
     to: String,
     source: RunSource,
@@ -308,7 +326,13 @@ impl Item {
                 }
                 output.put(&self.to, bytes, Put::Overwrite).await.map(drop)?;
             }
-            RunSource::Stored { store, key, crc32: _ } => {
+            RunSource::Stored { store, key, crc32 } => {
+                // A link is the very file, and what is kept from an earlier job may have been harmed with that job's output.
+                if let Native::Directory(_) = store.native()
+                    && checksum(&store, &key).await? != crc32
+                {
+                    return Err(TableError::Lost { keys: vec![key], why: "it does not have its checksum".into() });
+                }
                 if let Err(error) = mr_storage::copy(store.as_ref(), &key, output.as_ref(), &self.to).await {
                     return Err(lost_or(error, &store, &key, None).await);
                 }

@@ -374,6 +374,31 @@ async fn staged_files_that_are_gone_or_damaged_are_told_together_and_nothing_is_
     without.run(&output).await.unwrap();
 }
 
+/// It may have been kept from an earlier job, and be the very file of that job's output.
+#[tokio::test]
+async fn a_part_in_a_folder_is_held_against_its_checksum_before_it_is_linked() {
+    let folder = tempfile::tempdir().unwrap();
+    let staging: DynStore = Arc::new(mr_storage::Directory::open(folder.path()).unwrap());
+    let mut job = Job::new("one", &[&[1], &[2]]).await;
+    for part in &mut job.parts {
+        let bytes = job.staging.get(&part.key, Default::default()).await.unwrap().bytes;
+        put(&staging, &part.key, bytes).await;
+        part.store = staging.clone();
+    }
+    let output = memory();
+    let path = folder.path().join(&job.parts[1].key);
+    let whole = std::fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    flipped[5] ^= 1;
+    std::fs::write(&path, flipped).unwrap();
+    match job.commit(&output).await {
+        Err(TableError::Lost { keys, why }) => assert!(keys == [job.parts[1].key.clone()] && why.contains("checksum")),
+        other => panic!("{other:?}"),
+    }
+    std::fs::write(&path, whole).unwrap();
+    job.run(&output).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_long_footer_is_read_whole() {
     use arrow::array::{ArrayRef, Int64Array, RecordBatch};
