@@ -16,6 +16,7 @@ use mr_core::{
     AttemptId, AttemptResult, Failure, FailureClass, JobId, QuarantineSource, StageIndex, TaskId, TaskKind, TaskOutput,
 };
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What an attempt brings that did its task.
@@ -143,12 +144,20 @@ impl Scheduler {
         out: &mut Outbox,
     ) {
         let Some(&number) = self.job_numbers.get(id) else { return };
+        let found: BTreeMap<_, _> =
+            outputs.iter().map(|(stage, index, output)| (Place::new(*stage, *index), output.clone())).collect();
         for (stage, index, output) in outputs {
             let job = &self.jobs[&number];
             let Some(tasks) = job.running().filter(|_| job.family.as_ref() == Some(family)) else { return };
             let task = TaskId { job: id.clone(), stage, index };
             let place = Place::of(&task);
+            // What this job has come to by itself meanwhile may be something else than what the other job's was made of.
+            let is_as_found = |read: Place| {
+                let own = tasks.find(read).and_then(|task| task.state.output());
+                own.zip(found.get(&read)).is_some_and(|(own, found)| own.is_like(found))
+            };
             if tasks.find(place).is_some_and(startable)
+                && tasks.read_by(place).all(is_as_found)
                 && !tasks.was_undone(place, &output)
                 && !tasks.may_be_outdated(place)
                 && check(tasks, place, &output).is_ok()

@@ -1569,3 +1569,20 @@ fn what_was_lost_twice_is_not_taken_a_third_time() {
          a: write 0+1/1, 10 = 0 + 0, family avx",
     );
 }
+
+#[test]
+fn what_another_job_made_of_something_else_is_not_taken_over() {
+    // It comes late, when this job has mapped its split by itself.
+    for (own, taken) in [("", true), ("quarantined=1", false)] {
+        check_listed(
+            "list a 1 features; poll w1 1",
+            &format!("done w1 a/0/0#1 {own}; found a/0/0,a/1/0; poll w1; mark found"),
+            &format!(
+                "w1 runs a/0/0#1
+                 w1 runs a/1/0#1
+                 {}found",
+                if taken { "w1 stops a/1/0#1\nw1 runs a/2/0#1\n" } else { "" }
+            ),
+        );
+    }
+}

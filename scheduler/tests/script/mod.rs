@@ -5,7 +5,7 @@
 //! poll w1 [2 | 2+1] [family=F,F] [draining] [deaf] [old] [lingers]          its answer is lost when deaf; old: an old message
 //! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N | changed=N] [family=F] [probed]     fail w1 a/0/0#1 CLASS [blames=KEY] [lost=a/0/0#1,a/0/1#1]
 //! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a [lost=a/2/0#1] [round=N]    shorten    show a    sums a    ask w1    mark ANYTHING    drops w1 a/0/0#1
-//! found a/0/0 [records=N] [family=F]
+//! found a/0/0[,a/1/0] [records=N] [family=F]
 //! ```
 //!
 //! Splits have ten objects each. A plain job writes its rows in one stage; `features` is the three stages of the main
@@ -161,10 +161,10 @@ impl Stage {
                 self.poll(words[1]);
             }
             "found" => {
-                let attempt = attempt(&format!("{}#0", words[1]));
-                let output = Arc::new(self.output(&attempt, &number));
-                let (job, task) = (attempt.task.job.clone(), attempt.task);
-                let outputs = vec![(task.stage, task.index, output)];
+                let attempts: Vec<_> = words[1].split(',').map(|task| attempt(&format!("{task}#0"))).collect();
+                let output = |of: &AttemptId| (of.task.stage, of.task.index, Arc::new(self.output(of, &number)));
+                let outputs = attempts.iter().map(output).collect();
+                let job = attempts[0].task.job.clone();
                 self.tell(Event::Found { job, family: given("family").unwrap_or("avx").into(), outputs });
             }
             // Its end was told to somebody else.
