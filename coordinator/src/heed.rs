@@ -74,60 +74,8 @@ fn to_be_mapped(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Input;
-    use mr_core::{
-        BlobRef, FailureClass, FileRef, InputFilter, JobId, JobPlan, JobSpec, Limits, Listing, Mode, Object, Params,
-        QuarantineSource, Quarantined, Source, Split, SplitSettings, StagePlan, TaskId, expand,
-    };
-    use std::sync::Arc;
-
-    fn stage(name: &str, source: Source, broadcasts_of: &[&str]) -> StagePlan {
-        let broadcasts_of = broadcasts_of.iter().map(|name| (*name).to_owned()).collect();
-        StagePlan {
-            name: name.into(),
-            source,
-            broadcasts_of,
-            writes_output: false,
-            one_row_per_record: false,
-            params: None,
-        }
-    }
-
-    /// Two splits of two objects, a reduce that is broadcast, and a stage over kept rows that is given it.
-    fn job() -> (Arc<TaskGraph>, Job) {
-        let plan = JobPlan {
-            spec: JobSpec {
-                job: "test".into(),
-                input: "file:///in/".into(),
-                output: "file:///out/".into(),
-                mode: Mode::Fail,
-                adopt: false,
-                params: Params::new(),
-                limits: Limits::default(),
-                split: SplitSettings::default(),
-            },
-            job_version: 1,
-            filter: InputFilter::default(),
-            objects_min: None,
-            kernels: Default::default(),
-            broadcasts: Vec::new(),
-            stages: vec![
-                stage("map", Source::Input, &[]),
-                stage("sum", Source::Emitted { stage: "map".into(), partitions: 1, fan_in: 8 }, &[]),
-                stage("rows", Source::Kept { stage: "map".into(), group_min: 1, group_max: 1 }, &["sum"]),
-            ],
-            footer: Default::default(),
-        };
-        let graph = expand(&plan, 2).unwrap();
-        let objects = ["a", "b", "c", "d"].map(|key| Object { key: key.into(), bytes: 1, etag: format!("{key}1") });
-        let splits = [0, 2].map(|first| Split { first, count: 2, bytes: 2 });
-        let (file, listing) =
-            (FileRef { key: String::new(), bytes: 0, crc32: 0 }, Listing { objects: objects.into(), skipped: 0 });
-        let graph = Arc::new(graph);
-        let input = Input { listing, splits: splits.into(), graph: graph.clone(), keys: Vec::new(), file, there: None };
-        let job = Job { input: Some(Arc::new(input)), ..Job::new(Arc::new(plan), 0) };
-        (graph, job)
-    }
+    use crate::job::tests::sample;
+    use mr_core::{BlobRef, FailureClass, FileRef, JobId, Object, QuarantineSource, Quarantined, TaskId};
 
     fn attempt(stage: u32, index: u32) -> AttemptId {
         AttemptId { task: TaskId { job: JobId::parse("job").unwrap(), stage, index }, epoch: 1, number: 1 }
@@ -157,7 +105,7 @@ mod tests {
 
     #[test]
     fn each_object_of_the_split_is_mapped_or_quarantined_once_and_as_listed() {
-        let (graph, job) = job();
+        let (graph, job) = sample();
         let fits = |index, quarantined: &[_], mapped: &[_]| {
             check(&graph, &job, &attempt(0, index), &output(quarantined, digest(mapped)))
         };
@@ -192,7 +140,7 @@ mod tests {
 
     #[test]
     fn only_tasks_over_objects_map_or_quarantine_any() {
-        let (graph, job) = job();
+        let (graph, job) = sample();
         assert!(check(&graph, &job, &attempt(2, 0), &TaskOutput::default()).is_ok());
         assert!(check(&graph, &job, &attempt(2, 0), &output(&[("a", "a1", 1)], None)).is_err());
         assert!(check(&graph, &job, &attempt(2, 0), &output(&[], digest(&[]))).is_err());
@@ -200,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_others_wait_for_has_to_be_there() {
-        let (graph, job) = job();
+        let (graph, job) = sample();
         let mut output = TaskOutput::default();
         let failure = check(&graph, &job, &attempt(1, 0), &output).unwrap_err();
         assert_eq!(failure.class, FailureClass::Permanent);
@@ -211,7 +159,7 @@ mod tests {
     /// Files that are lost are asked for again, and those of an attempt are removed with it.
     #[test]
     fn what_lies_elsewhere_is_not_taken() {
-        let (graph, job) = job();
+        let (graph, job) = sample();
         let at = |key: &str| {
             let kept = Some(FileRef { key: key.into(), bytes: 1, crc32: 0 });
             check(&graph, &job, &attempt(2, 0), &TaskOutput { kept, ..TaskOutput::default() })

@@ -44,7 +44,7 @@ impl Job {
         Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, measured, troubles, own, undone: 0 }
     }
 
-    /// A task is done: whether other jobs over the same input may take its output over.
+    /// A task is done: notes whether other jobs over the same input may take its output over.
     pub fn note_done(&mut self, task: &TaskId, output: &TaskOutput) {
         let Some(input) = &self.input else { return };
         let node = input.graph.stages.get(task.stage as usize).and_then(|stage| stage.tasks.get(task.index as usize));
@@ -89,25 +89,27 @@ pub struct Measured {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use mr_core::{
-        InputFilter, JobId, JobSpec, Limits, Mode, Params, Quarantined, Source, SplitSettings, StagePlan, expand,
+        InputFilter, JobId, JobSpec, Limits, Mode, Object, Params, Quarantined, Source, SplitSettings, StagePlan,
+        expand,
     };
 
     fn stage(name: &str, source: Source, broadcasts_of: &[&str]) -> StagePlan {
+        let broadcasts_of = broadcasts_of.iter().map(|name| (*name).to_owned()).collect();
         StagePlan {
             name: name.into(),
             source,
-            broadcasts_of: broadcasts_of.iter().map(|name| (*name).to_owned()).collect(),
+            broadcasts_of,
             writes_output: false,
             one_row_per_record: false,
             params: None,
         }
     }
 
-    #[test]
-    fn what_was_made_of_a_verdict_on_what_happened_is_for_no_other_job() {
+    /// Two splits of two objects, a reduce that is broadcast, and a stage over kept rows that is given it.
+    pub fn sample() -> (Arc<TaskGraph>, Job) {
         let plan = JobPlan {
             spec: JobSpec {
                 job: "test".into(),
@@ -131,17 +133,21 @@ mod tests {
             ],
             footer: Default::default(),
         };
-        let graph = Arc::new(expand(&plan, 2).unwrap());
+        let graph = expand(&plan, 2).unwrap();
+        let objects = ["a", "b", "c", "d"].map(|key| Object { key: key.into(), bytes: 1, etag: format!("{key}1") });
+        let splits = [0, 2].map(|first| Split { first, count: 2, bytes: 2 });
+        let (file, listing) =
+            (FileRef { key: String::new(), bytes: 0, crc32: 0 }, Listing { objects: objects.into(), skipped: 0 });
+        let graph = Arc::new(graph);
         let keys = vec![vec![[0; 32], [1; 32]], vec![[2; 32]], vec![[3; 32], [4; 32]]];
-        let input = Input {
-            listing: Listing { objects: Vec::new(), skipped: 0 },
-            splits: Vec::new(),
-            graph,
-            keys,
-            file: FileRef { key: String::new(), bytes: 0, crc32: 0 },
-            there: None,
-        };
-        let mut job = Job { input: Some(Arc::new(input)), ..Job::new(Arc::new(plan), 0) };
+        let input = Input { listing, splits: splits.into(), graph: graph.clone(), keys, file, there: None };
+        let job = Job { input: Some(Arc::new(input)), ..Job::new(Arc::new(plan), 0) };
+        (graph, job)
+    }
+
+    #[test]
+    fn what_was_made_of_a_verdict_on_what_happened_is_for_no_other_job() {
+        let (_, mut job) = sample();
         let task = |stage, index| TaskId { job: JobId::parse("job").unwrap(), stage, index };
         let verdict = |source| Quarantined {
             key: "a".into(),

@@ -286,6 +286,10 @@ async fn lost_or(error: StoreError, store: &DynStore, key: &str, bytes: Option<u
     }
 }
 
+fn altered(key: String) -> TableError {
+    TableError::Lost { keys: vec![key], why: "it does not have its checksum".into() }
+}
+
 /// The CRC-32 of an object, a piece at a time.
 async fn checksum(store: &DynStore, key: &str) -> Result<u32, TableError> {
     const PIECE: u64 = 4 << 20;
@@ -307,7 +311,7 @@ async fn checksum(store: &DynStore, key: &str) -> Result<u32, TableError> {
 struct Item {
     to: String,
     source: RunSource,
-    /// Copied within the store, and not read: parts are large.
+    /// Large, so it is linked or copied within the store, and only what is on this machine is read for that.
     is_part: bool,
 }
 
@@ -322,7 +326,7 @@ impl Item {
                     Err(error) => return Err(lost_or(error, &store, &key, None).await),
                 };
                 if crc32fast::hash(&bytes) != crc32 {
-                    return Err(TableError::Lost { keys: vec![key], why: "it does not have its checksum".into() });
+                    return Err(altered(key));
                 }
                 output.put(&self.to, bytes, Put::Overwrite).await.map(drop)?;
             }
@@ -331,7 +335,7 @@ impl Item {
                 if let Native::Directory(_) = store.native()
                     && checksum(&store, &key).await? != crc32
                 {
-                    return Err(TableError::Lost { keys: vec![key], why: "it does not have its checksum".into() });
+                    return Err(altered(key));
                 }
                 if let Err(error) = mr_storage::copy(store.as_ref(), &key, output.as_ref(), &self.to).await {
                     return Err(lost_or(error, &store, &key, None).await);

@@ -10,6 +10,9 @@ pub(crate) const SUCCESS: &str = "_SUCCESS";
 /// The file of a run that is written before any part, so that a part without an entry is known as ours.
 pub(crate) const MARKER: &str = "job.json";
 
+/// Before our version, in a marker.
+const WRITER: &str = "mr/";
+
 /// Name order is row order for any count: all names of a job have the same number of digits, five at least.
 pub fn part_name(index: usize, count: usize, job: &JobId) -> String {
     let digits = count.saturating_sub(1).to_string().len().max(5);
@@ -44,8 +47,6 @@ pub(crate) fn marks(bytes: &[u8], job: &JobId) -> bool {
     let plain = !version.is_empty() && version.bytes().all(|b| b.is_ascii_alphanumeric() || b".-+".contains(&b));
     said == json!({ "jobId": job, "writer": said["writer"] }) && plain
 }
-
-const WRITER: &str = "mr/";
 
 /// The job whose run folder this key lies in, and the rest of the key.
 pub(crate) fn job_of_run_file(key: &str) -> Option<(JobId, &str)> {
