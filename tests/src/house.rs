@@ -255,9 +255,11 @@ impl<'a> Cluster<'a> {
     /// Another takes the place of one that was killed.
     pub fn replace(&mut self, client: &str) {
         if let Some(at) = self.seats.iter().position(|seat| seat.client == client) {
-            let new = self.coordinator(self.seats[at].address);
-            let dead = std::mem::replace(&mut self.seats[at], new);
+            // Its address is free once it is dead, not once it is killed.
+            let dead = self.seats.remove(at);
             dead.running.wait(LIMIT);
+            let new = self.coordinator(dead.address);
+            self.seats.insert(at, new);
         } else {
             let at =
                 self.workers.iter().position(|(there, _)| there == client).expect("it was started and not replaced");
