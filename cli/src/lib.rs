@@ -34,13 +34,19 @@ mod words;
 pub use typed::job_spec;
 
 use mr_mapreduce::Registry;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// The whole program, from this process's arguments to its exit code.
 pub fn submit_main(registry: Registry) -> ExitCode {
+    submit_from(std::env::args_os(), registry)
+}
+
+/// The same with other arguments, the first of which is the program.
+pub fn submit_from(args: impl IntoIterator<Item = OsString>, registry: Registry) -> ExitCode {
     let began = Instant::now();
-    let cli = match args::parse(std::env::args_os(), &registry) {
+    let cli = match args::parse(args, &registry) {
         Ok(cli) => cli,
         Err(error) => {
             // Help that nobody reads is no failure.

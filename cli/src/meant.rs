@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
 
     fn root(&mut self, key: &'static str, place: &Place) -> Option<String> {
         if self.entry(key).is_none() {
-            let what = if key == keys::INPUT { "where the photos are" } else { "where the results go" };
+            let what = if key == keys::INPUT { "where to read from" } else { "where the results go" };
             self.wrong(&At::Whole, format!("`{key}` is missing; say {what}, in the file or with --{key}"));
         }
         let typed = self.text(key)?;
@@ -459,7 +459,7 @@ mod tests {
             ("input = \"a\"\noutput = \"b\"", "j.toml: `job` is missing; say what to compute, such as job = \"count\""),
             (
                 "job = \"count\"\noutput = \"b\"",
-                "j.toml: `input` is missing; say where the photos are, in the file or with --input",
+                "j.toml: `input` is missing; say where to read from, in the file or with --input",
             ),
             (
                 "job = \"count\"\ninput = \"a\"",

@@ -6,9 +6,9 @@ use mr_core::{JobPhase, JobStatus, Quarantined, StageStatus};
 /// Of a job that has committed: counts, the first reasons, where the results are and how to read them.
 pub fn of_success(status: &JobStatus) -> String {
     let books = &status.books;
-    let noun = words::records(&status.job);
-    let mut head =
-        format!("{} embedded, {} quarantined", words::of(books.embedded, noun), words::count(books.quarantined));
+    let noun = words::objects(&status.job);
+    let (mapped, quarantined) = (words::of(books.embedded, noun), words::count(books.quarantined));
+    let mut head = format!("{mapped} {}, {quarantined} quarantined", words::mapped(&status.job));
     if books.skipped > 0 {
         head = format!("{head}, {} skipped", words::count(books.skipped));
     }
@@ -81,10 +81,10 @@ pub fn of_job(status: &JobStatus) -> String {
         format!("elapsed  {}", words::duration(status.elapsed_ms)),
         format!("input    {}", words::harmless(words::place(&status.input))),
         format!("output   {}", words::harmless(words::place(&status.output))),
-        format!("listed   {}", words::of(status.books.listed, noun)),
+        format!("listed   {}", words::of(status.books.listed, words::objects(&status.job))),
     ];
     let books = [
-        ("embedded", status.books.embedded),
+        (words::mapped(&status.job), status.books.embedded),
         ("quarantined", status.books.quarantined),
         ("skipped", status.books.skipped),
     ];

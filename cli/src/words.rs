@@ -51,6 +51,16 @@ pub fn records(job: &str) -> &'static str {
     if job.starts_with("image") { "images" } else { "records" }
 }
 
+/// What the objects of a job's input are called.
+pub fn objects(job: &str) -> &'static str {
+    if job.starts_with("image") { "images" } else { "objects" }
+}
+
+/// What became of those that are in the result.
+pub fn mapped(job: &str) -> &'static str {
+    if job.starts_with("image") { "embedded" } else { "mapped" }
+}
+
 /// A place as it is written in a shell or a program: a path where it is on this machine.
 pub fn place(url: &str) -> &str {
     let path = url.strip_prefix("file://").unwrap_or(url);

@@ -24,7 +24,9 @@ pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};
 pub use ids::{AttemptId, Epoch, JobId, StageIndex, TaskId, WorkerId};
 pub use listing::{Listing, Object, select};
 pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
-pub use plan::{BroadcastPlan, InputFilter, JobPlan, KernelWish, ObjectsMin, Source, StagePlan};
+pub use plan::{
+    BroadcastPlan, InputFilter, JobPlan, KERNEL_FAMILY, KernelWish, NO_KERNELS, ObjectsMin, Source, StagePlan,
+};
 pub use report::{Books, Report};
 pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, SplitSettings};
 pub use split::{Split, plan_splits};

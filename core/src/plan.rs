@@ -7,6 +7,11 @@ use crate::{BlobRef, JobSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The footer's key for the kernel family that computed a part.
+pub const KERNEL_FAMILY: &str = "mr.kernel_family";
+/// Its value in a plan's footer if none has a part in the result: then the bytes are the same on every machine.
+pub const NO_KERNELS: &str = "none";
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobPlan {
     pub spec: JobSpec,

@@ -18,8 +18,8 @@ use mr_core::{
 };
 use mr_linalg::{Certificate, Components, Fitted, Moments, Pca, npy};
 use mr_mapreduce::{
-    Broadcast, BroadcastSource, Content, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamKind,
-    ParamSpec, RecordError, ReduceOutput, RowMapper, RowOutput, StageCode,
+    Broadcast, BroadcastSource, Combiner, Content, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError,
+    ParamKind, ParamSpec, RecordError, ReduceOutput, Reducer, RowMapper, RowOutput, StageCode,
 };
 use mr_vision::image::{Budget, DecodeOptions, Preparer};
 use mr_vision::kernels::{Arithmetic, Kernels};
@@ -495,11 +495,23 @@ struct Fit {
 }
 
 impl StageCode for Fit {
+    fn combiner(&self) -> Option<&dyn Combiner> {
+        Some(self)
+    }
+
+    fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
+        Ok(Box::new(self))
+    }
+}
+
+impl Combiner for Fit {
     fn combine(&self, _: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
         Ok(vec![merged(values)?.to_bytes().into()])
     }
+}
 
-    fn reduce(&self, _: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure> {
+impl Reducer for &Fit {
+    fn reduce(&mut self, _: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure> {
         let moments = merged(values)?;
         let pca = Pca::fit(&moments, self.components).map_err(|error| Failure::permanent(error.to_string()))?;
         for (path, bytes) in side_files(&pca) {

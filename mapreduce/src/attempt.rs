@@ -15,7 +15,8 @@ use crate::pairs::{combine_runs, encode_run, no_run};
 use crate::rows::{self, RowsWriter};
 use crate::slots::story;
 use mr_core::{
-    Failure, FailureClass, FileRef, Object, ObjectsDigest, Order, QuarantineSource, Quarantined, TaskOutput, Work,
+    Failure, FailureClass, FileRef, KERNEL_FAMILY, Object, ObjectsDigest, Order, QuarantineSource, Quarantined,
+    TaskOutput, Work,
 };
 use mr_storage::DynStore;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -275,13 +276,17 @@ async fn reduce(
         let mut out = ReduceOutput::default();
         let mut output = TaskOutput::default();
         let mut written = rows_writer(order);
+        let mut reducer = code.reducer()?;
         merge(pairs, |key, values| {
             check(control)?;
             output.records += 1;
             control.progress.records.store(output.records, Ordering::Relaxed);
-            code.reduce(&key, values, &mut out)?;
+            reducer.reduce(&key, values, &mut out)?;
             written.push_all(out.rows.drain(..))
         })?;
+        reducer.finish(&mut out)?;
+        drop(reducer);
+        written.push_all(out.rows.drain(..))?;
         output.rows = written.rows();
         let ReduceOutput { rows: _, side, broadcast } = out;
         Ok(Made { rows: written.finish()?, side, broadcast, output, ..Made::default() })
@@ -306,7 +311,8 @@ fn rows_writer(order: &Order) -> RowsWriter {
         return RowsWriter::kept();
     }
     let mut footer = order.footer.clone();
-    footer.insert("mr.kernel_family".into(), order.kernel_family.clone());
+    // Unless the plan says that no kernels have a part in it.
+    footer.entry(KERNEL_FAMILY.into()).or_insert_with(|| order.kernel_family.clone());
     RowsWriter::part(&footer)
 }
 

@@ -1,19 +1,20 @@
 //! Where a job's code puts what it makes.
 
+use crate::buffer::PairBuffer;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 /// What a map task has so far.
 #[derive(Default)]
 pub struct MapOutput {
-    pub(crate) pairs: Vec<(Vec<u8>, Bytes)>,
+    pub(crate) pairs: PairBuffer,
     pub(crate) rows: Vec<RecordBatch>,
 }
 
 impl MapOutput {
     /// Sends a value to the reduce of `key`.
-    pub fn emit(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Bytes>) {
-        self.pairs.push((key.into(), value.into()));
+    pub fn emit(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.pairs.push(key.as_ref(), value.as_ref());
     }
 
     /// Keeps rows for a later stage.

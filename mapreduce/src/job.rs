@@ -1,7 +1,7 @@
 //! The traits that a job implements.
 //!
 //! A [`Job`] plans; a [`StageCode`], made once a process for each stage of a running job and shared by its slots, makes
-//! a [`Mapper`] or [`RowMapper`] for each attempt, which sees one record after another. What a mapper **emits** travels
+//! a [`Mapper`], [`RowMapper`] or [`Reducer`] for each attempt, which sees one record after another. What a mapper **emits** travels
 //! to the reduce of its key; what it **keeps** stays as its task's rows for a later stage.
 
 use crate::Broadcast;
@@ -107,13 +107,13 @@ pub trait StageCode: Send + Sync {
         Err(unfit("kept rows"))
     }
 
-    /// Makes one value of several of the same key, given in task order. Without one, values are only concatenated.
-    fn combine(&self, _key: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
-        Ok(values)
+    /// What makes one value of several of the same key, if anything does. Without it, values stay as they are.
+    fn combiner(&self) -> Option<&dyn Combiner> {
+        None
     }
 
-    /// For a stage over emitted pairs: all values of one key, in task order.
-    fn reduce(&self, _key: &[u8], _values: Vec<Bytes>, _out: &mut ReduceOutput) -> Result<(), Failure> {
+    /// For a stage over emitted pairs.
+    fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
         Err(unfit("emitted pairs"))
     }
 
@@ -154,6 +154,32 @@ pub trait RowMapper {
     /// # Errors
     /// A failure of the attempt.
     fn map(&mut self, rows: &RecordBatch, out: &mut RowOutput) -> Result<(), Failure>;
+}
+
+/// Makes fewer values of several of the same key, on their way to the reduce.
+pub trait Combiner {
+    /// Two values or more, in the order of tasks and in that in which a task emitted them.
+    ///
+    /// # Errors
+    /// A failure of the attempt.
+    fn combine(&self, key: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure>;
+}
+
+/// What reduces the keys of one task, one after another in their order.
+pub trait Reducer {
+    /// All values of one key, in task order.
+    ///
+    /// # Errors
+    /// A failure of the attempt.
+    fn reduce(&mut self, key: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure>;
+
+    /// After the task's last key.
+    ///
+    /// # Errors
+    /// A failure of the attempt.
+    fn finish(&mut self, _out: &mut ReduceOutput) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Why a record gave nothing.

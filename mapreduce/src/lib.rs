@@ -7,6 +7,7 @@
 
 mod attempt;
 mod broadcast;
+mod buffer;
 mod codes;
 mod emit;
 mod fetch;
@@ -22,13 +23,20 @@ mod registry;
 mod rows;
 mod run;
 mod slots;
+mod typed;
 
 pub use attempt::{Control, Progress, execute};
 pub use broadcast::Broadcast;
 pub use emit::{MapOutput, ReduceOutput, RowOutput};
 pub use host::{Host, HostSettings};
-pub use job::{BroadcastSource, Content, Context, Job, Mapper, ObjectRecord, RecordError, RowMapper, StageCode};
+pub use job::{
+    BroadcastSource, Combiner, Content, Context, Job, Mapper, ObjectRecord, RecordError, Reducer, RowMapper, StageCode,
+};
 pub use params::{ParamError, ParamKind, ParamSpec};
 pub use recompute::{Recomputed, broadcasts_on_the_way, recompute};
 pub use registry::Registry;
 pub use run::{Pair, RunError, RunReader, RunWriter};
+pub use typed::{
+    Column, Combine, Emit, Input, Key, Line, Lines, MapOnly, MapReduce, Objects, Part, Row, Rows, Value, Values,
+    run_local, run_map_only,
+};

@@ -1,24 +1,34 @@
 //! From the pairs that a map task emitted to its run, and from several runs to one.
 
+use crate::buffer::PairBuffer;
 use crate::job::StageCode;
 use crate::merge::merge;
-use crate::run::{Pair, RunError, RunReader, RunWriter, partition_of};
+use crate::run::{RunError, RunReader, RunWriter};
 use bytes::Bytes;
 use mr_core::Failure;
 
 /// Sorts pairs by partition and key, keeping the order of those with the same key, and combines each key's values.
-pub fn encode_run(code: &dyn StageCode, pairs: Vec<(Vec<u8>, Bytes)>, partitions: u32) -> Result<Bytes, Failure> {
-    let mut parts: Vec<Vec<Pair>> = vec![Vec::new(); partitions as usize];
-    let mut size = 0;
-    for (key, value) in pairs {
-        size += key.len() + value.len() + 8;
-        parts[partition_of(&key, partitions) as usize].push(Pair { key: key.into(), value });
+pub fn encode_run(code: &dyn StageCode, pairs: PairBuffer, partitions: u32) -> Result<Bytes, Failure> {
+    let pairs = pairs.sort(partitions);
+    let mut writer = RunWriter::new(pairs.size());
+    let (combiner, mut partition) = (code.combiner(), 0);
+    for group in pairs.groups() {
+        while partition < group.partition() {
+            writer.end_partition();
+            partition += 1;
+        }
+        match combiner.filter(|_| group.count() > 1) {
+            None => group.values().try_for_each(|value| writer.push(group.key(), value)),
+            Some(combiner) => {
+                let combined = combiner.combine(group.key(), group.shared_values())?;
+                combined.iter().try_for_each(|value| writer.push(group.key(), value))
+            }
+        }
+        .map_err(too_large)?;
     }
-    let mut writer = RunWriter::new(size);
-    for mut part in parts {
-        part.sort_by(|a, b| a.key.cmp(&b.key));
-        merge(vec![part], |key, values| push_combined(code, &mut writer, &key, values).map(drop))?;
+    while partition < partitions {
         writer.end_partition();
+        partition += 1;
     }
     Ok(writer.finish())
 }
@@ -31,13 +41,17 @@ pub fn combine_runs(
     check: impl Fn() -> Result<(), Failure>,
 ) -> Result<(Bytes, u64), Failure> {
     let runs: Vec<_> = runs.into_iter().map(RunReader::open).collect::<Result<_, _>>().map_err(no_run)?;
-    let (mut writer, mut values) = (RunWriter::new(0), 0);
+    let (combiner, mut writer, mut values) = (code.combiner(), RunWriter::new(0), 0);
     for partition in 0..partitions {
         let pairs: Result<_, _> = runs.iter().map(|run| run.partition(partition)).collect();
         merge(pairs.map_err(no_run)?, |key, of_key| {
             check()?;
-            values += push_combined(code, &mut writer, &key, of_key)?;
-            Ok(())
+            values += of_key.len() as u64;
+            let combined = match combiner.filter(|_| of_key.len() > 1) {
+                Some(combiner) => combiner.combine(&key, of_key)?,
+                None => of_key,
+            };
+            combined.iter().try_for_each(|value| writer.push(&key, value)).map_err(too_large)
         })?;
         writer.end_partition();
     }
@@ -49,24 +63,15 @@ pub fn no_run(error: RunError) -> Failure {
     Failure::permanent(error.to_string())
 }
 
-fn push_combined(
-    code: &dyn StageCode,
-    writer: &mut RunWriter,
-    key: &Bytes,
-    values: Vec<Bytes>,
-) -> Result<u64, Failure> {
-    let count = values.len() as u64;
-    let values = if values.len() > 1 { code.combine(key, values)? } else { values };
-    for value in values {
-        writer.push(key, &value).map_err(|error| Failure::permanent(error.to_string()))?;
-    }
-    Ok(count)
+fn too_large(error: RunError) -> Failure {
+    Failure::permanent(error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::StageCode;
+    use crate::job::{Combiner, StageCode};
+    use crate::run::partition_of;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -74,6 +79,12 @@ mod tests {
     struct Appends;
 
     impl StageCode for Appends {
+        fn combiner(&self) -> Option<&dyn Combiner> {
+            Some(self)
+        }
+    }
+
+    impl Combiner for Appends {
         fn combine(&self, _: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
             Ok(vec![values.concat().into()])
         }
@@ -86,8 +97,9 @@ mod tests {
     type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
     fn run(code: &dyn StageCode, pairs: &Pairs, partitions: u32) -> Bytes {
-        let pairs = pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
-        encode_run(code, pairs, partitions).unwrap()
+        let mut buffer = PairBuffer::default();
+        pairs.iter().for_each(|(key, value)| buffer.push(key, value));
+        encode_run(code, buffer, partitions).unwrap()
     }
 
     /// What is in a run's partitions.

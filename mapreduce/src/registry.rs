@@ -1,12 +1,22 @@
 //! The jobs that a binary knows, by name.
 
 use crate::Job;
+use crate::typed::{MapOnly, MapOnlyJob, MapReduce, MapReduceJob};
+use mr_core::NO_KERNELS;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 #[derive(Clone)]
 pub struct Registry {
     jobs: Vec<Arc<dyn Job>>,
     kernel_families: Vec<String>,
+}
+
+/// For jobs that need no kernels.
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new(NO_KERNELS)
+    }
 }
 
 impl Registry {
@@ -29,8 +39,24 @@ impl Registry {
 
     /// # Panics
     /// When two jobs have one name.
+    pub fn with_map_only<J: MapOnly>(self) -> Self {
+        self.with(MapOnlyJob::<J>(PhantomData))
+    }
+
+    /// # Panics
+    /// When two jobs have one name.
+    pub fn with_map_reduce<J: MapReduce>(self) -> Self {
+        self.with(MapReduceJob::<J>(PhantomData))
+    }
+
+    /// # Panics
+    /// When two jobs have one name, or two of its parameters.
     pub fn with(mut self, job: impl Job) -> Self {
         assert!(self.find(job.name()).is_none(), "two jobs are named `{}`", job.name());
+        let mut names: Vec<_> = job.params().into_iter().map(|param| param.name).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+        assert!(twice.is_none(), "job `{}` has two parameters `{}`", job.name(), twice.unwrap_or_default());
         self.jobs.push(Arc::new(job));
         self
     }

@@ -18,6 +18,8 @@ use thiserror::Error;
 const MAGIC: [u8; 8] = *b"MRRUN\0\0\x01";
 const PLACE: usize = 28;
 const TAIL: usize = 16;
+/// The lengths in front of a pair.
+pub const PAIR_HEAD: usize = 8;
 
 const SHORT: &str = "it is too short";
 const ENDS: &str = "its ends are not a run's";

@@ -4,7 +4,7 @@ use crate::args::Verify;
 use crate::job_id;
 use crate::submit::cores;
 use crate::verify::input::Compared;
-use mr_core::{BlobRef, FRAMEWORK_VERSION, JobPlan, Object, QuarantineSource, Report, sha256_hex};
+use mr_core::{BlobRef, FRAMEWORK_VERSION, JobPlan, KERNEL_FAMILY, Object, QuarantineSource, Report, sha256_hex};
 use mr_mapreduce::{Broadcast, Host, HostSettings, Job, Registry, broadcasts_on_the_way, recompute};
 use mr_storage::DynStore;
 use mr_table::{Audit, Exactness, Findings, Records, Row, compare_rows};
@@ -170,8 +170,7 @@ fn family(then: &str, plan: &JobPlan, here: &[String]) -> (String, bool) {
 /// What shapes the rows now and is not what shaped them then. The version of the framework alone shapes nothing: a job's
 /// own is raised when its results change.
 fn difference(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Option<String> {
-    let aside =
-        |key: &&String| !matches!(key.as_str(), "mr.version" | "mr.kernel_family") && !key.starts_with("ARROW:");
+    let aside = |key: &&String| !matches!(key.as_str(), "mr.version" | KERNEL_FAMILY) && !key.starts_with("ARROW:");
     let keys: BTreeSet<_> = then.keys().chain(now.keys()).filter(aside).collect();
     let key = keys.into_iter().find(|key| then.get(*key) != now.get(*key))?;
     let said = |footer: &BTreeMap<String, String>| footer.get(key).map_or("absent".to_owned(), |v| format!("{v:?}"));

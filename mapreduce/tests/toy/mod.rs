@@ -14,8 +14,8 @@ use mr_core::{
     BroadcastPlan, Failure, InputFilter, JobPlan, JobSpec, Limits, Mode, Params, Source, SplitSettings, StagePlan,
 };
 use mr_mapreduce::{
-    Broadcast, BroadcastSource, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamSpec, RecordError,
-    ReduceOutput, Registry, RowMapper, RowOutput, StageCode,
+    Broadcast, BroadcastSource, Combiner, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamSpec,
+    RecordError, ReduceOutput, Reducer, Registry, RowMapper, RowOutput, StageCode,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -164,19 +164,12 @@ impl StageCode for Stage {
         Ok(Box::new(self))
     }
 
-    fn combine(&self, _: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
-        Ok(vec![values.concat().into()])
+    fn combiner(&self) -> Option<&dyn Combiner> {
+        Some(self)
     }
 
-    fn reduce(&self, key: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure> {
-        let key = String::from_utf8_lossy(key);
-        let words = Bytes::from(values.concat());
-        if words.starts_with(b"sidestep") {
-            out.side_file("../outside.txt", words.clone());
-        }
-        out.side_file(format!("{key}.txt"), words.clone());
-        out.broadcast(words);
-        Ok(())
+    fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
+        Ok(Box::new(self))
     }
 
     fn object_bytes_max(&self) -> u64 {
@@ -219,6 +212,25 @@ impl Mapper for &Stage {
             out.keep(row(&file.uri, text.split_whitespace().count() as i64));
         }
         out.emit("words", format!("{first} "));
+        Ok(())
+    }
+}
+
+impl Combiner for Stage {
+    fn combine(&self, _: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
+        Ok(vec![values.concat().into()])
+    }
+}
+
+impl Reducer for &Stage {
+    fn reduce(&mut self, key: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure> {
+        let key = String::from_utf8_lossy(key);
+        let words = Bytes::from(values.concat());
+        if words.starts_with(b"sidestep") {
+            out.side_file("../outside.txt", words.clone());
+        }
+        out.side_file(format!("{key}.txt"), words.clone());
+        out.broadcast(words);
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use crate::settle::doomed;
 use crate::snapshot::{Run, Snapshot};
 use crate::state::{OutputState, uncommitted};
 use crate::survey::{self, Survey, survey};
-use mr_core::{JobId, Report};
+use mr_core::{JobId, KERNEL_FAMILY, NO_KERNELS, Report};
 use mr_storage::{DynStore, StoreError, story};
 use std::collections::BTreeMap;
 
@@ -212,7 +212,8 @@ impl Audit {
     fn books(&mut self, newest: &Run) {
         let Some(report) = &self.report else { return };
         self.faults.extend(books::of_run(report, newest));
-        if let Some(family) = self.footer.get("mr.kernel_family").filter(|family| **family != report.kernel_family) {
+        let family = self.footer.get(KERNEL_FAMILY).filter(|family| **family != NO_KERNELS);
+        if let Some(family) = family.filter(|family| **family != report.kernel_family) {
             let said = &report.kernel_family;
             self.faults.add("_report.json", format!("it names the kernel family {said}, and the parts name {family}"));
         }

@@ -1,0 +1,158 @@
+//! A job as its author writes it: typed records, keys, values and rows.
+//!
+//! [`MapReduce`] is one map and one reduce over a folder of text or of objects, and [`MapOnly`] does without the reduce.
+//! [`Registry::with_map_reduce`] and [`Registry::with_map_only`] make a [`Job`](crate::Job) of them, which is what the engine
+//! runs.
+//!
+//! [`Registry::with_map_reduce`]: crate::Registry::with_map_reduce
+//! [`Registry::with_map_only`]: crate::Registry::with_map_only
+
+mod codec;
+mod common;
+mod emit;
+mod input;
+mod local;
+mod map_only;
+mod map_reduce;
+mod row;
+mod table;
+
+pub use codec::{Key, Part, Value};
+pub use emit::{Emit, Values};
+pub use input::{Input, Line, Lines, Objects};
+pub use local::{run_local, run_map_only};
+pub(crate) use map_only::MapOnlyJob;
+pub(crate) use map_reduce::MapReduceJob;
+pub use row::{Column, Row, Rows};
+
+use crate::params::{ParamError, ParamSpec};
+use mr_core::{Failure, Params};
+
+/// Adds a value to another of the same key, which came before it.
+pub type Combine<V> = fn(&mut V, V);
+
+/// A map over every record, and a reduce over all values of each key.
+///
+/// The same records give the same rows, in the same order and bytes, however many workers there are, as long as the code
+/// draws from nothing but its arguments. Rows are in the order of their keys within a partition.
+///
+/// ```
+/// use mr_core::{Failure, Params};
+/// use mr_mapreduce::{Combine, Emit, Line, Lines, MapReduce, ParamError, Rows, Values, run_local};
+///
+/// struct Lengths;
+///
+/// impl MapReduce for Lengths {
+///     const NAME: &str = "line-lengths";
+///     const VERSION: u32 = 1;
+///     const ABOUT: &str = "how many lines there are of each length";
+///     const COLUMNS: &[&str] = &["length", "lines"];
+///     type Input = Lines;
+///     type Key = u64;
+///     type Value = u64;
+///     type Row = (u64, u64);
+///
+///     fn open(_: &Params) -> Result<Self, ParamError> {
+///         Ok(Self)
+///     }
+///
+///     fn combine() -> Option<Combine<u64>> {
+///         Some(|lines, more| *lines += more)
+///     }
+///
+///     fn map(&self, line: Line<'_>, out: &mut Emit<'_, Self>) -> Result<(), Failure> {
+///         out.emit(&(line.text().chars().count() as u64), 1);
+///         Ok(())
+///     }
+///
+///     fn reduce(&self, length: u64, lines: Values<'_, u64>, out: &mut Rows<Self::Row>) -> Result<(), Failure> {
+///         out.row((length, lines.sum()))
+///     }
+/// }
+///
+/// let rows = run_local(&Lengths, &[("a.txt", "to be\nor not\n"), ("b.txt", "to be")]).unwrap();
+/// assert_eq!(rows, [(5, 2), (6, 1)]);
+/// ```
+pub trait MapReduce: Send + Sync + Sized + 'static {
+    /// What `job = "…"` in a job file calls it.
+    const NAME: &'static str;
+    /// Raised with every change of the code that changes results, so that old and new are never mixed.
+    const VERSION: u32;
+    /// A line for `--help`.
+    const ABOUT: &'static str;
+    /// The names of the row's columns.
+    const COLUMNS: &'static [&'static str];
+
+    type Input: Input;
+    type Key: Key;
+    type Value: Value;
+    /// What `reduce` makes, and the result has.
+    type Row: Row;
+
+    /// The keys under `[params]`. There are also `extensions` and `partitions`, which every such job has.
+    fn params() -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    /// Made once for each stage in each process, and shared by its slots.
+    ///
+    /// # Errors
+    /// The parameter that can't be, and why.
+    fn open(params: &Params) -> Result<Self, ParamError>;
+
+    /// How values of the same key become one, where that can be done before they reach the reduce.
+    fn combine() -> Option<Combine<Self::Value>> {
+        None
+    }
+
+    /// # Errors
+    /// A failure of the attempt; for objects, a verdict that sets this one aside as well.
+    fn map(
+        &self,
+        record: <Self::Input as Input>::Record<'_>,
+        out: &mut Emit<'_, Self>,
+    ) -> Result<(), <Self::Input as Input>::Error>;
+
+    /// All values of one key, in the order of the input.
+    ///
+    /// # Errors
+    /// A failure of the attempt.
+    fn reduce(&self, key: Self::Key, values: Values<'_, Self::Value>, out: &mut Rows<Self::Row>)
+    -> Result<(), Failure>;
+}
+
+/// A map over every record, whose rows are the result.
+///
+/// Rows are in the order of the input: of its objects by the byte order of their keys, and of the lines in each.
+pub trait MapOnly: Send + Sync + Sized + 'static {
+    /// What `job = "…"` in a job file calls it.
+    const NAME: &'static str;
+    /// Raised with every change of the code that changes results, so that old and new are never mixed.
+    const VERSION: u32;
+    /// A line for `--help`.
+    const ABOUT: &'static str;
+    /// The names of the row's columns.
+    const COLUMNS: &'static [&'static str];
+
+    type Input: Input;
+    type Row: Row;
+
+    /// The keys under `[params]`. There is also `extensions`, which every such job has.
+    fn params() -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    /// Made once in each process, and shared by its slots.
+    ///
+    /// # Errors
+    /// The parameter that can't be, and why.
+    fn open(params: &Params) -> Result<Self, ParamError>;
+
+    /// # Errors
+    /// A failure of the attempt; for objects, a verdict that sets this one aside as well, with the rows that it gave.
+    fn map(
+        &self,
+        record: <Self::Input as Input>::Record<'_>,
+        out: &mut Rows<Self::Row>,
+    ) -> Result<(), <Self::Input as Input>::Error>;
+}

@@ -1,0 +1,99 @@
+//! What all typed jobs have in common: two parameters, and the plan around their stages.
+
+use crate::job::Job;
+use crate::params::{ParamError, ParamKind, ParamSpec};
+use mr_core::{
+    FRAMEWORK_VERSION, InputFilter, JobPlan, JobSpec, KERNEL_FAMILY, NO_KERNELS, ParamValue, Params, Source, StagePlan,
+};
+use std::collections::BTreeMap;
+
+const EXTENSIONS: &str = "extensions";
+const PARTITIONS: &str = "partitions";
+/// Each is a file of the result.
+const PARTITIONS_MAX: i64 = 10_000;
+
+pub fn extensions_param() -> ParamSpec {
+    ParamSpec {
+        name: EXTENSIONS,
+        kind: ParamKind::TextList,
+        default: Some(ParamValue::List(Vec::new())),
+        help: "only objects whose names end in one of these, in any case, are read; without any, all are",
+    }
+}
+
+pub fn partitions_param() -> ParamSpec {
+    ParamSpec {
+        name: PARTITIONS,
+        kind: ParamKind::Integer,
+        default: Some(ParamValue::Integer(1)),
+        help: "how many tasks reduce, each of which writes a part of the result",
+    }
+}
+
+pub fn partitions(params: &Params) -> Result<u32, ParamError> {
+    match params.get(PARTITIONS) {
+        None => Ok(1),
+        Some(ParamValue::Integer(count)) if (1..=PARTITIONS_MAX).contains(count) => Ok(*count as u32),
+        Some(_) => Err(ParamError::new(PARTITIONS, format!("should be from 1 to {PARTITIONS_MAX}"))),
+    }
+}
+
+fn extensions(params: &Params) -> Result<Vec<String>, ParamError> {
+    let extension = |item: &ParamValue| match item {
+        ParamValue::Text(text) if !text.trim_start_matches('.').is_empty() && !text.contains('/') => {
+            Ok(text.trim_start_matches('.').to_ascii_lowercase())
+        }
+        _ => Err(ParamError::new(EXTENSIONS, "should be ends of names, such as \"txt\"")),
+    };
+    match params.get(EXTENSIONS) {
+        None => Ok(Vec::new()),
+        Some(ParamValue::List(items)) => items.iter().map(extension).collect(),
+        Some(_) => Err(ParamError::new(EXTENSIONS, "should be a list of texts")),
+    }
+}
+
+/// A stage of that job that all its parameters shape, but for those that the listing tells.
+pub fn stage(name: &str, source: Source, job: &dyn Job) -> StagePlan {
+    let params = job.params().into_iter().map(|spec| spec.name).filter(|name| *name != EXTENSIONS);
+    StagePlan {
+        name: name.to_owned(),
+        source,
+        broadcasts_of: Vec::new(),
+        writes_output: false,
+        one_row_per_record: false,
+        params: Some(params.map(str::to_owned).collect()),
+    }
+}
+
+/// The plan of these stages, the last of which writes the result.
+pub fn plan(job: &dyn Job, spec: &JobSpec, mut stages: Vec<StagePlan>) -> Result<JobPlan, ParamError> {
+    stages.last_mut().expect("a job has a stage").writes_output = true;
+    Ok(JobPlan {
+        spec: spec.clone(),
+        job_version: job.version(),
+        filter: InputFilter { extensions: extensions(&spec.params)? },
+        objects_min: None,
+        kernels: Default::default(),
+        broadcasts: Vec::new(),
+        stages,
+        footer: footer(job, spec),
+    })
+}
+
+/// What shapes the data.
+fn footer(job: &dyn Job, spec: &JobSpec) -> BTreeMap<String, String> {
+    let mut footer = BTreeMap::from([
+        ("mr.job".to_owned(), job.name().to_owned()),
+        ("mr.job_version".to_owned(), job.version().to_string()),
+        ("mr.version".to_owned(), FRAMEWORK_VERSION.to_owned()),
+        (KERNEL_FAMILY.to_owned(), NO_KERNELS.to_owned()),
+        // Values are combined split by split.
+        ("mr.split.objects_max".to_owned(), spec.split.objects_max.to_string()),
+        ("mr.split.bytes_max".to_owned(), spec.split.bytes_max.to_string()),
+    ]);
+    for (name, value) in &spec.params {
+        let value = serde_json::to_string(value).expect("a parameter is plain data");
+        footer.insert(format!("mr.params.{name}"), value);
+    }
+    footer
+}

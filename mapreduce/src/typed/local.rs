@@ -1,0 +1,82 @@
+//! A typed job in one thread and in memory, for its first test: no coordinator, no files, no combiner.
+
+use crate::job::{ObjectRecord, RecordError};
+use crate::typed::codec;
+use crate::typed::emit::{Emit, Emitted, Values};
+use crate::typed::input::Input;
+use crate::typed::row::Rows;
+use crate::typed::{MapOnly, MapReduce};
+use bytes::Bytes;
+use mr_core::Failure;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+/// The rows that a job makes of some objects, each a key and what is in it, in the order of their keys. They are those of
+/// the engine, and in its order where there is one partition.
+///
+/// The job's combiner has no part in it: if a run on the engine differs, and nothing in it is a sum of rounded numbers,
+/// the combiner is wrong.
+///
+/// # Errors
+/// What the job fails with, or why it sets an object aside.
+pub fn run_local<J: MapReduce>(
+    job: &J,
+    objects: &[(impl AsRef<str>, impl AsRef<[u8]>)],
+) -> Result<Vec<J::Row>, Failure> {
+    let mut groups: BTreeMap<Vec<u8>, Vec<Bytes>> = BTreeMap::new();
+    for object in sorted(objects) {
+        let mut emitted = Emitted::<J>::uncombined();
+        let mapped = J::Input::each(&object, |record| job.map(record, &mut Emit { emitted: &mut emitted }));
+        mapped.map_err(|error| told(&object, error))?;
+        emitted.accept();
+        for group in emitted.pairs().sort(1).groups() {
+            groups.entry(group.key().to_vec()).or_default().extend(group.shared_values());
+        }
+    }
+    let mut rows = Rows::plain();
+    for (key, values) in groups {
+        let mut failed = None;
+        let values = Values { bytes: values.into_iter(), failed: &mut failed, kind: PhantomData };
+        job.reduce(codec::key(&key)?, values, &mut rows)?;
+        if let Some(failure) = failed {
+            return Err(failure);
+        }
+    }
+    Ok(rows.take_plain())
+}
+
+/// The rows that a job without a reduce makes of some objects.
+///
+/// # Errors
+/// What the job fails with, or why it sets an object aside.
+pub fn run_map_only<J: MapOnly>(
+    job: &J,
+    objects: &[(impl AsRef<str>, impl AsRef<[u8]>)],
+) -> Result<Vec<J::Row>, Failure> {
+    let mut rows = Rows::plain();
+    for object in sorted(objects) {
+        let mapped = J::Input::each(&object, |record| job.map(record, &mut rows));
+        mapped.map_err(|error| told(&object, error))?;
+    }
+    Ok(rows.take_plain())
+}
+
+/// As they are listed.
+fn sorted(objects: &[(impl AsRef<str>, impl AsRef<[u8]>)]) -> Vec<ObjectRecord> {
+    let record = |(key, bytes): &(_, _)| {
+        let (key, bytes): (&str, &[u8]) = (AsRef::as_ref(key), AsRef::as_ref(bytes));
+        ObjectRecord { uri: format!("memory:///{key}"), key: key.to_owned(), bytes: Bytes::copy_from_slice(bytes) }
+    };
+    let mut objects: Vec<_> = objects.iter().map(record).collect();
+    objects.sort_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));
+    objects
+}
+
+fn told(object: &ObjectRecord, error: RecordError) -> Failure {
+    match error {
+        RecordError::Fail(failure) => failure,
+        RecordError::Quarantine { class, message } => {
+            Failure::application(format!("{}: {class}: {message}", object.key))
+        }
+    }
+}

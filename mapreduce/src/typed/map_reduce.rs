@@ -1,0 +1,146 @@
+//! A [`MapReduce`] as the engine runs it: its plan of two stages, and code that turns bytes into its types and back.
+
+use crate::broadcast::Broadcast;
+use crate::emit::{MapOutput, ReduceOutput};
+use crate::job::{BroadcastSource, Combiner, Context, Job, Mapper, ObjectRecord, RecordError, Reducer, StageCode};
+use crate::params::{ParamError, ParamSpec};
+use crate::typed::common;
+use crate::typed::emit::{Emit, Emitted, Values};
+use crate::typed::input::Input;
+use crate::typed::row::Rows;
+use crate::typed::{MapReduce, codec};
+use bytes::Bytes;
+use mr_core::{Failure, JobPlan, JobSpec, Params, Source};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+const MAP: &str = "map";
+const REDUCE: &str = "reduce";
+
+/// Runs that are merged at a time.
+const FAN_IN: u32 = 64;
+
+/// The engine's face of a [`MapReduce`].
+pub(crate) struct MapReduceJob<J>(pub PhantomData<fn() -> J>);
+
+impl<J: MapReduce> Job for MapReduceJob<J> {
+    fn name(&self) -> &'static str {
+        J::NAME
+    }
+
+    fn version(&self) -> u32 {
+        J::VERSION
+    }
+
+    fn about(&self) -> &'static str {
+        J::ABOUT
+    }
+
+    fn params(&self) -> Vec<ParamSpec> {
+        let mut params = vec![common::extensions_param(), common::partitions_param()];
+        params.extend(J::params());
+        params
+    }
+
+    fn broadcasts(&self, _: &Params) -> Result<Vec<BroadcastSource>, ParamError> {
+        Ok(Vec::new())
+    }
+
+    fn plan(&self, spec: &JobSpec, _: &[Broadcast]) -> Result<JobPlan, ParamError> {
+        // What it says of the parameters is to be heard now.
+        J::open(&spec.params)?;
+        let partitions = common::partitions(&spec.params)?;
+        let emitted = Source::Emitted { stage: MAP.to_owned(), partitions, fan_in: FAN_IN };
+        let stages = vec![common::stage(MAP, Source::Input, self), common::stage(REDUCE, emitted, self)];
+        common::plan(self, spec, stages)
+    }
+
+    fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {
+        let job = J::open(context.params).map_err(|error| Failure::permanent(error.to_string()))?;
+        Ok(Arc::new(Code { job }))
+    }
+}
+
+struct Code<J> {
+    job: J,
+}
+
+impl<J: MapReduce> StageCode for Code<J> {
+    fn mapper(&self) -> Result<Box<dyn Mapper + '_>, Failure> {
+        Ok(Box::new(Mapping { job: &self.job, emitted: Some(Emitted::new()) }))
+    }
+
+    fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
+        Ok(Box::new(Reducing { job: &self.job, rows: Rows::columns(J::COLUMNS) }))
+    }
+
+    fn combiner(&self) -> Option<&dyn Combiner> {
+        J::combine().map(|_| self as _)
+    }
+}
+
+impl<J: MapReduce> Combiner for Code<J> {
+    fn combine(&self, _: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
+        let Some(combine) = J::combine() else { return Ok(values) };
+        let mut values = values.iter().map(|bytes| codec::value::<J::Value>(bytes));
+        let Some(first) = values.next() else { return Ok(Vec::new()) };
+        let mut sum = first?;
+        for value in values {
+            combine(&mut sum, value?);
+        }
+        let mut bytes = Vec::new();
+        codec::Value::encode(&sum, &mut bytes);
+        Ok(vec![bytes.into()])
+    }
+}
+
+struct Mapping<'a, J: MapReduce> {
+    job: &'a J,
+    /// Until it is finished.
+    emitted: Option<Emitted<J>>,
+}
+
+impl<J: MapReduce> Mapper for Mapping<'_, J> {
+    fn map(&mut self, object: &ObjectRecord, _: &mut MapOutput) -> Result<(), RecordError> {
+        let Self { job, emitted: Some(emitted) } = self else {
+            return Err(Failure::permanent("a record came after the last").into());
+        };
+        let mapped = J::Input::each(object, |record| job.map(record, &mut Emit { emitted }));
+        match mapped {
+            Ok(()) => emitted.accept(),
+            Err(_) => emitted.refuse(),
+        }
+        mapped
+    }
+
+    fn finish(&mut self, out: &mut MapOutput) -> Result<(), Failure> {
+        if let Some(emitted) = self.emitted.take() {
+            out.pairs = emitted.pairs();
+        }
+        Ok(())
+    }
+}
+
+struct Reducing<'a, J: MapReduce> {
+    job: &'a J,
+    rows: Rows<J::Row>,
+}
+
+impl<J: MapReduce> Reducer for Reducing<'_, J> {
+    fn reduce(&mut self, key: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure> {
+        let key = codec::key(key)?;
+        let mut failed = None;
+        let values = Values { bytes: values.into_iter(), failed: &mut failed, kind: PhantomData };
+        self.job.reduce(key, values, &mut self.rows)?;
+        if let Some(failure) = failed {
+            return Err(failure);
+        }
+        self.rows.full().for_each(|batch| out.keep(batch));
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut ReduceOutput) -> Result<(), Failure> {
+        self.rows.rest()?.for_each(|batch| out.keep(batch));
+        Ok(())
+    }
+}

@@ -1,0 +1,317 @@
+//! Rows of Rust types as columns of Arrow.
+//!
+//! Only types that every reader of a Delta table takes: Polars refuses unsigned integers and lists of fixed size, so
+//! unsigned numbers become signed ones of the next size, and a `u64` an `Int64` that it has to fit in.
+
+use arrow::array::{
+    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder,
+    Int64Builder, ListBuilder, RecordBatch, StringBuilder,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use mr_core::Failure;
+use std::sync::Arc;
+
+/// What a column holds.
+pub trait Column: Sized + Send {
+    type Builder: ArrayBuilder + Default;
+    const NULLABLE: bool = false;
+
+    fn data_type() -> DataType;
+
+    /// # Errors
+    /// When the column has no place for it.
+    fn append(self, to: &mut Self::Builder) -> Result<(), Failure>;
+
+    fn append_null(to: &mut Self::Builder);
+}
+
+/// The columns of a row: a tuple of them, or `()` for no rows at all.
+pub trait Row: Sized + Send + 'static {
+    type Builders: Default + Send;
+    const COLUMNS: usize;
+
+    fn fields(names: &[&str]) -> Vec<Field>;
+
+    /// # Errors
+    /// When a column has no place for what is in it.
+    fn append(self, to: &mut Self::Builders) -> Result<(), Failure>;
+
+    /// What was appended, a column each; the builders are empty afterwards.
+    fn finish(builders: &mut Self::Builders) -> Vec<ArrayRef>;
+}
+
+macro_rules! columns {
+    ($($type:ty as $wide:ty: $builder:ty, $data_type:ident);* $(;)?) => {$(
+        impl Column for $type {
+            type Builder = $builder;
+
+            fn data_type() -> DataType {
+                DataType::$data_type
+            }
+
+            fn append(self, to: &mut Self::Builder) -> Result<(), Failure> {
+                to.append_value(<$wide>::from(self));
+                Ok(())
+            }
+
+            fn append_null(to: &mut Self::Builder) {
+                to.append_null();
+            }
+        }
+    )*};
+}
+
+columns! {
+    bool as bool: BooleanBuilder, Boolean;
+    i16 as i16: Int16Builder, Int16;
+    u8 as i16: Int16Builder, Int16;
+    i32 as i32: Int32Builder, Int32;
+    u16 as i32: Int32Builder, Int32;
+    i64 as i64: Int64Builder, Int64;
+    u32 as i64: Int64Builder, Int64;
+    f32 as f32: Float32Builder, Float32;
+    f64 as f64: Float64Builder, Float64;
+    String as String: StringBuilder, Utf8;
+    Vec<u8> as Vec<u8>: BinaryBuilder, Binary;
+}
+
+impl Column for u64 {
+    type Builder = Int64Builder;
+
+    fn data_type() -> DataType {
+        DataType::Int64
+    }
+
+    fn append(self, to: &mut Self::Builder) -> Result<(), Failure> {
+        let signed = i64::try_from(self);
+        to.append_value(signed.map_err(|_| Failure::permanent(format!("{self} is more than a column can hold")))?);
+        Ok(())
+    }
+
+    fn append_null(to: &mut Self::Builder) {
+        to.append_null();
+    }
+}
+
+impl<C: Column> Column for Option<C> {
+    type Builder = C::Builder;
+    const NULLABLE: bool = true;
+
+    fn data_type() -> DataType {
+        C::data_type()
+    }
+
+    fn append(self, to: &mut Self::Builder) -> Result<(), Failure> {
+        match self {
+            Some(value) => value.append(to),
+            None => {
+                C::append_null(to);
+                Ok(())
+            }
+        }
+    }
+
+    fn append_null(to: &mut Self::Builder) {
+        C::append_null(to);
+    }
+}
+
+macro_rules! lists {
+    ($($type:ty),*) => {$(
+        impl Column for Vec<$type> {
+            type Builder = ListBuilder<<$type as Column>::Builder>;
+
+            fn data_type() -> DataType {
+                DataType::List(Arc::new(Field::new_list_field(<$type>::data_type(), true)))
+            }
+
+            fn append(self, to: &mut Self::Builder) -> Result<(), Failure> {
+                self.into_iter().try_for_each(|value| value.append(to.values()))?;
+                to.append(true);
+                Ok(())
+            }
+
+            fn append_null(to: &mut Self::Builder) {
+                to.append_null();
+            }
+        }
+    )*};
+}
+
+lists!(i32, i64, f32, f64, String);
+
+impl Row for () {
+    type Builders = ();
+    const COLUMNS: usize = 0;
+
+    fn fields(_: &[&str]) -> Vec<Field> {
+        Vec::new()
+    }
+
+    fn append(self, (): &mut ()) -> Result<(), Failure> {
+        Err(Failure::permanent("the job's `Row` is (), which is no row"))
+    }
+
+    fn finish((): &mut ()) -> Vec<ArrayRef> {
+        Vec::new()
+    }
+}
+
+macro_rules! rows {
+    ($count:literal: $($name:ident $at:tt),*) => {
+        impl<$($name: Column + 'static),*> Row for ($($name,)*) {
+            type Builders = ($($name::Builder,)*);
+            const COLUMNS: usize = $count;
+
+            fn fields(names: &[&str]) -> Vec<Field> {
+                vec![$(Field::new(names[$at], $name::data_type(), $name::NULLABLE)),*]
+            }
+
+            fn append(self, to: &mut Self::Builders) -> Result<(), Failure> {
+                $(self.$at.append(&mut to.$at)?;)*
+                Ok(())
+            }
+
+            fn finish(builders: &mut Self::Builders) -> Vec<ArrayRef> {
+                vec![$(ArrayBuilder::finish(&mut builders.$at)),*]
+            }
+        }
+    };
+}
+
+rows!(1: A 0);
+rows!(2: A 0, B 1);
+rows!(3: A 0, B 1, C 2);
+rows!(4: A 0, B 1, C 2, D 3);
+rows!(5: A 0, B 1, C 2, D 3, E 4);
+rows!(6: A 0, B 1, C 2, D 3, E 4, F 5);
+rows!(7: A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+rows!(8: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+
+/// Rows that become a batch together. Large enough for Arrow, small enough to be held by every slot.
+const BATCH_ROWS: usize = 8192;
+
+/// Takes rows one by one.
+pub struct Rows<R: Row> {
+    to: To<R>,
+}
+
+enum To<R: Row> {
+    Columns { schema: SchemaRef, builders: R::Builders, pending: usize, full: Vec<RecordBatch> },
+    Plain(Vec<R>),
+}
+
+impl<R: Row> Rows<R> {
+    /// For batches of columns.
+    ///
+    /// # Panics
+    /// When there are not as many names as columns: the job's author sees that the first time it runs.
+    pub(super) fn columns(names: &[&str]) -> Self {
+        assert_eq!(names.len(), R::COLUMNS, "`COLUMNS` names {names:?}, and a row has {} columns", R::COLUMNS);
+        let schema = Arc::new(Schema::new(R::fields(names)));
+        Self { to: To::Columns { schema, builders: R::Builders::default(), pending: 0, full: Vec::new() } }
+    }
+
+    /// For rows as they are.
+    pub(super) fn plain() -> Self {
+        Self { to: To::Plain(Vec::new()) }
+    }
+
+    /// One row more.
+    ///
+    /// # Errors
+    /// When a number does not fit into its column.
+    pub fn row(&mut self, row: R) -> Result<(), Failure> {
+        match &mut self.to {
+            To::Plain(rows) => rows.push(row),
+            To::Columns { builders, pending, .. } => {
+                row.append(builders)?;
+                *pending += 1;
+                if *pending == BATCH_ROWS {
+                    self.close()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Batches that are full.
+    pub(super) fn full(&mut self) -> impl Iterator<Item = RecordBatch> + '_ {
+        match &mut self.to {
+            To::Columns { full, .. } => Some(full.drain(..)),
+            To::Plain(_) => None,
+        }
+        .into_iter()
+        .flatten()
+    }
+
+    /// All batches that are left, the last of which may be empty and tells the columns.
+    pub(super) fn rest(&mut self) -> Result<impl Iterator<Item = RecordBatch> + '_, Failure> {
+        self.close()?;
+        Ok(self.full())
+    }
+
+    /// The rows as they came, if they are not columns.
+    pub(super) fn take_plain(&mut self) -> Vec<R> {
+        match &mut self.to {
+            To::Plain(rows) => std::mem::take(rows),
+            To::Columns { .. } => Vec::new(),
+        }
+    }
+
+    fn close(&mut self) -> Result<(), Failure> {
+        let To::Columns { schema, builders, pending, full } = &mut self.to else { return Ok(()) };
+        *pending = 0;
+        let columns = R::finish(builders);
+        if columns.is_empty() {
+            return Ok(());
+        }
+        let batch = RecordBatch::try_new(schema.clone(), columns);
+        full.push(batch.map_err(|error| Failure::permanent(format!("the job's rows: {error}")))?);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Int16Type, Int64Type};
+
+    #[test]
+    fn rows_become_columns_in_batches() {
+        let mut rows = Rows::<(String, u64, Option<u8>, Vec<f32>)>::columns(&["name", "count", "grade", "x"]);
+        for n in 0..BATCH_ROWS as u64 + 1 {
+            rows.row((format!("name {n}"), n, (n % 2 == 0).then_some(7), vec![n as f32; (n % 3) as usize])).unwrap();
+        }
+        assert_eq!(rows.full().map(|batch| batch.num_rows()).collect::<Vec<_>>(), [BATCH_ROWS]);
+        let rest: Vec<_> = rows.rest().unwrap().collect();
+        assert_eq!(rest.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [1]);
+        let [name, count, grade, x] = rest[0].columns() else { panic!("four columns") };
+        let last = BATCH_ROWS as u64;
+        assert_eq!(name.as_string::<i32>().value(0), format!("name {last}"));
+        assert_eq!(count.as_primitive::<Int64Type>().value(0), last as i64);
+        assert_eq!(grade.as_primitive::<Int16Type>().value(0), 7);
+        assert_eq!(x.as_list::<i32>().value(0).len(), (last % 3) as usize);
+        let fields = rest[0].schema();
+        assert_eq!(
+            fields.fields().iter().map(|field| field.is_nullable()).collect::<Vec<_>>(),
+            [false, false, true, false]
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_and_no_rows_still_tell_their_columns() {
+        let mut rows = Rows::<(u64,)>::columns(&["n"]);
+        assert!(rows.row((u64::MAX,)).unwrap_err().message.contains("18446744073709551615 is more"));
+        let batches: Vec<_> = Rows::<(u64,)>::columns(&["n"]).rest().unwrap().collect();
+        assert_eq!((batches.len(), batches[0].num_rows(), batches[0].num_columns()), (1, 0, 1));
+        assert!(Rows::<()>::columns(&[]).rest().unwrap().count() == 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "`COLUMNS` names [\"word\"], and a row has 2 columns")]
+    fn a_name_too_few_is_found_at_once() {
+        Rows::<(String, u64)>::columns(&["word"]);
+    }
+}

@@ -1,0 +1,302 @@
+//! A typed job on the engine, task by task, against the same job in one thread.
+
+use arrow::array::{AsArray, RecordBatch};
+use mr_core::{
+    AttemptId, Failure, JobId, JobSpec, Limits, Mode, Order, ParamValue, Params, QuarantineSource, Source,
+    SplitSettings, TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work, expand, plan_splits,
+};
+use mr_mapreduce::{
+    Combine, Control, Emit, Host, HostSettings, Input, Lines, MapOnly, MapReduce, ObjectRecord, Objects, ParamError,
+    RecordError, Registry, Rows, Values, execute, run_local, run_map_only,
+};
+use mr_storage::{Directory, GetOptions, Store};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use proptest::prelude::*;
+use std::path::Path;
+
+/// Strings the lines of each first letter together, so that order and what is combined with what show.
+struct Strings<const COMBINES: bool>;
+
+impl<const COMBINES: bool> MapReduce for Strings<COMBINES> {
+    const NAME: &str = "strings";
+    const VERSION: u32 = 3;
+    const ABOUT: &str = "lines by their first letter";
+    const COLUMNS: &[&str] = &["letter", "lines"];
+    type Input = Lines;
+    type Key = String;
+    type Value = String;
+    type Row = (String, String);
+
+    fn open(_: &Params) -> Result<Self, ParamError> {
+        Ok(Self)
+    }
+
+    fn combine() -> Option<Combine<String>> {
+        COMBINES.then_some(|lines, more| lines.push_str(&more))
+    }
+
+    fn map(&self, line: <Lines as Input>::Record<'_>, out: &mut Emit<'_, Self>) -> Result<(), Failure> {
+        let text = line.text();
+        let first = text.chars().next().map(String::from).unwrap_or_default();
+        out.emit(&first, format!("{}@{}:{text} ", line.key, line.offset));
+        Ok(())
+    }
+
+    fn reduce(&self, letter: String, lines: Values<'_, String>, out: &mut Rows<Self::Row>) -> Result<(), Failure> {
+        out.row((letter, lines.collect()))
+    }
+}
+
+/// Sizes of objects by their first byte. An `x` sets its object aside, after it has emitted something.
+struct Sizes;
+
+impl MapReduce for Sizes {
+    const NAME: &str = "sizes";
+    const VERSION: u32 = 1;
+    const ABOUT: &str = "sizes by first byte";
+    const COLUMNS: &[&str] = &["first", "bytes"];
+    type Input = Objects;
+    type Key = u8;
+    type Value = u64;
+    type Row = (u8, u64);
+
+    fn open(_: &Params) -> Result<Self, ParamError> {
+        Ok(Self)
+    }
+
+    fn map(&self, object: &ObjectRecord, out: &mut Emit<'_, Self>) -> Result<(), RecordError> {
+        out.emit(&object.bytes.first().copied().unwrap_or_default(), object.bytes.len() as u64);
+        if object.bytes.contains(&b'x') {
+            return Err(RecordError::Quarantine { class: "x", message: "it has an x".into() });
+        }
+        Ok(())
+    }
+
+    fn reduce(&self, first: u8, bytes: Values<'_, u64>, out: &mut Rows<Self::Row>) -> Result<(), Failure> {
+        out.row((first, bytes.sum()))
+    }
+}
+
+/// Words of objects. An `x` sets its object aside, after it has given a row.
+struct Letters;
+
+impl MapOnly for Letters {
+    const NAME: &str = "letters";
+    const VERSION: u32 = 1;
+    const ABOUT: &str = "words of objects";
+    const COLUMNS: &[&str] = &["letter"];
+    type Input = Objects;
+    type Row = (String,);
+
+    fn open(_: &Params) -> Result<Self, ParamError> {
+        Ok(Self)
+    }
+
+    fn map(&self, object: &ObjectRecord, out: &mut Rows<Self::Row>) -> Result<(), RecordError> {
+        for letter in String::from_utf8_lossy(&object.bytes).split_whitespace() {
+            if letter == "x" {
+                return Err(RecordError::Quarantine { class: "x", message: "it has an x".into() });
+            }
+            out.row((letter.to_owned(),))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a run on the engine came to.
+struct Ran {
+    /// Stage after stage.
+    outputs: Vec<Vec<TaskOutput>>,
+    /// The parts' rows.
+    parts: Vec<Vec<RecordBatch>>,
+}
+
+/// Runs every task of the registry's one job once, one after another.
+async fn engine(registry: Registry, files: &[(String, Vec<u8>)], objects_max: u32, reduce: Option<(i64, u32)>) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let url = |name: &str| format!("file://{}/{name}/", folder.path().display());
+    std::fs::create_dir(folder.path().join("input")).unwrap();
+    for (name, bytes) in files {
+        std::fs::write(folder.path().join("input").join(name), bytes).unwrap();
+    }
+    let job = registry.jobs().next().unwrap().clone();
+    let settings = HostSettings {
+        slots: 1,
+        scratch: folder.path().join("scratch"),
+        decode_budget_bytes: 1 << 20,
+        work_outlives: false,
+    };
+    let kernel_family = registry.kernel_families()[0].clone();
+    let host = Host::new(registry, settings);
+    let spec = JobSpec {
+        job: job.name().into(),
+        input: url("input"),
+        output: url("output"),
+        mode: Mode::Fail,
+        adopt: false,
+        params: reduce.map(|(count, _)| ("partitions".into(), ParamValue::Integer(count))).into_iter().collect(),
+        limits: Limits::default(),
+        split: SplitSettings { objects_max, ..SplitSettings::default() },
+    };
+    let mut plan = job.plan(&spec, &[]).unwrap();
+    if let Some((_, wanted)) = reduce {
+        let Source::Emitted { fan_in, .. } = &mut plan.stages[1].source else { panic!("the second reduces") };
+        *fan_in = wanted;
+    }
+    let listed = Directory::open(&folder.path().join("input")).unwrap().list("").await.unwrap();
+    let splits = plan_splits(&listed, &spec.split);
+    let graph: TaskGraph = expand(&plan, splits.len() as u32).unwrap();
+    let mut outputs: Vec<Vec<TaskOutput>> = Vec::new();
+    for (position, stage) in graph.stages.iter().enumerate() {
+        let mut done = Vec::new();
+        for (index, node) in stage.tasks.iter().enumerate() {
+            let runs = |node: &TaskNode| {
+                let read = node.reads.iter().map(|(stage, index)| &outputs[*stage as usize][*index as usize]);
+                read.map(|output| output.run.clone().unwrap()).collect()
+            };
+            let work = match node.kind {
+                TaskKind::MapSplit => {
+                    Work::MapObjects { objects: listed[splits[index].range()].to_vec(), condemned: Vec::new() }
+                }
+                TaskKind::Combine => Work::Combine { runs: runs(node) },
+                TaskKind::Reduce { partition } => Work::Reduce { runs: runs(node), partition },
+                TaskKind::MapKept => panic!("the plan keeps nothing"),
+            };
+            let task = TaskId { job: JobId::parse("job").unwrap(), stage: position as u32, index: index as u32 };
+            let order = Order {
+                attempt: AttemptId { task, epoch: 1, number: 1 },
+                job: job.name().into(),
+                job_version: job.version(),
+                kernel_family: kernel_family.clone(),
+                params: spec.params.clone(),
+                stage: stage.name.clone(),
+                input: spec.input.clone(),
+                state: url("state"),
+                landmark: String::new(),
+                broadcasts: Vec::new(),
+                footer: plan.footer.clone(),
+                writes_output: stage.writes_output,
+                one_row_per_record: stage.one_row_per_record,
+                partitions: stage.partitions,
+                record_seconds_max: 300,
+                work,
+            };
+            done.push(execute(&host, &order, &Control::default()).await.unwrap());
+        }
+        outputs.push(done);
+    }
+    let mut parts = Vec::new();
+    for output in outputs.last().unwrap() {
+        parts.push(rows(folder.path(), &output.part.as_ref().unwrap().key).await);
+    }
+    Ran { outputs, parts }
+}
+
+async fn rows(folder: &Path, key: &str) -> Vec<RecordBatch> {
+    let state = Directory::open(&folder.join("state")).unwrap();
+    let bytes = state.get(key, GetOptions::default()).await.unwrap().bytes;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+    reader.map(Result::unwrap).collect()
+}
+
+/// The rows of two columns of text, which every part has in the order of the first.
+fn texts(parts: &[Vec<RecordBatch>]) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for part in parts {
+        let before = all.len();
+        for batch in part {
+            let column = |at: usize| batch.column(at).as_string::<i32>().iter().map(|text| text.unwrap().to_owned());
+            all.extend(column(0).zip(column(1)));
+        }
+        assert!(all[before..].is_sorted(), "{:?}", &all[before..]);
+    }
+    all.sort();
+    all
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_engine_makes_the_rows_that_one_thread_makes(
+        texts_of in prop::collection::vec("[abc\u{e4} \n]{0,40}", 0..7),
+        objects_max in 1u32..4,
+        partitions in 1i64..4,
+        fan_in in 2u32..4,
+    ) {
+        let files: Vec<_> =
+            texts_of.into_iter().enumerate().map(|(n, text)| (format!("{n}.txt"), text.into_bytes())).collect();
+        let expected = run_local(&Strings::<false>, &files).unwrap();
+        let reduce = Some((partitions, fan_in));
+        let registry = Registry::default().with_map_reduce::<Strings<true>>();
+        let combined = block_on(engine(registry, &files, objects_max, reduce));
+        prop_assert_eq!(combined.parts.len(), partitions as usize);
+        prop_assert_eq!(texts(&combined.parts), expected.clone());
+        let registry = Registry::default().with_map_reduce::<Strings<false>>();
+        let plain = block_on(engine(registry, &files, objects_max, reduce));
+        prop_assert_eq!(texts(&plain.parts), expected);
+    }
+}
+
+#[test]
+fn an_object_that_is_set_aside_leaves_nothing_in_the_result() {
+    let file = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
+    let files = [file("1", "abc"), file("2", "ax"), file("3", "b"), file("4", "ab"), file("5", "")];
+    let ran = block_on(engine(Registry::default().with_map_reduce::<Sizes>(), &files, 3, Some((1, 2))));
+    let quarantined: Vec<_> = ran.outputs[0].iter().flat_map(|output| &output.quarantined).collect();
+    assert_eq!(quarantined.len(), 1);
+    assert_eq!((&*quarantined[0].key, &*quarantined[0].class), ("2", "x"));
+    assert_eq!(quarantined[0].source, QuarantineSource::Content);
+    let [batch] = &ran.parts[0][..] else { panic!("a few rows") };
+    let first = batch.column(0).as_primitive::<arrow::datatypes::Int16Type>().values().to_vec();
+    let bytes = batch.column(1).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec();
+    assert_eq!((first, bytes), (vec![0, 97, 98], vec![0, 5, 1]));
+    let why = run_local(&Sizes, &files).unwrap_err().message;
+    assert_eq!(why, "2: x: it has an x");
+}
+
+#[test]
+fn rows_of_a_map_alone_are_in_the_order_of_the_input() {
+    let file = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
+    let files = [file("1", "b c"), file("2", "a"), file("3", "d x e"), file("4", ""), file("5", "f")];
+    let ran = block_on(engine(Registry::default().with_map_only::<Letters>(), &files, 2, None));
+    let rows = |part: &Vec<RecordBatch>| {
+        let letters = part.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten());
+        letters.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(ran.parts.iter().map(rows).collect::<Vec<_>>(), [vec!["b", "c", "a"], vec![], vec!["f"]]);
+    let quarantined: Vec<_> = ran.outputs[0].iter().flat_map(|output| &output.quarantined).collect();
+    assert_eq!(quarantined.iter().map(|verdict| &*verdict.key).collect::<Vec<_>>(), ["3"]);
+    let fit: Vec<_> = files.into_iter().filter(|(name, _)| name != "3").collect();
+    let local = run_map_only(&Letters, &fit).unwrap();
+    assert_eq!(local.into_iter().map(|(letter,)| letter).collect::<Vec<_>>(), ["b", "c", "a", "f"]);
+}
+
+#[test]
+fn what_a_user_gets_wrong_is_said_when_it_is_planned() {
+    let registry = Registry::default().with_map_reduce::<Sizes>();
+    let job = registry.find("sizes").unwrap();
+    let planned = |name: &str, value| {
+        let spec = JobSpec {
+            job: "sizes".into(),
+            input: "file:///in/".into(),
+            output: "file:///out/".into(),
+            mode: Mode::Fail,
+            adopt: false,
+            params: Params::from([(name.to_owned(), value)]),
+            limits: Limits::default(),
+            split: SplitSettings::default(),
+        };
+        job.plan(&spec, &[])
+    };
+    let text = |text: &str| ParamValue::List(vec![ParamValue::Text(text.into())]);
+    assert_eq!(planned("extensions", text(".TXT")).unwrap().filter.extensions, ["txt"]);
+    for (name, value) in [("partitions", ParamValue::Integer(0)), ("extensions", text("")), ("extensions", text("a/b"))]
+    {
+        assert_eq!(planned(name, value).unwrap_err().param, name);
+    }
+}
