@@ -1,9 +1,15 @@
 //! What we compute: one file for each job, and the list of their names.
 
+mod grep;
 mod image_features;
+mod inverted_index;
 mod kernels;
+mod word_count;
 
+pub use grep::Grep;
 pub use image_features::ImageFeatures;
+pub use inverted_index::InvertedIndex;
+pub use word_count::WordCount;
 
 use mr_mapreduce::Registry;
 
@@ -16,5 +22,9 @@ pub fn registry() -> Result<Registry, String> {
     let (first, others) = kernels.split_first().expect("plain Rust runs anywhere, and a list has a name");
     let registry = Registry::new(kernels::family(*first));
     let registry = others.iter().fold(registry, |registry, other| registry.with_kernels(kernels::family(*other)));
-    Ok(registry.with(ImageFeatures::new(kernels)))
+    Ok(registry
+        .with(ImageFeatures::new(kernels))
+        .with_map_only::<Grep>()
+        .with_map_reduce::<InvertedIndex>()
+        .with_map_reduce::<WordCount>())
 }

@@ -5,6 +5,7 @@ use anyhow::Context;
 use clap::Parser;
 use mr_coordinator::{Coordinator, Fenced, Settings, serve};
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,7 +56,11 @@ struct File {
 /// Runs until SIGTERM or SIGINT, or another has taken over: then the exit code is 1, since nothing was wrong with what it
 /// was told.
 pub fn coordinator() -> ExitCode {
-    exit(run(Args::parse()))
+    from_args(std::env::args_os())
+}
+
+pub(crate) fn from_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    exit(run(Args::parse_from(args)))
 }
 
 fn exit(outcome: anyhow::Result<()>) -> ExitCode {

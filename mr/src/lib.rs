@@ -1,19 +1,31 @@
 //! What a crate with jobs of its own depends on: the SDK, and a `main` for each of the three programs.
 //!
+//! [`MapReduce`] is what a job implements, and [`main`] the program around it:
+//!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {
-//!     mr::submit(mr::Registry::new("my-jobs")) // .with(MyJob)
+//!     mr::main(mr::Registry::default()) // .with_map_reduce::<MyJob>()
 //! }
 //! ```
+//!
+//! `examples/line-lengths` is a crate with such a job.
+
+/// Its listings are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/writing-a-job.md")]
+struct WritingAJob;
 
 mod coordinator;
+mod main_of;
 mod process;
 mod settings;
 mod worker;
 
 pub use coordinator::coordinator;
+pub use main_of::main;
 pub use mr_cli::submit_main as submit;
 pub use mr_core as core;
+pub use mr_core::{Failure, ParamValue, Params};
 pub use mr_mapreduce::*;
 pub use process::refuse;
 pub use worker::worker;

@@ -5,6 +5,7 @@ use anyhow::Context;
 use clap::Parser;
 use mr_worker::{Settings, Stopped};
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -48,7 +49,11 @@ struct File {
 
 /// Runs until SIGTERM or SIGINT.
 pub fn worker(registry: Registry) -> ExitCode {
-    process::exit(run(Args::parse(), registry))
+    from_args(std::env::args_os(), registry)
+}
+
+pub(crate) fn from_args(args: impl IntoIterator<Item = OsString>, registry: Registry) -> ExitCode {
+    process::exit(run(Args::parse_from(args), registry))
 }
 
 #[tokio::main]

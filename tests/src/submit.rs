@@ -44,6 +44,13 @@ impl<'a> Submit<'a> {
         Self { scratch, command, output: scratch.join(output), fresh: true }
     }
 
+    /// Of any job, by its file in the scratch folder.
+    pub fn of(scratch: &'a Scratch, job: &str, input: impl AsRef<OsStr>, output: &str) -> Self {
+        let mut command = command(scratch, "mr-submit", None);
+        command.arg(job).arg("--input").arg(input).args(["--output", output]);
+        Self { scratch, command, output: scratch.join(output), fresh: true }
+    }
+
     /// `verify` of an output, with credentials if it lies in a bucket.
     pub fn verify(scratch: &'a Scratch, output: &str, s3: Option<&S3Server>) -> Self {
         let mut command = command(scratch, "mr-submit", s3);
