@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: how fast, beside whom, and with which spread.
 
+mod beside;
+mod data;
 mod job;
 mod kernel;
 mod machine;
@@ -16,6 +18,7 @@ use crate::args::Args;
 
 pub fn main(mut args: Args) -> Result<()> {
     match args.word().as_deref() {
+        Some("data") => data::main(args),
         Some("job") => job::main(args),
         Some("kernel") => kernel::main(args),
         Some("peers") => peers::main(args),
@@ -23,7 +26,7 @@ pub fn main(mut args: Args) -> Result<()> {
         Some("scheduler") => scheduler::main(args),
         Some("workers") => workers::main(args),
         other => bail!(
-            "cargo xtask bench has job, kernel, peers, precision, scheduler and workers, not {:?}",
+            "cargo xtask bench has data, job, kernel, peers, precision, scheduler and workers, not {:?}",
             other.unwrap_or_default()
         ),
     }

@@ -12,5 +12,6 @@ pub mod run_tests;
 pub mod setup;
 pub mod shell;
 pub mod sim;
+pub mod texts;
 pub mod tidy;
 pub mod venv;

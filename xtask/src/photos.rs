@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use crate::args::Args;
-use maths::Random;
+pub use maths::Random;
 use varieties::variety;
 
 pub fn main(mut args: Args) -> Result<()> {

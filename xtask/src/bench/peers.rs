@@ -1,15 +1,12 @@
 //! `cargo xtask bench peers`: the whole job, process start to process end, beside the same job in one hand-written Python
 //! process and in the old chain (PySpark with TensorFlow), in turn and round by round on the same photos.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use super::beside::{table, timed};
 use super::machine::{has_amx, machine};
-use super::spread::Spread;
 use super::submit::{Run, photos};
 use crate::args::Args;
 use crate::photos::cores;
@@ -63,7 +60,7 @@ pub fn main(mut args: Args) -> Result<()> {
     if !has_amx() {
         println!("no AMX here, so nothing to be said of `{FAST}`");
     }
-    print!("{}", table(&measured));
+    print!("{}", table(&measured, |name| name == OURS || name == FAST));
     Ok(())
 }
 
@@ -96,54 +93,5 @@ impl Bench {
                 timed(peer.arg("--model").arg("vision/weights/mobilenet_v2.onnx"), &results)
             }
         }
-    }
-}
-
-fn timed(peer: &mut Command, results: &Path) -> Result<f64> {
-    if results.exists() {
-        fs::remove_dir_all(results).with_context(|| format!("removing {}", results.display()))?;
-    }
-    let started = Instant::now();
-    let ended = peer.stdin(Stdio::null()).output().context("starting a peer")?;
-    ensure!(ended.status.success(), "{peer:?}: {}\n{}", ended.status, String::from_utf8_lossy(&ended.stderr));
-    Ok(started.elapsed().as_secs_f64())
-}
-
-/// A line for each, and how long ours takes in proportion, round by round where both were run.
-fn table(measured: &[(&str, Vec<f64>)]) -> String {
-    let mut text = String::new();
-    let spread = |values: Vec<f64>| {
-        let Spread { low, median, high } = Spread::of(values.into_iter());
-        format!("{median:>8.2}   ({low:.2} to {high:.2})\n")
-    };
-    let there = || measured.iter().filter(|(_, seconds)| !seconds.is_empty());
-    for (name, seconds) in there() {
-        text += &format!("  {name:<44} {}", spread(seconds.clone()));
-    }
-    let is_ours = |name: &str| name == OURS || name == FAST;
-    for (ours, ours_s) in there().filter(|(name, _)| is_ours(name)) {
-        for (peer, peer_s) in there().filter(|(name, _)| !is_ours(name)) {
-            let ratios = ours_s.iter().zip(peer_s).map(|(ours, peer)| ours / peer).collect();
-            text += &format!("  {:<44} {}", format!("{ours} / {peer}"), spread(ratios));
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{FAST, OURS, PYTHON, SPARK, table};
-
-    #[test]
-    fn ratios_are_of_rounds_in_which_both_ran() {
-        let text = table(&[
-            (OURS, vec![10.0, 20.0, 12.0]),
-            (FAST, Vec::new()),
-            (PYTHON, vec![20.0, 20.0, 20.0]),
-            (SPARK, vec![100.0]),
-        ]);
-        assert!(text.contains("ours, f32 / Python, onnxruntime                  0.60   (0.50 to 1.00)"), "{text}");
-        assert!(text.contains("ours, f32 / PySpark, TensorFlow                  0.10   (0.10 to 0.10)"), "{text}");
-        assert!(!text.contains(FAST), "{text}");
     }
 }

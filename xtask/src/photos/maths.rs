@@ -25,6 +25,11 @@ impl Random {
         (self.next() >> 40) as f32 / (1 << 24) as f32
     }
 
+    /// The same with 53 bits.
+    pub fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     pub fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
     }

@@ -1,0 +1,60 @@
+//! Ours beside others: one run each in turn, round by round, and how long ours takes in proportion.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use super::spread::Spread;
+
+/// Seconds of a process from its start to its end. What was in `results` before is gone.
+pub fn timed(process: &mut Command, results: &Path) -> Result<f64> {
+    if results.exists() {
+        fs::remove_dir_all(results).with_context(|| format!("removing {}", results.display()))?;
+    }
+    let started = Instant::now();
+    let ended = process.stdin(Stdio::null()).output().with_context(|| format!("starting {process:?}"))?;
+    ensure!(ended.status.success(), "{process:?}: {}\n{}", ended.status, String::from_utf8_lossy(&ended.stderr));
+    Ok(started.elapsed().as_secs_f64())
+}
+
+/// A line for each that was run, and how long ours takes in proportion, round by round where both were run.
+pub fn table(measured: &[(&str, Vec<f64>)], is_ours: impl Fn(&str) -> bool) -> String {
+    let mut text = String::new();
+    let spread = |values: Vec<f64>| {
+        let Spread { low, median, high } = Spread::of(values.into_iter());
+        format!("{median:>8.2}   ({low:.2} to {high:.2})\n")
+    };
+    let there = || measured.iter().filter(|(_, seconds)| !seconds.is_empty());
+    for (name, seconds) in there() {
+        text += &format!("  {name:<44} {}", spread(seconds.clone()));
+    }
+    for (ours, ours_s) in there().filter(|(name, _)| is_ours(name)) {
+        for (peer, peer_s) in there().filter(|(name, _)| !is_ours(name)) {
+            let ratios = ours_s.iter().zip(peer_s).map(|(ours, peer)| ours / peer).collect();
+            text += &format!("  {:<44} {}", format!("{ours} / {peer}"), spread(ratios));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn ratios_are_of_rounds_in_which_both_ran() {
+        let measured = [
+            ("ours", vec![10.0, 20.0, 12.0]),
+            ("ours, fast", Vec::new()),
+            ("Python", vec![20.0, 20.0, 20.0]),
+            ("PySpark", vec![100.0]),
+        ];
+        let text = table(&measured, |name| name.starts_with("ours"));
+        assert!(text.contains("ours / Python                                    0.60   (0.50 to 1.00)"), "{text}");
+        assert!(text.contains("ours / PySpark                                   0.10   (0.10 to 0.10)"), "{text}");
+        assert!(!text.contains("fast"), "{text}");
+    }
+}

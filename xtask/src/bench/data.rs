@@ -1,0 +1,104 @@
+//! `cargo xtask bench data`: jobs over text, process start to process end, beside the same in DuckDB, Polars and PySpark, in
+//! turn and round by round on the same files.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::beside::{table, timed};
+use super::machine::machine;
+use crate::args::Args;
+use crate::photos::cores;
+use crate::setup::setup;
+use crate::shell::{cargo, command, mr_submit, root, run, works};
+use crate::texts;
+use crate::venv::environment;
+
+const OURS: &str = "ours";
+const DUCKDB: &str = "DuckDB";
+const POLARS: &str = "Polars";
+const SPARK: &str = "PySpark";
+
+/// So many files of so many bytes.
+const FILES: u64 = 16;
+
+pub fn main(mut args: Args) -> Result<()> {
+    let rounds: usize = args.option("--rounds")?.unwrap_or(5);
+    let spark_rounds: usize = args.option("--spark-rounds")?.unwrap_or(1);
+    let megabytes: u64 = args.option("--megabytes")?.unwrap_or(1000);
+    args.done()?;
+    ensure!(rounds > 0, "--rounds must be at least 1");
+    ensure!(megabytes > 0, "--megabytes must be at least 1");
+
+    setup()?;
+    let python =
+        environment("target/venv-data", "xtask/peers/data.txt", "DuckDB and Polars go into target/venv-data, once")?;
+    let folder = root().join("target/bench/data");
+    let mut bench = Bench { input: folder.join("text"), results: folder.join("words"), python, spark: None };
+    if spark_rounds > 0 {
+        ensure!(works(command("java").arg("-version")), "PySpark needs Java: install it, or give --spark-rounds 0");
+        let note = "Spark goes into target/venv-data-spark, once (about 300 MB to download)";
+        bench.spark = Some(environment("target/venv-data-spark", "xtask/peers/data-spark.txt", note)?);
+    }
+    run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
+    texts::draw(&bench.input, FILES, megabytes * 1_000_000 / FILES)?;
+
+    let mut measured: Vec<(&str, Vec<f64>)> = [OURS, DUCKDB, POLARS, SPARK].map(|name| (name, Vec::new())).into();
+    // Each once for nothing, so that nobody reads from a cold disk.
+    for name in [OURS, DUCKDB, POLARS] {
+        bench.once(name).context("warming up")?;
+    }
+    for round in 1..=rounds {
+        for (name, seconds) in &mut measured {
+            if *name != SPARK || round <= spark_rounds {
+                seconds.push(bench.once(name)?);
+                eprintln!("bench: round {round} of {rounds}: {name}: {:.2} s", seconds[seconds.len() - 1]);
+            }
+        }
+    }
+    println!("{}", machine());
+    println!(
+        "word count of {megabytes} MB in {FILES} files, {rounds} rounds; seconds from start to end, median (lowest to highest)"
+    );
+    print!("{}", table(&measured, |name| name == OURS));
+    Ok(())
+}
+
+struct Bench {
+    input: PathBuf,
+    results: PathBuf,
+    python: PathBuf,
+    spark: Option<PathBuf>,
+}
+
+impl Bench {
+    /// Seconds of one run, whose result is held against nobody's: tests do that.
+    fn once(&self, name: &str) -> Result<f64> {
+        timed(&mut self.process(name)?, &self.results)
+    }
+
+    fn process(&self, name: &str) -> Result<Command> {
+        let mut process = match name {
+            OURS => {
+                let mut submit = mr_submit();
+                submit.args(["examples/word-count.toml", "--keep-days", "0", "--set", "params.lowercase=false"]);
+                // A file is a task, and each core reduces.
+                submit.args(["--set", "split.objects_max=1", "--set"]).arg(format!("params.partitions={}", cores()));
+                submit
+            }
+            SPARK => {
+                let mut spark = command(self.spark.as_deref().context("Spark is not there")?);
+                spark.arg("xtask/peers/words_spark.py").args(["--threads", &cores().to_string()]);
+                spark
+            }
+            _ => {
+                let mut peer = command(&self.python);
+                peer.arg("xtask/peers/words.py").args(["--with", name, "--threads", &cores().to_string()]);
+                peer
+            }
+        };
+        process.arg("--input").arg(&self.input).arg("--output").arg(&self.results);
+        Ok(process)
+    }
+}
