@@ -256,7 +256,7 @@ phase    running
 elapsed  10.0 s
 input    /in
 output   /out
-listed   100 records
+listed   100 objects
 workers  1 with 2 slots
 stage    count  2 of 4 tasks done, 1 running, 50 of 100 records
 note     no worker is in touch";

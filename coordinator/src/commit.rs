@@ -214,6 +214,7 @@ fn info(finished: &Finished) -> Map<String, Value> {
         "embedded": books.embedded,
         "quarantined": books.quarantined,
         "skipped": books.skipped,
+        "one_row_per_object": finished.plan.way().is_ok(),
     });
     match info {
         Value::Object(info) => info,

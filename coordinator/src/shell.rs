@@ -527,7 +527,8 @@ impl Shell {
                 let seconds = remains.ended_at.saturating_sub(submitted_at.unwrap_or(remains.ended_at)) as f64 / 1e3;
                 match ending {
                     Ending::Committed => tracing::info!(job = %id, "committed after {seconds:.1} s"),
-                    Ending::Failed(failure) => tracing::warn!(job = %id, "failed after {seconds:.1} s: {failure}"),
+                    // Nothing is wrong with the coordinator, and a run in one process says it itself.
+                    Ending::Failed(failure) => tracing::info!(job = %id, "failed after {seconds:.1} s: {failure}"),
                     Ending::Cancelled => tracing::info!(job = %id, "cancelled after {seconds:.1} s"),
                 }
             }

@@ -27,6 +27,36 @@ pub struct JobPlan {
     pub footer: BTreeMap<String, String>,
 }
 
+impl JobPlan {
+    /// The stages that an object passes on its way to its row.
+    ///
+    /// # Errors
+    /// A sentence why there is no such way: then a row is not one object's, and an object may have any number of rows.
+    pub fn way(&self) -> Result<Vec<&StagePlan>, String> {
+        let mut stage = self.stages.iter().find(|stage| stage.writes_output).ok_or("the job writes no rows")?;
+        let mut way = vec![stage];
+        loop {
+            if !stage.one_row_per_record {
+                return Err(format!("stage `{}` does not make one row of one record", stage.name));
+            }
+            match &stage.source {
+                Source::Input => break,
+                Source::Kept { stage: before, .. } => {
+                    let earlier = self.stages.iter().take_while(|other| other.name != stage.name);
+                    let before = earlier.into_iter().find(|other| other.name == *before);
+                    stage = before.ok_or_else(|| format!("nothing comes before stage `{}`", stage.name))?;
+                    way.push(stage);
+                }
+                Source::Emitted { stage: before, .. } => {
+                    return Err(format!("stage `{}` makes its rows of all that `{before}` emits", stage.name));
+                }
+            }
+        }
+        way.reverse();
+        Ok(way)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectsMin {
     pub count: u64,

@@ -8,8 +8,8 @@ const PATTERN: &str = "pattern";
 const IGNORE_CASE: &str = "ignore_case";
 const INVERT: &str = "invert";
 
-/// Columns `object` (its URI), `offset` (where the line begins, in bytes of the unpacked object) and `line`, in the order of
-/// the input.
+/// Columns `path` (of the object, as a URI), `offset` (where the line begins, in bytes of the unpacked object) and `line`, in
+/// the order of the input.
 pub struct Grep {
     pattern: Regex,
     /// Whether the others are wanted.
@@ -20,7 +20,7 @@ impl MapOnly for Grep {
     const NAME: &str = "grep";
     const VERSION: u32 = 1;
     const ABOUT: &str = "Lines of text files that a regular expression matches";
-    const COLUMNS: &[&str] = &["object", "offset", "line"];
+    const COLUMNS: &[&str] = &["path", "offset", "line"];
     type Input = Lines;
     type Row = (String, u64, String);
 

@@ -4,14 +4,14 @@ use mr_core::{Failure, Params};
 use mr_mapreduce::{Combine, Emit, Line, Lines, MapReduce, ParamError, Rows, Values};
 
 /// Words are runs of letters and digits, as Unicode has them, in lower case. A row for each word and object, columns `word`,
-/// `object` (its URI) and `count` (how often the word occurs in it), in the byte order of both.
+/// `path` (of the object, as a URI) and `count` (how often the word occurs in it), in the byte order of both.
 pub struct InvertedIndex;
 
 impl MapReduce for InvertedIndex {
     const NAME: &str = "inverted-index";
     const VERSION: u32 = 1;
     const ABOUT: &str = "Words of text files, the files that each of them occurs in, and how often";
-    const COLUMNS: &[&str] = &["word", "object", "count"];
+    const COLUMNS: &[&str] = &["word", "path", "count"];
     type Input = Lines;
     type Key = (String, String);
     type Value = u64;

@@ -29,7 +29,7 @@ pub struct Recomputed {
 /// # Errors
 /// A sentence when rows of that plan are not each of one record.
 pub fn broadcasts_on_the_way(plan: &JobPlan) -> Result<Vec<&str>, String> {
-    Ok(way(plan)?.into_iter().flat_map(|stage| stage.broadcasts_of.iter().map(String::as_str)).collect())
+    Ok(plan.way()?.into_iter().flat_map(|stage| stage.broadcasts_of.iter().map(String::as_str)).collect())
 }
 
 /// Computes the rows of `objects` as the plan's job would. `broadcasts` are the plan's own, and one by the name of each
@@ -44,7 +44,7 @@ pub async fn recompute(
     broadcasts: &[Broadcast],
     objects: &[Object],
 ) -> Result<Recomputed, Failure> {
-    let way = way(plan).map_err(Failure::permanent)?;
+    let way = plan.way().map_err(Failure::permanent)?;
     let state = State::open(host).await?;
     let recomputed = along(host, plan, kernel_family, &way, broadcasts, objects, &state).await;
     state.clear().await;
@@ -97,31 +97,6 @@ async fn along(
         }
     }
     Ok(recomputed)
-}
-
-/// The stages that a record passes on its way to its row, or why there is no such way.
-fn way(plan: &JobPlan) -> Result<Vec<&StagePlan>, String> {
-    let mut stage = plan.stages.iter().find(|stage| stage.writes_output).ok_or("the job writes no rows")?;
-    let mut way = vec![stage];
-    loop {
-        if !stage.one_row_per_record {
-            return Err(format!("stage `{}` does not make one row of one record", stage.name));
-        }
-        match &stage.source {
-            Source::Input => break,
-            Source::Kept { stage: before, .. } => {
-                let before =
-                    plan.stages.iter().take_while(|other| other.name != stage.name).find(|s| s.name == *before);
-                stage = before.ok_or_else(|| format!("nothing comes before stage `{}`", stage.name))?;
-                way.push(stage);
-            }
-            Source::Emitted { stage: before, .. } => {
-                return Err(format!("stage `{}` makes its rows of all that `{before}` emits", stage.name));
-            }
-        }
-    }
-    way.reverse();
-    Ok(way)
 }
 
 /// As even as possible, one for each slot, in order.
@@ -210,7 +185,7 @@ mod tests {
 
     fn check(stages: &[(&str, Source, bool)]) -> Result<String, String> {
         let plan = plan(stages);
-        let names: Vec<_> = way(&plan)?.iter().map(|stage| stage.name.clone()).collect();
+        let names: Vec<_> = plan.way()?.iter().map(|stage| stage.name.clone()).collect();
         Ok(format!("{} given {}", names.join(" > "), broadcasts_on_the_way(&plan)?.join(", ")))
     }
 

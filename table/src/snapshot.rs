@@ -71,6 +71,13 @@ pub(crate) struct Run {
     pub removed: u64,
 }
 
+impl Run {
+    /// Whether each row is one object's of the input, and each object has one. Entries from before they said so do.
+    pub fn one_row_per_object(&self) -> bool {
+        self.info.get("one_row_per_object").and_then(Value::as_bool).unwrap_or(true)
+    }
+}
+
 impl Snapshot {
     pub fn rows(&self) -> Option<u64> {
         // A log may say anything. Rows beyond all numbers are as good as unknown.

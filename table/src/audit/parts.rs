@@ -5,7 +5,7 @@ use crate::audit::{Audit, Records, Row};
 use crate::error::TableError;
 use crate::names;
 use crate::schema;
-use crate::snapshot::{AddFile, Snapshot};
+use crate::snapshot::{AddFile, Run, Snapshot};
 use crate::survey::Survey;
 use futures::{StreamExt, stream};
 use mr_storage::{DynStore, StoreError};
@@ -25,7 +25,7 @@ impl Audit {
         let there: BTreeSet<_> = survey.listing.iter().map(|object| (object.key.as_str(), object.bytes)).collect();
         let root = self.report.as_ref().map(|report| report.settings.input.clone());
         let mut records = Records { whole: true, ..Records::default() };
-        let mut keyed = root.is_some();
+        let mut keyed = root.is_some() && table.runs.last().is_some_and(Run::one_row_per_object);
         let mut first: Option<&str> = None;
         let mut parts = stream::iter(table.files.iter().enumerate())
             .map(|(number, file)| {
