@@ -6,13 +6,15 @@ use mr_mapreduce::Registry;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+const USAGE: &str = "mr-submit [OPTIONS] JOB.toml\n       mr-submit --coordinator URL [OPTIONS] JOB.toml\n       mr-submit --coordinator URL list | status ID | watch ID | cancel ID | retry ID\n       mr-submit verify OUTPUT";
+
 /// Runs a job on this machine, or on a cluster with --coordinator
 #[derive(Debug, Parser)]
 #[command(
     name = "mr-submit",
     version,
     max_term_width = 110,
-    override_usage = "mr-submit [OPTIONS] JOB.toml\n       mr-submit --coordinator URL [OPTIONS] JOB.toml\n       mr-submit --coordinator URL list | status ID | watch ID | cancel ID | retry ID\n       mr-submit verify OUTPUT"
+    override_usage = USAGE
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -155,6 +157,13 @@ pub fn command(registry: &Registry) -> clap::Command {
     Cli::command().after_help(AFTER).after_long_help(format!("Jobs:\n{jobs}\n{AFTER}"))
 }
 
+/// The same for a program of that name, which is worker and coordinator as well.
+pub fn command_of(registry: &Registry, program: &str) -> clap::Command {
+    let roles = format!("{program} coordinator --help\n       {program} worker --help");
+    let usage = format!("{}\n       {roles}", USAGE.replace("mr-submit", program));
+    command(registry).bin_name(program).override_usage(usage)
+}
+
 /// As it is written in a job file.
 fn shown(value: &ParamValue) -> String {
     match value {
@@ -185,8 +194,7 @@ fn indented(text: &str) -> String {
 
 /// # Errors
 /// Clap's, to be printed by clap: help and the version are among them.
-pub fn parse(typed: impl IntoIterator<Item = OsString>, registry: &Registry) -> Result<Cli, clap::Error> {
-    let mut command = command(registry);
+pub fn parse(typed: impl IntoIterator<Item = OsString>, mut command: clap::Command) -> Result<Cli, clap::Error> {
     let cli = Cli::from_arg_matches(&command.try_get_matches_from_mut(typed)?)?;
     match conflict(&cli) {
         Some(message) => Err(command.error(clap::error::ErrorKind::ArgumentConflict, message)),
@@ -234,7 +242,7 @@ mod tests {
 
     fn parsed(line: &str) -> Result<Cli, String> {
         let typed = std::iter::once("mr-submit").chain(line.split_whitespace()).map(OsString::from);
-        parse(typed, &registry()).map_err(|error| error.to_string())
+        parse(typed, command(&registry())).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -40,13 +40,19 @@ use std::time::{Duration, Instant};
 
 /// The whole program, from this process's arguments to its exit code.
 pub fn submit_main(registry: Registry) -> ExitCode {
-    submit_from(std::env::args_os(), registry)
+    let command = args::command(&registry);
+    submit(std::env::args_os(), command, registry)
 }
 
-/// The same with other arguments, the first of which is the program.
-pub fn submit_from(args: impl IntoIterator<Item = OsString>, registry: Registry) -> ExitCode {
+/// The same for a program of that name, which is worker and coordinator as well and says so.
+pub fn submit_of(program: &str, registry: Registry) -> ExitCode {
+    let command = args::command_of(&registry, program);
+    submit(std::env::args_os(), command, registry)
+}
+
+fn submit(typed: impl IntoIterator<Item = OsString>, command: clap::Command, registry: Registry) -> ExitCode {
     let began = Instant::now();
-    let cli = match args::parse(args, &registry) {
+    let cli = match args::parse(typed, command) {
         Ok(cli) => cli,
         Err(error) => {
             // Help that nobody reads is no failure.

@@ -249,7 +249,7 @@ mod tests {
             std::fs::write(&path, content).unwrap();
         }
         let typed = ["mr-submit"].iter().chain(run).map(Into::into);
-        let run = crate::args::parse(typed, &registry()).unwrap().run;
+        let run = crate::args::parse(typed, crate::args::command(&registry())).unwrap().run;
         let place = Place { here: "/w".into(), home: None };
         let result = prepare(&run, &path, &registry(), &place).await;
         result.map_err(|stop| match stop {

@@ -5,7 +5,9 @@
 //! either the objects of the split (key, size and ETag) or the keys of the tasks whose output it reads. So it follows from
 //! the listing and the plan alone. Ids, hosts and times have no part in it.
 
-use crate::{JobPlan, Object, ParamValue, Split, StagePlan, TaskGraph, TaskKind, TaskNode, TaskStage};
+use crate::{
+    FRAMEWORK_VERSION, JobPlan, Object, ParamValue, Split, StagePlan, TaskGraph, TaskKind, TaskNode, TaskStage,
+};
 use sha2::{Digest, Sha256};
 
 pub type TaskKey = [u8; 32];
@@ -53,6 +55,8 @@ pub fn task_keys(plan: &JobPlan, graph: &TaskGraph, objects: &[Object], splits: 
 fn common(plan: &JobPlan, stage: &TaskStage) -> Words {
     let mut words = Words::default();
     words.text("mr-task-1");
+    // What splits text, encodes keys and merges runs is part of what a task computes.
+    words.text(FRAMEWORK_VERSION);
     words.text(&plan.spec.job);
     words.number(u64::from(plan.job_version));
     // Rows name their objects by whole URLs.

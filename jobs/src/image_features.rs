@@ -19,7 +19,7 @@ use mr_core::{
 use mr_linalg::{Certificate, Components, Fitted, Moments, Pca, npy};
 use mr_mapreduce::{
     Broadcast, BroadcastSource, Combiner, Content, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError,
-    ParamKind, ParamSpec, RecordError, ReduceOutput, Reducer, RowMapper, RowOutput, StageCode,
+    ParamKind, ParamSpec, RecordError, ReduceOutput, Reducer, RowMapper, RowOutput, StageCode, extensions,
 };
 use mr_vision::image::{Budget, DecodeOptions, Preparer};
 use mr_vision::kernels::{Arithmetic, Kernels};
@@ -304,8 +304,8 @@ impl Settings {
         };
         let wrong = |name, wanted: &str| Err(ParamError::new(name, format!("should be {wanted}")));
         let extensions = match value("extensions") {
-            Some(ParamValue::List(items)) => extensions(items)?,
-            _ => return wrong("extensions", "a list of texts"),
+            Some(ParamValue::List(items)) if !items.is_empty() => extensions("extensions", &items)?,
+            _ => return wrong("extensions", "a list of endings such as \"jpg\""),
         };
         let label = match value("label") {
             Some(ParamValue::Integer(label)) if (-64..=-1).contains(&label) => label,
@@ -370,26 +370,6 @@ impl Settings {
         ];
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
-}
-
-/// Without a leading dot, in lower case, each once: however they were typed they mean the same rows.
-fn extensions(items: Vec<ParamValue>) -> Result<Vec<String>, ParamError> {
-    let wrong = || ParamError::new("extensions", "should be a list of endings such as \"jpg\"");
-    let mut extensions = Vec::new();
-    for item in items {
-        let ParamValue::Text(text) = item else { return Err(wrong()) };
-        let ending = text.trim_start_matches('.').to_ascii_lowercase();
-        if ending.is_empty() || ending.contains(['/', '.']) {
-            return Err(wrong());
-        }
-        extensions.push(ending);
-    }
-    if extensions.is_empty() {
-        return Err(wrong());
-    }
-    extensions.sort();
-    extensions.dedup();
-    Ok(extensions)
 }
 
 /// The segment of a photo's URI that is its label, if it has so many.
@@ -683,12 +663,6 @@ mod tests {
         assert!(fault("label", ParamValue::Integer(1)).contains("`params.label`"));
         assert!(fault("weights_sha256", ParamValue::Text("abc".into())).contains("64 hexadecimal"));
         assert!(fault("extensions", ParamValue::List(Vec::new())).contains("such as"));
-    }
-
-    #[test]
-    fn endings_mean_the_same_however_they_are_typed() {
-        let typed = [".JPG", "png", "jpg"].map(|s| ParamValue::Text(s.into()));
-        assert_eq!(extensions(typed.into()).unwrap(), ["jpg", "png"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `inverted-index`: every word of some text, and the objects that it occurs in.
 
 use mr_core::{Failure, Params};
-use mr_mapreduce::{Combine, Emit, Line, Lines, MapReduce, ParamError, Rows, Values};
+use mr_mapreduce::{Emit, Line, Lines, MapReduce, ParamError, Rows, Values};
 
 /// Words are runs of letters and digits, as Unicode has them, in lower case. A row for each word and object, columns `word`,
 /// `path` (of the object, as a URI) and `count` (how often the word occurs in it), in the byte order of both.
@@ -21,14 +21,16 @@ impl MapReduce for InvertedIndex {
         Ok(Self)
     }
 
-    fn combine() -> Option<Combine<u64>> {
-        Some(|count, more| *count += more)
+    const COMBINES: bool = true;
+
+    fn combine(&self, count: &mut u64, more: u64) {
+        *count += more;
     }
 
     fn map(&self, line: Line<'_>, out: &mut Emit<'_, Self>) -> Result<(), Failure> {
         let text = line.text();
         for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-            out.emit(&(word.to_lowercase(), line.uri.to_owned()), 1);
+            out.emit((&word.to_lowercase(), line.uri), 1);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! `word-count`: every word of some text, and how often it occurs.
 
 use mr_core::{Failure, ParamValue, Params};
-use mr_mapreduce::{Combine, Emit, Line, Lines, MapReduce, ParamError, ParamKind, ParamSpec, Rows, Values};
+use mr_mapreduce::{Emit, Line, Lines, MapReduce, ParamError, ParamKind, ParamSpec, Rows, Values};
 
 const LOWERCASE: &str = "lowercase";
 
@@ -37,8 +37,10 @@ impl MapReduce for WordCount {
         }
     }
 
-    fn combine() -> Option<Combine<u64>> {
-        Some(|count, more| *count += more)
+    const COMBINES: bool = true;
+
+    fn combine(&self, count: &mut u64, more: u64) {
+        *count += more;
     }
 
     fn map(&self, line: Line<'_>, out: &mut Emit<'_, Self>) -> Result<(), Failure> {

@@ -134,6 +134,7 @@ fn map_fetched(
 ) -> Result<Made, Failure> {
     let mut mapper = code.mapper()?;
     let mut out = MapOutput::default();
+    let mut rows = rows_writer(order);
     let condemned = condemned(order);
     let (records, quarantined) = (condemned.len() as u64, condemned.to_vec());
     let mut output = TaskOutput { records, quarantined, ..TaskOutput::default() };
@@ -153,6 +154,7 @@ fn map_fetched(
                 at(None);
                 let mapped = mapped.map_err(|panic| blaming(&object, order, "panicked", story(panic.as_ref())))?;
                 output.times.busy_us += micros(begun.elapsed());
+                rows.push_all(out.rows.drain(..))?;
                 match mapped {
                     Ok(()) => digest.add(&object),
                     Err(RecordError::Quarantine { class, message }) => {
@@ -188,8 +190,7 @@ fn map_fetched(
     output.mapped_sha256 = Some(digest.finish());
     mapper.finish(&mut out)?;
     drop(mapper);
-    let mut rows = rows_writer(order);
-    rows.push_all(out.rows)?;
+    rows.push_all(out.rows.drain(..))?;
     output.rows = rows.rows();
     if order.one_row_per_record && output.rows + output.quarantined.len() as u64 != output.records {
         return Err(Failure::application(format!(

@@ -11,6 +11,12 @@ pub struct PairBuffer {
     entries: Vec<Entry>,
 }
 
+#[derive(Clone, Copy)]
+pub struct Mark {
+    bytes: usize,
+    entries: usize,
+}
+
 /// Where a pair is, and enough of its key to tell it from most others.
 #[derive(Clone, Copy)]
 struct Entry {
@@ -41,6 +47,17 @@ impl PairBuffer {
         self.entries.push(Entry { prefix: prefix(key), at, key: key.len(), value: value.len(), partition: 0 });
     }
 
+    /// How much of it there is, for [`truncate`](Self::truncate).
+    pub fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), entries: self.entries.len() }
+    }
+
+    /// Takes back what was pushed since.
+    pub fn truncate(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.entries.truncate(mark.entries);
+    }
+
     pub fn sort(self, partitions: u32) -> SortedPairs {
         let Self { bytes, mut entries } = self;
         if partitions > 1 {
@@ -50,7 +67,9 @@ impl PairBuffer {
         }
         entries.sort_unstable_by(|a, b| {
             let first = a.partition.cmp(&b.partition).then(a.prefix.cmp(&b.prefix));
-            first.then_with(|| bytes[a.rest()].cmp(&bytes[b.rest()])).then(a.key.cmp(&b.key)).then(a.at.cmp(&b.at))
+            let key = first.then_with(|| bytes[a.rest()].cmp(&bytes[b.rest()])).then(a.key.cmp(&b.key));
+            // Pairs without a byte are where the next one is, which alone may have a value.
+            key.then(a.at.cmp(&b.at)).then(a.value.cmp(&b.value))
         });
         SortedPairs { bytes: bytes.into(), entries }
     }
@@ -131,16 +150,25 @@ mod tests {
     proptest! {
         #[test]
         fn pairs_come_as_a_stable_sort_has_them(
-            pairs in prop::collection::vec((prop::collection::vec(0u8..2, 0..12), any::<u16>()), 0..60),
+            pairs in prop::collection::vec(
+                (prop::collection::vec(0u8..2, 0..12), prop::collection::vec(any::<u8>(), 0..3)),
+                0..400,
+            ),
+            taken_back in 0usize..20,
             partitions in 1u32..4,
         ) {
             let mut buffer = PairBuffer::default();
-            for (key, value) in &pairs {
-                buffer.push(key, &value.to_le_bytes());
+            for (number, (key, value)) in pairs.iter().enumerate() {
+                buffer.push(key, value);
+                if number == taken_back {
+                    let mark = buffer.mark();
+                    pairs.iter().for_each(|(key, value)| buffer.push(value, key));
+                    buffer.truncate(mark);
+                }
             }
             let mut model: Vec<_> = pairs
                 .iter()
-                .map(|(key, value)| (partition_of(key, partitions), key.clone(), value.to_le_bytes().to_vec()))
+                .map(|(key, value)| (partition_of(key, partitions), key.clone(), value.clone()))
                 .collect();
             model.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
             let sorted = buffer.sort(partitions);
@@ -156,6 +184,18 @@ mod tests {
             model.dedup_by(|a, b| (a.0, &a.1) == (b.0, &b.1));
             prop_assert_eq!(sorted.groups().count(), model.len());
         }
+    }
+
+    #[test]
+    fn pairs_without_a_byte_stay_in_their_order() {
+        let mut buffer = PairBuffer::default();
+        for n in 0..1000u32 {
+            buffer.push(b"", if n % 3 == 0 { &[] } else { b"x" });
+        }
+        let sorted = buffer.sort(1);
+        let lengths: Vec<_> =
+            sorted.groups().flat_map(|group| group.values().map(<[u8]>::len).collect::<Vec<_>>()).collect();
+        assert_eq!(lengths, (0..1000).map(|n| usize::from(n % 3 != 0)).collect::<Vec<_>>());
     }
 
     #[test]

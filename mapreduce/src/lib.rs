@@ -32,11 +32,11 @@ pub use host::{Host, HostSettings};
 pub use job::{
     BroadcastSource, Combiner, Content, Context, Job, Mapper, ObjectRecord, RecordError, Reducer, RowMapper, StageCode,
 };
-pub use params::{ParamError, ParamKind, ParamSpec};
+pub use params::{ParamError, ParamKind, ParamSpec, extensions};
 pub use recompute::{Recomputed, broadcasts_on_the_way, recompute};
 pub use registry::Registry;
 pub use run::{Pair, RunError, RunReader, RunWriter};
 pub use typed::{
-    Column, Combine, Emit, Input, Key, Line, Lines, MapOnly, MapReduce, Objects, Part, Row, Rows, Value, Values,
-    run_local, run_map_only,
+    Column, Emit, Input, Key, Line, Lines, MapOnly, MapReduce, Objects, Part, Row, Rows, Value, Values, run_local,
+    run_map_only,
 };

@@ -67,3 +67,43 @@ impl fmt::Display for ParamError {
 }
 
 impl std::error::Error for ParamError {}
+
+/// Endings of names, for an [`InputFilter`](mr_core::InputFilter): without a leading dot, in lower case, each once and
+/// sorted, since however they were typed they mean the same objects.
+///
+/// # Errors
+/// When one is no ending.
+pub fn extensions(param: &'static str, items: &[ParamValue]) -> Result<Vec<String>, ParamError> {
+    let wrong =
+        || ParamError::new(param, "should be a list of endings such as \"jpg\": what follows the last dot of a name");
+    let mut extensions = Vec::new();
+    for item in items {
+        let ParamValue::Text(text) = item else { return Err(wrong()) };
+        let ending = text.trim_start_matches('.').to_ascii_lowercase();
+        if ending.is_empty() || ending.contains(['/', '.']) {
+            return Err(wrong());
+        }
+        extensions.push(ending);
+    }
+    extensions.sort();
+    extensions.dedup();
+    Ok(extensions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_mean_the_same_however_they_are_typed() {
+        let typed = |names: &[&str]| {
+            let items: Vec<_> = names.iter().map(|name| ParamValue::Text((*name).into())).collect();
+            extensions("e", &items)
+        };
+        assert_eq!(typed(&[".JPG", "png", "jpg"]).unwrap(), ["jpg", "png"]);
+        for wrong in ["", ".", "a/b", "txt.gz"] {
+            assert!(typed(&["jpg", wrong]).unwrap_err().message.contains("what follows the last dot"), "{wrong:?}");
+        }
+        assert!(extensions("e", &[ParamValue::Integer(1)]).is_err());
+    }
+}

@@ -1,7 +1,7 @@
 //! The jobs that a binary knows, by name.
 
 use crate::Job;
-use crate::typed::{MapOnly, MapOnlyJob, MapReduce, MapReduceJob};
+use crate::typed::{MapOnly, MapOnlyJob, MapReduce, MapReduceJob, columns};
 use mr_core::NO_KERNELS;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -38,14 +38,16 @@ impl Registry {
     }
 
     /// # Panics
-    /// When two jobs have one name.
+    /// When two jobs have one name, or the job's columns can't have theirs.
     pub fn with_map_only<J: MapOnly>(self) -> Self {
+        columns::<J::Row>(J::COLUMNS).unwrap_or_else(|why| panic!("job `{}`: {why}", J::NAME));
         self.with(MapOnlyJob::<J>(PhantomData))
     }
 
     /// # Panics
-    /// When two jobs have one name.
+    /// When two jobs have one name, or the job's columns can't have theirs.
     pub fn with_map_reduce<J: MapReduce>(self) -> Self {
+        columns::<J::Row>(J::COLUMNS).unwrap_or_else(|why| panic!("job `{}`: {why}", J::NAME));
         self.with(MapReduceJob::<J>(PhantomData))
     }
 

@@ -23,13 +23,11 @@ pub use input::{Input, Line, Lines, Objects};
 pub use local::{run_local, run_map_only};
 pub(crate) use map_only::MapOnlyJob;
 pub(crate) use map_reduce::MapReduceJob;
+pub(crate) use row::columns;
 pub use row::{Column, Row, Rows};
 
 use crate::params::{ParamError, ParamSpec};
 use mr_core::{Failure, Params};
-
-/// Adds a value to another of the same key, which came before it.
-pub type Combine<V> = fn(&mut V, V);
 
 /// A map over every record, and a reduce over all values of each key.
 ///
@@ -38,7 +36,7 @@ pub type Combine<V> = fn(&mut V, V);
 ///
 /// ```
 /// use mr_core::{Failure, Params};
-/// use mr_mapreduce::{Combine, Emit, Line, Lines, MapReduce, ParamError, Rows, Values, run_local};
+/// use mr_mapreduce::{Emit, Line, Lines, MapReduce, ParamError, Rows, Values, run_local};
 ///
 /// struct Lengths;
 ///
@@ -56,12 +54,10 @@ pub type Combine<V> = fn(&mut V, V);
 ///         Ok(Self)
 ///     }
 ///
-///     fn combine() -> Option<Combine<u64>> {
-///         Some(|lines, more| *lines += more)
-///     }
+/// XX
 ///
 ///     fn map(&self, line: Line<'_>, out: &mut Emit<'_, Self>) -> Result<(), Failure> {
-///         out.emit(&(line.text().chars().count() as u64), 1);
+///         out.emit(line.text().chars().count() as u64, 1);
 ///         Ok(())
 ///     }
 ///
@@ -100,9 +96,15 @@ pub trait MapReduce: Send + Sync + Sized + 'static {
     /// The parameter that can't be, and why.
     fn open(params: &Params) -> Result<Self, ParamError>;
 
-    /// How values of the same key become one, where that can be done before they reach the reduce.
-    fn combine() -> Option<Combine<Self::Value>> {
-        None
+    /// Whether there is a [`combine`](Self::combine).
+    const COMBINES: bool = false;
+
+    /// Adds a value to one of the same key that came before it, so that a map task sends one for each key. The reduce is then
+    /// given what was combined, of tasks and of some of them together, so it has to come to the same whichever were: a sum or
+    /// a largest one does, a mean does not. Sums of numbers with a point are rounded as the input is split, which the
+    /// settings of the split alone decide.
+    fn combine(&self, _sum: &mut Self::Value, _more: Self::Value) {
+        unimplemented!("`COMBINES` is true, and there is no `combine`")
     }
 
     /// # Errors

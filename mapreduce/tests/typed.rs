@@ -6,7 +6,7 @@ use mr_core::{
     SplitSettings, TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work, expand, plan_splits,
 };
 use mr_mapreduce::{
-    Combine, Control, Emit, Host, HostSettings, Input, Lines, MapOnly, MapReduce, ObjectRecord, Objects, ParamError,
+    Control, Emit, Host, HostSettings, Input, Lines, MapOnly, MapReduce, ObjectRecord, Objects, ParamError,
     RecordError, Registry, Rows, Values, execute, run_local, run_map_only,
 };
 use mr_storage::{Directory, GetOptions, Store};
@@ -31,8 +31,10 @@ impl<const COMBINES: bool> MapReduce for Strings<COMBINES> {
         Ok(Self)
     }
 
-    fn combine() -> Option<Combine<String>> {
-        COMBINES.then_some(|lines, more| lines.push_str(&more))
+    const COMBINES: bool = COMBINES;
+
+    fn combine(&self, lines: &mut String, more: String) {
+        lines.push_str(&more);
     }
 
     fn map(&self, line: <Lines as Input>::Record<'_>, out: &mut Emit<'_, Self>) -> Result<(), Failure> {
@@ -48,9 +50,9 @@ impl<const COMBINES: bool> MapReduce for Strings<COMBINES> {
 }
 
 /// Sizes of objects by their first byte. An `x` sets its object aside, after it has emitted something.
-struct Sizes;
+struct Sizes<const COMBINES: bool>;
 
-impl MapReduce for Sizes {
+impl<const COMBINES: bool> MapReduce for Sizes<COMBINES> {
     const NAME: &str = "sizes";
     const VERSION: u32 = 1;
     const ABOUT: &str = "sizes by first byte";
@@ -59,13 +61,18 @@ impl MapReduce for Sizes {
     type Key = u8;
     type Value = u64;
     type Row = (u8, u64);
+    const COMBINES: bool = COMBINES;
 
     fn open(_: &Params) -> Result<Self, ParamError> {
         Ok(Self)
     }
 
+    fn combine(&self, bytes: &mut u64, more: u64) {
+        *bytes += more;
+    }
+
     fn map(&self, object: &ObjectRecord, out: &mut Emit<'_, Self>) -> Result<(), RecordError> {
-        out.emit(&object.bytes.first().copied().unwrap_or_default(), object.bytes.len() as u64);
+        out.emit(object.bytes.first().copied().unwrap_or_default(), object.bytes.len() as u64);
         if object.bytes.contains(&b'x') {
             return Err(RecordError::Quarantine { class: "x", message: "it has an x".into() });
         }
@@ -246,16 +253,20 @@ proptest! {
 fn an_object_that_is_set_aside_leaves_nothing_in_the_result() {
     let file = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
     let files = [file("1", "abc"), file("2", "ax"), file("3", "b"), file("4", "ab"), file("5", "")];
-    let ran = block_on(engine(Registry::default().with_map_reduce::<Sizes>(), &files, 3, Some((1, 2))));
-    let quarantined: Vec<_> = ran.outputs[0].iter().flat_map(|output| &output.quarantined).collect();
-    assert_eq!(quarantined.len(), 1);
-    assert_eq!((&*quarantined[0].key, &*quarantined[0].class), ("2", "x"));
-    assert_eq!(quarantined[0].source, QuarantineSource::Content);
-    let [batch] = &ran.parts[0][..] else { panic!("a few rows") };
-    let first = batch.column(0).as_primitive::<arrow::datatypes::Int16Type>().values().to_vec();
-    let bytes = batch.column(1).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec();
-    assert_eq!((first, bytes), (vec![0, 97, 98], vec![0, 5, 1]));
-    let why = run_local(&Sizes, &files).unwrap_err().message;
+    let registries =
+        [Registry::default().with_map_reduce::<Sizes<false>>(), Registry::default().with_map_reduce::<Sizes<true>>()];
+    for registry in registries {
+        let ran = block_on(engine(registry, &files, 3, Some((1, 2))));
+        let quarantined: Vec<_> = ran.outputs[0].iter().flat_map(|output| &output.quarantined).collect();
+        assert_eq!(quarantined.len(), 1);
+        assert_eq!((&*quarantined[0].key, &*quarantined[0].class), ("2", "x"));
+        assert_eq!(quarantined[0].source, QuarantineSource::Content);
+        let [batch] = &ran.parts[0][..] else { panic!("a few rows") };
+        let first = batch.column(0).as_primitive::<arrow::datatypes::Int16Type>().values().to_vec();
+        let bytes = batch.column(1).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec();
+        assert_eq!((first, bytes), (vec![0, 97, 98], vec![0, 5, 1]));
+    }
+    let why = run_local(&Sizes::<true>, &files).unwrap_err().message;
     assert_eq!(why, "2: x: it has an x");
 }
 
@@ -278,7 +289,7 @@ fn rows_of_a_map_alone_are_in_the_order_of_the_input() {
 
 #[test]
 fn what_a_user_gets_wrong_is_said_when_it_is_planned() {
-    let registry = Registry::default().with_map_reduce::<Sizes>();
+    let registry = Registry::default().with_map_reduce::<Sizes<false>>();
     let job = registry.find("sizes").unwrap();
     let planned = |name: &str, value| {
         let spec = JobSpec {

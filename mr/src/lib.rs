@@ -26,6 +26,45 @@ pub use main_of::main;
 pub use mr_cli::submit_main as submit;
 pub use mr_core as core;
 pub use mr_core::{Failure, ParamValue, Params};
-pub use mr_mapreduce::*;
+pub use mr_mapreduce::{
+    // A job of several stages.
+    Broadcast,
+    BroadcastSource,
+    // A job with types, and its test.
+    Column,
+    Combiner,
+    Content,
+    Context,
+    Emit,
+    Input,
+    Job,
+    Key,
+    Line,
+    Lines,
+    MapOnly,
+    MapOutput,
+    MapReduce,
+    Mapper,
+    // What both kinds of jobs have.
+    ObjectRecord,
+    Objects,
+    ParamError,
+    ParamKind,
+    ParamSpec,
+    Part,
+    RecordError,
+    ReduceOutput,
+    Reducer,
+    Registry,
+    Row,
+    RowMapper,
+    RowOutput,
+    Rows,
+    StageCode,
+    Value,
+    Values,
+    run_local,
+    run_map_only,
+};
 pub use process::refuse;
 pub use worker::worker;

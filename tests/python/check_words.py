@@ -25,6 +25,8 @@ def main():
     counts = collections.Counter()
     for folder, _, names in os.walk(args.input):
         for name in names:
+            if not name.lower().endswith((".txt", ".gz")):
+                continue
             path = os.path.join(folder, name)
             with gzip.open(path) if name.endswith(".gz") else open(path, "rb") as file:
                 text = file.read().decode("utf-8", errors="replace")

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Some hundred words in a few thousand lines, in plain files and packed ones, beside one that is no text of ours and one
-/// that can't be unpacked. The same every time.
+/// Some hundred words in a few thousand lines, in plain files and packed ones, beside one that is not asked for. The same every
+/// time.
 fn texts(scratch: &Scratch) -> PathBuf {
     let mut state = 7u64;
     let mut next = move |below: u64| {
@@ -39,6 +39,7 @@ fn texts(scratch: &Scratch) -> PathBuf {
             scratch.write(&format!("texts/{file}/part {file}.TXT"), text);
         }
     }
+    scratch.write("texts/notes.md", "not asked for");
     scratch.join("texts")
 }
 
@@ -55,7 +56,7 @@ fn words_are_those_that_python_counts_here_and_on_a_cluster() {
     let Some(python) = Python::ready() else { return };
     let texts = texts(&scratch);
     let here = count(&scratch, &texts, "here").slots(2).done();
-    assert_eq!((here.books(), here.parts.len()), ([12, 12, 0, 0], 3));
+    assert_eq!((here.books(), here.parts.len()), ([12, 12, 0, 1], 3));
     python.run(&scratch, "check_words.py", ["texts", "here"]);
     let lower = count(&scratch, &texts, "lower").set("params.lowercase=true").done();
     python.run(&scratch, "check_words.py", ["--lowercase", "texts", "lower"]);
@@ -74,7 +75,7 @@ fn words_are_those_that_python_counts_here_and_on_a_cluster() {
     // One that can't be unpacked is set aside, and the others are counted.
     scratch.write("texts/broken.gz", "no archive");
     let some = count(&scratch, &texts, "some").set("limits.quarantine_share_max=0.1").run().done();
-    assert!(some.stdout.contains("12 objects mapped, 1 quarantined"), "{some}");
+    assert!(some.stdout.contains("12 objects mapped, 1 quarantined, 1 skipped"), "{some}");
     assert!(some.stdout.contains("broken.gz: broken-archive: its name ends in .gz and it can't be unpacked"), "{some}");
     assert_same_bytes(&here, &Output::open(&scratch.join("some")));
     workers.into_iter().for_each(|worker| _ = worker.terminate());
@@ -99,7 +100,7 @@ fn a_crate_with_a_job_of_its_own_is_all_three_programs() {
         start(&[args, &job].concat()).wait(Duration::from_secs(120)).done()
     };
     let told = run(&["--output", "here"]);
-    assert!(told.stdout.contains("12 objects mapped, 0 quarantined"), "{told}");
+    assert!(told.stdout.contains("12 objects mapped, 0 quarantined, 1 skipped"), "{told}");
     let mut coordinator = start(&["coordinator", "--listen", "127.0.0.1:0", "--state", "state"]);
     let url = coordinator.first_line();
     let worker = start(&["worker", "--coordinator", &url, "--slots", "1", "--scratch", "scratch"]);
@@ -113,6 +114,10 @@ fn a_crate_with_a_job_of_its_own_is_all_three_programs() {
     assert!(unknown.stderr.contains("there is no job `line-lengths`"), "{unknown}");
     let help = start(&["worker", "--help"]).wait(Duration::from_secs(30)).done();
     assert!(help.stdout.contains("line-lengths worker"), "{help}");
+    let help = start(&["--help"]).wait(Duration::from_secs(30)).done();
+    for said in ["line-lengths [OPTIONS] JOB.toml", "line-lengths coordinator --help", "line-lengths: How many lines"] {
+        assert!(help.stdout.contains(said) && !help.stdout.contains("mr-submit [OPTIONS]"), "{help}");
+    }
     worker.terminate();
     coordinator.terminate();
 }

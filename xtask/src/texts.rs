@@ -64,13 +64,13 @@ impl Source {
     }
 }
 
-/// Frequent words are short, as in language: one in eight of the first hundred has one or two letters.
+/// Frequent words are short, as in language.
 fn words() -> Vec<Vec<u8>> {
     let mut random = Random::new(2);
     let mut seen = std::collections::HashSet::new();
     let mut words = Vec::with_capacity(VOCABULARY);
     while words.len() < VOCABULARY {
-        let longest = 3.0 + ((words.len() + 1) as f32).log10() * 2.0;
+        let longest = 3.0 + (words.len() + 1).ilog2() as f32 * 0.6;
         let length = random.between(1.0, longest) as usize + usize::from(words.len() > 100);
         let letter = |random: &mut Random| LETTERS[random.between(0.0, LETTERS.len() as f32) as usize % LETTERS.len()];
         let word: Vec<u8> = (0..length).map(|_| letter(&mut random)).collect();

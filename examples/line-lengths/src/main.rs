@@ -3,7 +3,7 @@
 //! `line-lengths JOB.toml` runs it here, `line-lengths coordinator`, `line-lengths worker` and
 //! `line-lengths --coordinator URL JOB.toml` on many machines.
 
-use mr::{Combine, Emit, Failure, Line, Lines, MapReduce, ParamError, Params, Registry, Rows, Values};
+use mr::{Emit, Failure, Line, Lines, MapReduce, ParamError, Params, Registry, Rows, Values};
 use std::process::ExitCode;
 
 struct LineLengths;
@@ -22,12 +22,14 @@ impl MapReduce for LineLengths {
         Ok(Self)
     }
 
-    fn combine() -> Option<Combine<u64>> {
-        Some(|lines, more| *lines += more)
+    const COMBINES: bool = true;
+
+    fn combine(&self, lines: &mut u64, more: u64) {
+        *lines += more;
     }
 
     fn map(&self, line: Line<'_>, out: &mut Emit<'_, Self>) -> Result<(), Failure> {
-        out.emit(&(line.text().chars().count() as u64), 1);
+        out.emit(line.text().chars().count() as u64, 1);
         Ok(())
     }
 

@@ -16,15 +16,15 @@ pub trait Value: Sized + Send {
     fn decode(from: &mut &[u8]) -> Result<Self, Failure>;
 }
 
-/// Something to group by. `Borrowed` is what it is looked at as, so that `String` keys are emitted from a `&str`.
+/// Something to group by. `Borrowed` is what it is emitted as, so that a `String` is emitted from a `&str`.
 pub trait Key: Sized + Send {
-    type Borrowed: ?Sized;
+    type Borrowed<'a>;
 
-    /// Bytes that compare as the keys do; no key's bytes are the beginning of what follows another's in a tuple.
-    fn encode(key: &Self::Borrowed, to: &mut Vec<u8>);
+    /// Bytes that compare as the keys do.
+    fn encode(key: Self::Borrowed<'_>, to: &mut Vec<u8>);
 
     /// The same bytes where the key has them already, which saves copying them.
-    fn bytes(_key: &Self::Borrowed) -> Option<&[u8]> {
+    fn bytes<'a>(_key: &Self::Borrowed<'a>) -> Option<&'a [u8]> {
         None
     }
 
@@ -154,9 +154,9 @@ impl<V: Value> Value for Option<V> {
 macro_rules! unsigned_keys {
     ($($number:ty),*) => {$(
         impl Key for $number {
-            type Borrowed = Self;
+            type Borrowed<'a> = Self;
 
-            fn encode(key: &Self, to: &mut Vec<u8>) {
+            fn encode(key: Self, to: &mut Vec<u8>) {
                 to.extend_from_slice(&key.to_be_bytes());
             }
 
@@ -173,10 +173,10 @@ macro_rules! signed_keys {
     ($($number:ty as $unsigned:ty),*) => {$(
         /// With the sign turned over, so that negative numbers come first.
         impl Key for $number {
-            type Borrowed = Self;
+            type Borrowed<'a> = Self;
 
-            fn encode(key: &Self, to: &mut Vec<u8>) {
-                to.extend_from_slice(&(*key as $unsigned ^ (1 << (<$unsigned>::BITS - 1))).to_be_bytes());
+            fn encode(key: Self, to: &mut Vec<u8>) {
+                to.extend_from_slice(&(key as $unsigned ^ (1 << (<$unsigned>::BITS - 1))).to_be_bytes());
             }
 
             fn decode(from: &mut &[u8]) -> Result<Self, Failure> {
@@ -189,9 +189,9 @@ macro_rules! signed_keys {
 signed_keys!(i8 as u8, i16 as u16, i32 as u32, i64 as u64);
 
 impl Key for () {
-    type Borrowed = ();
+    type Borrowed<'a> = ();
 
-    fn encode(_: &(), _: &mut Vec<u8>) {}
+    fn encode(_: (), _: &mut Vec<u8>) {}
 
     fn decode(_: &mut &[u8]) -> Result<Self, Failure> {
         Ok(())
@@ -200,13 +200,13 @@ impl Key for () {
 
 /// As it is: a key that is one text is compared and read without a change.
 impl Key for String {
-    type Borrowed = str;
+    type Borrowed<'a> = &'a str;
 
     fn encode(key: &str, to: &mut Vec<u8>) {
         to.extend_from_slice(key.as_bytes());
     }
 
-    fn bytes(key: &str) -> Option<&[u8]> {
+    fn bytes<'a>(key: &Self::Borrowed<'a>) -> Option<&'a [u8]> {
         Some(key.as_bytes())
     }
 
@@ -217,13 +217,13 @@ impl Key for String {
 
 /// As it is.
 impl Key for Vec<u8> {
-    type Borrowed = [u8];
+    type Borrowed<'a> = &'a [u8];
 
     fn encode(key: &[u8], to: &mut Vec<u8>) {
         to.extend_from_slice(key);
     }
 
-    fn bytes(key: &[u8]) -> Option<&[u8]> {
+    fn bytes<'a>(key: &Self::Borrowed<'a>) -> Option<&'a [u8]> {
         Some(key)
     }
 
@@ -245,10 +245,10 @@ macro_rules! tuples {
         }
 
         impl<$($name: Part),*> Key for ($($name,)*) {
-            type Borrowed = Self;
+            type Borrowed<'a> = ($($name::Borrowed<'a>,)*);
 
-            fn encode(key: &Self, to: &mut Vec<u8>) {
-                $(key.$at.encode_part(to);)*
+            fn encode(key: Self::Borrowed<'_>, to: &mut Vec<u8>) {
+                $($name::encode_part(key.$at, to);)*
             }
 
             fn decode(from: &mut &[u8]) -> Result<Self, Failure> {
@@ -263,8 +263,8 @@ tuples!(A 0, B 1, C 2);
 tuples!(A 0, B 1, C 2, D 3);
 
 /// A key within a tuple: its bytes say where they end, and compare as they do alone.
-pub trait Part: Sized + Send {
-    fn encode_part(&self, to: &mut Vec<u8>);
+pub trait Part: Key {
+    fn encode_part(key: Self::Borrowed<'_>, to: &mut Vec<u8>);
 
     /// # Errors
     /// When the bytes are none of its kind.
@@ -274,8 +274,8 @@ pub trait Part: Sized + Send {
 macro_rules! fixed_parts {
     ($($number:ty),*) => {$(
         impl Part for $number {
-            fn encode_part(&self, to: &mut Vec<u8>) {
-                <Self as Key>::encode(self, to);
+            fn encode_part(key: Self, to: &mut Vec<u8>) {
+                <Self as Key>::encode(key, to);
             }
 
             fn decode_part(from: &mut &[u8]) -> Result<Self, Failure> {
@@ -289,8 +289,8 @@ fixed_parts!(u8, u16, u32, u64, i8, i16, i32, i64);
 
 /// A zero byte becomes two bytes that come after the two that end it.
 impl Part for Vec<u8> {
-    fn encode_part(&self, to: &mut Vec<u8>) {
-        escape(self, to);
+    fn encode_part(key: &[u8], to: &mut Vec<u8>) {
+        escape(key, to);
     }
 
     fn decode_part(from: &mut &[u8]) -> Result<Self, Failure> {
@@ -299,8 +299,8 @@ impl Part for Vec<u8> {
 }
 
 impl Part for String {
-    fn encode_part(&self, to: &mut Vec<u8>) {
-        escape(self.as_bytes(), to);
+    fn encode_part(key: &str, to: &mut Vec<u8>) {
+        escape(key.as_bytes(), to);
     }
 
     fn decode_part(from: &mut &[u8]) -> Result<Self, Failure> {
@@ -348,18 +348,19 @@ mod tests {
         bytes
     }
 
-    fn key_bytes<K: Key<Borrowed: Debug>>(key: &K::Borrowed) -> Vec<u8> {
+    fn key_bytes<K: Key>(key: K::Borrowed<'_>) -> Vec<u8> {
         let mut bytes = Vec::new();
+        let had = K::bytes(&key).map(<[u8]>::to_vec);
         K::encode(key, &mut bytes);
+        assert!(had.is_none_or(|had| had == bytes));
         bytes
     }
 
     /// Bytes that compare otherwise than the keys, or don't give them back, are wrong.
-    fn compare<K: Key<Borrowed = K> + Ord + Debug>(a: &K, b: &K) {
-        let (x, y) = (key_bytes::<K>(a), key_bytes::<K>(b));
+    fn compare<'a, K: Key + Ord + Debug>(a: &K, b: &K, [x, y]: [K::Borrowed<'a>; 2]) {
+        let (x, y) = (key_bytes::<K>(x), key_bytes::<K>(y));
         assert_eq!(x.cmp(&y), a.cmp(b), "{a:?} and {b:?} are {x:?} and {y:?}");
         assert_eq!(&key::<K>(&x).unwrap(), a);
-        assert!(K::bytes(a).is_none_or(|bytes| bytes == x));
     }
 
     proptest! {
@@ -370,16 +371,17 @@ mod tests {
             bytes in prop::array::uniform2((prop::collection::vec(0u8..3, 0..5), prop::collection::vec(0u8..3, 0..5))),
         ) {
             let [a, b] = numbers;
-            compare(&a.0, &b.0);
-            compare(&a.1, &b.1);
-            compare(&a.2, &b.2);
-            compare(&(a.2, a.0), &(b.2, b.0));
+            compare(&a.0, &b.0, [a.0, b.0]);
+            compare(&a.1, &b.1, [a.1, b.1]);
+            compare(&a.2, &b.2, [a.2, b.2]);
+            compare(&(a.2, a.0), &(b.2, b.0), [(a.2, a.0), (b.2, b.0)]);
             let [a, b] = texts;
-            compare(&(a.0.clone(), a.1.clone(), 1u8), &(b.0.clone(), b.1.clone(), 0));
-            assert_eq!(key::<String>(&key_bytes::<String>(&a.0)).unwrap(), a.0);
+            let own = |(x, y): &(String, String), n: u8| (x.clone(), y.clone(), n);
+            compare(&own(&a, 1), &own(&b, 0), [(&a.0, &a.1, 1), (&b.0, &b.1, 0)]);
+            compare(&a.0, &b.0, [&a.0, &b.0]);
             let [a, b] = bytes;
-            compare(&a, &b);
-            assert_eq!(key::<Vec<u8>>(&key_bytes::<Vec<u8>>(&a.0)).unwrap(), a.0);
+            compare(&a, &b, [(&a.0, &a.1), (&b.0, &b.1)]);
+            compare(&a.0, &b.0, [&a.0, &b.0]);
         }
 
         #[test]
@@ -401,16 +403,16 @@ mod tests {
         #[test]
         fn any_bytes_are_a_key_or_an_error(bytes in prop::collection::vec(0u8..4, 0..12)) {
             if let Ok(found) = key::<(Vec<u8>, u8, String)>(&bytes) {
-                assert_eq!(key_bytes::<(Vec<u8>, u8, String)>(&found), bytes);
+                assert_eq!(key_bytes::<(Vec<u8>, u8, String)>((&found.0, found.1, &found.2)), bytes);
             }
         }
     }
 
     #[test]
     fn encodings_are_pinned() {
-        assert_eq!(key_bytes::<i32>(&-2), [0x7f, 0xff, 0xff, 0xfe]);
+        assert_eq!(key_bytes::<i32>(-2), [0x7f, 0xff, 0xff, 0xfe]);
         assert_eq!(key_bytes::<String>("é"), [0xc3, 0xa9]);
-        assert_eq!(key_bytes::<(String, u16)>(&("a\0".into(), 258)), [b'a', 0, 1, 0, 0, 1, 2]);
+        assert_eq!(key_bytes::<(String, u16)>(("a\0", 258)), [b'a', 0, 1, 0, 0, 1, 2]);
         assert_eq!(value_bytes(&Some("a".to_owned())), [1, 1, 0, 0, 0, 0, 0, 0, 0, b'a']);
         assert_eq!(value_bytes(&(1.5f32, true)), [0, 0, 0xc0, 0x3f, 1]);
     }

@@ -1,7 +1,7 @@
 //! What all typed jobs have in common: two parameters, and the plan around their stages.
 
 use crate::job::Job;
-use crate::params::{ParamError, ParamKind, ParamSpec};
+use crate::params::{ParamError, ParamKind, ParamSpec, extensions};
 use mr_core::{
     FRAMEWORK_VERSION, InputFilter, JobPlan, JobSpec, KERNEL_FAMILY, NO_KERNELS, ParamValue, Params, Source, StagePlan,
 };
@@ -38,16 +38,10 @@ pub fn partitions(params: &Params) -> Result<u32, ParamError> {
     }
 }
 
-fn extensions(params: &Params) -> Result<Vec<String>, ParamError> {
-    let extension = |item: &ParamValue| match item {
-        ParamValue::Text(text) if !text.trim_start_matches('.').is_empty() && !text.contains('/') => {
-            Ok(text.trim_start_matches('.').to_ascii_lowercase())
-        }
-        _ => Err(ParamError::new(EXTENSIONS, "should be ends of names, such as \"txt\"")),
-    };
+fn wanted(params: &Params) -> Result<Vec<String>, ParamError> {
     match params.get(EXTENSIONS) {
         None => Ok(Vec::new()),
-        Some(ParamValue::List(items)) => items.iter().map(extension).collect(),
+        Some(ParamValue::List(items)) => extensions(EXTENSIONS, items),
         Some(_) => Err(ParamError::new(EXTENSIONS, "should be a list of texts")),
     }
 }
@@ -68,20 +62,21 @@ pub fn stage(name: &str, source: Source, job: &dyn Job) -> StagePlan {
 /// The plan of these stages, the last of which writes the result.
 pub fn plan(job: &dyn Job, spec: &JobSpec, mut stages: Vec<StagePlan>) -> Result<JobPlan, ParamError> {
     stages.last_mut().expect("a job has a stage").writes_output = true;
+    let extensions = wanted(&spec.params)?;
     Ok(JobPlan {
         spec: spec.clone(),
         job_version: job.version(),
-        filter: InputFilter { extensions: extensions(&spec.params)? },
+        filter: InputFilter { extensions: extensions.clone() },
         objects_min: None,
         kernels: Default::default(),
         broadcasts: Vec::new(),
         stages,
-        footer: footer(job, spec),
+        footer: footer(job, spec, &extensions),
     })
 }
 
 /// What shapes the data.
-fn footer(job: &dyn Job, spec: &JobSpec) -> BTreeMap<String, String> {
+fn footer(job: &dyn Job, spec: &JobSpec, extensions: &[String]) -> BTreeMap<String, String> {
     let mut footer = BTreeMap::from([
         ("mr.job".to_owned(), job.name().to_owned()),
         ("mr.job_version".to_owned(), job.version().to_string()),
@@ -95,5 +90,7 @@ fn footer(job: &dyn Job, spec: &JobSpec) -> BTreeMap<String, String> {
         let value = serde_json::to_string(value).expect("a parameter is plain data");
         footer.insert(format!("mr.params.{name}"), value);
     }
+    // However they were typed.
+    footer.insert(format!("mr.params.{EXTENSIONS}"), extensions.join(","));
     footer
 }

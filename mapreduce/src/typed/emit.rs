@@ -1,6 +1,6 @@
 //! What a typed map emits and a typed reduce is given, on the way to bytes and from them.
 
-use crate::buffer::PairBuffer;
+use crate::buffer::{Mark, PairBuffer};
 use crate::typed::MapReduce;
 use crate::typed::codec::{self, Key, Value};
 use crate::typed::input::Input;
@@ -8,58 +8,55 @@ use crate::typed::table::Table;
 use bytes::Bytes;
 use mr_core::Failure;
 
-/// What a map task has emitted so far. With a combiner there is one value for each key.
+/// What a map task has emitted so far.
 pub(super) struct Emitted<J: MapReduce> {
-    /// With a combiner.
+    /// With a combiner: one value for each key.
     combined: Option<Table<J::Value>>,
-    /// Without one.
+    /// The same of the record at hand, where that may still be set aside.
+    staged: Option<Table<J::Value>>,
+    /// Without a combiner.
     pairs: PairBuffer,
-    /// The value at hand.
-    value: Vec<u8>,
-    /// Of the record at hand, as long as it may still be set aside.
-    staged: Vec<(Box<[u8]>, J::Value)>,
-    /// The key at hand.
+    /// Where the record at hand begins in them.
+    accepted: Mark,
+    /// The key and the value at hand.
     key: Vec<u8>,
+    value: Vec<u8>,
 }
 
 impl<J: MapReduce> Emitted<J> {
     pub fn new() -> Self {
-        Self { combined: J::combine().map(Table::new), ..Self::uncombined() }
-    }
-
-    /// As if the job had no combiner.
-    pub fn uncombined() -> Self {
-        let (pairs, staged) = (PairBuffer::default(), Vec::new());
-        Self { combined: None, pairs, value: Vec::new(), staged, key: Vec::new() }
+        let pairs = PairBuffer::default();
+        Self {
+            combined: J::COMBINES.then(Table::new),
+            staged: None,
+            accepted: pairs.mark(),
+            pairs,
+            key: Vec::new(),
+            value: Vec::new(),
+        }
     }
 
     /// Takes what the record at hand emitted for good.
-    pub fn accept(&mut self) {
-        let mut staged = std::mem::take(&mut self.staged);
-        for (key, value) in staged.drain(..) {
-            self.put(&key, value);
+    pub fn accept(&mut self, job: &J) {
+        self.accepted = self.pairs.mark();
+        if let (Some(staged), Some(combined)) = (self.staged.take(), &mut self.combined) {
+            let combine = |sum: &mut _, more| job.combine(sum, more);
+            staged.drain(combine, |key, value| combined.add(key, value, combine));
         }
-        self.staged = staged;
     }
 
     /// Drops what the record at hand emitted.
     pub fn refuse(&mut self) {
-        self.staged.clear();
+        self.pairs.truncate(self.accepted);
+        self.staged = None;
     }
 
     /// All of it.
-    pub fn pairs(mut self) -> PairBuffer {
+    pub fn pairs(mut self, job: &J) -> PairBuffer {
         if let Some(combined) = self.combined.take() {
-            combined.drain(|key, value| self.push(key, &value));
+            combined.drain(|sum, more| job.combine(sum, more), |key, value| self.push(key, &value));
         }
         self.pairs
-    }
-
-    fn put(&mut self, key: &[u8], value: J::Value) {
-        match &mut self.combined {
-            Some(combined) => combined.add(key, value),
-            None => self.push(key, &value),
-        }
     }
 
     fn push(&mut self, key: &[u8], value: &J::Value) {
@@ -69,30 +66,34 @@ impl<J: MapReduce> Emitted<J> {
     }
 
     /// Of the record at hand.
-    fn emit(&mut self, key: &[u8], value: J::Value) {
-        if J::Input::SETS_ASIDE {
-            self.staged.push((key.into(), value));
-        } else {
-            self.put(key, value);
+    fn emit(&mut self, job: &J, key: &[u8], value: J::Value) {
+        let to = match J::Input::SETS_ASIDE && J::COMBINES {
+            true => Some(self.staged.get_or_insert_with(Table::new)),
+            false => self.combined.as_mut(),
+        };
+        match to {
+            Some(table) => table.add(key, value, |sum, more| job.combine(sum, more)),
+            None => self.push(key, &value),
         }
     }
 }
 
 /// Where `map` puts its pairs.
 pub struct Emit<'a, J: MapReduce> {
+    pub(super) job: &'a J,
     pub(super) emitted: &'a mut Emitted<J>,
 }
 
 impl<J: MapReduce> Emit<'_, J> {
     /// Sends a value to the reduce of `key`.
-    pub fn emit(&mut self, key: &<J::Key as Key>::Borrowed, value: J::Value) {
-        if let Some(bytes) = J::Key::bytes(key) {
-            return self.emitted.emit(bytes, value);
+    pub fn emit(&mut self, key: <J::Key as Key>::Borrowed<'_>, value: J::Value) {
+        if let Some(bytes) = J::Key::bytes(&key) {
+            return self.emitted.emit(self.job, bytes, value);
         }
         let mut bytes = std::mem::take(&mut self.emitted.key);
         bytes.clear();
         J::Key::encode(key, &mut bytes);
-        self.emitted.emit(&bytes, value);
+        self.emitted.emit(self.job, &bytes, value);
         self.emitted.key = bytes;
     }
 }

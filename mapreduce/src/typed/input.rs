@@ -2,7 +2,7 @@
 
 use crate::job::{ObjectRecord, RecordError};
 use memchr::memchr;
-use mr_core::Failure;
+use mr_core::{Failure, FailureClass};
 use std::borrow::Cow;
 use std::io::{self, Read};
 
@@ -24,7 +24,7 @@ pub trait Input: 'static {
     ) -> Result<(), RecordError>;
 }
 
-/// An object is a record, up to 256 MB of it.
+/// An object is a record. One of more than 256 MiB is set aside.
 pub enum Objects {}
 
 impl Input for Objects {
@@ -40,7 +40,8 @@ impl Input for Objects {
     }
 }
 
-/// A line is a record. Objects whose names end in `.gz` or `.zst` are unpacked.
+/// A line is a record. Objects whose names end in `.gz` or `.zst` are unpacked, and one whose lines are longer than 64 MiB is
+/// then set aside; so is any of more than 256 MiB as it lies there.
 pub enum Lines {}
 
 #[derive(Clone, Copy, Debug)]
@@ -76,9 +77,13 @@ impl Input for Lines {
         };
         // Once to see that it is whole, and only then for good: a line can't be taken back.
         let unpacked = || packing.open(&object.bytes);
-        let broken = |error: io::Error| RecordError::Quarantine {
-            class: "broken-archive",
-            message: format!("its name ends in .{} and it can't be unpacked: {error}", packing.extension()),
+        let broken = |error: io::Error| match is_for_want_of_memory(&error) {
+            // It says nothing of the object.
+            true => Failure::new(FailureClass::OutOfMemory, format!("unpacking {}: {error}", object.key)).into(),
+            false => RecordError::Quarantine {
+                class: "broken-archive",
+                message: format!("its name ends in .{} and it can't be unpacked: {error}", packing.extension()),
+            },
         };
         blocks(unpacked().map_err(broken)?, |_, _| Ok(())).map_err(|error| match error {
             BlockError::Read(error) => broken(error),
@@ -95,14 +100,22 @@ impl Input for Lines {
     }
 }
 
+/// `zstd` says so in words alone.
+fn is_for_want_of_memory(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory || error.to_string().contains("Allocation error")
+}
+
 /// Calls `each` with every line and where it begins. The last one need not be ended.
 fn lines<E>(block: &[u8], mut each: impl FnMut(u64, &[u8]) -> Result<(), E>) -> Result<(), E> {
     let mut at = 0;
     while at < block.len() {
-        let length = memchr(b'\n', &block[at..]);
-        let line = &block[at..at + length.unwrap_or(block.len() - at)];
-        each(at as u64, line.strip_suffix(b"\r").unwrap_or(line))?;
-        at += line.len() + 1;
+        let rest = &block[at..];
+        let (line, bytes) = match memchr(b'\n', rest) {
+            Some(end) => (rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]), end + 1),
+            None => (rest, rest.len()),
+        };
+        each(at as u64, line)?;
+        at += bytes;
     }
     Ok(())
 }
@@ -163,9 +176,14 @@ impl Packing {
 
     fn open(self, bytes: &[u8]) -> io::Result<Box<dyn Read + '_>> {
         Ok(match self {
-            // Several of them one after another are one text, as for gzip itself.
+            // Several of them one after another are one text.
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
-            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(bytes)?),
+            Self::Zstd => {
+                let mut unpacked = zstd::stream::read::Decoder::with_buffer(bytes)?;
+                // The library's own limit, said so that it stays: 128 MiB.
+                unpacked.window_log_max(27)?;
+                Box::new(unpacked)
+            }
         })
     }
 }
@@ -213,7 +231,7 @@ mod tests {
         assert_eq!(found(""), lines(&[]));
         assert_eq!(found("\n"), lines(&[(0, "")]));
         assert_eq!(found("one\r\n\ntwo"), lines(&[(0, "one"), (5, ""), (6, "two")]));
-        assert_eq!(found("one\rtwo\n"), lines(&[(0, "one\rtwo")]));
+        assert_eq!(found("one\rtwo\n\r"), lines(&[(0, "one\rtwo"), (8, "\r")]));
         let odd = object("a", &b"a\xffb\n"[..]);
         assert_eq!(read(&odd).unwrap(), lines(&[(0, "a\u{fffd}b")]));
     }

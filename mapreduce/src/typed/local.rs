@@ -1,10 +1,10 @@
-//! A typed job in one thread and in memory, for its first test: no coordinator, no files, no combiner.
+//! A typed job in one thread and in memory, for its first test: no coordinator, no files.
 
 use crate::job::{ObjectRecord, RecordError};
 use crate::typed::codec;
 use crate::typed::emit::{Emit, Emitted, Values};
 use crate::typed::input::Input;
-use crate::typed::row::Rows;
+use crate::typed::row::{Rows, columns};
 use crate::typed::{MapOnly, MapReduce};
 use bytes::Bytes;
 use mr_core::Failure;
@@ -12,10 +12,9 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 /// The rows that a job makes of some objects, each a key and what is in it, in the order of their keys. They are those of
-/// the engine, and in its order where there is one partition.
+/// the engine with one object in a split, and in its order where there is one partition.
 ///
-/// The job's combiner has no part in it: if a run on the engine differs, and nothing in it is a sum of rounded numbers,
-/// the combiner is wrong.
+/// With a combiner the reduce is given one value for each object that has the key, as it may be on the engine.
 ///
 /// # Errors
 /// What the job fails with, or why it sets an object aside.
@@ -23,13 +22,14 @@ pub fn run_local<J: MapReduce>(
     job: &J,
     objects: &[(impl AsRef<str>, impl AsRef<[u8]>)],
 ) -> Result<Vec<J::Row>, Failure> {
+    columns::<J::Row>(J::COLUMNS).map_err(Failure::permanent)?;
     let mut groups: BTreeMap<Vec<u8>, Vec<Bytes>> = BTreeMap::new();
     for object in sorted(objects) {
-        let mut emitted = Emitted::<J>::uncombined();
-        let mapped = J::Input::each(&object, |record| job.map(record, &mut Emit { emitted: &mut emitted }));
+        let mut emitted = Emitted::<J>::new();
+        let mapped = J::Input::each(&object, |record| job.map(record, &mut Emit { job, emitted: &mut emitted }));
         mapped.map_err(|error| told(&object, error))?;
-        emitted.accept();
-        for group in emitted.pairs().sort(1).groups() {
+        emitted.accept(job);
+        for group in emitted.pairs(job).sort(1).groups() {
             groups.entry(group.key().to_vec()).or_default().extend(group.shared_values());
         }
     }
@@ -53,6 +53,7 @@ pub fn run_map_only<J: MapOnly>(
     job: &J,
     objects: &[(impl AsRef<str>, impl AsRef<[u8]>)],
 ) -> Result<Vec<J::Row>, Failure> {
+    columns::<J::Row>(J::COLUMNS).map_err(Failure::permanent)?;
     let mut rows = Rows::plain();
     for object in sorted(objects) {
         let mapped = J::Input::each(&object, |record| job.map(record, &mut rows));

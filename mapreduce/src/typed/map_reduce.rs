@@ -75,18 +75,17 @@ impl<J: MapReduce> StageCode for Code<J> {
     }
 
     fn combiner(&self) -> Option<&dyn Combiner> {
-        J::combine().map(|_| self as _)
+        J::COMBINES.then_some(self)
     }
 }
 
 impl<J: MapReduce> Combiner for Code<J> {
     fn combine(&self, _: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
-        let Some(combine) = J::combine() else { return Ok(values) };
         let mut values = values.iter().map(|bytes| codec::value::<J::Value>(bytes));
         let Some(first) = values.next() else { return Ok(Vec::new()) };
         let mut sum = first?;
         for value in values {
-            combine(&mut sum, value?);
+            self.job.combine(&mut sum, value?);
         }
         let mut bytes = Vec::new();
         codec::Value::encode(&sum, &mut bytes);
@@ -105,9 +104,9 @@ impl<J: MapReduce> Mapper for Mapping<'_, J> {
         let Self { job, emitted: Some(emitted) } = self else {
             return Err(Failure::permanent("a record came after the last").into());
         };
-        let mapped = J::Input::each(object, |record| job.map(record, &mut Emit { emitted }));
+        let mapped = J::Input::each(object, |record| job.map(record, &mut Emit { job, emitted }));
         match mapped {
-            Ok(()) => emitted.accept(),
+            Ok(()) => emitted.accept(job),
             Err(_) => emitted.refuse(),
         }
         mapped
@@ -115,7 +114,7 @@ impl<J: MapReduce> Mapper for Mapping<'_, J> {
 
     fn finish(&mut self, out: &mut MapOutput) -> Result<(), Failure> {
         if let Some(emitted) = self.emitted.take() {
-            out.pairs = emitted.pairs();
+            out.pairs = emitted.pairs(self.job);
         }
         Ok(())
     }

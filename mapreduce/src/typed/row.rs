@@ -20,17 +20,27 @@ pub trait Column: Sized + Send {
 
     /// # Errors
     /// When the column has no place for it.
+    fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// # Errors
+    /// When the column has no place for it.
     fn append(self, to: &mut Self::Builder) -> Result<(), Failure>;
 
     fn append_null(to: &mut Self::Builder);
 }
 
-/// The columns of a row: a tuple of them, or `()` for no rows at all.
+/// The columns of a row: a tuple of up to eight.
 pub trait Row: Sized + Send + 'static {
     type Builders: Default + Send;
     const COLUMNS: usize;
 
     fn fields(names: &[&str]) -> Vec<Field>;
+
+    /// # Errors
+    /// When a column has no place for what is in it.
+    fn check(&self) -> Result<(), Failure>;
 
     /// # Errors
     /// When a column has no place for what is in it.
@@ -82,9 +92,14 @@ impl Column for u64 {
         DataType::Int64
     }
 
+    fn check(&self) -> Result<(), Failure> {
+        let fits = i64::try_from(*self).is_ok();
+        fits.then_some(()).ok_or_else(|| Failure::permanent(format!("{self} is more than a column can hold")))
+    }
+
     fn append(self, to: &mut Self::Builder) -> Result<(), Failure> {
-        let signed = i64::try_from(self);
-        to.append_value(signed.map_err(|_| Failure::permanent(format!("{self} is more than a column can hold")))?);
+        self.check()?;
+        to.append_value(self as i64);
         Ok(())
     }
 
@@ -99,6 +114,10 @@ impl<C: Column> Column for Option<C> {
 
     fn data_type() -> DataType {
         C::data_type()
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        self.as_ref().map_or(Ok(()), C::check)
     }
 
     fn append(self, to: &mut Self::Builder) -> Result<(), Failure> {
@@ -140,23 +159,6 @@ macro_rules! lists {
 
 lists!(i32, i64, f32, f64, String);
 
-impl Row for () {
-    type Builders = ();
-    const COLUMNS: usize = 0;
-
-    fn fields(_: &[&str]) -> Vec<Field> {
-        Vec::new()
-    }
-
-    fn append(self, (): &mut ()) -> Result<(), Failure> {
-        Err(Failure::permanent("the job's `Row` is (), which is no row"))
-    }
-
-    fn finish((): &mut ()) -> Vec<ArrayRef> {
-        Vec::new()
-    }
-}
-
 macro_rules! rows {
     ($count:literal: $($name:ident $at:tt),*) => {
         impl<$($name: Column + 'static),*> Row for ($($name,)*) {
@@ -165,6 +167,11 @@ macro_rules! rows {
 
             fn fields(names: &[&str]) -> Vec<Field> {
                 vec![$(Field::new(names[$at], $name::data_type(), $name::NULLABLE)),*]
+            }
+
+            fn check(&self) -> Result<(), Failure> {
+                $(self.$at.check()?;)*
+                Ok(())
             }
 
             fn append(self, to: &mut Self::Builders) -> Result<(), Failure> {
@@ -188,6 +195,28 @@ rows!(6: A 0, B 1, C 2, D 3, E 4, F 5);
 rows!(7: A 0, B 1, C 2, D 3, E 4, F 5, G 6);
 rows!(8: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
 
+/// Characters that a Delta table's columns can't have in their names without a later protocol.
+const FORBIDDEN: [char; 10] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
+
+/// Whether the columns of a row can have these names.
+///
+/// # Errors
+/// A sentence about the one that can't be.
+pub fn columns<R: Row>(names: &[&str]) -> Result<(), String> {
+    if names.len() != R::COLUMNS {
+        return Err(format!("`COLUMNS` names {names:?}, and a row has {} columns", R::COLUMNS));
+    }
+    for (place, name) in names.iter().enumerate() {
+        if name.is_empty() || name.contains(FORBIDDEN) {
+            return Err(format!("`COLUMNS` names {name:?}, which no column of a Delta table can be named"));
+        }
+        if names[..place].iter().any(|before| before.to_lowercase() == name.to_lowercase()) {
+            return Err(format!("`COLUMNS` names {name:?} twice, if case is not looked at"));
+        }
+    }
+    Ok(())
+}
+
 /// Rows that become a batch together. Large enough for Arrow, small enough to be held by every slot.
 const BATCH_ROWS: usize = 8192;
 
@@ -202,12 +231,8 @@ enum To<R: Row> {
 }
 
 impl<R: Row> Rows<R> {
-    /// For batches of columns.
-    ///
-    /// # Panics
-    /// When there are not as many names as columns: the job's author sees that the first time it runs.
+    /// For batches of columns with these names, which have been [looked at](columns).
     pub(super) fn columns(names: &[&str]) -> Self {
-        assert_eq!(names.len(), R::COLUMNS, "`COLUMNS` names {names:?}, and a row has {} columns", R::COLUMNS);
         let schema = Arc::new(Schema::new(R::fields(names)));
         Self { to: To::Columns { schema, builders: R::Builders::default(), pending: 0, full: Vec::new() } }
     }
@@ -223,7 +248,10 @@ impl<R: Row> Rows<R> {
     /// When a number does not fit into its column.
     pub fn row(&mut self, row: R) -> Result<(), Failure> {
         match &mut self.to {
-            To::Plain(rows) => rows.push(row),
+            To::Plain(rows) => {
+                row.check()?;
+                rows.push(row);
+            }
             To::Columns { builders, pending, .. } => {
                 row.append(builders)?;
                 *pending += 1;
@@ -306,12 +334,15 @@ mod tests {
         assert!(rows.row((u64::MAX,)).unwrap_err().message.contains("18446744073709551615 is more"));
         let batches: Vec<_> = Rows::<(u64,)>::columns(&["n"]).rest().unwrap().collect();
         assert_eq!((batches.len(), batches[0].num_rows(), batches[0].num_columns()), (1, 0, 1));
-        assert!(Rows::<()>::columns(&[]).rest().unwrap().count() == 0);
+        assert!(Rows::<(u64,)>::plain().row((u64::MAX,)).is_err());
     }
 
     #[test]
-    #[should_panic(expected = "`COLUMNS` names [\"word\"], and a row has 2 columns")]
-    fn a_name_too_few_is_found_at_once() {
-        Rows::<(String, u64)>::columns(&["word"]);
+    fn names_that_no_table_can_have_are_found_before_anything_is_read() {
+        let wrong = |names: &[&str]| columns::<(String, u64)>(names).unwrap_err();
+        assert_eq!(wrong(&["word"]), "`COLUMNS` names [\"word\"], and a row has 2 columns");
+        assert!(wrong(&["word", "how often"]).contains("\"how often\", which no column"));
+        assert!(wrong(&["word", "Word"]).contains("twice"));
+        assert_eq!(columns::<(String, u64)>(&["word", "count"]), Ok(()));
     }
 }

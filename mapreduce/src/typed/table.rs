@@ -4,7 +4,6 @@
 //! one after another with nothing between that depends on them, and the processor waits for all of them at once. The order
 //! of the values of a key is kept. The order of keys is not, and nothing may depend on it: the hash is seeded by chance.
 
-use crate::typed::Combine;
 use std::hash::{BuildHasher, RandomState};
 
 /// Keys that are looked up at a time.
@@ -14,7 +13,6 @@ const SLOTS: usize = 1 << 10;
 const EMPTY: u32 = u32::MAX;
 
 pub(super) struct Table<V> {
-    combine: Combine<V>,
     /// Indices of entries, found by hash and then one after another; less than two of three are taken.
     slots: Vec<u32>,
     entries: Vec<Entry<V>>,
@@ -102,11 +100,11 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+/// Whoever calls says how values are combined, the same way every time.
 impl<V> Table<V> {
-    pub fn new(combine: Combine<V>) -> Self {
+    pub fn new() -> Self {
         let random = RandomState::new();
         Self {
-            combine,
             slots: vec![EMPTY; SLOTS],
             entries: Vec::new(),
             long: Vec::new(),
@@ -117,7 +115,7 @@ impl<V> Table<V> {
         }
     }
 
-    pub fn add(&mut self, key: &[u8], value: V) {
+    pub fn add(&mut self, key: &[u8], value: V, combine: impl Fn(&mut V, V)) {
         let digest = Digest::of(key);
         let hash = self.hash(digest, key);
         let at = self.pending_long.len();
@@ -126,13 +124,13 @@ impl<V> Table<V> {
         }
         self.pending.push(Pending { digest, hash, at, value });
         if self.pending.len() == BATCH {
-            self.settle();
+            self.settle(combine);
         }
     }
 
     /// Calls `each` with every key and its value.
-    pub fn drain(mut self, mut each: impl FnMut(&[u8], V)) {
-        self.settle();
+    pub fn drain(mut self, combine: impl Fn(&mut V, V), mut each: impl FnMut(&[u8], V)) {
+        self.settle(combine);
         for Entry { digest, at, value, .. } in self.entries {
             if digest.is_short() {
                 each(&digest.bytes()[..digest.length()], value);
@@ -156,7 +154,7 @@ impl<V> Table<V> {
     }
 
     /// Adds what is pending to what is there.
-    fn settle(&mut self) {
+    fn settle(&mut self, combine: impl Fn(&mut V, V)) {
         if (self.entries.len() + BATCH) * 3 > self.slots.len() * 2 {
             self.grow();
         }
@@ -175,16 +173,16 @@ impl<V> Table<V> {
         let mut pending = std::mem::take(&mut self.pending);
         for (number, pending) in pending.drain(..).enumerate() {
             if met[number] {
-                (self.combine)(&mut self.entries[at[number] as usize].value, pending.value);
+                combine(&mut self.entries[at[number] as usize].value, pending.value);
             } else {
-                self.put(pending, mask);
+                self.put(pending, mask, &combine);
             }
         }
         self.pending = pending;
         self.pending_long.clear();
     }
 
-    fn put(&mut self, pending: Pending<V>, mask: usize) {
+    fn put(&mut self, pending: Pending<V>, mask: usize, combine: impl Fn(&mut V, V)) {
         let Pending { digest, hash, at, value } = pending;
         let mut slot = hash as usize & mask;
         loop {
@@ -197,7 +195,7 @@ impl<V> Table<V> {
                 && (digest.is_short()
                     || self.long[entry.at..entry.at + digest.length()] == self.pending_long[at..at + digest.length()]);
             if same {
-                return (self.combine)(&mut entry.value, value);
+                return combine(&mut entry.value, value);
             }
             slot = (slot + 1) & mask;
         }
@@ -231,10 +229,15 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn drained<V>(table: Table<V>) -> BTreeMap<Vec<u8>, V> {
+    fn drained<V>(table: Table<V>, combine: impl Fn(&mut V, V)) -> BTreeMap<Vec<u8>, V> {
         let mut found = BTreeMap::new();
-        table.drain(|key, value| assert!(found.insert(key.to_vec(), value).is_none(), "{key:?} is there twice"));
+        let once = |key: &[u8], value| assert!(found.insert(key.to_vec(), value).is_none(), "{key:?} is there twice");
+        table.drain(combine, once);
         found
+    }
+
+    fn append(all: &mut Vec<usize>, more: Vec<usize>) {
+        all.extend(more);
     }
 
     proptest! {
@@ -246,34 +249,28 @@ mod tests {
                 (0u8..3, 0usize..40).prop_map(|(byte, length)| vec![byte; length]),
             ], 0..200),
         ) {
-            let mut table = Table::new(|all: &mut Vec<usize>, more: Vec<usize>| all.extend(more));
+            let mut table = Table::new();
             let mut model: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
             for (number, key) in keys.into_iter().enumerate() {
-                table.add(&key, vec![number]);
+                table.add(&key, vec![number], append);
                 model.entry(key).or_default().push(number);
             }
-            prop_assert_eq!(drained(table), model);
+            prop_assert_eq!(drained(table, append), model);
         }
     }
 
     #[test]
     fn many_keys_of_every_length_find_their_places() {
-        let key = |n: u64| format!("{n:0length$}", length = (n % 40) as usize).into_bytes();
-        let mut table = Table::new(|sum: &mut u64, more: u64| *sum += more);
-        const KEYS: u64 = 100_000;
-        for round in 0..3 {
-            for n in 0..KEYS {
-                table.add(&key(n * 7 % KEYS), round + n % 2);
-            }
+        const KEYS: usize = 100_000;
+        let key = |n: usize| format!("{n:0length$}", length = n % 40).into_bytes();
+        let mut table = Table::new();
+        let mut model: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+        for n in 0..3 * KEYS {
+            let key = key(n * 7 % KEYS);
+            table.add(&key, vec![n], append);
+            model.entry(key).or_default().push(n);
         }
-        let found = drained(table);
-        let mut model: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-        for round in 0..3 {
-            for n in 0..KEYS {
-                *model.entry(key(n * 7 % KEYS)).or_default() += round + n % 2;
-            }
-        }
-        assert!(found == model);
+        assert!(drained(table, append) == model);
     }
 
     #[test]
