@@ -54,7 +54,11 @@ use mr_core::{Failure, Params};
 ///         Ok(Self)
 ///     }
 ///
-/// XX
+///     const COMBINES: bool = true;
+///
+///     fn combine(&self, lines: &mut u64, more: u64) {
+///         *lines += more;
+///     }
 ///
 ///     fn map(&self, line: Line<'_>, out: &mut Emit<'_, Self>) -> Result<(), Failure> {
 ///         out.emit(line.text().chars().count() as u64, 1);
