@@ -3,6 +3,7 @@
 //! Plain values and pure functions only. There is no IO here, nothing async and nothing of the wire; every other room
 //! speaks in these types, so they hold what is true after the door and need no second check.
 
+mod columns;
 mod digest;
 mod failure;
 mod graph;
@@ -18,6 +19,7 @@ mod store;
 mod task_key;
 mod work;
 
+pub use columns::is_column_name;
 pub use digest::{ObjectsDigest, sha256_hex};
 pub use failure::{Failure, FailureClass};
 pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};

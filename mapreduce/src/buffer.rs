@@ -107,7 +107,7 @@ impl SortedPairs {
         self.bytes.len() + PAIR_HEAD * self.entries.len()
     }
 
-    /// The pairs, those of one partition and key together: partition, key, values.
+    /// The pairs, those of one partition and key together.
     pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
         let same = |a: &Entry, b: &Entry| a.partition == b.partition && self.bytes[a.key()] == self.bytes[b.key()];
         self.entries.chunk_by(same).map(|entries| Group { pairs: self, entries })

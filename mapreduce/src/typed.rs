@@ -108,7 +108,7 @@ pub trait MapReduce: Send + Sync + Sized + 'static {
     /// a largest one does, a mean does not. Sums of numbers with a point are rounded as the input is split, which the
     /// settings of the split alone decide.
     fn combine(&self, _sum: &mut Self::Value, _more: Self::Value) {
-        unimplemented!("`COMBINES` is true, and there is no `combine`")
+        panic!("job `{}`: `COMBINES` is true, and there is no `combine`", Self::NAME)
     }
 
     /// # Errors

@@ -1,11 +1,9 @@
 //! The Arrow schema of a part as a Delta schema, and what Delta does not know.
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use mr_core::is_column_name;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-
-/// Characters that a column's name can't have without column mapping, which needs a later protocol.
-const FORBIDDEN: [char; 10] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
 
 /// The schema as the log holds it, or a sentence about the column that does not fit.
 pub(crate) fn delta_schema(schema: &Schema) -> Result<String, String> {
@@ -46,7 +44,7 @@ fn structure(fields: &Fields, within: &str) -> Result<Value, String> {
     let mut columns = Vec::new();
     for field in fields {
         let name = format!("{within}{}", field.name());
-        if field.name().is_empty() || field.name().contains(FORBIDDEN) {
+        if !is_column_name(field.name()) {
             return Err(format!("a Delta table can't have a column named `{name}`"));
         }
         if !names.insert(field.name().to_lowercase()) {

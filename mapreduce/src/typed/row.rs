@@ -8,7 +8,7 @@ use arrow::array::{
     Int64Builder, ListBuilder, RecordBatch, StringBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use mr_core::Failure;
+use mr_core::{Failure, is_column_name};
 use std::sync::Arc;
 
 /// What a column holds.
@@ -195,9 +195,6 @@ rows!(6: A 0, B 1, C 2, D 3, E 4, F 5);
 rows!(7: A 0, B 1, C 2, D 3, E 4, F 5, G 6);
 rows!(8: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
 
-/// Characters that a Delta table's columns can't have in their names without a later protocol.
-const FORBIDDEN: [char; 10] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
-
 /// Whether the columns of a row can have these names.
 ///
 /// # Errors
@@ -207,7 +204,7 @@ pub fn columns<R: Row>(names: &[&str]) -> Result<(), String> {
         return Err(format!("`COLUMNS` names {names:?}, and a row has {} columns", R::COLUMNS));
     }
     for (place, name) in names.iter().enumerate() {
-        if name.is_empty() || name.contains(FORBIDDEN) {
+        if !is_column_name(name) {
             return Err(format!("`COLUMNS` names {name:?}, which no column of a Delta table can be named"));
         }
         if names[..place].iter().any(|before| before.to_lowercase() == name.to_lowercase()) {
@@ -291,9 +288,6 @@ impl<R: Row> Rows<R> {
         let To::Columns { schema, builders, pending, full } = &mut self.to else { return Ok(()) };
         *pending = 0;
         let columns = R::finish(builders);
-        if columns.is_empty() {
-            return Ok(());
-        }
         let batch = RecordBatch::try_new(schema.clone(), columns);
         full.push(batch.map_err(|error| Failure::permanent(format!("the job's rows: {error}")))?);
         Ok(())

@@ -20,6 +20,25 @@ pub fn timed(process: &mut Command, results: &Path) -> Result<f64> {
     Ok(started.elapsed().as_secs_f64())
 }
 
+/// Seconds of each, round by round, in turn. `runs` says whether one runs in a round.
+pub fn rounds<const N: usize>(
+    names: [&str; N],
+    rounds: usize,
+    runs: impl Fn(&str, usize) -> bool,
+    once: impl Fn(&str) -> Result<f64>,
+) -> Result<Vec<(&str, Vec<f64>)>> {
+    let mut measured: Vec<_> = names.map(|name| (name, Vec::new())).into();
+    for round in 1..=rounds {
+        for (name, seconds) in &mut measured {
+            if runs(name, round) {
+                seconds.push(once(name)?);
+                eprintln!("bench: round {round} of {rounds}: {name}: {:.2} s", seconds[seconds.len() - 1]);
+            }
+        }
+    }
+    Ok(measured)
+}
+
 /// A line for each that was run, and how long ours takes in proportion, round by round where both were run.
 pub fn table(measured: &[(&str, Vec<f64>)], is_ours: impl Fn(&str) -> bool) -> String {
     let mut text = String::new();

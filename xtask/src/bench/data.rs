@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::beside::{table, timed};
+use super::beside::{rounds, table, timed};
 use super::machine::machine;
 use crate::args::Args;
 use crate::photos::cores;
@@ -24,11 +24,11 @@ const SPARK: &str = "PySpark";
 const FILES: u64 = 16;
 
 pub fn main(mut args: Args) -> Result<()> {
-    let rounds: usize = args.option("--rounds")?.unwrap_or(5);
+    let count: usize = args.option("--rounds")?.unwrap_or(5);
     let spark_rounds: usize = args.option("--spark-rounds")?.unwrap_or(1);
     let megabytes: u64 = args.option("--megabytes")?.unwrap_or(1000);
     args.done()?;
-    ensure!(rounds > 0, "--rounds must be at least 1");
+    ensure!(count > 0, "--rounds must be at least 1");
     ensure!(megabytes > 0, "--megabytes must be at least 1");
 
     setup()?;
@@ -44,22 +44,15 @@ pub fn main(mut args: Args) -> Result<()> {
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
     texts::draw(&bench.input, FILES, megabytes * 1_000_000 / FILES)?;
 
-    let mut measured: Vec<(&str, Vec<f64>)> = [OURS, DUCKDB, POLARS, SPARK].map(|name| (name, Vec::new())).into();
     // Each once for nothing, so that nobody reads from a cold disk.
     for name in [OURS, DUCKDB, POLARS] {
         bench.once(name).context("warming up")?;
     }
-    for round in 1..=rounds {
-        for (name, seconds) in &mut measured {
-            if *name != SPARK || round <= spark_rounds {
-                seconds.push(bench.once(name)?);
-                eprintln!("bench: round {round} of {rounds}: {name}: {:.2} s", seconds[seconds.len() - 1]);
-            }
-        }
-    }
+    let runs = |name: &str, round| name != SPARK || round <= spark_rounds;
+    let measured = rounds([OURS, DUCKDB, POLARS, SPARK], count, runs, |name| bench.once(name))?;
     println!("{}", machine());
     println!(
-        "word count of {megabytes} MB in {FILES} files, {rounds} rounds; seconds from start to end, median (lowest to highest)"
+        "word count of {megabytes} MB in {FILES} files, {count} rounds; seconds from start to end, median (lowest to highest)"
     );
     print!("{}", table(&measured, |name| name == OURS));
     Ok(())

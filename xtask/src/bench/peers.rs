@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::beside::{table, timed};
+use super::beside::{rounds, table, timed};
 use super::machine::{has_amx, machine};
 use super::submit::{Run, photos};
 use crate::args::Args;
@@ -21,10 +21,10 @@ const PYTHON: &str = "Python, onnxruntime";
 const SPARK: &str = "PySpark, TensorFlow";
 
 pub fn main(mut args: Args) -> Result<()> {
-    let rounds: usize = args.option("--rounds")?.unwrap_or(5);
+    let count: usize = args.option("--rounds")?.unwrap_or(5);
     let spark_rounds: usize = args.option("--spark-rounds")?.unwrap_or(1);
     args.done()?;
-    ensure!(rounds > 0, "--rounds must be at least 1");
+    ensure!(count > 0, "--rounds must be at least 1");
 
     setup()?;
     let python =
@@ -37,26 +37,18 @@ pub fn main(mut args: Args) -> Result<()> {
     }
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
 
-    let mut measured: Vec<(&str, Vec<f64>)> = [OURS, FAST, PYTHON, SPARK].map(|name| (name, Vec::new())).into();
     // Each once for nothing, so that nobody reads its libraries from a cold disk.
     for name in [OURS, PYTHON].into_iter().chain((spark_rounds > 0).then_some(SPARK)) {
         bench.once(name).context("warming up")?;
     }
-    for round in 1..=rounds {
-        for (name, seconds) in &mut measured {
-            let skipped = match *name {
-                FAST => !has_amx(),
-                SPARK => round > spark_rounds,
-                _ => false,
-            };
-            if !skipped {
-                seconds.push(bench.once(name)?);
-                eprintln!("bench: round {round} of {rounds}: {name}: {:.2} s", seconds[seconds.len() - 1]);
-            }
-        }
-    }
+    let runs = |name: &str, round| match name {
+        FAST => has_amx(),
+        SPARK => round <= spark_rounds,
+        _ => true,
+    };
+    let measured = rounds([OURS, FAST, PYTHON, SPARK], count, runs, |name| bench.once(name))?;
     println!("{}", machine());
-    println!("{rounds} rounds; seconds from start to end, median (lowest to highest)");
+    println!("{count} rounds; seconds from start to end, median (lowest to highest)");
     if !has_amx() {
         println!("no AMX here, so nothing to be said of `{FAST}`");
     }
