@@ -11,9 +11,20 @@ pub const ATTEMPTS_MAX: &str = "limits.attempts_max";
 pub const RECORD_SECONDS_MAX: &str = "limits.record_seconds_max";
 pub const OBJECTS_MAX: &str = "split.objects_max";
 pub const BYTES_MAX: &str = "split.bytes_max";
+pub const MEMORY_BYTES_MAX: &str = "shuffle.memory_bytes_max";
 
-const COMMON: [&str; 9] =
-    [JOB, INPUT, OUTPUT, MODE, QUARANTINE_SHARE_MAX, ATTEMPTS_MAX, RECORD_SECONDS_MAX, OBJECTS_MAX, BYTES_MAX];
+const COMMON: [&str; 10] = [
+    JOB,
+    INPUT,
+    OUTPUT,
+    MODE,
+    QUARANTINE_SHARE_MAX,
+    ATTEMPTS_MAX,
+    RECORD_SECONDS_MAX,
+    OBJECTS_MAX,
+    BYTES_MAX,
+    MEMORY_BYTES_MAX,
+];
 
 /// Whole names, those of the job's parameters among them.
 pub fn known(job: Option<&dyn Job>) -> Vec<String> {

@@ -6,7 +6,7 @@ use crate::job_file::{Entry, JobFile, Kind, KindError, Value};
 use crate::keys;
 use crate::location::{self, Overlap, Place};
 use crate::mistake::{At, Mistake};
-use mr_core::{JobSpec, Limits, Mode, ParamValue, Params, SplitSettings};
+use mr_core::{JobSpec, Limits, Mode, ParamValue, Params, ShuffleSettings, SplitSettings};
 use mr_mapreduce::{Job, ParamKind, ParamSpec, Registry};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -28,6 +28,9 @@ const ATTEMPTS_MAX: i64 = 1_000;
 /// A day.
 const RECORD_SECONDS_MAX: i64 = 86_400;
 
+/// With less, most of what happens is files that are opened and closed.
+const MEMORY_BYTES_MIN: u64 = 1 << 20;
+
 /// # Errors
 /// Every mistake.
 pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) -> Result<Meant, Vec<Mistake>> {
@@ -44,7 +47,8 @@ pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) 
     let attempts_max = reader.integer(keys::ATTEMPTS_MAX, 1..=ATTEMPTS_MAX);
     let record_seconds_max = reader.integer(keys::RECORD_SECONDS_MAX, 1..=RECORD_SECONDS_MAX);
     let objects_max = reader.integer(keys::OBJECTS_MAX, 1..=OBJECTS_MAX);
-    let bytes_max = reader.bytes(keys::BYTES_MAX).unwrap_or(split.bytes_max);
+    let bytes_max = reader.bytes_from(keys::BYTES_MAX, 1).unwrap_or(split.bytes_max);
+    let memory_bytes_max = reader.bytes_from(keys::MEMORY_BYTES_MAX, MEMORY_BYTES_MIN);
     let mode = reader.mode().unwrap_or_default();
     let params = job.as_ref().map(|job| reader.params(&job.params()));
     match (job, input, output, params) {
@@ -62,6 +66,8 @@ pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) 
                     record_seconds_max: record_seconds_max.map_or(limits.record_seconds_max, |n| n as u32),
                 },
                 split: SplitSettings { objects_max: objects_max.map_or(split.objects_max, |n| n as u32), bytes_max },
+                shuffle: memory_bytes_max
+                    .map_or(ShuffleSettings::default(), |memory_bytes_max| ShuffleSettings { memory_bytes_max }),
             };
             Ok(Meant { spec, job })
         }
@@ -236,7 +242,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn bytes(&mut self, key: &str) -> Option<u64> {
+    fn bytes_from(&mut self, key: &str, least: u64) -> Option<u64> {
         let entry = self.entry(key)?;
         let value = &entry.value;
         let wanted = "a number of bytes, or a text such as \"256MB\"";
@@ -249,8 +255,9 @@ impl<'a> Reader<'a> {
                 return None;
             }
         };
+        let bytes = bytes.filter(|bytes| *bytes >= least);
         if bytes.is_none() {
-            self.wrong(&value.at, format!("`{key}` takes {wanted}, and at least 1"));
+            self.wrong(&value.at, format!("`{key}` takes {wanted}, and at least {least}"));
         }
         bytes
     }
@@ -436,6 +443,11 @@ mod tests {
             (
                 "[split]\nbytes_max = 0",
                 "j.toml:5:13: `split.bytes_max` takes a number of bytes, or a text such as \"256MB\", and at least 1",
+            ),
+            (
+                "[shuffle]\nmemory_bytes_max = \"1 kB\"",
+                "j.toml:5:20: `shuffle.memory_bytes_max` takes a number of bytes, or a text such as \"256MB\", and at least \
+                 1048576",
             ),
             (
                 "[split]\nbytes_max = \"lots\"",

@@ -187,6 +187,7 @@ mod tests {
             params: Params::new(),
             limits: Limits::default(),
             split: SplitSettings::default(),
+            shuffle: Default::default(),
         }
     }
 

@@ -123,6 +123,7 @@ pub fn plan() -> JobPlan {
         params: Params::new(),
         limits: Default::default(),
         split: Default::default(),
+        shuffle: Default::default(),
     };
     Count.plan(&spec, &[]).expect("it has no fault")
 }

@@ -165,6 +165,7 @@ fn plan() -> JobPlan {
             params: Params::new(),
             limits: Limits::default(),
             split: SplitSettings { objects_max: 1, bytes_max: 1 << 20 },
+            shuffle: Default::default(),
         },
         job_version: 1,
         filter: InputFilter::default(),

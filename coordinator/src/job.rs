@@ -120,6 +120,7 @@ pub mod tests {
                 params: Params::new(),
                 limits: Limits::default(),
                 split: SplitSettings::default(),
+                shuffle: Default::default(),
             },
             job_version: 1,
             filter: InputFilter::default(),

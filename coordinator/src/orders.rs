@@ -63,6 +63,7 @@ pub fn order(
         writes_output: stage.writes_output,
         one_row_per_record: stage.one_row_per_record,
         partitions: stage.partitions,
+        memory_bytes_max: job.plan.spec.shuffle.memory_bytes_max,
         record_seconds_max: job.plan.spec.limits.record_seconds_max,
         work,
     })

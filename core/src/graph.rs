@@ -200,6 +200,7 @@ mod tests {
                 params: Params::new(),
                 limits: Limits::default(),
                 split: SplitSettings::default(),
+                shuffle: Default::default(),
             },
             job_version: 1,
             filter: InputFilter::default(),

@@ -30,7 +30,7 @@ pub use plan::{
     BroadcastPlan, InputFilter, JobPlan, KERNEL_FAMILY, KernelWish, NO_KERNELS, ObjectsMin, Source, StagePlan,
 };
 pub use report::{Books, Report};
-pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, SplitSettings};
+pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, ShuffleSettings, SplitSettings};
 pub use split::{Split, plan_splits};
 pub use status::{JobPhase, JobStatus, StageStatus};
 pub use store::{StoreAnswers, StoreShare, StoreUsage};

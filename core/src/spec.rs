@@ -32,6 +32,8 @@ pub struct JobSpec {
     pub params: Params,
     pub limits: Limits,
     pub split: SplitSettings,
+    #[serde(default)]
+    pub shuffle: ShuffleSettings,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,5 +74,19 @@ pub struct SplitSettings {
 impl Default for SplitSettings {
     fn default() -> Self {
         Self { objects_max: 64, bytes_max: 256 << 20 }
+    }
+}
+
+/// How pairs travel from map tasks to reduce tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShuffleSettings {
+    /// Memory in bytes that the pairs of one attempt may take: what a map task emits beyond it is put aside on its host's disk.
+    /// Values are combined as often as that happens, so a result may depend on it as on the split.
+    pub memory_bytes_max: u64,
+}
+
+impl Default for ShuffleSettings {
+    fn default() -> Self {
+        Self { memory_bytes_max: 256 << 20 }
     }
 }

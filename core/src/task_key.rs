@@ -54,7 +54,7 @@ pub fn task_keys(plan: &JobPlan, graph: &TaskGraph, objects: &[Object], splits: 
 /// What the tasks of a stage have in common.
 fn common(plan: &JobPlan, stage: &TaskStage) -> Words {
     let mut words = Words::default();
-    words.text("mr-task-1");
+    words.text("mr-task-2");
     // What splits text, encodes keys and merges runs is part of what a task computes.
     words.text(FRAMEWORK_VERSION);
     words.text(&plan.spec.job);
@@ -63,6 +63,8 @@ fn common(plan: &JobPlan, stage: &TaskStage) -> Words {
     words.text(&plan.spec.input);
     words.text(&stage.name);
     words.number(u64::from(stage.partitions));
+    // Values are combined as often as there is no more room for them.
+    words.number(plan.spec.shuffle.memory_bytes_max);
     words.number(u64::from(stage.writes_output));
     words.number(u64::from(stage.one_row_per_record));
     let planned: Option<&StagePlan> = plan.stages.iter().find(|planned| planned.name == stage.name);
@@ -148,6 +150,7 @@ mod tests {
                 ]),
                 limits: Limits::default(),
                 split: SplitSettings::default(),
+                shuffle: Default::default(),
             },
             job_version: 1,
             filter: InputFilter::default(),

@@ -29,6 +29,8 @@ pub struct Order {
     pub one_row_per_record: bool,
     /// How many partitions the pairs that are emitted go to.
     pub partitions: u32,
+    /// Bytes of memory that its pairs may take on their way.
+    pub memory_bytes_max: u64,
     /// How long a record may take before it is given up.
     pub record_seconds_max: u32,
     pub work: Work,

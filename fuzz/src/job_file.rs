@@ -55,8 +55,13 @@ fn printed(spec: &JobSpec) -> String {
     write!(
         file,
         "[limits]\nquarantine_share_max = {:?}\nattempts_max = {}\nrecord_seconds_max = {}\n[split]\nobjects_max = {}\n\
-         bytes_max = {}\n",
-        limits.quarantine_share_max, limits.attempts_max, limits.record_seconds_max, split.objects_max, split.bytes_max
+         bytes_max = {}\n[shuffle]\nmemory_bytes_max = {}\n",
+        limits.quarantine_share_max,
+        limits.attempts_max,
+        limits.record_seconds_max,
+        split.objects_max,
+        split.bytes_max,
+        spec.shuffle.memory_bytes_max
     )
     .expect("it is a text");
     file

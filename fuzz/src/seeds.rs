@@ -36,14 +36,13 @@ fn run_files() -> Vec<Vec<u8>> {
 }
 
 fn run(partitions: &[&[(&str, &str)]]) -> Bytes {
-    let mut writer = RunWriter::new(0);
-    for pairs in partitions {
+    let mut writer = RunWriter::new(Vec::new()).expect("it is memory");
+    for (partition, pairs) in (0..).zip(partitions) {
         for (key, value) in *pairs {
-            writer.push(key.as_bytes(), value.as_bytes()).expect("it is small");
+            writer.push(partition, key.as_bytes(), value.as_bytes()).expect("it is small");
         }
-        writer.end_partition();
     }
-    writer.finish()
+    writer.finish(partitions.len() as u32).expect("it is memory").0.into()
 }
 
 fn wires() -> Vec<Vec<u8>> {

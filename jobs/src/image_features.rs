@@ -19,7 +19,7 @@ use mr_core::{
 use mr_linalg::{Certificate, Components, Fitted, Moments, Pca, npy};
 use mr_mapreduce::{
     Broadcast, BroadcastSource, Combiner, Content, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError,
-    ParamKind, ParamSpec, RecordError, ReduceOutput, Reducer, RowMapper, RowOutput, StageCode, extensions,
+    ParamKind, ParamSpec, RecordError, ReduceOutput, Reducer, RowMapper, RowOutput, StageCode, ValueSource, extensions,
 };
 use mr_vision::image::{Budget, DecodeOptions, Preparer};
 use mr_vision::kernels::{Arithmetic, Kernels};
@@ -485,13 +485,14 @@ impl StageCode for Fit {
 }
 
 impl Combiner for Fit {
-    fn combine(&self, _: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
-        Ok(vec![merged(values)?.to_bytes().into()])
+    fn combine(&self, _: &[u8], values: &mut dyn ValueSource, into: &mut Vec<u8>) -> Result<(), Failure> {
+        into.extend(merged(values)?.to_bytes());
+        Ok(())
     }
 }
 
 impl Reducer for &Fit {
-    fn reduce(&mut self, _: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure> {
+    fn reduce(&mut self, _: &[u8], values: &mut dyn ValueSource, out: &mut ReduceOutput) -> Result<(), Failure> {
         let moments = merged(values)?;
         let pca = Pca::fit(&moments, self.components).map_err(|error| Failure::permanent(error.to_string()))?;
         for (path, bytes) in side_files(&pca) {
@@ -502,9 +503,20 @@ impl Reducer for &Fit {
     }
 }
 
-fn merged(values: Vec<Bytes>) -> Result<Moments, Failure> {
-    let parts = values.into_iter().map(|bytes| Moments::from_bytes(&bytes));
-    Moments::merge_all(parts).map_err(|error| Failure::application(format!("merging moments: {error}")))
+fn merged(values: &mut dyn ValueSource) -> Result<Moments, Failure> {
+    let mut unread = None;
+    let parts = std::iter::from_fn(|| match values.next() {
+        Ok(bytes) => bytes.map(Moments::from_bytes),
+        Err(failure) => {
+            unread = Some(failure);
+            None
+        }
+    });
+    let moments = Moments::merge_all(parts);
+    match unread {
+        Some(failure) => Err(failure),
+        None => moments.map_err(|error| Failure::application(format!("merging moments: {error}"))),
+    }
 }
 
 fn summary(pca: &Pca) -> Vec<u8> {

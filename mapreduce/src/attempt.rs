@@ -10,10 +10,12 @@ use crate::host::Host;
 use crate::job::{RecordError, StageCode};
 use crate::lost;
 use crate::made::Made;
-use crate::merge::merge;
-use crate::pairs::{combine_runs, encode_run, no_run};
+use crate::merge::Merge;
+use crate::pairs::{Pairs, PairsTo, merge_runs};
 use crate::rows::{self, RowsWriter};
+use crate::run_stream::{self, Part};
 use crate::slots::story;
+use crate::spool::Spool;
 use mr_core::{
     Failure, FailureClass, FileRef, KERNEL_FAMILY, Object, ObjectsDigest, Order, QuarantineSource, Quarantined,
     TaskOutput, Work,
@@ -85,12 +87,14 @@ async fn map_objects(
 ) -> Result<Made, Failure> {
     let input = host.store(&order.input).await?;
     let code = host.code(order, state).await?;
+    let out = MapOutput::new(Pairs::new(code.clone(), pairs_to(host, order)));
+    let rows = rows_writer(host, order);
     let (sender, fetched) = mpsc::channel(32);
     let condemned = condemned(order);
     let objects = objects.iter().filter(|object| condemned.iter().all(|verdict| verdict.key != object.key));
     let fetching = fetch::objects(input, objects.cloned().collect(), code.object_bytes_max(), sender);
     let (work_order, work_control) = (order.clone(), control.clone());
-    let work = move || map_fetched(code.as_ref(), &work_order, fetched, &work_control, started);
+    let work = move || map_fetched(code.as_ref(), &work_order, fetched, (out, rows), &work_control, started);
     let mapping = host.slots.run_until(work, overdue(order, control));
     let ((), made) = tokio::join!(fetching, mapping);
     made
@@ -129,12 +133,11 @@ fn map_fetched(
     code: &dyn StageCode,
     order: &Order,
     mut fetched: mpsc::Receiver<Fetched>,
+    (mut out, mut rows): (MapOutput, RowsWriter),
     control: &Control,
     started: Instant,
 ) -> Result<Made, Failure> {
     let mut mapper = code.mapper()?;
-    let mut out = MapOutput::default();
-    let mut rows = rows_writer(order);
     let condemned = condemned(order);
     let (records, quarantined) = (condemned.len() as u64, condemned.to_vec());
     let mut output = TaskOutput { records, quarantined, ..TaskOutput::default() };
@@ -156,8 +159,12 @@ fn map_fetched(
                 output.times.busy_us += micros(begun.elapsed());
                 rows.push_all(out.rows.drain(..))?;
                 match mapped {
-                    Ok(()) => digest.add(&object),
+                    Ok(()) => {
+                        out.pairs.accept();
+                        digest.add(&object);
+                    }
                     Err(RecordError::Quarantine { class, message }) => {
+                        out.pairs.refuse();
                         set_aside(class, message, QuarantineSource::Content);
                     }
                     Err(RecordError::Fail(failure)) => return Err(failure),
@@ -200,8 +207,7 @@ fn map_fetched(
             output.quarantined.len()
         )));
     }
-    let run = encode_run(code, out.pairs, order.partitions)?;
-    Ok(Made { rows: rows.finish()?, run: Some(run), output, ..Made::default() })
+    Ok(Made { rows: rows.finish()?, run: Some(out.pairs.finish()?), output, ..Made::default() })
 }
 
 async fn map_kept(
@@ -215,11 +221,11 @@ async fn map_kept(
     let asked = files.len();
     let (sender, mut fetched) = mpsc::channel(1);
     let fetching = fetch::files_ahead(state.clone(), files.to_vec(), sender);
+    let mut written = rows_writer(host, order);
     let mapping = compute(host, order, control, move |order, control| {
         let mut mapper = code.row_mapper()?;
         let mut out = RowOutput::default();
         let mut output = TaskOutput::default();
-        let mut written = rows_writer(order);
         let mut files = 0;
         while let Some(file) = fetched.blocking_recv() {
             for batch in rows::from_ipc(file?)? {
@@ -252,9 +258,10 @@ async fn combine(
     control: &Control,
 ) -> Result<Made, Failure> {
     let code = host.code(order, state).await?;
-    let runs = fetch::files(state, runs).await?;
-    compute(host, order, control, move |order, control| {
-        let (run, records) = combine_runs(code.as_ref(), runs, order.partitions, || check(control))?;
+    let to = pairs_to(host, order);
+    let (runs, records) = run_stream::open(state, runs, Part::Whole(order.partitions), memory_for_runs(order)).await?;
+    compute(host, order, control, move |_, control| {
+        let run = merge_runs(code.as_ref(), runs, &to, || check(control))?;
         let output = TaskOutput { records, ..TaskOutput::default() };
         Ok(Made { run: Some(run), output, ..Made::default() })
     })
@@ -270,19 +277,17 @@ async fn reduce(
     control: &Control,
 ) -> Result<Made, Failure> {
     let code = host.code(order, state).await?;
-    let runs = fetch::partitions(state, runs, partition).await?;
-    compute(host, order, control, move |order, control| {
-        let pairs = runs.into_iter().map(|(index, bytes)| index.pairs(partition, &bytes));
-        let pairs = pairs.collect::<Result<_, _>>().map_err(no_run)?;
+    let mut written = rows_writer(host, order);
+    let (runs, _) = run_stream::open(state, runs, Part::Partition(partition), memory_for_runs(order)).await?;
+    compute(host, order, control, move |_, control| {
         let mut out = ReduceOutput::default();
         let mut output = TaskOutput::default();
-        let mut written = rows_writer(order);
         let mut reducer = code.reducer()?;
-        merge(pairs, |key, values| {
+        Merge::new(runs)?.each(|_, key, values| {
             check(control)?;
             output.records += 1;
             control.progress.records.store(output.records, Ordering::Relaxed);
-            reducer.reduce(&key, values, &mut out)?;
+            reducer.reduce(key, values, &mut out)?;
             written.push_all(out.rows.drain(..))
         })?;
         reducer.finish(&mut out)?;
@@ -293,6 +298,15 @@ async fn reduce(
         Ok(Made { rows: written.finish()?, side, broadcast, output, ..Made::default() })
     })
     .await
+}
+
+/// The rest is for what the job's code does with it.
+fn memory_for_runs(order: &Order) -> u64 {
+    order.memory_bytes_max / 2
+}
+
+fn pairs_to(host: &Host, order: &Order) -> PairsTo {
+    PairsTo { partitions: order.partitions, memory_max: order.memory_bytes_max, scratch: host.scratch() }
 }
 
 /// Waits for a slot and runs the job's code on it.
@@ -307,14 +321,15 @@ async fn compute(
     host.slots.run_until(move || work(&order, &control), std::future::pending()).await
 }
 
-fn rows_writer(order: &Order) -> RowsWriter {
+fn rows_writer(host: &Host, order: &Order) -> RowsWriter {
+    let to = Spool::new(host.scratch());
     if !order.writes_output {
-        return RowsWriter::kept();
+        return RowsWriter::kept(to);
     }
     let mut footer = order.footer.clone();
     // Unless the plan says that no kernels have a part in it.
     footer.entry(KERNEL_FAMILY.into()).or_insert_with(|| order.kernel_family.clone());
-    RowsWriter::part(&footer)
+    RowsWriter::part(&footer, to)
 }
 
 fn verdict(object: &Object, order: &Order, class: &str, message: String, source: QuarantineSource) -> Quarantined {

@@ -1,18 +1,21 @@
 //! Where a job's code puts what it makes.
 
-use crate::buffer::PairBuffer;
+use crate::pairs::Pairs;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 /// What a map task has so far.
-#[derive(Default)]
 pub struct MapOutput {
-    pub(crate) pairs: PairBuffer,
+    pub(crate) pairs: Pairs,
     pub(crate) rows: Vec<RecordBatch>,
 }
 
 impl MapOutput {
-    /// Sends a value to the reduce of `key`.
+    pub(crate) fn new(pairs: Pairs) -> Self {
+        Self { pairs, rows: Vec::new() }
+    }
+
+    /// Sends a value to the reduce of `key`. What a record emitted that is then set aside is dropped.
     pub fn emit(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         self.pairs.push(key.as_ref(), value.as_ref());
     }

@@ -2,11 +2,9 @@
 
 use crate::job::ObjectRecord;
 use crate::lost::{self, Unread};
-use crate::pairs::no_run;
-use crate::run::{RunError, RunIndex};
 use bytes::Bytes;
 use futures::Stream;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 use mr_core::{Failure, FileRef, Object};
 use mr_storage::{DynStore, GetOptions, Native, StoreError, object_url, story};
 use std::sync::Arc;
@@ -19,11 +17,6 @@ const IN_FLIGHT: usize = 16;
 const BYTES_AHEAD: u32 = 32 << 20;
 /// Files of the framework's own in flight for one attempt: they are larger.
 const FILES_IN_FLIGHT: usize = 4;
-/// A run up to this is read whole: a second request costs more than the bytes of other partitions.
-const WHOLE_RUN: u64 = 256 << 10;
-/// The end of a larger one, where its index is if it has up to a hundred partitions or so.
-const RUN_END: u64 = 4 << 10;
-
 /// An object on its way to the job's code, holding its part of the bytes ahead.
 pub struct Fetched {
     pub object: Object,
@@ -129,11 +122,6 @@ pub async fn file(store: &DynStore, file: &FileRef) -> Result<Bytes, Failure> {
     .await
 }
 
-/// Several files, in order, a few at a time.
-pub async fn files(store: &DynStore, files: &[FileRef]) -> Result<Vec<Bytes>, Failure> {
-    in_flight(store, files.to_vec(), |store, wanted| async move { file(&store, &wanted).await }).try_collect().await
-}
-
 /// Sends every file to `to` in order, or the failure that ends it.
 pub async fn files_ahead(store: DynStore, files: Vec<FileRef>, to: mpsc::Sender<Result<Bytes, Failure>>) {
     let mut fetched = in_flight(&store, files, |store, wanted| async move { file(&store, &wanted).await });
@@ -145,36 +133,8 @@ pub async fn files_ahead(store: DynStore, files: Vec<FileRef>, to: mpsc::Sender<
     }
 }
 
-/// One partition of several runs, in order, without the other partitions' bytes.
-pub async fn partitions(store: &DynStore, runs: &[FileRef], partition: u32) -> Result<Vec<(RunIndex, Bytes)>, Failure> {
-    let fetch = move |store: DynStore, run: FileRef| async move {
-        if run.bytes <= WHOLE_RUN {
-            let whole = file(&store, &run).await?;
-            let index = RunIndex::read(&whole, run.bytes).map_err(no_run)?;
-            let range = index.range(partition).map_err(no_run)?;
-            return Ok((index, whole.slice(range.start as usize..range.end as usize)));
-        }
-        lost::read(&run.key, || part(&store, &run, partition)).await
-    };
-    in_flight(store, runs.to_vec(), fetch).try_collect().await
-}
-
-/// A partition of a run, checked by the run's index, and that by its own checksum.
-async fn part(store: &DynStore, run: &FileRef, partition: u32) -> Result<(RunIndex, Bytes), Unread> {
-    let damaged = |error: RunError| Unread::Damaged(error.to_string());
-    let mut end = lost::get(store.as_ref(), run, Some(run.bytes - RUN_END..run.bytes)).await?;
-    let index_bytes = RunIndex::bytes(&end).map_err(damaged)?;
-    if index_bytes > RUN_END {
-        end = lost::get(store.as_ref(), run, Some(run.bytes.saturating_sub(index_bytes)..run.bytes)).await?;
-    }
-    let index = RunIndex::read(&end, run.bytes).map_err(damaged)?;
-    let wanted = index.range(partition).map_err(|error| Unread::Failed(no_run(error)))?;
-    let bytes = if wanted.is_empty() { Bytes::new() } else { lost::get(store.as_ref(), run, Some(wanted)).await? };
-    index.check(partition, &bytes).map_err(damaged)?;
-    Ok((index, bytes))
-}
-
-fn in_flight<T, F>(
+/// Files one after another, a few at a time.
+pub fn in_flight<T, F>(
     store: &DynStore,
     files: Vec<FileRef>,
     fetch: impl Fn(DynStore, FileRef) -> F + Send,

@@ -6,6 +6,7 @@ use crate::codes::Codes;
 use crate::fetch::failure;
 use crate::job::{Context, StageCode};
 use crate::slots::{Slots, beside};
+use crate::spool::Scratch;
 use mr_core::{Failure, Order};
 use mr_storage::{DynStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,7 @@ const STORES_KEPT: usize = 16;
 pub struct HostSettings {
     /// Attempts that compute at the same time.
     pub slots: u32,
-    /// Where broadcasts are kept on this host.
+    /// Where broadcasts are kept on this host, and what has no room in memory.
     pub scratch: PathBuf,
     /// Bytes that all slots together may use for decoding.
     pub decode_budget_bytes: u64,
@@ -38,11 +39,15 @@ pub struct Host {
     seen: std::sync::Mutex<BTreeSet<(String, String)>>,
     broadcasts: BroadcastCache,
     codes: Codes,
+    scratch: Scratch,
 }
 
 impl Host {
     pub fn new(registry: Registry, settings: HostSettings) -> Self {
+        let scratch = Scratch::new(settings.scratch.join("spool"));
+        scratch.sweep();
         Self {
+            scratch,
             slots: Slots::new(settings.slots),
             broadcasts: BroadcastCache::new(settings.scratch.join("broadcasts")),
             codes: Codes::default(),
@@ -59,6 +64,11 @@ impl Host {
 
     pub fn settings(&self) -> &HostSettings {
         &self.settings
+    }
+
+    /// Where an attempt puts what its memory has no room for.
+    pub(crate) fn scratch(&self) -> Scratch {
+        self.scratch.clone()
     }
 
     /// Slots that are taken, by records of attempts that have been stopped too.

@@ -7,6 +7,7 @@
 use crate::Broadcast;
 use crate::emit::{MapOutput, ReduceOutput, RowOutput};
 use crate::params::{ParamError, ParamSpec};
+use crate::run::partition_of;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use mr_core::{Failure, JobPlan, JobSpec, Params};
@@ -112,6 +113,12 @@ pub trait StageCode: Send + Sync {
         None
     }
 
+    /// Which of so many partitions a key that it emits goes to. It follows from the key alone, or from that and what was
+    /// broadcast, so that all of one key come together.
+    fn partition(&self, key: &[u8], partitions: u32) -> u32 {
+        partition_of(key, partitions)
+    }
+
     /// For a stage over emitted pairs.
     fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
         Err(unfit("emitted pairs"))
@@ -156,13 +163,22 @@ pub trait RowMapper {
     fn map(&mut self, rows: &RecordBatch, out: &mut RowOutput) -> Result<(), Failure>;
 }
 
-/// Makes fewer values of several of the same key, on their way to the reduce.
+/// Values of one key, one after another: there may be more of them than fit into memory.
+pub trait ValueSource {
+    /// `None` after the last.
+    ///
+    /// # Errors
+    /// A failure of the attempt: it can't be read.
+    fn next(&mut self) -> Result<Option<&[u8]>, Failure>;
+}
+
+/// Makes one value of several of the same key, on their way to the reduce.
 pub trait Combiner {
-    /// Two values or more, in the order of tasks and in that in which a task emitted them.
+    /// Two values or more, in the order of tasks and in that in which a task emitted them, and where their sum goes.
     ///
     /// # Errors
     /// A failure of the attempt.
-    fn combine(&self, key: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure>;
+    fn combine(&self, key: &[u8], values: &mut dyn ValueSource, into: &mut Vec<u8>) -> Result<(), Failure>;
 }
 
 /// What reduces the keys of one task, one after another in their order.
@@ -171,7 +187,7 @@ pub trait Reducer {
     ///
     /// # Errors
     /// A failure of the attempt.
-    fn reduce(&mut self, key: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure>;
+    fn reduce(&mut self, key: &[u8], values: &mut dyn ValueSource, out: &mut ReduceOutput) -> Result<(), Failure>;
 
     /// After the task's last key.
     ///

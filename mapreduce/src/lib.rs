@@ -22,7 +22,9 @@ mod recompute;
 mod registry;
 mod rows;
 mod run;
+mod run_stream;
 mod slots;
+mod spool;
 mod typed;
 
 pub use attempt::{Control, Progress, execute};
@@ -31,11 +33,12 @@ pub use emit::{MapOutput, ReduceOutput, RowOutput};
 pub use host::{Host, HostSettings};
 pub use job::{
     BroadcastSource, Combiner, Content, Context, Job, Mapper, ObjectRecord, RecordError, Reducer, RowMapper, StageCode,
+    ValueSource,
 };
 pub use params::{ParamError, ParamKind, ParamSpec, extensions};
 pub use recompute::{Recomputed, broadcasts_on_the_way, recompute};
 pub use registry::Registry;
-pub use run::{Pair, RunError, RunReader, RunWriter};
+pub use run::{Pair, RunReader, RunWriter};
 pub use typed::{
     Column, Emit, Input, Key, Line, Lines, MapOnly, MapReduce, Objects, Part, Row, Rows, Value, Values, run_local,
     run_map_only,

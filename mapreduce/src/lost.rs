@@ -28,10 +28,17 @@ where
     if let Err(Unread::Damaged(_)) = first {
         first = once().await;
     }
-    first.map_err(|unread| match unread {
-        Unread::Failed(failure) => failure,
-        Unread::Damaged(why) => Failure::lost(key, format!("{key} is damaged ({why})")),
-    })
+    first.map_err(|unread| unread.of(key))
+}
+
+impl Unread {
+    /// The failure of whoever wanted to read that file.
+    pub(crate) fn of(self, key: &str) -> Failure {
+        match self {
+            Self::Failed(failure) => failure,
+            Self::Damaged(why) => Failure::lost(key, format!("{key} is damaged ({why})")),
+        }
+    }
 }
 
 /// The bytes of an object, or of a part of it.

@@ -1,6 +1,7 @@
 //! What an attempt made, and where it goes.
 
 use crate::fetch;
+use crate::spool::{Content, Spooled};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use mr_core::{BlobRef, Failure, FileRef, Order, TaskOutput, sha256_hex};
@@ -15,8 +16,8 @@ const IN_FLIGHT: usize = 8;
 pub struct Made {
     /// As far as it is known without the files.
     pub output: TaskOutput,
-    pub rows: Option<Bytes>,
-    pub run: Option<Bytes>,
+    pub rows: Option<Spooled>,
+    pub run: Option<Spooled>,
     pub side: Vec<(String, Bytes)>,
     pub broadcast: Option<Bytes>,
 }
@@ -50,11 +51,13 @@ impl Made {
         let run = run.map(|bytes| (What::Run, "pairs.run".to_owned(), bytes));
         let broadcast = broadcast.map(|bytes| {
             let sha256 = sha256_hex(&bytes);
-            (What::Broadcast { sha256 }, "broadcast".to_owned(), bytes)
+            (What::Broadcast { sha256 }, "broadcast".to_owned(), Spooled::of(bytes))
         });
-        let side = side.into_iter().map(|(path, bytes)| (What::Side(path.clone()), format!("side/{path}"), bytes));
+        let side = side
+            .into_iter()
+            .map(|(path, bytes)| (What::Side(path.clone()), format!("side/{path}"), Spooled::of(bytes)));
         let base = order.attempt.work_folder();
-        let files = rows.into_iter().chain(run).chain(broadcast).chain(side).map(|(what, name, bytes)| {
+        let files = rows.into_iter().chain(run).chain(broadcast).chain(side).map(|(what, name, made)| {
             let (state, key) = (state.clone(), format!("{base}{name}"));
             let becomes_result = match &what {
                 What::Rows => order.writes_output,
@@ -63,8 +66,12 @@ impl Made {
             };
             let how = if becomes_result || outlives { Put::Overwrite } else { Put::Temporary };
             async move {
-                let file = FileRef { key, bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
-                state.put(&file.key, bytes, how).await.map_err(|error| fetch::failure(&error))?;
+                let file = FileRef { key, bytes: made.bytes, crc32: made.crc32 };
+                let put = match made.content {
+                    Content::Memory(bytes) => state.put(&file.key, bytes, how).await,
+                    Content::File(path) => state.put_file(&file.key, path.path(), how).await,
+                };
+                put.map_err(|error| fetch::failure(&error))?;
                 Ok::<_, Failure>((what, file))
             }
         });

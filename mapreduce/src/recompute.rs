@@ -83,6 +83,7 @@ async fn along(
             writes_output: stage.writes_output,
             one_row_per_record: stage.one_row_per_record,
             partitions: 1,
+            memory_bytes_max: plan.spec.shuffle.memory_bytes_max,
             record_seconds_max: plan.spec.limits.record_seconds_max,
             work,
         };
@@ -172,6 +173,7 @@ mod tests {
                 params: Params::new(),
                 limits: Limits::default(),
                 split: SplitSettings::default(),
+                shuffle: Default::default(),
             },
             job_version: 1,
             filter: InputFilter::default(),

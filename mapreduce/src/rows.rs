@@ -4,6 +4,7 @@
 //! own name and everything else that varies is kept out of it. Rows are encoded as they come, so that a large part is
 //! never in memory both as rows and as a file.
 
+use crate::spool::{Spool, Spooled};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::compute::concat_batches;
@@ -29,26 +30,23 @@ pub struct RowsWriter {
     file: File,
 }
 
+/// Until the columns are known, only where it is written to.
 enum File {
-    /// Once the columns are known.
-    Kept(Option<StreamWriter<Vec<u8>>>),
+    Kept(Begins<StreamWriter<Spool>>),
     Part(PartWriter),
 }
 
 impl RowsWriter {
     /// For rows that a later stage reads.
-    pub fn kept() -> Self {
-        Self { schema: None, rows: 0, file: File::Kept(None) }
+    pub fn kept(to: Spool) -> Self {
+        Self { schema: None, rows: 0, file: File::Kept(Begins::Waits(Some(to))) }
     }
 
     /// For rows of the result.
-    pub fn part(footer: &BTreeMap<String, String>) -> Self {
+    pub fn part(footer: &BTreeMap<String, String>, to: Spool) -> Self {
         let footer = footer.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
-        Self {
-            schema: None,
-            rows: 0,
-            file: File::Part(PartWriter { footer, pending: Vec::new(), pending_rows: 0, writer: None }),
-        }
+        let part = PartWriter { footer, pending: Vec::new(), pending_rows: 0, writer: Begins::Waits(Some(to)) };
+        Self { schema: None, rows: 0, file: File::Part(part) }
     }
 
     pub fn rows(&self) -> u64 {
@@ -56,7 +54,7 @@ impl RowsWriter {
     }
 
     /// # Errors
-    /// When a batch has other columns than those before, or its rows can't be encoded.
+    /// When a batch has other columns than those before, or its rows can't be encoded or written.
     pub fn push_all(&mut self, batches: impl IntoIterator<Item = RecordBatch>) -> Result<(), Failure> {
         batches.into_iter().try_for_each(|batch| self.push(batch))
     }
@@ -69,10 +67,8 @@ impl RowsWriter {
         self.rows += batch.num_rows() as u64;
         match &mut self.file {
             File::Kept(writer) => {
-                if writer.is_none() {
-                    *writer = Some(StreamWriter::try_new(Vec::new(), schema).map_err(of_rows)?);
-                }
-                writer.as_mut().expect("made above").write(&batch).map_err(of_rows)
+                let writer = writer.begun(|to| StreamWriter::try_new(to, schema).map_err(of_rows))?;
+                writer.write(&batch).map_err(of_rows)
             }
             File::Part(part) => part.push(batch, schema),
         }
@@ -81,14 +77,42 @@ impl RowsWriter {
     /// `None` when there was not even an empty batch that would tell the columns.
     ///
     /// # Errors
-    /// When the rows can't be encoded.
-    pub fn finish(self) -> Result<Option<Bytes>, Failure> {
+    /// When the rows can't be encoded or written.
+    pub fn finish(self) -> Result<Option<Spooled>, Failure> {
         let Some(schema) = self.schema else { return Ok(None) };
-        let bytes = match self.file {
-            File::Kept(writer) => writer.expect("made with the schema").into_inner().map_err(of_rows)?,
+        let spool = match self.file {
+            File::Kept(writer) => writer.has_begun().into_inner().map_err(of_rows)?,
             File::Part(part) => part.finish(&schema)?,
         };
-        Ok(Some(bytes.into()))
+        spool.finish().map(Some)
+    }
+}
+
+/// A writer that needs to know what it will be given.
+enum Begins<W> {
+    /// The place is only gone while, and if, the writer could not be made.
+    Waits(Option<Spool>),
+    Begun(Box<W>),
+}
+
+impl<W> Begins<W> {
+    fn begun(&mut self, make: impl FnOnce(Spool) -> Result<W, Failure>) -> Result<&mut W, Failure> {
+        if let Self::Waits(to) = self {
+            let to = to.take().ok_or_else(|| Failure::application("its rows could not be written before"))?;
+            *self = Self::Begun(Box::new(make(to)?));
+        }
+        match self {
+            Self::Begun(writer) => Ok(writer),
+            Self::Waits(_) => unreachable!("it has begun above"),
+        }
+    }
+
+    /// Of a file that has its columns.
+    fn has_begun(self) -> W {
+        match self {
+            Self::Begun(writer) => *writer,
+            Self::Waits(_) => unreachable!("it begins with the columns"),
+        }
     }
 }
 
@@ -98,7 +122,7 @@ struct PartWriter {
     pending: Vec<RecordBatch>,
     pending_rows: usize,
     /// Made with the first row group, which tells how columns are encoded.
-    writer: Option<ArrowWriter<Vec<u8>>>,
+    writer: Begins<ArrowWriter<Spool>>,
 }
 
 impl PartWriter {
@@ -114,23 +138,23 @@ impl PartWriter {
         Ok(())
     }
 
-    fn finish(mut self, schema: &SchemaRef) -> Result<Vec<u8>, Failure> {
-        if self.pending_rows > 0 || self.writer.is_none() {
+    fn finish(mut self, schema: &SchemaRef) -> Result<Spool, Failure> {
+        if self.pending_rows > 0 || matches!(self.writer, Begins::Waits(_)) {
             let rest = concat_batches(schema, &std::mem::take(&mut self.pending)).map_err(of_rows)?;
             self.write(&rest, schema)?;
         }
-        self.writer.expect("made above at the latest").into_inner().map_err(of_parts)
+        self.writer.has_begun().into_inner().map_err(of_parts)
     }
 
     fn write(&mut self, group: &RecordBatch, schema: &SchemaRef) -> Result<(), Failure> {
-        if self.writer.is_none() {
-            let properties = properties(std::mem::take(&mut self.footer), group);
+        let Self { footer, writer, .. } = self;
+        let writer = writer.begun(|to| {
+            let properties = properties(std::mem::take(footer), group);
             // Parquet's own types say all there is to say; Arrow's would only be one more thing in the footer.
             let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-            let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options);
-            self.writer = Some(writer.map_err(of_parts)?);
-        }
-        self.writer.as_mut().expect("made above").write(group).map_err(of_parts)
+            ArrowWriter::try_new_with_options(to, schema.clone(), options).map_err(of_parts)
+        })?;
+        writer.write(group).map_err(of_parts)
     }
 }
 
@@ -186,11 +210,13 @@ fn of_parts(error: parquet::errors::ParquetError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::Scratch;
     use arrow::array::{Float32Array, Int32Array, StringArray};
     use arrow::datatypes::{Field, Schema};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::file::reader::FileReader;
     use parquet::file::serialized_reader::SerializedFileReader;
+    use std::io::Read;
     use std::sync::Arc;
 
     fn batch(from: i32, count: i32) -> RecordBatch {
@@ -212,18 +238,25 @@ mod tests {
     fn written(mut writer: RowsWriter, batches: &[RecordBatch]) -> Option<Bytes> {
         writer.push_all(batches.iter().cloned()).unwrap();
         assert_eq!(writer.rows(), batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>());
-        writer.finish().unwrap()
+        let spooled = writer.finish().unwrap()?;
+        let mut bytes = Vec::new();
+        spooled.open().unwrap().read_to_end(&mut bytes).unwrap();
+        Some(bytes.into())
+    }
+
+    fn spool() -> Spool {
+        Spool::new(Scratch::new(std::env::temp_dir()))
     }
 
     fn part(batches: &[RecordBatch]) -> Bytes {
         let footer = BTreeMap::from([("job".to_owned(), "test".to_owned())]);
-        written(RowsWriter::part(&footer), batches).unwrap()
+        written(RowsWriter::part(&footer, spool()), batches).unwrap()
     }
 
     #[test]
     fn kept_rows_come_back() {
         let batches = [batch(0, 3), batch(3, 0), batch(3, 5)];
-        let bytes = written(RowsWriter::kept(), &batches).unwrap();
+        let bytes = written(RowsWriter::kept(spool()), &batches).unwrap();
         assert_eq!(from_ipc(bytes.clone()).unwrap(), batches);
         // Wherever they lie in memory.
         let shifted: Bytes = [b"x", bytes.as_ref()].concat().into();
@@ -234,8 +267,8 @@ mod tests {
 
     #[test]
     fn without_a_batch_there_is_no_file_and_an_empty_one_tells_the_columns() {
-        assert_eq!(written(RowsWriter::kept(), &[]), None);
-        assert_eq!(written(RowsWriter::part(&BTreeMap::new()), &[]), None);
+        assert_eq!(written(RowsWriter::kept(spool()), &[]), None);
+        assert_eq!(written(RowsWriter::part(&BTreeMap::new(), spool()), &[]), None);
         let reader = ParquetRecordBatchReaderBuilder::try_new(part(&[batch(0, 0)])).unwrap();
         assert_eq!(reader.schema().fields(), batch(0, 0).schema().fields());
         assert_eq!(reader.build().unwrap().count(), 0);
@@ -271,7 +304,7 @@ mod tests {
     #[test]
     fn different_columns_are_refused() {
         let other = batch(0, 1).project(&[0]).unwrap();
-        for mut writer in [RowsWriter::kept(), RowsWriter::part(&BTreeMap::new())] {
+        for mut writer in [RowsWriter::kept(spool()), RowsWriter::part(&BTreeMap::new(), spool())] {
             let refused = writer.push_all([batch(0, 1), other.clone()]).unwrap_err();
             assert_eq!(refused, Failure::permanent("the job's rows have different columns"));
         }

@@ -2,8 +2,8 @@
 
 use arrow::array::{AsArray, RecordBatch};
 use mr_core::{
-    AttemptId, Failure, JobId, JobSpec, Limits, Mode, Order, ParamValue, Params, QuarantineSource, Source,
-    SplitSettings, TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work, expand, plan_splits,
+    AttemptId, Failure, JobId, JobSpec, Limits, Mode, Order, ParamValue, Params, QuarantineSource, ShuffleSettings,
+    Source, SplitSettings, TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work, expand, plan_splits,
 };
 use mr_mapreduce::{
     Control, Emit, Host, HostSettings, Input, Lines, MapOnly, MapReduce, ObjectRecord, Objects, ParamError,
@@ -120,6 +120,16 @@ struct Ran {
 
 /// Runs every task of the registry's one job once, one after another.
 async fn engine(registry: Registry, files: &[(String, Vec<u8>)], objects_max: u32, reduce: Option<(i64, u32)>) -> Ran {
+    engine_with(registry, files, objects_max, reduce, ShuffleSettings::default()).await
+}
+
+async fn engine_with(
+    registry: Registry,
+    files: &[(String, Vec<u8>)],
+    objects_max: u32,
+    reduce: Option<(i64, u32)>,
+    shuffle: ShuffleSettings,
+) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let url = |name: &str| format!("file://{}/{name}/", folder.path().display());
     std::fs::create_dir(folder.path().join("input")).unwrap();
@@ -144,6 +154,7 @@ async fn engine(registry: Registry, files: &[(String, Vec<u8>)], objects_max: u3
         params: reduce.map(|(count, _)| ("partitions".into(), ParamValue::Integer(count))).into_iter().collect(),
         limits: Limits::default(),
         split: SplitSettings { objects_max, ..SplitSettings::default() },
+        shuffle,
     };
     let mut plan = job.plan(&spec, &[]).unwrap();
     if let Some((_, wanted)) = reduce {
@@ -185,6 +196,7 @@ async fn engine(registry: Registry, files: &[(String, Vec<u8>)], objects_max: u3
                 writes_output: stage.writes_output,
                 one_row_per_record: stage.one_row_per_record,
                 partitions: stage.partitions,
+                memory_bytes_max: shuffle.memory_bytes_max,
                 record_seconds_max: 300,
                 work,
             };
@@ -234,17 +246,19 @@ proptest! {
         objects_max in 1u32..4,
         partitions in 1i64..4,
         fan_in in 2u32..4,
+        memory_bytes_max in prop_oneof![Just(256u64 << 20), 0u64..2000],
     ) {
+        let shuffle = ShuffleSettings { memory_bytes_max };
         let files: Vec<_> =
             texts_of.into_iter().enumerate().map(|(n, text)| (format!("{n}.txt"), text.into_bytes())).collect();
         let expected = run_local(&Strings::<false>, &files).unwrap();
         let reduce = Some((partitions, fan_in));
         let registry = Registry::default().with_map_reduce::<Strings<true>>();
-        let combined = block_on(engine(registry, &files, objects_max, reduce));
+        let combined = block_on(engine_with(registry, &files, objects_max, reduce, shuffle));
         prop_assert_eq!(combined.parts.len(), partitions as usize);
         prop_assert_eq!(texts(&combined.parts), expected.clone());
         let registry = Registry::default().with_map_reduce::<Strings<false>>();
-        let plain = block_on(engine(registry, &files, objects_max, reduce));
+        let plain = block_on(engine_with(registry, &files, objects_max, reduce, shuffle));
         prop_assert_eq!(texts(&plain.parts), expected);
     }
 }
@@ -256,7 +270,11 @@ fn an_object_that_is_set_aside_leaves_nothing_in_the_result() {
     let registries =
         [Registry::default().with_map_reduce::<Sizes<false>>(), Registry::default().with_map_reduce::<Sizes<true>>()];
     for registry in registries {
+        // Where there is no room at all as well.
+        let shuffle = ShuffleSettings { memory_bytes_max: 0 };
+        let cramped = block_on(engine_with(registry.clone(), &files, 3, Some((1, 2)), shuffle));
         let ran = block_on(engine(registry, &files, 3, Some((1, 2))));
+        assert_eq!(cramped.parts, ran.parts);
         let quarantined: Vec<_> = ran.outputs[0].iter().flat_map(|output| &output.quarantined).collect();
         assert_eq!(quarantined.len(), 1);
         assert_eq!((&*quarantined[0].key, &*quarantined[0].class), ("2", "x"));
@@ -301,6 +319,7 @@ fn what_a_user_gets_wrong_is_said_when_it_is_planned() {
             params: Params::from([(name.to_owned(), value)]),
             limits: Limits::default(),
             split: SplitSettings::default(),
+            shuffle: Default::default(),
         };
         job.plan(&spec, &[])
     };

@@ -93,6 +93,7 @@ fn spec_to(spec: core::JobSpec) -> v1::JobSpec {
         split_objects_max: spec.split.objects_max,
         split_bytes_max: spec.split.bytes_max,
         record_seconds_max: spec.limits.record_seconds_max,
+        shuffle_memory_bytes_max: spec.shuffle.memory_bytes_max,
     }
 }
 
@@ -132,6 +133,11 @@ fn spec_from(spec: v1::JobSpec) -> Wire<core::JobSpec> {
             record_seconds_max: spec.record_seconds_max,
         },
         split: core::SplitSettings { objects_max: spec.split_objects_max, bytes_max: spec.split_bytes_max },
+        // A plan from before this was part of it has none.
+        shuffle: match spec.shuffle_memory_bytes_max {
+            0 => core::ShuffleSettings::default(),
+            memory_bytes_max => core::ShuffleSettings { memory_bytes_max },
+        },
     })
 }
 
@@ -491,6 +497,7 @@ pub fn order_to(order: core::Order) -> v1::Order {
         one_row_per_record: order.one_row_per_record,
         partitions: order.partitions,
         record_seconds_max: order.record_seconds_max,
+        memory_bytes_max: order.memory_bytes_max,
         landmark: order.landmark,
         work: Some(match order.work {
             core::Work::MapObjects { objects, condemned } => Work::MapObjects(v1::MapObjects {
@@ -532,6 +539,7 @@ pub fn order_from(order: v1::Order) -> Wire<core::Order> {
         one_row_per_record: order.one_row_per_record,
         partitions: order.partitions,
         record_seconds_max: order.record_seconds_max,
+        memory_bytes_max: order.memory_bytes_max,
         landmark: order.landmark,
         work: match need(order.work, "order.work")? {
             Work::MapObjects(map) => core::Work::MapObjects {

@@ -125,6 +125,14 @@ impl Store for Directory {
         blocking(doing, move |doing| still_there(doing).and_then(|()| write(&place, &bytes, &how, doing))).await
     }
 
+    async fn put_file(&self, key: &str, file: &Path, how: Put) -> Result<String, StoreError> {
+        check_key(key)?;
+        let (place, file) = (Place::new(&self.root, key), file.to_owned());
+        let doing = format!("writing {}", object_url(&self.url, key));
+        let still_there = self.still_there();
+        blocking(doing, move |doing| still_there(doing).and_then(|()| take(&place, &file, &how, doing))).await
+    }
+
     async fn sync(&self, keys: &[&str]) -> Result<(), StoreError> {
         // The root may be new, so its own name has to last too.
         let mut folders: BTreeSet<PathBuf> = self.root.parent().map(Path::to_owned).into_iter().collect();
@@ -325,16 +333,48 @@ impl Unfinished {
 
 fn write(place: &Place, bytes: &[u8], how: &Put, doing: &str) -> Result<String, StoreError> {
     let failed = |error| StoreError::from_io(doing, error);
-    let (unfinished, file) =
-        Unfinished::make(&place.folder, |path| OpenOptions::new().write(true).create_new(true).open(path))
-            .map_err(failed)?;
-    let etag = fill(&file, bytes, *how != Put::Temporary).map_err(failed)?;
+    let (unfinished, mut file) = Unfinished::make(&place.folder, create_new).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    publish(&unfinished, &file, place, how, doing)
+}
+
+/// Writes what is in a file: the file itself is renamed where that can be, which takes no time however large it is.
+fn take(place: &Place, source: &Path, how: &Put, doing: &str) -> Result<String, StoreError> {
+    let failed = |error| StoreError::from_io(doing, error);
+    let renamed = Unfinished::make(&place.folder, |path| {
+        fs::rename(source, path).or_else(|error| match source.exists() {
+            true => Err(error),
+            // It is not the folder that is missing.
+            false => Err(io::Error::other(error)),
+        })?;
+        OpenOptions::new().write(true).open(path)
+    });
+    let (unfinished, file) = match renamed {
+        Ok(renamed) => renamed,
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+            let (unfinished, mut file) = Unfinished::make(&place.folder, create_new).map_err(failed)?;
+            io::copy(&mut File::open(source).map_err(failed)?, &mut file).map_err(failed)?;
+            (unfinished, file)
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    publish(&unfinished, &file, place, how, doing)
+}
+
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// Makes what was written the key's, if that may be.
+fn publish(unfinished: &Unfinished, file: &File, place: &Place, how: &Put, doing: &str) -> Result<String, StoreError> {
+    let failed = |error| StoreError::from_io(doing, error);
+    let etag = settle(file, *how != Put::Temporary).map_err(failed)?;
     match how {
         Put::Overwrite | Put::Temporary => {
             let _lock = place.lock_if_possible().map_err(failed)?;
-            replace(&unfinished, place).map_err(failed)?;
+            replace(unfinished, place).map_err(failed)?;
         }
-        Put::IfAbsent => create(&unfinished, place, doing)?,
+        Put::IfAbsent => create(unfinished, place, doing)?,
         Put::IfMatch(wanted) => {
             let _lock = place.lock().map_err(failed)?;
             match fs::metadata(&place.path) {
@@ -345,7 +385,7 @@ fn write(place: &Place, bytes: &[u8], how: &Put, doing: &str) -> Result<String, 
                 }
                 Err(error) => return Err(failed(error)),
             }
-            replace(&unfinished, place).map_err(failed)?;
+            replace(unfinished, place).map_err(failed)?;
         }
     }
     match how {
@@ -361,9 +401,8 @@ fn write(place: &Place, bytes: &[u8], how: &Put, doing: &str) -> Result<String, 
     Ok(etag)
 }
 
-/// Writes all bytes, down to the disk if they are to last, and answers with the ETag that the file now has.
-fn fill(mut file: &File, bytes: &[u8], lasting: bool) -> io::Result<String> {
-    file.write_all(bytes)?;
+/// Brings all that was written down to the disk if it is to last, and answers with the ETag that the file now has.
+fn settle(file: &File, lasting: bool) -> io::Result<String> {
     // The kernel's own stamps are milliseconds apart, and two versions of a file within one could look the same.
     file.set_modified(SystemTime::now())?;
     if lasting {

@@ -38,6 +38,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::Debug;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes under keys. Keys are relative to the store's root, `/`-separated, and never leave it.
@@ -60,6 +61,14 @@ pub trait Store: Send + Sync + Debug {
     ///
     /// After `Transient` the write may or may not have happened: the answer was lost.
     async fn put(&self, key: &str, bytes: Bytes, how: Put) -> Result<String, StoreError>;
+
+    /// The same with all of a file, which may be gone from where it was afterwards: a store of files takes it as it is, if it
+    /// can. Nobody writes to it any more.
+    async fn put_file(&self, key: &str, file: &Path, how: Put) -> Result<String, StoreError> {
+        let doing = || format!("reading {}", file.display());
+        let read = tokio::fs::read(file).await.map_err(|error| StoreError::from_io(&doing(), error));
+        self.put(key, read?.into(), how).await
+    }
 
     /// Makes the names of these objects last, where [`Put::Overwrite`] and [`copy`] only see to their bytes: to be called
     /// before something that refers to them is written. Most stores have nothing left to do.

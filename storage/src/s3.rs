@@ -6,6 +6,7 @@
 //! its metadata, by which it knows itself again. Large bodies go up in parts ([`multipart`]).
 
 mod answers;
+mod body;
 mod clock;
 mod multipart;
 mod requests;
@@ -28,9 +29,11 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::EncodingType;
+use body::Body;
 use bytes::Bytes;
 use clock::Clock;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -247,11 +250,12 @@ impl S3 {
         }
     }
 
-    async fn put_once(&self, key: &str, bytes: &Bytes, how: &Put, token: &str) -> Result<String, StoreError> {
-        if bytes.len() > PART_BYTES {
-            return self.put_in_parts(key, bytes, how, token).await;
+    async fn put_once(&self, key: &str, body: &Body, how: &Put, token: &str) -> Result<String, StoreError> {
+        if body.length() > PART_BYTES as u64 {
+            return self.put_in_parts(key, body, how, token).await;
         }
         let doing = || self.doing("writing", key);
+        let bytes = &body.cut(0..body.length(), doing).await?;
         self.ask(|| async {
             let request = self.client.put_object().bucket(&self.bucket).key(self.full(key));
             let request = request.body(bytes.clone().into()).metadata(TOKEN, token);
@@ -269,6 +273,40 @@ impl S3 {
             unquoted(answer.e_tag(), doing)
         })
         .await
+    }
+
+    async fn put_body(&self, key: &str, body: &Body, how: Put) -> Result<String, StoreError> {
+        check_key(key)?;
+        let token = unique();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let error = match self.put_once(key, body, &how, &token).await {
+                Ok(etag) => return Ok(etag),
+                Err(error) => error,
+            };
+            // An earlier try may have taken effect though its answer was lost; refused by it, or out of tries, we look.
+            let lost = match &error {
+                StoreError::Transient { .. } | StoreError::Throttled { .. } => true,
+                StoreError::Exists { .. }
+                | StoreError::Changed { .. }
+                | StoreError::Conflict { .. }
+                | StoreError::NotFound { .. } => false,
+                StoreError::Denied { .. } | StoreError::Fatal { .. } => return Err(error),
+            };
+            match self.own_write(key, &token).await {
+                Ok(Some(etag)) => return Ok(etag),
+                Ok(None) => {}
+                // Nobody knows what happened, which is what the first error says already if it was a lost answer.
+                Err(blind) => return Err(if lost { error } else { blind }),
+            }
+            match error {
+                StoreError::Conflict { .. } if tries < WRITES_MAX => {
+                    tokio::time::sleep(MET_ANOTHER.after(tries, chance())).await;
+                }
+                error => return Err(error),
+            }
+        }
     }
 }
 
@@ -351,37 +389,12 @@ impl Store for S3 {
     }
 
     async fn put(&self, key: &str, bytes: Bytes, how: Put) -> Result<String, StoreError> {
-        check_key(key)?;
-        let token = unique();
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let error = match self.put_once(key, &bytes, &how, &token).await {
-                Ok(etag) => return Ok(etag),
-                Err(error) => error,
-            };
-            // An earlier try may have taken effect though its answer was lost; refused by it, or out of tries, we look.
-            let lost = match &error {
-                StoreError::Transient { .. } | StoreError::Throttled { .. } => true,
-                StoreError::Exists { .. }
-                | StoreError::Changed { .. }
-                | StoreError::Conflict { .. }
-                | StoreError::NotFound { .. } => false,
-                StoreError::Denied { .. } | StoreError::Fatal { .. } => return Err(error),
-            };
-            match self.own_write(key, &token).await {
-                Ok(Some(etag)) => return Ok(etag),
-                Ok(None) => {}
-                // Nobody knows what happened, which is what the first error says already if it was a lost answer.
-                Err(blind) => return Err(if lost { error } else { blind }),
-            }
-            match error {
-                StoreError::Conflict { .. } if tries < WRITES_MAX => {
-                    tokio::time::sleep(MET_ANOTHER.after(tries, chance())).await;
-                }
-                error => return Err(error),
-            }
-        }
+        self.put_body(key, &Body::Bytes(bytes), how).await
+    }
+
+    async fn put_file(&self, key: &str, file: &Path, how: Put) -> Result<String, StoreError> {
+        let body = Body::open(file, || self.doing("writing", key)).await?;
+        self.put_body(key, &body, how).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

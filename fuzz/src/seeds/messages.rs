@@ -29,6 +29,7 @@ pub fn plan() -> JobPlan {
             params: params(),
             limits: Default::default(),
             split: Default::default(),
+            shuffle: Default::default(),
         },
         job_version: 2,
         filter: InputFilter { extensions: vec!["jpg".into()] },
@@ -117,6 +118,7 @@ pub fn order() -> Order {
         writes_output: true,
         one_row_per_record: true,
         partitions: 3,
+        memory_bytes_max: 256 << 20,
         record_seconds_max: 300,
         landmark: "journal/landmark-00ff".into(),
         work: Work::MapObjects {

@@ -82,9 +82,10 @@ fn footer(job: &dyn Job, spec: &JobSpec, extensions: &[String]) -> BTreeMap<Stri
         ("mr.job_version".to_owned(), job.version().to_string()),
         ("mr.version".to_owned(), FRAMEWORK_VERSION.to_owned()),
         (KERNEL_FAMILY.to_owned(), NO_KERNELS.to_owned()),
-        // Values are combined split by split.
+        // Values are combined split by split, and where there is no more room for them.
         ("mr.split.objects_max".to_owned(), spec.split.objects_max.to_string()),
         ("mr.split.bytes_max".to_owned(), spec.split.bytes_max.to_string()),
+        ("mr.shuffle.memory_bytes_max".to_owned(), spec.shuffle.memory_bytes_max.to_string()),
     ]);
     for (name, value) in &spec.params {
         let value = serde_json::to_string(value).expect("a parameter is plain data");

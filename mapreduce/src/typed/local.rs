@@ -1,15 +1,19 @@
 //! A typed job in one thread and in memory, for its first test: no coordinator, no files.
 
-use crate::job::{ObjectRecord, RecordError};
-use crate::typed::codec;
-use crate::typed::emit::{Emit, Emitted, Values};
+use crate::buffer::ValuesOf;
+use crate::emit::MapOutput;
+use crate::job::{ObjectRecord, RecordError, StageCode};
+use crate::pairs::{Pairs, PairsTo};
+use crate::spool::Scratch;
+use crate::typed::emit::{Emit, Emitted, combined, reduced};
 use crate::typed::input::Input;
 use crate::typed::row::{Rows, columns};
 use crate::typed::{MapOnly, MapReduce};
 use bytes::Bytes;
 use mr_core::Failure;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The rows that a job makes of some objects, each a key and what is in it, in the order of their keys. They are those of
 /// the engine with one object in a split, and in its order where there is one partition.
@@ -23,24 +27,29 @@ pub fn run_local<J: MapReduce>(
     objects: &[(impl AsRef<str>, impl AsRef<[u8]>)],
 ) -> Result<Vec<J::Row>, Failure> {
     columns::<J::Row>(J::COLUMNS).map_err(Failure::permanent)?;
-    let mut groups: BTreeMap<Vec<u8>, Vec<Bytes>> = BTreeMap::new();
+    let mut groups = Groups::new();
     for object in sorted(objects) {
+        let mut out = MapOutput::new(Pairs::new(Arc::new(Plain), in_memory()));
         let mut emitted = Emitted::<J>::new();
-        let mapped = J::Input::each(&object, |record| job.map(record, &mut Emit { job, emitted: &mut emitted }));
+        let mapped =
+            J::Input::each(&object, |record| job.map(record, &mut Emit { job, emitted: &mut emitted, out: &mut out }));
         mapped.map_err(|error| told(&object, error))?;
-        emitted.accept(job);
-        for group in emitted.pairs(job).sort(1).groups() {
-            groups.entry(group.key().to_vec()).or_default().extend(group.shared_values());
+        emitted.accept(job, &mut out);
+        emitted.finish(job, &mut out);
+        let mut of_object = Groups::new();
+        out.pairs.into_each(|key, value| of_object.entry(key.to_vec()).or_default().push(value.to_vec()));
+        for (key, mut values) in of_object {
+            if J::COMBINES && values.len() > 1 {
+                let mut sum = Vec::new();
+                combined(job, &mut ValuesOf::new(values.iter().map(Vec::as_slice)), &mut sum)?;
+                values = vec![sum];
+            }
+            groups.entry(key).or_default().extend(values);
         }
     }
     let mut rows = Rows::plain();
     for (key, values) in groups {
-        let mut failed = None;
-        let values = Values { bytes: values.into_iter(), failed: &mut failed, kind: PhantomData };
-        job.reduce(codec::key(&key)?, values, &mut rows)?;
-        if let Some(failure) = failed {
-            return Err(failure);
-        }
+        reduced(job, &key, &mut ValuesOf::new(values.iter().map(Vec::as_slice)), &mut rows)?;
     }
     Ok(rows.take_plain())
 }
@@ -60,6 +69,18 @@ pub fn run_map_only<J: MapOnly>(
         mapped.map_err(|error| told(&object, error))?;
     }
     Ok(rows.take_plain())
+}
+
+/// Values by their keys.
+type Groups = BTreeMap<Vec<u8>, Vec<Vec<u8>>>;
+
+/// What emits here stays in memory and is sorted here.
+struct Plain;
+
+impl StageCode for Plain {}
+
+fn in_memory() -> PairsTo {
+    PairsTo { partitions: 1, memory_max: u64::MAX, scratch: Scratch::new(PathBuf::new()) }
 }
 
 /// As they are listed.

@@ -2,14 +2,15 @@
 
 use crate::broadcast::Broadcast;
 use crate::emit::{MapOutput, ReduceOutput};
-use crate::job::{BroadcastSource, Combiner, Context, Job, Mapper, ObjectRecord, RecordError, Reducer, StageCode};
+use crate::job::{
+    BroadcastSource, Combiner, Context, Job, Mapper, ObjectRecord, RecordError, Reducer, StageCode, ValueSource,
+};
 use crate::params::{ParamError, ParamSpec};
+use crate::typed::MapReduce;
 use crate::typed::common;
-use crate::typed::emit::{Emit, Emitted, Values};
+use crate::typed::emit::{Emit, Emitted, combined, reduced};
 use crate::typed::input::Input;
 use crate::typed::row::Rows;
-use crate::typed::{MapReduce, codec};
-use bytes::Bytes;
 use mr_core::{Failure, JobPlan, JobSpec, Params, Source};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -67,7 +68,7 @@ struct Code<J> {
 
 impl<J: MapReduce> StageCode for Code<J> {
     fn mapper(&self) -> Result<Box<dyn Mapper + '_>, Failure> {
-        Ok(Box::new(Mapping { job: &self.job, emitted: Some(Emitted::new()) }))
+        Ok(Box::new(Mapping { job: &self.job, emitted: Emitted::new() }))
     }
 
     fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
@@ -80,42 +81,29 @@ impl<J: MapReduce> StageCode for Code<J> {
 }
 
 impl<J: MapReduce> Combiner for Code<J> {
-    fn combine(&self, _: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
-        let mut values = values.iter().map(|bytes| codec::value::<J::Value>(bytes));
-        let Some(first) = values.next() else { return Ok(Vec::new()) };
-        let mut sum = first?;
-        for value in values {
-            self.job.combine(&mut sum, value?);
-        }
-        let mut bytes = Vec::new();
-        codec::Value::encode(&sum, &mut bytes);
-        Ok(vec![bytes.into()])
+    fn combine(&self, _: &[u8], values: &mut dyn ValueSource, into: &mut Vec<u8>) -> Result<(), Failure> {
+        combined(&self.job, values, into)
     }
 }
 
 struct Mapping<'a, J: MapReduce> {
     job: &'a J,
-    /// Until it is finished.
-    emitted: Option<Emitted<J>>,
+    emitted: Emitted<J>,
 }
 
 impl<J: MapReduce> Mapper for Mapping<'_, J> {
-    fn map(&mut self, object: &ObjectRecord, _: &mut MapOutput) -> Result<(), RecordError> {
-        let Self { job, emitted: Some(emitted) } = self else {
-            return Err(Failure::permanent("a record came after the last").into());
-        };
-        let mapped = J::Input::each(object, |record| job.map(record, &mut Emit { job, emitted }));
+    fn map(&mut self, object: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError> {
+        let Self { job, emitted } = self;
+        let mapped = J::Input::each(object, |record| job.map(record, &mut Emit { job, emitted, out }));
         match mapped {
-            Ok(()) => emitted.accept(job),
+            Ok(()) => emitted.accept(job, out),
             Err(_) => emitted.refuse(),
         }
         mapped
     }
 
     fn finish(&mut self, out: &mut MapOutput) -> Result<(), Failure> {
-        if let Some(emitted) = self.emitted.take() {
-            out.pairs = emitted.pairs(self.job);
-        }
+        self.emitted.finish(self.job, out);
         Ok(())
     }
 }
@@ -126,14 +114,8 @@ struct Reducing<'a, J: MapReduce> {
 }
 
 impl<J: MapReduce> Reducer for Reducing<'_, J> {
-    fn reduce(&mut self, key: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure> {
-        let key = codec::key(key)?;
-        let mut failed = None;
-        let values = Values { bytes: values.into_iter(), failed: &mut failed, kind: PhantomData };
-        self.job.reduce(key, values, &mut self.rows)?;
-        if let Some(failure) = failed {
-            return Err(failure);
-        }
+    fn reduce(&mut self, key: &[u8], values: &mut dyn ValueSource, out: &mut ReduceOutput) -> Result<(), Failure> {
+        reduced(self.job, key, values, &mut self.rows)?;
         self.rows.full().for_each(|batch| out.keep(batch));
         Ok(())
     }

@@ -115,7 +115,8 @@ impl<V> Table<V> {
         }
     }
 
-    pub fn add(&mut self, key: &[u8], value: V, combine: impl Fn(&mut V, V)) {
+    /// Whether it may take more memory now than before.
+    pub fn add(&mut self, key: &[u8], value: V, combine: impl Fn(&mut V, V)) -> bool {
         let digest = Digest::of(key);
         let hash = self.hash(digest, key);
         let at = self.pending_long.len();
@@ -123,9 +124,20 @@ impl<V> Table<V> {
             self.pending_long.extend_from_slice(key);
         }
         self.pending.push(Pending { digest, hash, at, value });
-        if self.pending.len() == BATCH {
-            self.settle(combine);
+        if self.pending.len() < BATCH {
+            return false;
         }
+        self.settle(combine);
+        true
+    }
+
+    /// Bytes that it takes, as they follow from the keys alone.
+    pub fn memory(&self) -> u64 {
+        (self.slots.len() * size_of::<u32>() + self.entries.len() * size_of::<Entry<V>>() + self.long.len()) as u64
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.pending.is_empty()
     }
 
     /// Calls `each` with every key and its value.

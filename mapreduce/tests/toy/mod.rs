@@ -15,7 +15,7 @@ use mr_core::{
 };
 use mr_mapreduce::{
     Broadcast, BroadcastSource, Combiner, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamSpec,
-    RecordError, ReduceOutput, Reducer, Registry, RowMapper, RowOutput, StageCode,
+    RecordError, ReduceOutput, Reducer, Registry, RowMapper, RowOutput, StageCode, ValueSource,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -100,6 +100,7 @@ pub fn plan(input: &str, output: &str, wanted: Wanted) -> JobPlan {
             params: Params::new(),
             limits,
             split: SplitSettings { objects_max, bytes_max: 1 << 30 },
+            shuffle: Default::default(),
         },
         job_version: 1,
         filter: InputFilter { extensions: vec!["txt".into()] },
@@ -217,15 +218,19 @@ impl Mapper for &Stage {
 }
 
 impl Combiner for Stage {
-    fn combine(&self, _: &[u8], values: Vec<Bytes>) -> Result<Vec<Bytes>, Failure> {
-        Ok(vec![values.concat().into()])
+    fn combine(&self, _: &[u8], values: &mut dyn ValueSource, into: &mut Vec<u8>) -> Result<(), Failure> {
+        while let Some(value) = values.next()? {
+            into.extend_from_slice(value);
+        }
+        Ok(())
     }
 }
 
 impl Reducer for &Stage {
-    fn reduce(&mut self, key: &[u8], values: Vec<Bytes>, out: &mut ReduceOutput) -> Result<(), Failure> {
-        let key = String::from_utf8_lossy(key);
-        let words = Bytes::from(values.concat());
+    fn reduce(&mut self, key: &[u8], values: &mut dyn ValueSource, out: &mut ReduceOutput) -> Result<(), Failure> {
+        let mut words = Vec::new();
+        self.combine(key, values, &mut words)?;
+        let (key, words) = (String::from_utf8_lossy(key), Bytes::from(words));
         if words.starts_with(b"sidestep") {
             out.side_file("../outside.txt", words.clone());
         }

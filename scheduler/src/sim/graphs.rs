@@ -58,6 +58,7 @@ fn made(stages: Vec<StagePlan>, splits: u32) -> Arc<TaskGraph> {
         params: Params::new(),
         limits: Limits::default(),
         split: SplitSettings::default(),
+        shuffle: Default::default(),
     };
     let plan = JobPlan {
         spec,

@@ -1,6 +1,7 @@
 //! A large body goes up in parts, several at once, and becomes an object with the last request alone.
 
 use super::answers::{classify, unquoted};
+use super::body::Body;
 use super::{PART_BYTES, S3, TOKEN, quoted};
 use crate::{Put, StoreError};
 use aws_sdk_s3::Client;
@@ -15,12 +16,12 @@ impl S3 {
     pub(super) async fn put_in_parts(
         &self,
         key: &str,
-        bytes: &Bytes,
+        body: &Body,
         how: &Put,
         token: &str,
     ) -> Result<String, StoreError> {
         let mut upload = Upload::begin(self, key, token).await?;
-        let parts = upload.send(self, bytes).await;
+        let parts = upload.send(self, body).await;
         let done = match parts {
             Ok(parts) => upload.complete(self, parts, how).await,
             Err(error) => Err(error),
@@ -69,11 +70,12 @@ impl Upload {
         })
     }
 
-    async fn send(&self, store: &S3, bytes: &Bytes) -> Result<Vec<CompletedPart>, StoreError> {
-        let starts = (0..bytes.len()).step_by(PART_BYTES);
-        let parts = starts.zip(1..).map(|(start, number)| {
-            let part = bytes.slice(start..bytes.len().min(start + PART_BYTES));
-            self.send_part(store, part, number)
+    async fn send(&self, store: &S3, body: &Body) -> Result<Vec<CompletedPart>, StoreError> {
+        let starts = (0..body.length()).step_by(PART_BYTES);
+        let parts = starts.zip(1..).map(|(start, number)| async move {
+            let range = start..body.length().min(start + PART_BYTES as u64);
+            let part = body.cut(range, || self.doing.clone()).await?;
+            self.send_part(store, part, number).await
         });
         let mut parts: Vec<_> = stream::iter(parts).buffer_unordered(PARTS_AT_ONCE).try_collect().await?;
         parts.sort_unstable_by_key(CompletedPart::part_number);
