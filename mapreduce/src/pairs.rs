@@ -459,7 +459,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let nowhere = PairsTo { scratch: Scratch::new(file.path().join("in")), ..to(1, 1 << 20) };
         let mut emitted = Pairs::new(Arc::new(Keeps), nowhere);
-        for n in 0..20_000u32 {
+        for n in 0..100_000u32 {
             emitted.push(&n.wrapping_mul(0x9e37_79b9).to_be_bytes(), &[0; 20]);
             emitted.accept();
         }
