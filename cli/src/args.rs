@@ -2,7 +2,7 @@
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use mr_core::ParamValue;
-use mr_mapreduce::Registry;
+use mr_mapreduce::{Registry, param_key};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -151,7 +151,7 @@ pub fn command(registry: &Registry) -> clap::Command {
         jobs += &format!("\n  {}: {}\n", job.name(), job.about());
         for param in job.params() {
             let default = param.default.map_or(String::new(), |value| format!(" [default: {}]", shown(&value)));
-            jobs += &format!("    params.{}\n{}", param.name, indented(&format!("{}{default}", param.help)));
+            jobs += &format!("    {}\n{}", param_key(param.name), indented(&format!("{}{default}", param.help)));
         }
     }
     Cli::command().after_help(AFTER).after_long_help(format!("Jobs:\n{jobs}\n{AFTER}"))

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Tables whose keys are known by a name of two parts, such as `params.label`.
-pub const TABLES: [&str; 4] = ["params", "limits", "split", "shuffle"];
+pub const TABLES: [&str; 6] = ["params", "limits", "split", "shuffle", "map", "reduce"];
 
 #[derive(Clone, Debug)]
 pub struct JobFile {

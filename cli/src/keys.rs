@@ -1,6 +1,6 @@
 //! The keys that there are, and the nearest of them to one that there is not.
 
-use mr_mapreduce::Job;
+use mr_mapreduce::{Job, param_key};
 
 pub const JOB: &str = "job";
 pub const INPUT: &str = "input";
@@ -29,13 +29,8 @@ const COMMON: [&str; 10] = [
 /// Whole names, those of the job's parameters among them.
 pub fn known(job: Option<&dyn Job>) -> Vec<String> {
     let params = job.map(|job| job.params()).unwrap_or_default();
-    let params = params.iter().map(|spec| param(spec.name));
+    let params = params.iter().map(|spec| param_key(spec.name));
     COMMON.iter().map(|key| key.to_string()).chain(params).collect()
-}
-
-/// The whole name of a parameter.
-pub fn param(name: &str) -> String {
-    format!("params.{name}")
 }
 
 /// Table and name of a key; the table of a key at the top is empty.

@@ -7,7 +7,7 @@ use crate::keys;
 use crate::location::{self, Overlap, Place};
 use crate::mistake::{At, Mistake};
 use mr_core::{JobSpec, Limits, Mode, ParamValue, Params, ShuffleSettings, SplitSettings};
-use mr_mapreduce::{Job, ParamKind, ParamSpec, Registry};
+use mr_mapreduce::{Job, ParamKind, ParamSpec, Registry, param_key};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -265,7 +265,7 @@ impl<'a> Reader<'a> {
     fn params(&mut self, specs: &[ParamSpec]) -> Params {
         let mut params = Params::new();
         for spec in specs {
-            let key = keys::param(spec.name);
+            let key = param_key(spec.name);
             let value = match self.entry(&key) {
                 Some(entry) => self.param(&key, spec.kind, entry),
                 None => spec.default.clone(),

@@ -1,13 +1,12 @@
 //! From what is meant to a plan and the blobs that it needs: broadcasts are read and checked here, where the user is.
 
 use crate::job_file::JobFile;
-use crate::keys;
 use crate::location::{self, Place};
 use crate::meant::Meant;
 use crate::mistake::Mistake;
 use bytes::Bytes;
 use mr_core::{BlobRef, JobPlan, JobSpec, ParamValue, sha256_hex};
-use mr_mapreduce::{Broadcast, BroadcastSource, Content, Job, ParamError};
+use mr_mapreduce::{Broadcast, BroadcastSource, Content, Job, ParamError, param_key};
 
 #[derive(Debug)]
 pub struct Planned {
@@ -15,12 +14,14 @@ pub struct Planned {
     pub broadcasts: Vec<Broadcast>,
 }
 
+/// What lies beside the job file is found from `beside`, and everything else from `place`.
+///
 /// # Errors
 /// The parameter that can't be, at its place.
-pub async fn plan(meant: Meant, file: &JobFile, place: &Place) -> Result<Planned, Mistake> {
-    let planned = plan_of(meant.job.as_ref(), meant.spec, place).await;
+pub async fn plan(meant: Meant, file: &JobFile, place: &Place, beside: &Place) -> Result<Planned, Mistake> {
+    let planned = plan_of(meant.job.as_ref(), meant.spec, place, beside).await;
     planned.map_err(|error| {
-        let key = keys::param(error.param);
+        let key = param_key(error.param);
         Mistake::new(&file.value_at(&key), format!("`{key}`: {}", error.message))
     })
 }
@@ -29,17 +30,20 @@ pub async fn plan(meant: Meant, file: &JobFile, place: &Place) -> Result<Planned
 ///
 /// # Errors
 /// The parameter that can't be.
-pub async fn plan_of(job: &dyn Job, mut spec: JobSpec, place: &Place) -> Result<Planned, ParamError> {
+pub async fn plan_of(job: &dyn Job, mut spec: JobSpec, place: &Place, beside: &Place) -> Result<Planned, ParamError> {
     let mut broadcasts = Vec::new();
     for source in job.broadcasts(&spec.params)? {
         let BroadcastSource { name, content, sha256: expected, param, sha256_param } = source;
         let refuse = |message: String| ParamError::new(param, message);
+        let from = if let Content::Beside(_) = content { beside } else { place };
         let bytes = match content {
             Content::BuiltIn(bytes) => Bytes::from_static(bytes),
-            Content::Url(typed) => {
-                let url = location::object_url(&typed, place).map_err(refuse)?;
+            Content::Url(typed) | Content::Beside(typed) => {
+                let url = location::object_url(&typed, from).map_err(refuse)?;
                 // From here on the parameter says the same wherever it is read.
-                spec.params.insert(param.to_owned(), ParamValue::Text(url.clone()));
+                if let Some(said) = spec.params.get_mut(param).and_then(|value| that_says(value, &typed)) {
+                    said.clone_from(&url);
+                }
                 fetch(&url).await.map_err(refuse)?
             }
         };
@@ -52,6 +56,15 @@ pub async fn plan_of(job: &dyn Job, mut spec: JobSpec, place: &Place) -> Result<
     }
     let plan = job.plan(&spec, &broadcasts)?;
     Ok(Planned { plan, broadcasts })
+}
+
+/// The text of a parameter, or of a list's item, if it is this one.
+fn that_says<'a>(value: &'a mut ParamValue, typed: &str) -> Option<&'a mut String> {
+    match value {
+        ParamValue::Text(text) => (text == typed).then_some(text),
+        ParamValue::List(items) => items.iter_mut().find_map(|item| that_says(item, typed)),
+        ParamValue::Bool(_) | ParamValue::Integer(_) | ParamValue::Number(_) => None,
+    }
 }
 
 async fn fetch(url: &str) -> Result<Bytes, String> {
@@ -78,7 +91,7 @@ mod tests {
         let file = JobFile::parse(&source).unwrap();
         let place = Place { here: here.to_owned(), home: None };
         let meant = meant::resolve(&file, &registry(), false, &place).unwrap();
-        plan(meant, &file, &place).await.map_err(|mistake| render(&[mistake], &source))
+        plan(meant, &file, &place, &place).await.map_err(|mistake| render(&[mistake], &source))
     }
 
     #[tokio::test]

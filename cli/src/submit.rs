@@ -57,7 +57,9 @@ async fn prepare(run: &Run, job: &Path, registry: &Registry, place: &Place) -> R
     }
     let typed = Typed { source: &source, set: &run.set, short: &short, adopt: run.adopt };
     let (file, meant) = typed.resolve(registry, place).map_err(|mistakes| refuse(&mistakes))?;
-    plan(meant, &file, place).await.map_err(|mistake| refuse(&[mistake]))
+    let folder = job.parent().unwrap_or(Path::new(""));
+    let beside = Place { here: place.here.join(folder), home: place.home.clone() };
+    plan(meant, &file, place, &beside).await.map_err(|mistake| refuse(&[mistake]))
 }
 
 fn read(job: &Path) -> Result<Source, Stop> {

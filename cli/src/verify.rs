@@ -156,7 +156,7 @@ async fn planned(report: &Report, registry: &Registry) -> Result<(Arc<dyn Job>, 
     let job = registry.find(&spec.job).cloned().ok_or_else(|| format!("this program knows no job `{}`", spec.job))?;
     // Places in a report are whole.
     let place = Place { here: "/".into(), home: None };
-    let planned = plan_of(job.as_ref(), spec, &place).await.map_err(|error| error.to_string())?;
+    let planned = plan_of(job.as_ref(), spec, &place, &place).await.map_err(|error| error.to_string())?;
     Ok((job, planned))
 }
 

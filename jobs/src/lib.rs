@@ -4,12 +4,22 @@ mod grep;
 mod image_features;
 mod inverted_index;
 mod kernels;
+mod stream;
+mod tera_sort;
 mod word_count;
 
 pub use grep::Grep;
 pub use image_features::ImageFeatures;
 pub use inverted_index::InvertedIndex;
+pub use stream::Stream;
+pub use tera_sort::TeraSort;
 pub use word_count::WordCount;
+
+/// Records for `tera-sort`, and whether they are sorted.
+pub mod records {
+    pub use crate::tera_sort::records::{KEY, RECORD, Sum, record};
+    pub use crate::tera_sort::{generate, sum, validate};
+}
 
 use mr_mapreduce::Registry;
 
@@ -24,6 +34,8 @@ pub fn registry() -> Result<Registry, String> {
     let registry = others.iter().fold(registry, |registry, other| registry.with_kernels(kernels::family(*other)));
     Ok(registry
         .with(ImageFeatures::new(kernels))
+        .with(Stream)
+        .with(TeraSort)
         .with_map_only::<Grep>()
         .with_map_reduce::<InvertedIndex>()
         .with_map_reduce::<WordCount>())

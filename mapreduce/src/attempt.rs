@@ -4,7 +4,7 @@
 //! given back before the results are stored. Nothing that an attempt writes is visible until the coordinator has
 //! chosen it, so a second attempt of the same task may run beside it.
 
-use crate::emit::{MapOutput, ReduceOutput, RowOutput};
+use crate::emit::{Attempt, MapOutput, ReduceOutput, RowOutput};
 use crate::fetch::{self, Fetched, NotFetched};
 use crate::host::Host;
 use crate::job::{RecordError, StageCode};
@@ -87,12 +87,14 @@ async fn map_objects(
 ) -> Result<Made, Failure> {
     let input = host.store(&order.input).await?;
     let code = host.code(order, state).await?;
-    let out = MapOutput::new(Pairs::new(code.clone(), pairs_to(host, order)));
+    let out = MapOutput::new(attempt(order, control), Pairs::new(code.clone(), pairs_to(host, order)));
     let rows = rows_writer(host, order);
     let (sender, fetched) = mpsc::channel(32);
     let condemned = condemned(order);
     let objects = objects.iter().filter(|object| condemned.iter().all(|verdict| verdict.key != object.key));
-    let fetching = fetch::objects(input, objects.cloned().collect(), code.object_bytes_max(), sender);
+    let reads = code.clone();
+    let wanted = move |object: &Object| reads.reads(object);
+    let fetching = fetch::objects(input, objects.cloned().collect(), code.object_bytes_max(), wanted, sender);
     let (work_order, work_control) = (order.clone(), control.clone());
     let work = move || map_fetched(code.as_ref(), &work_order, fetched, (out, rows), &work_control, started);
     let mapping = host.slots.run_until(work, overdue(order, control));
@@ -207,7 +209,8 @@ fn map_fetched(
             output.quarantined.len()
         )));
     }
-    Ok(Made { rows: rows.finish()?, run: Some(out.pairs.finish()?), output, ..Made::default() })
+    let (run, log) = (Some(out.pairs.finish()?), out.attempt.log.into());
+    Ok(Made { rows: rows.finish()?, run, log, output, ..Made::default() })
 }
 
 async fn map_kept(
@@ -279,8 +282,8 @@ async fn reduce(
     let code = host.code(order, state).await?;
     let mut written = rows_writer(host, order);
     let (runs, _) = run_stream::open(state, runs, Part::Partition(partition), memory_for_runs(order)).await?;
-    compute(host, order, control, move |_, control| {
-        let mut out = ReduceOutput::default();
+    compute(host, order, control, move |order, control| {
+        let mut out = ReduceOutput::new(attempt(order, control));
         let mut output = TaskOutput::default();
         let mut reducer = code.reducer()?;
         Merge::new(runs)?.each(|_, key, values| {
@@ -294,8 +297,8 @@ async fn reduce(
         drop(reducer);
         written.push_all(out.rows.drain(..))?;
         output.rows = written.rows();
-        let ReduceOutput { rows: _, side, broadcast } = out;
-        Ok(Made { rows: written.finish()?, side, broadcast, output, ..Made::default() })
+        let ReduceOutput { attempt, rows: _, side, broadcast } = out;
+        Ok(Made { rows: written.finish()?, side, broadcast, log: attempt.log.into(), output, ..Made::default() })
     })
     .await
 }
@@ -303,6 +306,10 @@ async fn reduce(
 /// The rest is for what the job's code does with it.
 fn memory_for_runs(order: &Order) -> u64 {
     order.memory_bytes_max / 2
+}
+
+fn attempt(order: &Order, control: &Control) -> Attempt {
+    Attempt::new(order.attempt.clone(), control.cancel.clone())
 }
 
 fn pairs_to(host: &Host, order: &Order) -> PairsTo {

@@ -3,16 +3,54 @@
 use crate::pairs::Pairs;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use mr_core::AttemptId;
+use tokio_util::sync::CancellationToken;
+
+/// Which attempt this is, and what it leaves for whoever looks into it.
+#[derive(Debug)]
+pub struct Attempt {
+    id: AttemptId,
+    cancel: CancellationToken,
+    pub(crate) log: Vec<u8>,
+}
+
+impl Attempt {
+    pub(crate) fn new(id: AttemptId, cancel: CancellationToken) -> Self {
+        Self { id, cancel, log: Vec::new() }
+    }
+
+    /// Nothing that becomes part of a result may follow from it.
+    pub fn id(&self) -> &AttemptId {
+        &self.id
+    }
+
+    /// Whether nobody waits for it any more. Code that waits for others, such as processes, looks here now and then.
+    pub fn is_stopped(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// The same question, for whoever can't have this beside it.
+    pub fn watch(&self) -> Box<dyn Fn() -> bool + Send> {
+        let cancel = self.cancel.clone();
+        Box::new(move || cancel.is_cancelled())
+    }
+
+    /// Adds to the text that is kept with the attempt's files.
+    pub fn log(&mut self, text: &[u8]) {
+        self.log.extend_from_slice(text);
+    }
+}
 
 /// What a map task has so far.
 pub struct MapOutput {
+    pub attempt: Attempt,
     pub(crate) pairs: Pairs,
     pub(crate) rows: Vec<RecordBatch>,
 }
 
 impl MapOutput {
-    pub(crate) fn new(pairs: Pairs) -> Self {
-        Self { pairs, rows: Vec::new() }
+    pub(crate) fn new(attempt: Attempt, pairs: Pairs) -> Self {
+        Self { attempt, pairs, rows: Vec::new() }
     }
 
     /// Sends a value to the reduce of `key`. What a record emitted that is then set aside is dropped.
@@ -40,14 +78,18 @@ impl RowOutput {
 }
 
 /// What a reduce task has so far.
-#[derive(Default)]
 pub struct ReduceOutput {
+    pub attempt: Attempt,
     pub(crate) rows: Vec<RecordBatch>,
     pub(crate) side: Vec<(String, Bytes)>,
     pub(crate) broadcast: Option<Bytes>,
 }
 
 impl ReduceOutput {
+    pub(crate) fn new(attempt: Attempt) -> Self {
+        Self { attempt, rows: Vec::new(), side: Vec::new(), broadcast: None }
+    }
+
     pub fn keep(&mut self, rows: RecordBatch) {
         self.rows.push(rows);
     }

@@ -7,6 +7,7 @@ use futures::Stream;
 use futures::stream::{self, StreamExt};
 use mr_core::{Failure, FileRef, Object};
 use mr_storage::{DynStore, GetOptions, Native, StoreError, object_url, story};
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
@@ -34,16 +35,33 @@ pub enum NotFetched {
     Failed(Failure),
 }
 
-/// Sends every object to `to` in order. Ends early when the other side has gone.
-pub async fn objects(store: DynStore, objects: Vec<Object>, bytes_max: u64, to: mpsc::Sender<Fetched>) {
+/// Sends every object to `to` in order, or what is wanted of it. Ends early when the other side has gone.
+pub async fn objects(
+    store: DynStore,
+    objects: Vec<Object>,
+    bytes_max: u64,
+    wanted: impl Fn(&Object) -> Option<Vec<Range<u64>>>,
+    to: mpsc::Sender<Fetched>,
+) {
     let ahead = Arc::new(Semaphore::new(BYTES_AHEAD as usize));
     let mut fetched = stream::iter(objects)
         .map(|object| {
             let (store, ahead) = (store.clone(), ahead.clone());
+            let parts = wanted(&object).map(|parts| within(parts, object.bytes));
             going(async move {
-                let wants = u32::try_from(object.bytes).unwrap_or(u32::MAX).clamp(1, BYTES_AHEAD);
+                let bytes =
+                    parts.as_ref().map_or(object.bytes, |parts| parts.iter().map(|part| part.end - part.start).sum());
+                let wants = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, BYTES_AHEAD);
                 let ahead = ahead.acquire_many_owned(wants).await.expect("never closed");
-                let content = one(&store, &object, bytes_max).await;
+                let content = if bytes > bytes_max {
+                    let message = format!("{bytes} bytes, where objects of up to {bytes_max} are read");
+                    Err(NotFetched::Verdict { class: "too-large", message, environment: false })
+                } else {
+                    match parts {
+                        None => one(&store, &object, None).await,
+                        Some(parts) => several(&store, &object, parts).await,
+                    }
+                };
                 Fetched { object, content, _ahead: ahead }
             })
         })
@@ -71,25 +89,34 @@ fn going<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> i
     }
 }
 
-async fn one(store: &DynStore, object: &Object, bytes_max: u64) -> Result<ObjectRecord, NotFetched> {
-    let verdict = |class, message, environment| Err(NotFetched::Verdict { class, message, environment });
-    if object.bytes > bytes_max {
-        return verdict(
-            "too-large",
-            format!("{} bytes, where objects of up to {bytes_max} are read", object.bytes),
-            false,
-        );
+/// Those of an object's parts that it has.
+fn within(parts: Vec<Range<u64>>, bytes: u64) -> Vec<Range<u64>> {
+    parts.into_iter().map(|part| part.start..part.end.min(bytes)).filter(|part| part.start < part.end).collect()
+}
+
+/// Parts of an object, put together.
+async fn several(store: &DynStore, object: &Object, parts: Vec<Range<u64>>) -> Result<ObjectRecord, NotFetched> {
+    let mut parts = parts.into_iter();
+    // An empty object may be gone or changed as well.
+    let record = one(store, object, parts.next()).await?;
+    let mut together = record.bytes.to_vec();
+    for part in parts {
+        together.extend_from_slice(&one(store, object, Some(part)).await?.bytes);
     }
-    let options = GetOptions { if_match: Some(object.etag.clone()), range: None };
+    Ok(ObjectRecord { bytes: together.into(), ..record })
+}
+
+async fn one(store: &DynStore, object: &Object, part: Option<Range<u64>>) -> Result<ObjectRecord, NotFetched> {
+    let verdict = |class, message, environment| Err(NotFetched::Verdict { class, message, environment });
+    let wanted = part.as_ref().map_or(object.bytes, |part| part.end - part.start);
+    let options = GetOptions { if_match: Some(object.etag.clone()), range: part };
     match store.get(&object.key, options).await {
         // Some servers don't mind the condition, so what came is compared too.
         Ok(got) if got.etag != object.etag => verdict("changed", "was changed after it was listed".into(), true),
-        Ok(got) if got.bytes.len() as u64 == object.bytes => {
+        Ok(got) if got.bytes.len() as u64 == wanted => {
             Ok(ObjectRecord { uri: object_url(store.url(), &object.key), key: object.key.clone(), bytes: got.bytes })
         }
-        Ok(got) => {
-            verdict("changed", format!("has {} bytes where {} were listed", got.bytes.len(), object.bytes), true)
-        }
+        Ok(got) => verdict("changed", format!("has {} bytes where {wanted} were listed", got.bytes.len()), true),
         Err(StoreError::Changed { .. }) => verdict("changed", "was changed after it was listed".into(), true),
         Err(StoreError::NotFound { .. }) if sees_nothing(store).await => {
             let story = format!("this worker sees nothing under {}: is it mounted here?", store.url());
@@ -196,7 +223,7 @@ mod tests {
         let listed = store.list("").await.unwrap();
         store.put("changed", "two".into(), Put::Overwrite).await.unwrap();
         let (sender, mut fetched) = mpsc::channel(4);
-        objects(store, listed, u64::MAX, sender).await;
+        objects(store, listed, u64::MAX, |_| None, sender).await;
         let changed = fetched.recv().await.unwrap();
         let Err(NotFetched::Verdict { class: "changed", environment: true, .. }) = changed.content else {
             panic!("{} is another object", changed.object.key);

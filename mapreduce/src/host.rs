@@ -137,11 +137,18 @@ impl Host {
             let broadcasts = self.broadcasts.get_all(state.as_ref(), &order.broadcasts).await?;
             let (stage, params) = (order.stage.clone(), order.params.clone());
             let kernel_family = order.kernel_family.clone();
-            let decode_budget_bytes = self.settings.decode_budget_bytes;
+            let (decode_budget_bytes, scratch) = (self.settings.decode_budget_bytes, self.settings.scratch.clone());
             beside(move || {
                 let broadcasts: &[Broadcast] = &broadcasts;
                 let kernel_family = &kernel_family;
-                job.open(&Context { stage: &stage, params: &params, kernel_family, broadcasts, decode_budget_bytes })
+                job.open(&Context {
+                    stage: &stage,
+                    params: &params,
+                    kernel_family,
+                    broadcasts,
+                    decode_budget_bytes,
+                    scratch: &scratch,
+                })
             })
             .await
         };

@@ -10,8 +10,10 @@ use crate::params::{ParamError, ParamSpec};
 use crate::run::partition_of;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use mr_core::{Failure, JobPlan, JobSpec, Params};
+use mr_core::{Failure, JobPlan, JobSpec, Object, Params};
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 pub trait Job: Send + Sync + 'static {
@@ -70,6 +72,8 @@ pub enum Content {
     BuiltIn(&'static [u8]),
     /// A path or URL, read where the job is submitted.
     Url(String),
+    /// The same, but a relative path begins where the job file is.
+    Beside(String),
 }
 
 /// What a stage's code is made from.
@@ -81,6 +85,8 @@ pub struct Context<'a> {
     pub broadcasts: &'a [Broadcast],
     /// Bytes that all slots of this process together may use for decoding.
     pub decode_budget_bytes: u64,
+    /// A folder for files that nobody else reads, which may not be there yet.
+    pub scratch: &'a Path,
 }
 
 impl Context<'_> {
@@ -124,6 +130,12 @@ pub trait StageCode: Send + Sync {
         Err(unfit("emitted pairs"))
     }
 
+    /// Which bytes of an object its mapper is given, one after another; `None`: all. A stage that draws a sample need not read
+    /// everything. What lies behind the object's end is not there.
+    fn reads(&self, _object: &Object) -> Option<Vec<Range<u64>>> {
+        None
+    }
+
     /// Objects larger than this are quarantined unread.
     fn object_bytes_max(&self) -> u64 {
         256 << 20
@@ -140,6 +152,7 @@ pub struct ObjectRecord {
     pub uri: String,
     /// Relative to the input's root.
     pub key: String,
+    /// All of it, or [what the stage reads](StageCode::reads).
     pub bytes: Bytes,
 }
 

@@ -18,6 +18,7 @@ mod made;
 mod merge;
 mod pairs;
 mod params;
+pub mod plans;
 mod recompute;
 mod registry;
 mod rows;
@@ -29,13 +30,13 @@ mod typed;
 
 pub use attempt::{Control, Progress, execute};
 pub use broadcast::Broadcast;
-pub use emit::{MapOutput, ReduceOutput, RowOutput};
+pub use emit::{Attempt, MapOutput, ReduceOutput, RowOutput};
 pub use host::{Host, HostSettings};
 pub use job::{
     BroadcastSource, Combiner, Content, Context, Job, Mapper, ObjectRecord, RecordError, Reducer, RowMapper, StageCode,
     ValueSource,
 };
-pub use params::{ParamError, ParamKind, ParamSpec, extensions};
+pub use params::{ParamError, ParamKind, ParamSpec, extensions, param_key};
 pub use recompute::{Recomputed, broadcasts_on_the_way, recompute};
 pub use registry::Registry;
 pub use run::{Pair, RunReader, RunWriter};

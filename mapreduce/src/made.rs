@@ -20,12 +20,15 @@ pub struct Made {
     pub run: Option<Spooled>,
     pub side: Vec<(String, Bytes)>,
     pub broadcast: Option<Bytes>,
+    /// For people alone.
+    pub log: Bytes,
 }
 
 enum What {
     Rows,
     Run,
     Side(String),
+    Log,
     Broadcast { sha256: String },
 }
 
@@ -36,7 +39,7 @@ impl Made {
     /// # Errors
     /// When a file can't be stored, or could not be among the result's files.
     pub async fn store(self, order: &Order, state: &DynStore, outlives: bool) -> Result<TaskOutput, Failure> {
-        let Made { mut output, rows, run, side, broadcast } = self;
+        let Made { mut output, rows, run, side, broadcast, log } = self;
         let mut paths = BTreeSet::new();
         for (path, _) in &side {
             let fault = match check_key(path) {
@@ -56,13 +59,14 @@ impl Made {
         let side = side
             .into_iter()
             .map(|(path, bytes)| (What::Side(path.clone()), format!("side/{path}"), Spooled::of(bytes)));
+        let log = (!log.is_empty()).then(|| (What::Log, "log.txt".to_owned(), Spooled::of(log)));
         let base = order.attempt.work_folder();
-        let files = rows.into_iter().chain(run).chain(broadcast).chain(side).map(|(what, name, made)| {
+        let files = rows.into_iter().chain(run).chain(broadcast).chain(log).chain(side).map(|(what, name, made)| {
             let (state, key) = (state.clone(), format!("{base}{name}"));
             let becomes_result = match &what {
                 What::Rows => order.writes_output,
                 What::Side(_) => true,
-                What::Run | What::Broadcast { .. } => false,
+                What::Run | What::Broadcast { .. } | What::Log => false,
             };
             let how = if becomes_result || outlives { Put::Overwrite } else { Put::Temporary };
             async move {
@@ -83,6 +87,7 @@ impl Made {
                 What::Rows if order.writes_output => output.part = Some(file),
                 What::Rows => output.kept = Some(file),
                 What::Run => output.run = Some(file),
+                What::Log => {}
                 What::Side(path) => output.side.push((path, file)),
                 What::Broadcast { sha256 } => {
                     output.broadcast = Some(BlobRef { key: file.key, sha256, bytes: file.bytes });

@@ -12,6 +12,12 @@ pub struct ParamSpec {
     pub help: &'static str,
 }
 
+/// The whole key of a parameter in a job file: under `[params]`, or in a table of its own if its name says one, as
+/// `map.command` does.
+pub fn param_key(name: &str) -> String {
+    if name.contains('.') { name.to_owned() } else { format!("params.{name}") }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParamKind {
     Bool,
@@ -62,7 +68,7 @@ impl ParamError {
 
 impl fmt::Display for ParamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`params.{}`: {}", self.param, self.message)
+        write!(f, "`{}`: {}", param_key(self.param), self.message)
     }
 }
 

@@ -8,7 +8,6 @@
 //! [`Registry::with_map_only`]: crate::Registry::with_map_only
 
 mod codec;
-mod common;
 mod emit;
 mod input;
 mod local;

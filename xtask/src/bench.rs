@@ -8,7 +8,9 @@ mod machine;
 mod peers;
 mod precision;
 mod scheduler;
+mod sort;
 mod spread;
+mod stream;
 mod submit;
 mod workers;
 
@@ -24,9 +26,11 @@ pub fn main(mut args: Args) -> Result<()> {
         Some("peers") => peers::main(args),
         Some("precision") => precision::main(args),
         Some("scheduler") => scheduler::main(args),
+        Some("sort") => sort::main(args),
+        Some("stream") => stream::main(args),
         Some("workers") => workers::main(args),
         other => bail!(
-            "cargo xtask bench has data, job, kernel, peers, precision, scheduler and workers, not {:?}",
+            "cargo xtask bench has data, job, kernel, peers, precision, scheduler, sort, stream and workers, not {:?}",
             other.unwrap_or_default()
         ),
     }

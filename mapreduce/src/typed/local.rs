@@ -1,7 +1,7 @@
 //! A typed job in one thread and in memory, for its first test: no coordinator, no files.
 
 use crate::buffer::ValuesOf;
-use crate::emit::MapOutput;
+use crate::emit::{Attempt, MapOutput};
 use crate::job::{ObjectRecord, RecordError, StageCode};
 use crate::pairs::{Pairs, PairsTo};
 use crate::spool::Scratch;
@@ -10,10 +10,11 @@ use crate::typed::input::Input;
 use crate::typed::row::{Rows, columns};
 use crate::typed::{MapOnly, MapReduce};
 use bytes::Bytes;
-use mr_core::Failure;
+use mr_core::{AttemptId, Failure, JobId, TaskId};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// The rows that a job makes of some objects, each a key and what is in it, in the order of their keys. They are those of
 /// the engine with one object in a split, and in its order where there is one partition.
@@ -29,7 +30,7 @@ pub fn run_local<J: MapReduce>(
     columns::<J::Row>(J::COLUMNS).map_err(Failure::permanent)?;
     let mut groups = Groups::new();
     for object in sorted(objects) {
-        let mut out = MapOutput::new(Pairs::new(Arc::new(Plain), in_memory()));
+        let mut out = MapOutput::new(attempt(), Pairs::new(Arc::new(Plain), in_memory()));
         let mut emitted = Emitted::<J>::new();
         let mapped =
             J::Input::each(&object, |record| job.map(record, &mut Emit { job, emitted: &mut emitted, out: &mut out }));
@@ -78,6 +79,11 @@ type Groups = BTreeMap<Vec<u8>, Vec<Vec<u8>>>;
 struct Plain;
 
 impl StageCode for Plain {}
+
+fn attempt() -> Attempt {
+    let job = JobId::parse("local").expect("it is one");
+    Attempt::new(AttemptId { task: TaskId { job, stage: 0, index: 0 }, epoch: 0, number: 1 }, CancellationToken::new())
+}
 
 fn in_memory() -> PairsTo {
     PairsTo { partitions: 1, memory_max: u64::MAX, scratch: Scratch::new(PathBuf::new()) }

@@ -4,8 +4,8 @@ use crate::broadcast::Broadcast;
 use crate::emit::MapOutput;
 use crate::job::{BroadcastSource, Context, Job, Mapper, ObjectRecord, RecordError, StageCode};
 use crate::params::{ParamError, ParamSpec};
+use crate::plans;
 use crate::typed::MapOnly;
-use crate::typed::common;
 use crate::typed::input::Input;
 use crate::typed::row::Rows;
 use mr_core::{Failure, JobPlan, JobSpec, Params, Source};
@@ -31,7 +31,7 @@ impl<J: MapOnly> Job for MapOnlyJob<J> {
     }
 
     fn params(&self) -> Vec<ParamSpec> {
-        let mut params = vec![common::extensions_param()];
+        let mut params = vec![plans::extensions_param()];
         params.extend(J::params());
         params
     }
@@ -43,7 +43,7 @@ impl<J: MapOnly> Job for MapOnlyJob<J> {
     fn plan(&self, spec: &JobSpec, _: &[Broadcast]) -> Result<JobPlan, ParamError> {
         // What it says of the parameters is to be heard now.
         J::open(&spec.params)?;
-        common::plan(self, spec, vec![common::stage(MAP, Source::Input, self)])
+        plans::plan(self, spec, vec![plans::stage(MAP, Source::Input, self)])
     }
 
     fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {

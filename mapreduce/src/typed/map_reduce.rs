@@ -6,8 +6,8 @@ use crate::job::{
     BroadcastSource, Combiner, Context, Job, Mapper, ObjectRecord, RecordError, Reducer, StageCode, ValueSource,
 };
 use crate::params::{ParamError, ParamSpec};
+use crate::plans;
 use crate::typed::MapReduce;
-use crate::typed::common;
 use crate::typed::emit::{Emit, Emitted, combined, reduced};
 use crate::typed::input::Input;
 use crate::typed::row::Rows;
@@ -38,7 +38,7 @@ impl<J: MapReduce> Job for MapReduceJob<J> {
     }
 
     fn params(&self) -> Vec<ParamSpec> {
-        let mut params = vec![common::extensions_param(), common::partitions_param()];
+        let mut params = vec![plans::extensions_param(), plans::partitions_param()];
         params.extend(J::params());
         params
     }
@@ -50,10 +50,10 @@ impl<J: MapReduce> Job for MapReduceJob<J> {
     fn plan(&self, spec: &JobSpec, _: &[Broadcast]) -> Result<JobPlan, ParamError> {
         // What it says of the parameters is to be heard now.
         J::open(&spec.params)?;
-        let partitions = common::partitions(&spec.params)?;
+        let partitions = plans::partitions(&spec.params)?;
         let emitted = Source::Emitted { stage: MAP.to_owned(), partitions, fan_in: FAN_IN };
-        let stages = vec![common::stage(MAP, Source::Input, self), common::stage(REDUCE, emitted, self)];
-        common::plan(self, spec, stages)
+        let stages = vec![plans::stage(MAP, Source::Input, self), plans::stage(REDUCE, emitted, self)];
+        plans::plan(self, spec, stages)
     }
 
     fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {

@@ -37,9 +37,7 @@ pub fn main(mut args: Args) -> Result<()> {
     let folder = root().join("target/bench/data");
     let mut bench = Bench { input: folder.join("text"), results: folder.join("words"), python, spark: None };
     if spark_rounds > 0 {
-        ensure!(works(command("java").arg("-version")), "PySpark needs Java: install it, or give --spark-rounds 0");
-        let note = "Spark goes into target/venv-data-spark, once (about 300 MB to download)";
-        bench.spark = Some(environment("target/venv-data-spark", "xtask/peers/data-spark.txt", note)?);
+        bench.spark = Some(spark()?);
     }
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
     texts::draw(&bench.input, FILES, megabytes * 1_000_000 / FILES)?;
@@ -56,6 +54,13 @@ pub fn main(mut args: Args) -> Result<()> {
     );
     print!("{}", table(&measured, |name| name == OURS));
     Ok(())
+}
+
+/// The Python that has Spark.
+pub fn spark() -> Result<PathBuf> {
+    ensure!(works(command("java").arg("-version")), "PySpark needs Java: install it, or give --spark-rounds 0");
+    let note = "Spark goes into target/venv-data-spark, once (about 300 MB to download)";
+    environment("target/venv-data-spark", "xtask/peers/data-spark.txt", note)
 }
 
 struct Bench {

@@ -1,9 +1,11 @@
-//! What all typed jobs have in common: two parameters, and the plan around their stages.
+//! What jobs over text have in common: two parameters, and the plan around their stages. Typed jobs have it of themselves.
 
+use crate::broadcast::Broadcast;
 use crate::job::Job;
 use crate::params::{ParamError, ParamKind, ParamSpec, extensions};
 use mr_core::{
-    FRAMEWORK_VERSION, InputFilter, JobPlan, JobSpec, KERNEL_FAMILY, NO_KERNELS, ParamValue, Params, Source, StagePlan,
+    BroadcastPlan, FRAMEWORK_VERSION, InputFilter, JobPlan, JobSpec, KERNEL_FAMILY, NO_KERNELS, ParamValue, Params,
+    Source, StagePlan,
 };
 use std::collections::BTreeMap;
 
@@ -12,6 +14,7 @@ const PARTITIONS: &str = "partitions";
 /// Each is a file of the result.
 const PARTITIONS_MAX: i64 = 10_000;
 
+/// `extensions`: which objects are read.
 pub fn extensions_param() -> ParamSpec {
     ParamSpec {
         name: EXTENSIONS,
@@ -21,6 +24,7 @@ pub fn extensions_param() -> ParamSpec {
     }
 }
 
+/// `partitions`: how many tasks reduce.
 pub fn partitions_param() -> ParamSpec {
     ParamSpec {
         name: PARTITIONS,
@@ -30,6 +34,10 @@ pub fn partitions_param() -> ParamSpec {
     }
 }
 
+/// What `partitions` says.
+///
+/// # Errors
+/// When there can't be so many.
 pub fn partitions(params: &Params) -> Result<u32, ParamError> {
     match params.get(PARTITIONS) {
         None => Ok(1),
@@ -59,7 +67,18 @@ pub fn stage(name: &str, source: Source, job: &dyn Job) -> StagePlan {
     }
 }
 
-/// The plan of these stages, the last of which writes the result.
+/// What is broadcast to all stages.
+pub fn broadcasts(broadcasts: &[Broadcast]) -> Vec<BroadcastPlan> {
+    broadcasts
+        .iter()
+        .map(|Broadcast { name, blob, .. }| BroadcastPlan { name: name.clone(), blob: blob.clone() })
+        .collect()
+}
+
+/// The plan of these stages, the last of which writes the result, with what shapes the data in the footer.
+///
+/// # Errors
+/// When `extensions` holds what is none.
 pub fn plan(job: &dyn Job, spec: &JobSpec, mut stages: Vec<StagePlan>) -> Result<JobPlan, ParamError> {
     stages.last_mut().expect("a job has a stage").writes_output = true;
     let extensions = wanted(&spec.params)?;

@@ -1,0 +1,289 @@
+//! A program that is fed and heard at the same time.
+//!
+//! One thread writes to it, one reads what it prints, and one what it complains of, so that whatever it does first, nobody
+//! waits for it who should listen.
+
+use super::files::Shipped;
+use super::lines::Pieces;
+use mr_core::{AttemptId, Failure, FailureClass};
+use mr_mapreduce::Attempt;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Pieces on their way to the program, and from it.
+const FEEDS: usize = 2;
+const HEARD: usize = 8;
+/// How often it is looked whether anybody still waits.
+const LOOK: Duration = Duration::from_millis(200);
+/// What is kept of its complaints: the last of them.
+const COMPLAINTS: usize = 64 << 10;
+/// And what of those is told with a failure.
+const TOLD: usize = 2 << 10;
+
+/// What is run for each task of a stage.
+pub struct Program {
+    pub half: &'static str,
+    pub command: Vec<String>,
+    pub files: Shipped,
+    /// How long it may do nothing.
+    pub idle: Duration,
+}
+
+impl Program {
+    /// As a failure names it.
+    fn called(&self) -> String {
+        format!("the program `{}` of [{}]", self.command.join(" "), self.half)
+    }
+
+    pub fn failed(&self, why: &str) -> Failure {
+        Failure::application(format!("{}: {why}", self.called()))
+    }
+
+    pub fn no_tab(&self, line: &[u8]) -> Failure {
+        let shown: String = String::from_utf8_lossy(line).chars().take(80).collect();
+        Failure::permanent(format!(
+            "{} printed a line without a tab, where a key, a tab and a value are wanted: {shown:?}",
+            self.called()
+        ))
+    }
+
+    fn start(&self, attempt: &Attempt) -> Result<Process, Failure> {
+        let [name, arguments @ ..] = &self.command[..] else { return Err(self.failed("it has no name")) };
+        let AttemptId { task, number, .. } = attempt.id();
+        let spawned = Command::new(self.files.program(name))
+            .args(arguments)
+            .current_dir(self.files.folder())
+            .env("MR_JOB_ID", task.job.as_str())
+            .env("MR_STAGE", self.half)
+            .env("MR_TASK", task.index.to_string())
+            .env("MR_ATTEMPT", number.to_string())
+            // So that what it starts goes with it.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = spawned.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Failure::permanent(format!(
+                "{} is not on this worker: install `{name}` there, or ship it with files = [...] under [{}]",
+                self.called(),
+                self.half
+            )),
+            _ => self.failed(&format!("it can't be started: {error}")),
+        })?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+            return Err(self.failed("it has no ends to hold it by"));
+        };
+        let (feed, fed) = mpsc::sync_channel(FEEDS);
+        let (hear, events) = mpsc::sync_channel(HEARD);
+        let told = hear.clone();
+        thread::spawn(move || write(stdin, &fed, &told));
+        thread::spawn(move || listen(stdout, &hear));
+        Ok(Process {
+            called: self.called(),
+            idle: self.idle,
+            child,
+            feed: Some(feed),
+            events,
+            on_the_way: 0,
+            pieces: Pieces::default(),
+            complaints: Some(thread::spawn(move || last(stderr))),
+            is_stopped: attempt.watch(),
+        })
+    }
+}
+
+enum Event {
+    /// A piece went to the program.
+    Fed,
+    Heard(Vec<u8>),
+    /// It will print no more.
+    Ended,
+}
+
+/// A program at work on a task.
+pub struct Process {
+    called: String,
+    idle: Duration,
+    child: Child,
+    feed: Option<SyncSender<Vec<u8>>>,
+    events: Receiver<Event>,
+    /// Pieces that the program has not taken yet.
+    on_the_way: usize,
+    pieces: Pieces,
+    complaints: Option<JoinHandle<Vec<u8>>>,
+    is_stopped: Box<dyn Fn() -> bool + Send>,
+}
+
+type Each<'a> = dyn FnMut(&[u8]) -> Result<(), Failure> + 'a;
+
+impl Process {
+    /// The process of this attempt, which is started the first time.
+    pub fn running<'a>(
+        process: &'a mut Option<Self>,
+        program: &Program,
+        attempt: &Attempt,
+    ) -> Result<&'a mut Self, Failure> {
+        match process {
+            Some(process) => Ok(process),
+            none => Ok(none.insert(program.start(attempt)?)),
+        }
+    }
+
+    /// Gives it a piece, and calls `each` with the lines that it has printed meanwhile.
+    ///
+    /// # Errors
+    /// The first of `each`, or that it does nothing.
+    pub fn feed(&mut self, piece: Vec<u8>, each: &mut Each<'_>) -> Result<(), Failure> {
+        while self.on_the_way >= FEEDS {
+            self.hear(each)?;
+        }
+        if !piece.is_empty() {
+            let feed = self.feed.as_ref().expect("it is fed until it is ended");
+            self.on_the_way += 1;
+            feed.send(piece).map_err(|_| self.failed("nothing goes to it any more"))?;
+        }
+        while let Ok(event) = self.events.try_recv() {
+            self.take(event, each)?;
+        }
+        Ok(())
+    }
+
+    /// Tells it that there is no more, hears it to its end, and gives what it complained of.
+    ///
+    /// # Errors
+    /// The first of `each`, that it does nothing, or how it ended.
+    pub fn end(mut self, each: &mut Each<'_>) -> Result<Vec<u8>, Failure> {
+        self.feed = None;
+        while self.hear(each)? {}
+        let mut pieces = std::mem::take(&mut self.pieces);
+        pieces.finish(each)?;
+        let status = self.waited()?;
+        let complaints = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        if status.success() {
+            return Ok(complaints);
+        }
+        let told = String::from_utf8_lossy(&complaints[complaints.len().saturating_sub(TOLD)..]).trim().to_owned();
+        let how = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("it ended with exit code {code}"),
+            (None, signal) => format!("it was ended by signal {}", signal.unwrap_or_default()),
+        };
+        Err(self.failed(&if told.is_empty() { how } else { format!("{how}: {told}") }))
+    }
+
+    /// It has closed what it prints to, and need not have ended.
+    fn waited(&mut self) -> Result<ExitStatus, Failure> {
+        let since = Instant::now();
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => self.still_wanted(since)?,
+                Err(error) => return Err(self.failed(&format!("it can't be waited for: {error}"))),
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits for it to do something. `false`: it will print no more.
+    fn hear(&mut self, each: &mut Each<'_>) -> Result<bool, Failure> {
+        let since = Instant::now();
+        loop {
+            match self.events.recv_timeout(LOOK) {
+                Ok(event) => return self.take(event, each),
+                Err(RecvTimeoutError::Timeout) => self.still_wanted(since)?,
+                Err(RecvTimeoutError::Disconnected) => return Ok(false),
+            }
+        }
+    }
+
+    fn still_wanted(&self, since: Instant) -> Result<(), Failure> {
+        if (self.is_stopped)() {
+            return Err(Failure::new(FailureClass::Cancelled, "the attempt was stopped"));
+        }
+        if since.elapsed() > self.idle {
+            let seconds = self.idle.as_secs();
+            return Err(self.failed(&format!("it has done nothing for params.{} = {seconds}", super::IDLE)));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event, each: &mut Each<'_>) -> Result<bool, Failure> {
+        match event {
+            Event::Fed => self.on_the_way -= 1,
+            Event::Heard(piece) => self.pieces.push(&piece, each)?,
+            Event::Ended => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn failed(&self, why: &str) -> Failure {
+        Failure::application(format!("{}: {why}", self.called))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(Some(_)) = self.child.try_wait() {
+            return;
+        }
+        // It and what it has started, which no call of the standard library reaches.
+        let group = format!("-{}", self.child.id());
+        let killed = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        if !killed.is_ok_and(|status| status.success()) {
+            _ = self.child.kill();
+        }
+        _ = self.child.wait();
+    }
+}
+
+/// A program that reads no more has its reasons, and its exit code will say whether they are good ones.
+fn write(mut to: impl Write, fed: &Receiver<Vec<u8>>, told: &SyncSender<Event>) {
+    let mut open = true;
+    while let Ok(piece) = fed.recv() {
+        open = open && to.write_all(&piece).is_ok();
+        if told.send(Event::Fed).is_err() {
+            return;
+        }
+    }
+}
+
+fn listen(mut from: impl Read, hear: &SyncSender<Event>) {
+    loop {
+        let mut piece = vec![0; super::FED];
+        match from.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => {
+                piece.truncate(length);
+                if hear.send(Event::Heard(piece)).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    _ = hear.send(Event::Ended);
+}
+
+/// The end of what comes.
+fn last(mut from: impl Read) -> Vec<u8> {
+    let (mut kept, mut piece) = (VecDeque::new(), [0; 4096]);
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => {
+                kept.extend(&piece[..length]);
+                kept.drain(..kept.len().saturating_sub(COMPLAINTS));
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    kept.into()
+}

@@ -1,0 +1,224 @@
+//! `tera-sort`: records of a hundred bytes by their first ten, as the sort benchmark has them.
+//!
+//! A sample of the input tells where to cut the keys, so that partitions hold about as much each and follow each other: the
+//! parts, one after another, are the whole in order.
+
+mod cuts;
+pub mod records;
+mod sets;
+
+use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+pub use sets::{generate, sum, validate};
+
+use cuts::Cuts;
+use mr_core::{Failure, JobPlan, JobSpec, Object, ParamValue, Params, Source, StagePlan};
+use mr_mapreduce::{
+    Broadcast, BroadcastSource, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamSpec, RecordError,
+    ReduceOutput, Reducer, StageCode, ValueSource, plans,
+};
+use records::{KEY, RECORD};
+use std::ops::Range;
+use std::sync::Arc;
+
+const SAMPLE: &str = "sample";
+const CUTS: &str = "cuts";
+const SPREAD: &str = "spread";
+const SORT: &str = "sort";
+
+const PARTITIONS_DEFAULT: i64 = 16;
+
+/// Places of an object that the sample is drawn at, and records at each.
+const PLACES: u64 = 8;
+const DRAWN: u64 = 40;
+
+/// Nothing is combined, so a run is better read by one wide merge than by several.
+const FAN_IN: u32 = 512;
+/// The sample is small, and one task reads it.
+const SAMPLES_FAN_IN: u32 = 512;
+
+/// Rows of a batch.
+const ROWS: usize = 8192;
+
+pub struct TeraSort;
+
+impl Job for TeraSort {
+    fn name(&self) -> &'static str {
+        "tera-sort"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn about(&self) -> &'static str {
+        "Records of 100 bytes in the order of their first 10, as of the sort benchmark"
+    }
+
+    fn params(&self) -> Vec<ParamSpec> {
+        let partitions =
+            ParamSpec { default: Some(ParamValue::Integer(PARTITIONS_DEFAULT)), ..plans::partitions_param() };
+        vec![plans::extensions_param(), partitions]
+    }
+
+    fn broadcasts(&self, _: &Params) -> Result<Vec<BroadcastSource>, ParamError> {
+        Ok(Vec::new())
+    }
+
+    fn plan(&self, spec: &JobSpec, _: &[Broadcast]) -> Result<JobPlan, ParamError> {
+        let partitions = plans::partitions(&spec.params)?;
+        let emitted = |stage: &str, partitions, fan_in| Source::Emitted { stage: stage.to_owned(), partitions, fan_in };
+        // Neither depends on how many partitions there are.
+        let plain = |name, source| StagePlan { params: Some(Vec::new()), ..plans::stage(name, source, self) };
+        let cuts = plans::stage(CUTS, emitted(SAMPLE, 1, SAMPLES_FAN_IN), self);
+        let spread = StagePlan { broadcasts_of: vec![CUTS.to_owned()], ..plain(SPREAD, Source::Input) };
+        let stages = vec![plain(SAMPLE, Source::Input), cuts, spread, plain(SORT, emitted(SPREAD, partitions, FAN_IN))];
+        plans::plan(self, spec, stages)
+    }
+
+    fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {
+        let unfit = |error: ParamError| Failure::permanent(error.to_string());
+        Ok(match context.stage {
+            SAMPLE => Arc::new(Sample),
+            CUTS => Arc::new(Cut { partitions: plans::partitions(context.params).map_err(unfit)? }),
+            SPREAD => Arc::new(Spread { cuts: Cuts::from_bytes(&context.broadcast(CUTS)?.bytes)? }),
+            _ => Arc::new(Sort),
+        })
+    }
+}
+
+/// The records of an object.
+fn records(object: &ObjectRecord) -> Result<impl Iterator<Item = (&[u8], &[u8])>, RecordError> {
+    if object.bytes.len() % RECORD != 0 {
+        return Err(RecordError::Quarantine {
+            class: "no-records",
+            message: format!("its {} bytes are no whole number of records of {RECORD}", object.bytes.len()),
+        });
+    }
+    Ok(object.bytes.chunks_exact(RECORD).map(|record| record.split_at(KEY)))
+}
+
+/// Emits some keys of each object.
+struct Sample;
+
+impl StageCode for Sample {
+    fn reads(&self, object: &Object) -> Option<Vec<Range<u64>>> {
+        let all = object.bytes / RECORD as u64;
+        if all <= PLACES * DRAWN || object.bytes % RECORD as u64 != 0 {
+            return None;
+        }
+        let place = |place: u64| {
+            let first = (all - DRAWN) * place / (PLACES - 1) * RECORD as u64;
+            first..first + DRAWN * RECORD as u64
+        };
+        Some((0..PLACES).map(place).collect())
+    }
+
+    fn mapper(&self) -> Result<Box<dyn Mapper + '_>, Failure> {
+        Ok(Box::new(self))
+    }
+}
+
+impl Mapper for &Sample {
+    fn map(&mut self, object: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError> {
+        records(object)?.for_each(|(key, _)| out.emit(key, b""));
+        Ok(())
+    }
+}
+
+/// Makes cuts of the sample.
+struct Cut {
+    partitions: u32,
+}
+
+impl StageCode for Cut {
+    fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
+        Ok(Box::new(Cutting { partitions: self.partitions, keys: Vec::new() }))
+    }
+}
+
+struct Cutting {
+    partitions: u32,
+    keys: Vec<[u8; KEY]>,
+}
+
+impl Reducer for Cutting {
+    fn reduce(&mut self, key: &[u8], values: &mut dyn ValueSource, _: &mut ReduceOutput) -> Result<(), Failure> {
+        let key = key.try_into().map_err(|_| Failure::permanent("a key of another length was emitted"))?;
+        while values.next()?.is_some() {
+            self.keys.push(key);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut ReduceOutput) -> Result<(), Failure> {
+        out.broadcast(Cuts::of(&self.keys, self.partitions).to_bytes());
+        Ok(())
+    }
+}
+
+/// Sends each record to the partition of its key.
+struct Spread {
+    cuts: Cuts,
+}
+
+impl StageCode for Spread {
+    fn mapper(&self) -> Result<Box<dyn Mapper + '_>, Failure> {
+        Ok(Box::new(self))
+    }
+
+    fn partition(&self, key: &[u8], _: u32) -> u32 {
+        self.cuts.partition(key)
+    }
+}
+
+impl Mapper for &Spread {
+    fn map(&mut self, object: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError> {
+        records(object)?.for_each(|(key, rest)| out.emit(key, rest));
+        Ok(())
+    }
+}
+
+/// Writes the records of a partition as they come.
+struct Sort;
+
+impl StageCode for Sort {
+    fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
+        Ok(Box::new(Sorting::default()))
+    }
+}
+
+#[derive(Default)]
+struct Sorting {
+    keys: BinaryBuilder,
+    values: BinaryBuilder,
+    rows: usize,
+}
+
+impl Sorting {
+    fn batch(&mut self) -> RecordBatch {
+        self.rows = 0;
+        let columns: [ArrayRef; 2] = [Arc::new(self.keys.finish()), Arc::new(self.values.finish())];
+        let fields = ["key", "value"].map(|name| Field::new(name, DataType::Binary, false));
+        RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns.into()).expect("both have their rows")
+    }
+}
+
+impl Reducer for Sorting {
+    fn reduce(&mut self, key: &[u8], values: &mut dyn ValueSource, out: &mut ReduceOutput) -> Result<(), Failure> {
+        while let Some(value) = values.next()? {
+            self.keys.append_value(key);
+            self.values.append_value(value);
+            self.rows += 1;
+            if self.rows == ROWS {
+                out.keep(self.batch());
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut ReduceOutput) -> Result<(), Failure> {
+        out.keep(self.batch());
+        Ok(())
+    }
+}
