@@ -6,6 +6,7 @@
 //! - `project` adds each photo's coordinates and writes the rows.
 
 use crate::kernels;
+use crate::label;
 use arrow::array::{
     ArrayRef, Float32Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, cast::AsArray,
 };
@@ -190,12 +191,7 @@ fn param_specs() -> Vec<ParamSpec> {
             default: Some(texts(&["jpg", "jpeg", "png", "webp"])),
             help: "names that are photos end in one of these, in any case; other objects are counted as skipped",
         },
-        ParamSpec {
-            name: "label",
-            kind: ParamKind::Integer,
-            default: Some(ParamValue::Integer(-2)),
-            help: "segment of the path that is the label, counted from the end: -1 is the name, -2 its folder",
-        },
+        label::param(),
         ParamSpec {
             name: WEIGHTS,
             kind: ParamKind::Text,
@@ -307,10 +303,7 @@ impl Settings {
             Some(ParamValue::List(items)) if !items.is_empty() => extensions("extensions", &items)?,
             _ => return wrong("extensions", "a list of endings such as \"jpg\""),
         };
-        let label = match value("label") {
-            Some(ParamValue::Integer(label)) if (-64..=-1).contains(&label) => label,
-            _ => return wrong("label", "from -64 to -1: segments are counted from the end, -2 is a photo's folder"),
-        };
+        let label = label::read(params.get("label"))?;
         let weights = match value(WEIGHTS) {
             Some(ParamValue::Text(text)) if !text.trim().is_empty() => text,
             _ => return wrong(WEIGHTS, "`builtin`, a path or a URL"),
@@ -372,12 +365,6 @@ impl Settings {
     }
 }
 
-/// The segment of a photo's URI that is its label, if it has so many.
-fn label(uri: &str, from_end: i64) -> Option<&str> {
-    let path = uri.split_once("://").map_or(uri, |(_, path)| path);
-    path.rsplit('/').nth((-1 - from_end) as usize).filter(|segment| !segment.is_empty())
-}
-
 struct Embed {
     settings: Settings,
     network: Arc<Network>,
@@ -431,7 +418,7 @@ impl Mapper for Embedder<'_> {
         photos.heights.push(prepared.height as i32);
         photos.features.extend_from_slice(&features);
         photos.bytes.push(photo.bytes.len() as i64);
-        photos.labels.push(label(&photo.uri, self.stage.settings.label).map(str::to_owned));
+        photos.labels.push(label::label(&photo.uri, self.stage.settings.label).map(str::to_owned));
         photos.paths.push(photo.uri.clone());
         Ok(())
     }
@@ -698,15 +685,5 @@ mod tests {
             files.insert(path, whole);
         }
         assert_eq!(restored(&BTreeMap::new()).unwrap_err().message, "pca/summary.json is not there as it was written");
-    }
-
-    #[test]
-    fn a_label_is_a_segment_from_the_end() {
-        let uri = "file:///photos/Training/Apple Red 1/7_100.jpg";
-        assert_eq!(label(uri, -1), Some("7_100.jpg"));
-        assert_eq!(label(uri, -2), Some("Apple Red 1"));
-        assert_eq!(label(uri, -4), Some("photos"));
-        assert_eq!(label(uri, -9), None);
-        assert_eq!(label("s3://bucket/7.jpg", -2), Some("bucket"));
     }
 }

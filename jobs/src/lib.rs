@@ -1,16 +1,21 @@
 //! What we compute: one file for each job, and the list of their names.
 
 mod grep;
+mod image_dedup;
 mod image_features;
 mod inverted_index;
 mod kernels;
+mod label;
+mod label_stats;
 mod stream;
 mod tera_sort;
 mod word_count;
 
 pub use grep::Grep;
+pub use image_dedup::ImageDedup;
 pub use image_features::ImageFeatures;
 pub use inverted_index::InvertedIndex;
+pub use label_stats::LabelStats;
 pub use stream::Stream;
 pub use tera_sort::TeraSort;
 pub use word_count::WordCount;
@@ -34,9 +39,11 @@ pub fn registry() -> Result<Registry, String> {
     let registry = others.iter().fold(registry, |registry, other| registry.with_kernels(kernels::family(*other)));
     Ok(registry
         .with(ImageFeatures::new(kernels))
+        .with(ImageDedup)
         .with(Stream)
         .with(TeraSort)
         .with_map_only::<Grep>()
         .with_map_reduce::<InvertedIndex>()
+        .with_map_reduce::<LabelStats>()
         .with_map_reduce::<WordCount>())
 }

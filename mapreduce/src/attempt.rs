@@ -243,6 +243,9 @@ async fn map_kept(
         if files != asked {
             return Err(Failure::transient(format!("only {files} of {asked} files of rows were fetched")));
         }
+        mapper.finish(&mut out)?;
+        drop(mapper);
+        written.push_all(out.rows.drain(..))?;
         output.rows = written.rows();
         if order.one_row_per_record && output.rows != output.records {
             return Err(Failure::application(format!("{} rows became {}", output.records, output.rows)));

@@ -174,6 +174,14 @@ pub trait RowMapper {
     /// # Errors
     /// A failure of the attempt.
     fn map(&mut self, rows: &RecordBatch, out: &mut RowOutput) -> Result<(), Failure>;
+
+    /// After the task's last rows.
+    ///
+    /// # Errors
+    /// A failure of the attempt.
+    fn finish(&mut self, _out: &mut RowOutput) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Values of one key, one after another: there may be more of them than fit into memory.

@@ -118,6 +118,15 @@ pub trait MapReduce: Send + Sync + Sized + 'static {
         out: &mut Emit<'_, Self>,
     ) -> Result<(), <Self::Input as Input>::Error>;
 
+    /// Whether there is a [`partition`](Self::partition).
+    const PARTITIONS: bool = false;
+
+    /// Which of so many partitions a key goes to, and so which part of the result its rows are in: less than `partitions`, and
+    /// by the key alone. Without it, keys are spread by a hash of them.
+    fn partition(&self, _key: Self::Key, _partitions: u32) -> u32 {
+        panic!("job `{}`: `PARTITIONS` is true, and there is no `partition`", Self::NAME)
+    }
+
     /// All values of one key, in the order of the input.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use mr_core::{
     Source, SplitSettings, TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work, expand, plan_splits,
 };
 use mr_mapreduce::{
-    Control, Emit, Host, HostSettings, Input, Lines, MapOnly, MapReduce, ObjectRecord, Objects, ParamError,
+    Control, Emit, Host, HostSettings, Input, Line, Lines, MapOnly, MapReduce, ObjectRecord, Objects, ParamError,
     RecordError, Registry, Rows, Values, execute, run_local, run_map_only,
 };
 use mr_storage::{Directory, GetOptions, Store};
@@ -261,6 +261,51 @@ proptest! {
         let plain = block_on(engine_with(registry, &files, objects_max, reduce, shuffle));
         prop_assert_eq!(texts(&plain.parts), expected);
     }
+}
+
+/// Lines by their first byte, in partitions of the alphabet.
+struct Alphabet;
+
+impl MapReduce for Alphabet {
+    const NAME: &str = "alphabet";
+    const VERSION: u32 = 1;
+    const ABOUT: &str = "";
+    const COLUMNS: &[&str] = &["letter", "lines"];
+    type Input = Lines;
+    type Key = (u8, u64);
+    type Value = ();
+    type Row = (u8, u64);
+
+    fn open(_: &Params) -> Result<Self, ParamError> {
+        Ok(Self)
+    }
+
+    const PARTITIONS: bool = true;
+
+    fn partition(&self, (letter, _): (u8, u64), partitions: u32) -> u32 {
+        u32::from(letter - b'a') * partitions / 26
+    }
+
+    fn map(&self, line: Line<'_>, out: &mut Emit<'_, Self>) -> Result<(), Failure> {
+        out.emit((line.bytes[0], line.offset), ());
+        Ok(())
+    }
+
+    fn reduce(&self, (letter, offset): (u8, u64), _: Values<'_, ()>, out: &mut Rows<(u8, u64)>) -> Result<(), Failure> {
+        out.row((letter, offset))
+    }
+}
+
+#[test]
+fn a_job_says_which_part_a_key_goes_to() {
+    let files = [("1".to_owned(), b"z\nm\na\n".to_vec()), ("2".to_owned(), b"n\nb\n".to_vec())];
+    let ran = block_on(engine(Registry::default().with_map_reduce::<Alphabet>(), &files, 1, Some((2, 2))));
+    let letters = |part: &Vec<RecordBatch>| {
+        let column =
+            |batch: &RecordBatch| batch.column(0).as_primitive::<arrow::datatypes::Int16Type>().values().to_vec();
+        part.iter().flat_map(column).map(|letter| char::from(letter as u8)).collect::<String>()
+    };
+    assert_eq!(ran.parts.iter().map(letters).collect::<Vec<_>>(), ["abm", "nz"]);
 }
 
 #[test]

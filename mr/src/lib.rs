@@ -28,6 +28,7 @@ pub use mr_core as core;
 pub use mr_core::{Failure, ParamValue, Params};
 pub use mr_mapreduce::{
     // A job of several stages.
+    Attempt,
     Broadcast,
     BroadcastSource,
     // A job with types, and its test.
@@ -62,7 +63,9 @@ pub use mr_mapreduce::{
     Rows,
     StageCode,
     Value,
+    ValueSource,
     Values,
+    plans,
     run_local,
     run_map_only,
 };

@@ -7,10 +7,11 @@ use crate::job::{
 };
 use crate::params::{ParamError, ParamSpec};
 use crate::plans;
-use crate::typed::MapReduce;
+use crate::run::partition_of;
 use crate::typed::emit::{Emit, Emitted, combined, reduced};
 use crate::typed::input::Input;
 use crate::typed::row::Rows;
+use crate::typed::{MapReduce, codec};
 use mr_core::{Failure, JobPlan, JobSpec, Params, Source};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -73,6 +74,14 @@ impl<J: MapReduce> StageCode for Code<J> {
 
     fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
         Ok(Box::new(Reducing { job: &self.job, rows: Rows::columns(J::COLUMNS) }))
+    }
+
+    fn partition(&self, key: &[u8], partitions: u32) -> u32 {
+        if !J::PARTITIONS {
+            return partition_of(key, partitions);
+        }
+        // Bytes that are no key are found out when they are reduced, if not here.
+        codec::key(key).map_or(u32::MAX, |key| self.job.partition(key, partitions))
     }
 
     fn combiner(&self) -> Option<&dyn Combiner> {
