@@ -75,6 +75,7 @@ fn report(job: &str) -> Report {
             params: Params::new(),
             limits: Default::default(),
             split: Default::default(),
+            shuffle: Default::default(),
         },
     }
 }

@@ -105,6 +105,7 @@ mod tests {
                 params: Params::new(),
                 limits: Default::default(),
                 split: Default::default(),
+                shuffle: Default::default(),
             },
         }
     }
