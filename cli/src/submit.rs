@@ -12,7 +12,7 @@ use crate::stop::{Stop, judge};
 use crate::talk::{Talk, say};
 use crate::typed::Typed;
 use crate::{job_id, keys, output};
-use mr_core::{JobId, JobStatus, KernelWish};
+use mr_core::{JobId, JobStatus, KernelWish, NO_KERNELS};
 use mr_mapreduce::Registry;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -221,7 +221,8 @@ fn served(wish: &KernelWish, families: &[String]) -> Result<(), Stop> {
     if families.iter().any(|family| wish.takes(family)) {
         return Ok(());
     }
-    Err(Stop::Refused(format!("this process has kernels for {} only: {}", families.join(", "), wish.why)))
+    let kernels: Vec<_> = families.iter().map(String::as_str).filter(|family| *family != NO_KERNELS).collect();
+    Err(Stop::Refused(format!("this process has kernels for {} only: {}", kernels.join(", "), wish.why)))
 }
 
 /// Working files are neither results nor input.

@@ -4,8 +4,8 @@ use crate::broadcast::Broadcast;
 use crate::job::Job;
 use crate::params::{ParamError, ParamKind, ParamSpec, extensions};
 use mr_core::{
-    BroadcastPlan, FRAMEWORK_VERSION, InputFilter, JobPlan, JobSpec, KERNEL_FAMILY, NO_KERNELS, ParamValue, Params,
-    Source, StagePlan,
+    BroadcastPlan, FRAMEWORK_VERSION, InputFilter, JobPlan, JobSpec, KERNEL_FAMILY, KernelWish, NO_KERNELS, ParamValue,
+    Params, Source, StagePlan,
 };
 use std::collections::BTreeMap;
 
@@ -87,7 +87,11 @@ pub fn plan(job: &dyn Job, spec: &JobSpec, mut stages: Vec<StagePlan>) -> Result
         job_version: job.version(),
         filter: InputFilter { extensions: extensions.clone() },
         objects_min: None,
-        kernels: Default::default(),
+        // Machines of all kernels may have a part in it.
+        kernels: KernelWish {
+            arithmetics: vec![NO_KERNELS.to_owned()],
+            why: "it needs no kernels, and workers of this version say so".to_owned(),
+        },
         broadcasts: Vec::new(),
         stages,
         footer: footer(job, spec, &extensions),

@@ -23,7 +23,12 @@ impl Registry {
     /// `kernel_family` names the arithmetic of this process: what it computes has the same bytes as on every other
     /// process of that family.
     pub fn new(kernel_family: impl Into<String>) -> Self {
-        Self { jobs: Vec::new(), kernel_families: vec![kernel_family.into()] }
+        let mut families = vec![kernel_family.into()];
+        // Whatever its kernels, a job that needs none has the same bytes here as anywhere.
+        if families[0] != NO_KERNELS {
+            families.push(NO_KERNELS.to_owned());
+        }
+        Self { jobs: Vec::new(), kernel_families: families }
     }
 
     /// Another family that this process can compute with, for jobs that wish for it.
@@ -33,7 +38,8 @@ impl Registry {
     pub fn with_kernels(mut self, kernel_family: impl Into<String>) -> Self {
         let family = kernel_family.into();
         assert!(!self.kernel_families.contains(&family), "two kernels are of the family `{family}`");
-        self.kernel_families.push(family);
+        // `NO_KERNELS` stays the last.
+        self.kernel_families.insert(self.kernel_families.len() - 1, family);
         self
     }
 
@@ -71,7 +77,7 @@ impl Registry {
         self.jobs.iter()
     }
 
-    /// At least one; the first serves jobs that wish for none.
+    /// At least one, and `NO_KERNELS` among them; the first serves jobs that have no wish.
     pub fn kernel_families(&self) -> &[String] {
         &self.kernel_families
     }

@@ -74,6 +74,7 @@ cases! {
     keys_stay_inside_the_root,
     a_copy_is_whole_and_replaces,
     large_objects_keep_their_promises,
+    files_are_written_as_their_bytes_would_be,
     conditional_writes_are_honoured,
 }
 
@@ -469,6 +470,34 @@ async fn large_objects_keep_their_promises(w: &World<'_>) -> Outcome {
     copy(w.store, &w.key("large"), w.store, &w.key("copy")).await.map_err(seen)?;
     ensure(w.get("copy").await.map_err(seen)?.bytes == bytes, || "the copy is another".into())?;
     ensure(object_url(w.store.url(), "x").ends_with("/x"), || w.store.url().into())
+}
+
+async fn files_are_written_as_their_bytes_would_be(w: &World<'_>) -> Outcome {
+    // Nothing, little, and more than S3 is written to at once.
+    for (name, length) in [("none", 0), ("few", 1000), ("many", 17_000_001_u32)] {
+        let bytes: Vec<u8> = (0..length).map(|n| (n ^ (n >> 9)) as u8).collect();
+        let put = async |how| {
+            let file = std::env::temp_dir().join(format!("mr-conformance-{}", crate::unique::unique()));
+            std::fs::write(&file, &bytes).map_err(|error| StoreError::from_io("writing a file", error))?;
+            let put = w.store.put_file(&w.key(name), &file, how).await;
+            // It may have been taken from there.
+            _ = std::fs::remove_file(&file);
+            put
+        };
+        let etag = put(Put::IfAbsent).await.map_err(seen)?;
+        let got = w.get_with(name, GetOptions::if_match(&etag)).await.map_err(seen)?;
+        ensure(got.bytes == bytes, || format!("the bytes of {name} are others"))?;
+        expect_error!(put(Put::IfAbsent).await, Exists);
+        expect_error!(put(Put::IfMatch("another".into())).await, Changed);
+        put(Put::IfMatch(etag)).await.map_err(seen)?;
+        put(Put::Temporary).await.map_err(seen)?;
+        same("its size", w.head(name).await.map_err(seen)?.bytes, u64::from(length))?;
+    }
+    let missing = std::env::temp_dir().join(format!("mr-conformance-{}", crate::unique::unique()));
+    let refused = w.store.put_file(&w.key("missing"), &missing, Put::Overwrite).await;
+    ensure(refused.is_err(), || "a file that is not there was written".into())?;
+    expect_error!(w.get("missing").await, NotFound);
+    Ok(())
 }
 
 async fn conditional_writes_are_honoured(w: &World<'_>) -> Outcome {

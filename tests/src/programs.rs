@@ -91,6 +91,10 @@ impl Worker {
         Self::start_with_slots(slots, command, scratch, coordinator)
     }
 
+    pub fn is_over(&mut self) -> bool {
+        self.running.is_over()
+    }
+
     pub fn until_it_says(&mut self, words: &str) {
         self.running.until("say so", |running| running.stderr().contains(words).then_some(()));
     }
