@@ -1,7 +1,10 @@
-//! The label of a photo: a part of where it lies.
+//! Which objects are photos, and the label of one: both by where it lies.
 
 use mr_core::ParamValue;
 use mr_mapreduce::{ParamError, ParamKind, ParamSpec};
+
+/// Endings of their names.
+pub const PHOTOS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 const LABEL: &str = "label";
 /// The folder that the photo is in.

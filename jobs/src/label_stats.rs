@@ -20,6 +20,7 @@ impl MapReduce for LabelStats {
     const VERSION: u32 = 1;
     const ABOUT: &str = "Photos by label: how many, how large, and their mean colour";
     const COLUMNS: &[&str] = &["label", "photos", "bytes", "width", "height", "red", "green", "blue"];
+    const EXTENSIONS: &[&str] = &label::PHOTOS;
     type Input = Objects;
     type Key = String;
     type Value = Sums;

@@ -92,13 +92,32 @@ async fn map_objects(
     let (sender, fetched) = mpsc::channel(32);
     let condemned = condemned(order);
     let objects = objects.iter().filter(|object| condemned.iter().all(|verdict| verdict.key != object.key));
+    let has_deadline = code.records_have_deadline();
     let reads = code.clone();
     let wanted = move |object: &Object| reads.reads(object);
     let fetching = fetch::objects(input, objects.cloned().collect(), code.object_bytes_max(), wanted, sender);
     let (work_order, work_control) = (order.clone(), control.clone());
     let work = move || map_fetched(code.as_ref(), &work_order, fetched, (out, rows), &work_control, started);
-    let mapping = host.slots.run_until(work, overdue(order, control));
-    let ((), made) = tokio::join!(fetching, mapping);
+    let overdue = async {
+        match has_deadline {
+            true => overdue(order, control).await,
+            false => std::future::pending().await,
+        }
+    };
+    let mapping = host.slots.run_until(work, overdue);
+    let fetching = async {
+        fetching.await;
+        std::future::pending().await
+    };
+    // What is left to be fetched when it ends, nobody wants.
+    let made = tokio::select! {
+        made = mapping => made,
+        never = fetching => never,
+    };
+    if made.is_err() {
+        // A thread that was left to itself is to do no more than the record that it is at.
+        control.give_up.store(true, Ordering::Relaxed);
+    }
     made
 }
 
@@ -160,6 +179,9 @@ fn map_fetched(
                 let mapped = mapped.map_err(|panic| blaming(&object, order, "panicked", story(panic.as_ref())))?;
                 output.times.busy_us += micros(begun.elapsed());
                 rows.push_all(out.rows.drain(..))?;
+                if let Some(failure) = out.pairs.failed() {
+                    return Err(failure);
+                }
                 match mapped {
                     Ok(()) => {
                         out.pairs.accept();
@@ -312,7 +334,7 @@ fn memory_for_runs(order: &Order) -> u64 {
 }
 
 fn attempt(order: &Order, control: &Control) -> Attempt {
-    Attempt::new(order.attempt.clone(), control.cancel.clone())
+    Attempt::new(order.attempt.clone(), control)
 }
 
 fn pairs_to(host: &Host, order: &Order) -> PairsTo {

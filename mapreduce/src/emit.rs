@@ -1,9 +1,12 @@
 //! Where a job's code puts what it makes.
 
+use crate::attempt::Control;
 use crate::pairs::Pairs;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use mr_core::AttemptId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 
 /// Which attempt this is, and what it leaves for whoever looks into it.
@@ -11,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 pub struct Attempt {
     id: AttemptId,
     cancel: CancellationToken,
+    give_up: Arc<AtomicBool>,
     pub(crate) log: Vec<u8>,
 }
 
 impl Attempt {
-    pub(crate) fn new(id: AttemptId, cancel: CancellationToken) -> Self {
-        Self { id, cancel, log: Vec::new() }
+    pub(crate) fn new(id: AttemptId, control: &Control) -> Self {
+        Self { id, cancel: control.cancel.clone(), give_up: control.give_up.clone(), log: Vec::new() }
     }
 
     /// Nothing that becomes part of a result may follow from it.
@@ -26,13 +30,13 @@ impl Attempt {
 
     /// Whether nobody waits for it any more. Code that waits for others, such as processes, looks here now and then.
     pub fn is_stopped(&self) -> bool {
-        self.cancel.is_cancelled()
+        self.watch()()
     }
 
     /// The same question, for whoever can't have this beside it.
     pub fn watch(&self) -> Box<dyn Fn() -> bool + Send> {
-        let cancel = self.cancel.clone();
-        Box::new(move || cancel.is_cancelled())
+        let (cancel, give_up) = (self.cancel.clone(), self.give_up.clone());
+        Box::new(move || cancel.is_cancelled() || give_up.load(Ordering::Relaxed))
     }
 
     /// Adds to the text that is kept with the attempt's files.

@@ -44,15 +44,25 @@ pub async fn objects(
     to: mpsc::Sender<Fetched>,
 ) {
     let ahead = Arc::new(Semaphore::new(BYTES_AHEAD as usize));
-    let mut fetched = stream::iter(objects)
+    let fetched = stream::iter(objects)
         .map(|object| {
-            let (store, ahead) = (store.clone(), ahead.clone());
             let parts = wanted(&object).map(|parts| within(parts, object.bytes));
+            let bytes = match &parts {
+                None => object.bytes,
+                Some(parts) => parts.iter().map(|part| part.end - part.start).sum(),
+            };
+            (object, parts, bytes)
+        })
+        // In their order, and before anything is begun: an object that had its bytes while one in front of it had none would
+        // wait for that one, and that one for it.
+        .then(|(object, parts, bytes)| {
+            let wants = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, BYTES_AHEAD);
+            let ahead = ahead.clone().acquire_many_owned(wants);
+            async move { (object, parts, bytes, ahead.await.expect("never closed")) }
+        })
+        .map(|(object, parts, bytes, ahead)| {
+            let store = store.clone();
             going(async move {
-                let bytes =
-                    parts.as_ref().map_or(object.bytes, |parts| parts.iter().map(|part| part.end - part.start).sum());
-                let wants = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, BYTES_AHEAD);
-                let ahead = ahead.acquire_many_owned(wants).await.expect("never closed");
                 let content = if bytes > bytes_max {
                     let message = format!("{bytes} bytes, where objects of up to {bytes_max} are read");
                     Err(NotFetched::Verdict { class: "too-large", message, environment: false })
@@ -66,6 +76,7 @@ pub async fn objects(
             })
         })
         .buffered(IN_FLIGHT);
+    let mut fetched = std::pin::pin!(fetched);
     while let Some(object) = fetched.next().await {
         if to.send(object).await.is_err() {
             return;
@@ -114,7 +125,8 @@ async fn one(store: &DynStore, object: &Object, part: Option<Range<u64>>) -> Res
         // Some servers don't mind the condition, so what came is compared too.
         Ok(got) if got.etag != object.etag => verdict("changed", "was changed after it was listed".into(), true),
         Ok(got) if got.bytes.len() as u64 == wanted => {
-            Ok(ObjectRecord { uri: object_url(store.url(), &object.key), key: object.key.clone(), bytes: got.bytes })
+            let uri = object_url(store.url(), &object.key);
+            Ok(ObjectRecord { uri, key: object.key.clone(), size: object.bytes, bytes: got.bytes })
         }
         Ok(got) => verdict("changed", format!("has {} bytes where {wanted} were listed", got.bytes.len()), true),
         Err(StoreError::Changed { .. }) => verdict("changed", "was changed after it was listed".into(), true),
@@ -212,6 +224,23 @@ mod tests {
         async fn delete(&self, key: &str) -> Result<(), StoreError> {
             self.0.delete(key).await
         }
+    }
+
+    /// More than may be ahead, so that each has to wait for the one in front of it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn large_objects_come_in_their_order_and_never_wait_for_each_other() {
+        let store: DynStore = Arc::new(Memory::new());
+        let large = Bytes::from(vec![1; BYTES_AHEAD as usize * 2 / 3]);
+        for round in 0..20 {
+            store.put(&format!("{round:02}"), large.clone(), Put::Overwrite).await.unwrap();
+        }
+        let listed = store.list("").await.unwrap();
+        let (sender, mut fetched) = mpsc::channel(4);
+        let fetching = tokio::spawn(objects(store, listed.clone(), u64::MAX, |_| None, sender));
+        for object in listed {
+            assert_eq!(fetched.recv().await.unwrap().object, object);
+        }
+        fetching.await.unwrap();
     }
 
     #[tokio::test]

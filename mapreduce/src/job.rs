@@ -136,6 +136,12 @@ pub trait StageCode: Send + Sync {
         None
     }
 
+    /// Whether an object that its mapper works on for longer than `limits.record_seconds_max` is given up. Not where what
+    /// takes long need not be the object's doing.
+    fn records_have_deadline(&self) -> bool {
+        true
+    }
+
     /// Objects larger than this are quarantined unread.
     fn object_bytes_max(&self) -> u64 {
         256 << 20
@@ -152,7 +158,9 @@ pub struct ObjectRecord {
     pub uri: String,
     /// Relative to the input's root.
     pub key: String,
-    /// All of it, or [what the stage reads](StageCode::reads).
+    /// Bytes that the object has.
+    pub size: u64,
+    /// All of them, or [what the stage reads](StageCode::reads).
     pub bytes: Bytes,
 }
 

@@ -48,13 +48,22 @@ impl Pairs {
     }
 
     pub fn push(&mut self, key: &[u8], value: &[u8]) {
+        if self.failed.is_some() {
+            return;
+        }
         self.buffer.push(key, value);
         // The other half is for what a combiner keeps in front of it, and for a run on its way.
         while self.buffer.memory() >= self.to.memory_max / 2 && !self.buffer.is_empty() {
             if let Err(failure) = self.spill() {
-                self.failed.get_or_insert(failure);
+                self.failed = Some(failure);
+                return;
             }
         }
+    }
+
+    /// Why something could not be put aside, if that is so: then there is no use in going on.
+    pub fn failed(&mut self) -> Option<Failure> {
+        self.failed.take()
     }
 
     pub fn memory_max(&self) -> u64 {
@@ -86,12 +95,16 @@ impl Pairs {
         } else {
             accepted
         };
-        self.spills.push(spill?);
         self.accepted = (accepted, Mark::default());
-        if accepted == self.spills.len() && accepted >= SPILLS_MAX {
-            let all = merged(self.code.as_ref(), cursors(&self.spills)?, &self.to, || Ok(()))?;
-            self.spills = vec![all];
-            self.accepted.0 = 1;
+        self.spills.push(spill?);
+        // Those that stay and those that may go are never made one.
+        let both = if self.spills.len() > accepted { accepted..self.spills.len() } else { 0..accepted };
+        if both.len() >= SPILLS_MAX {
+            let all = merged(self.code.as_ref(), cursors(&self.spills[both.clone()])?, &self.to, || Ok(()))?;
+            if both.start == 0 {
+                self.accepted.0 = usize::from(accepted > 0);
+            }
+            self.spills.splice(both, [all]);
         }
         Ok(())
     }
@@ -418,6 +431,26 @@ mod tests {
     }
 
     #[test]
+    fn spills_of_one_record_become_one_too_and_go_with_it() {
+        let mut emitted = Pairs::new(Arc::new(Keeps), to(2, 1000));
+        let pairs = |from: u32| -> Model {
+            (from..from + 3000).map(|n| ((n % 97).to_be_bytes().to_vec(), n.to_be_bytes().to_vec())).collect()
+        };
+        let push = |emitted: &mut Pairs, pairs: &Model| {
+            for (key, value) in pairs {
+                emitted.push(key, value);
+                assert!(emitted.spills.len() <= 2 * SPILLS_MAX, "{}", emitted.spills.len());
+            }
+        };
+        push(&mut emitted, &pairs(0));
+        emitted.accept();
+        push(&mut emitted, &pairs(10_000));
+        emitted.refuse();
+        push(&mut emitted, &pairs(5000));
+        assert!(read(&emitted.finish().unwrap()) == model(&[pairs(0), pairs(5000)], 2));
+    }
+
+    #[test]
     fn more_spills_than_are_merged_at_a_time_become_one_and_memory_stays_small() {
         let mut emitted = Pairs::new(Arc::new(Keeps), to(2, 1000));
         let pairs: Model =
@@ -459,10 +492,14 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let nowhere = PairsTo { scratch: Scratch::new(file.path().join("in")), ..to(1, 1 << 20) };
         let mut emitted = Pairs::new(Arc::new(Keeps), nowhere);
+        // Large ones that were accepted, and then small ones.
+        (0..8).for_each(|_| emitted.push(b"large", &[7; 50_000]));
+        emitted.accept();
         for n in 0..100_000u32 {
-            emitted.push(&n.wrapping_mul(0x9e37_79b9).to_be_bytes(), &[0; 20]);
-            emitted.accept();
+            let random = n.wrapping_mul(0x9e37_79b9).to_be_bytes();
+            emitted.push(&random, &[random, random, random].concat());
         }
+        assert!(emitted.buffer.memory() <= 1 << 20, "what comes afterwards is not kept");
         let failed = emitted.finish().err().expect("there is no such folder");
         assert!(failed.message.contains("ot a directory"), "{failed}");
     }

@@ -15,11 +15,11 @@ const PARTITIONS: &str = "partitions";
 const PARTITIONS_MAX: i64 = 10_000;
 
 /// `extensions`: which objects are read.
-pub fn extensions_param() -> ParamSpec {
+pub fn extensions_param(default: &[&str]) -> ParamSpec {
     ParamSpec {
         name: EXTENSIONS,
         kind: ParamKind::TextList,
-        default: Some(ParamValue::List(Vec::new())),
+        default: Some(ParamValue::List(default.iter().map(|ending| ParamValue::Text((*ending).to_owned())).collect())),
         help: "only objects whose names end in one of these, in any case, are read; without any, all are",
     }
 }

@@ -1,8 +1,8 @@
 //! The rows of some records once more, long after their job: the same code on the same way, from an object through every
 //! stage that takes one row and gives one, without what lies beside that way.
 //!
-//! Work files are in this process's memory and nothing goes to disk. What a stage beside the way broadcast (a fit, say)
-//! comes from whoever asks, since making it would take all records.
+//! Work files are in this process's memory, but for rows that there is no room for, which pass through the host's scratch
+//! folder. What a stage beside the way broadcast (a fit, say) comes from whoever asks, since making it would take all records.
 
 use crate::attempt::{Control, execute};
 use crate::broadcast::Broadcast;

@@ -9,6 +9,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
@@ -16,9 +17,11 @@ use mr_core::{FRAMEWORK_VERSION, Failure};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 
 /// Rows in a row group: with embeddings of 1280 numbers about 40 MB, which readers skip and parallelise by.
 const ROW_GROUP_ROWS: usize = 8192;
@@ -199,12 +202,19 @@ pub fn from_ipc(bytes: Bytes) -> Result<Vec<RecordBatch>, Failure> {
     Ok(batches)
 }
 
-fn of_rows(error: arrow::error::ArrowError) -> Failure {
-    Failure::application(format!("reading or writing rows: {error}"))
+fn of_rows(error: ArrowError) -> Failure {
+    match &error {
+        ArrowError::IoError(_, unwritten) => Failure::transient(unwritten.to_string()),
+        _ => Failure::application(format!("reading or writing rows: {error}")),
+    }
 }
 
-fn of_parts(error: parquet::errors::ParquetError) -> Failure {
-    Failure::application(format!("writing Parquet: {error}"))
+fn of_parts(error: ParquetError) -> Failure {
+    // A disk that is full is no fault of the rows.
+    match &error {
+        ParquetError::External(inner) if inner.is::<io::Error>() => Failure::transient(inner.to_string()),
+        _ => Failure::application(format!("writing Parquet: {error}")),
+    }
 }
 
 #[cfg(test)]
@@ -299,6 +309,19 @@ mod tests {
         let group = file.metadata().row_group(0);
         let has: Vec<_> = group.columns().iter().map(|c| c.dictionary_page_offset().is_some()).collect();
         assert_eq!(has, [false, false, false, true]);
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_no_fault_of_the_rows() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let nowhere = || Spool::aside(Scratch::new(file.path().join("in")));
+        let footer = BTreeMap::new();
+        for mut writer in [RowsWriter::kept(nowhere()), RowsWriter::part(&footer, nowhere())] {
+            let batches = (0..12).map(|n| batch(n * 8192, 8192));
+            let failed = writer.push_all(batches).and_then(|()| writer.finish().map(drop)).unwrap_err();
+            assert_eq!(failed.class, mr_core::FailureClass::Transient, "{failed}");
+            assert!(failed.message.contains("writing to "), "{failed}");
+        }
     }
 
     #[test]

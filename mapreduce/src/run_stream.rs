@@ -2,9 +2,7 @@
 
 use crate::fetch::{file, in_flight};
 use crate::lost::{self, Unread};
-use crate::run::{
-    Block, Blocks, Counted, HEAD, Head, KEY_MAX, PAIR_HEAD, RunCursor, RunError, RunIndex, VALUE_MAX, WholeBlocks,
-};
+use crate::run::{Block, Blocks, Counted, HEAD, Head, RAW_MAX, RunCursor, RunError, RunIndex, WholeBlocks};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use mr_core::{Failure, FileRef};
@@ -26,7 +24,7 @@ const CHUNKS: u64 = 3;
 /// Requests in flight for one attempt. Bounded, since many parallel GETs time out inside the SDK.
 const IN_FLIGHT: usize = 16;
 /// No block is larger.
-const BLOCK_MAX: u64 = (HEAD + PAIR_HEAD + KEY_MAX + VALUE_MAX) as u64;
+const BLOCK_MAX: u64 = HEAD as u64 + RAW_MAX;
 
 /// What of a run is read.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +60,7 @@ pub async fn open(
                 (index.range(), index.pairs(), 0..partitions)
             }
         };
-        all += pairs;
+        all = pairs.saturating_add(all);
         cursors.push(match whole {
             Some(whole) => {
                 let blocks = WholeBlocks(whole.slice(range.start as usize..range.end as usize));
@@ -100,6 +98,9 @@ impl Indexed {
 async fn index(store: &DynStore, run: &FileRef) -> Result<RunIndex, Unread> {
     let mut end = lost::get(store.as_ref(), run, Some(run.bytes - RUN_END..run.bytes)).await?;
     let index_bytes = RunIndex::bytes(&end).map_err(damaged)?;
+    if index_bytes > run.bytes {
+        return Err(Unread::Damaged("its index is longer than it is".to_owned()));
+    }
     if index_bytes > RUN_END {
         end = lost::get(store.as_ref(), run, Some(run.bytes.saturating_sub(index_bytes)..run.bytes)).await?;
     }

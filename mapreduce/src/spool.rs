@@ -53,8 +53,9 @@ impl Scratch {
         Ok(file)
     }
 
-    fn unwritten(&self, error: &io::Error) -> Failure {
-        Failure::transient(format!("writing to {}: {error}", self.0.display()))
+    /// With the folder that it is about.
+    fn named(&self, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("writing to {}: {error}", self.0.display()))
     }
 }
 
@@ -102,7 +103,8 @@ impl Spool {
         let content = match self.file.take() {
             None => Content::Memory(std::mem::take(&mut self.memory).into()),
             Some(mut file) => {
-                file.write_all(&self.memory).map_err(|error| self.scratch.unwritten(&error))?;
+                let written = file.write_all(&self.memory);
+                written.map_err(|error| Failure::transient(self.scratch.named(error).to_string()))?;
                 Content::File(file)
             }
         };
@@ -131,7 +133,7 @@ impl Write for Spool {
         self.memory.extend_from_slice(bytes);
         let most = if self.file.is_some() { WRITTEN_AT_ONCE } else { self.in_memory };
         if self.memory.len() >= most {
-            self.spill()?;
+            self.spill().map_err(|error| self.scratch.named(error))?;
         }
         Ok(bytes.len())
     }
@@ -215,6 +217,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut spool = Spool::new(Scratch::new(file.path().join("in")));
         let failed = spool.write_all(&vec![0; IN_MEMORY]).unwrap_err();
-        assert!(failed.to_string().contains("ot a directory"), "{failed}");
+        let said = failed.to_string();
+        assert!(said.contains("writing to ") && said.contains("ot a directory"), "{said}");
     }
 }

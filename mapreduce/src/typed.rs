@@ -81,6 +81,8 @@ pub trait MapReduce: Send + Sync + Sized + 'static {
     const ABOUT: &'static str;
     /// The names of the row's columns.
     const COLUMNS: &'static [&'static str];
+    /// Endings of names, such as `"jpg"`, that `params.extensions` has if nothing else is said; without any, all objects are read.
+    const EXTENSIONS: &'static [&'static str] = &[];
 
     type Input: Input;
     type Key: Key;
@@ -147,6 +149,8 @@ pub trait MapOnly: Send + Sync + Sized + 'static {
     const ABOUT: &'static str;
     /// The names of the row's columns.
     const COLUMNS: &'static [&'static str];
+    /// Endings of names, such as `"jpg"`, that `params.extensions` has if nothing else is said; without any, all objects are read.
+    const EXTENSIONS: &'static [&'static str] = &[];
 
     type Input: Input;
     type Row: Row;

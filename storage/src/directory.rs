@@ -341,24 +341,21 @@ fn write(place: &Place, bytes: &[u8], how: &Put, doing: &str) -> Result<String, 
 /// Writes what is in a file: the file itself is renamed where that can be, which takes no time however large it is.
 fn take(place: &Place, source: &Path, how: &Put, doing: &str) -> Result<String, StoreError> {
     let failed = |error| StoreError::from_io(doing, error);
-    let renamed = Unfinished::make(&place.folder, |path| {
-        fs::rename(source, path).or_else(|error| match source.exists() {
-            true => Err(error),
-            // It is not the folder that is missing.
-            false => Err(io::Error::other(error)),
-        })?;
-        OpenOptions::new().write(true).open(path)
-    });
-    let (unfinished, file) = match renamed {
-        Ok(renamed) => renamed,
-        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
-            let (unfinished, mut file) = Unfinished::make(&place.folder, create_new).map_err(failed)?;
-            io::copy(&mut File::open(source).map_err(failed)?, &mut file).map_err(failed)?;
-            (unfinished, file)
-        }
-        Err(error) => return Err(failed(error)),
-    };
+    let mut from = File::open(source).map_err(failed)?;
+    // An empty one first: from then on the name goes if anything fails.
+    let (unfinished, mut file) = Unfinished::make(&place.folder, create_new).map_err(failed)?;
+    if gives_its_group(&place.folder) || fs::rename(source, &unfinished.0).is_err() {
+        io::copy(&mut from, &mut file).map_err(failed)?;
+        return publish(&unfinished, &file, place, how, doing);
+    }
+    let file = OpenOptions::new().write(true).open(&unfinished.0).map_err(failed)?;
     publish(&unfinished, &file, place, how, doing)
+}
+
+/// Whether files that are made in a folder are of its group, which one that is renamed into it would not be.
+fn gives_its_group(folder: &Path) -> bool {
+    const SETGID: u32 = 0o2000;
+    fs::metadata(folder).is_ok_and(|folder| folder.mode() & SETGID != 0)
 }
 
 fn create_new(path: &Path) -> io::Result<File> {

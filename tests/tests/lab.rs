@@ -139,9 +139,11 @@ fn each_map_runs_once_when_nothing_fails() {
     let lab = Lab::enter("lab: once", 3);
     let map = format!("echo $MR_TASK.$MR_ATTEMPT >> {}; {WORDS}", lab.seen("maps").display());
     lab.submit(&map, COUNT, "words").done();
-    let mut maps = lab.lines("maps");
+    // On a machine that stands still for seconds a task may have a backup, which is another attempt.
+    let (mut maps, backups): (Vec<_>, Vec<_>) = lab.lines("maps").into_iter().partition(|line| line.ends_with(".1"));
     maps.sort();
     assert_eq!(maps, (0..8).map(|task| format!("{task}.1")).collect::<Vec<_>>());
+    assert!(backups.len() < 4, "{backups:?}");
     lab.leave();
 }
 
@@ -162,10 +164,12 @@ fn nobody_goes_before_all_is_done() {
 fn crashes_and_hangs_change_nothing() {
     let mut lab = Lab::enter("lab: crash", 3);
     let calm = lab.submit(WORDS, COUNT, "calm").done();
-    // The first attempt of a task takes its worker with it, or hangs, or dies alone.
+    // Whoever is first at a task takes its worker with it, or hangs, or dies alone.
+    let first = lab.seen("$MR_STAGE.$MR_TASK");
+    let first = first.display();
     let harm = |program: &str| {
         format!(
-            "case $MR_ATTEMPT.$((MR_TASK % 4)) in 1.0) kill -9 $PPID;; 1.1) sleep 600;; 1.2) exit 3;; esac; {program}"
+            "mkdir {first} 2>/dev/null && case $((MR_TASK % 4)) in 0) kill -9 $PPID;; 1) sleep 600;; 2) exit 3;; esac; {program}"
         )
     };
     let mut running: Running = lab.submit(&harm(WORDS), &harm(COUNT), "harmed").start();

@@ -33,7 +33,7 @@ fn records_come_out_in_order_whatever_memory_there_is_and_whoever_sorts() {
     let told = records(&scratch, &["validate", "records", "ample"]).done();
     assert!(told.stdout.contains("sorted: 100000 records with checksum"), "{told}");
 
-    // A tenth of what a task emits fits into it. Where it is put aside has no part in the rows.
+    // A quarter of what a task emits stays in it. What is put aside is in the same rows.
     let cramped = sort(&scratch, "cramped").set("shuffle.memory_bytes_max=1MiB").slots(1).done();
     records(&scratch, &["validate", "records", "cramped"]).done();
     let sizes = |output: &Output| output.parts.iter().map(|part| rows(part)).collect::<Vec<_>>();

@@ -45,9 +45,15 @@ fn words_are_those_that_the_two_programs_count_with_a_sort_between_them() {
     coordinator.terminate();
 
     // With so little memory that most of it is put aside.
-    let cramped = count("cramped").set("shuffle.memory_bytes_max=1MiB").done();
-    assert_eq!(here.contents().len(), cramped.contents().len());
-    python.run(&scratch, "check_streamed.py", [&*mapper, &reducer, "texts", "cramped"]);
+    for file in 0..4u32 {
+        scratch.write(
+            &format!("many/{file}.txt"),
+            (0..60_000).map(|n| format!("w{}\n", n * 7 % 9973 + file)).collect::<String>(),
+        );
+    }
+    let many = Submit::of(&scratch, &job, scratch.join("many"), "cramped").set("shuffle.memory_bytes_max=1MiB");
+    many.set("params.partitions=2").done();
+    python.run(&scratch, "check_streamed.py", [&*mapper, &reducer, "many", "cramped"]);
 }
 
 /// A job of one mapper, a line of `sh`, and of one reducer if there is one.
@@ -78,7 +84,7 @@ fn what_a_program_does_wrong_is_told_with_its_last_words() {
         &[],
         "[map] printed a line without a tab, where a key, a tab and a value are wanted: \"a0\"",
     );
-    told("cat >&2; exit 3", None, &[], "it ended with exit code 3: a0\nb");
+    told("cat >&2; exit 3", None, &[], "it ended with exit code 3: a0 | b | a1 | b");
     told("sed 's/$/\\t1/'", Some("cat >/dev/null; echo no >&2; kill -9 $$"), &[], "it was ended by signal 9: no");
     told("printf '\\377\\t1\\n'", None, &[], "it printed a line that is no UTF-8");
     told(
@@ -87,6 +93,9 @@ fn what_a_program_does_wrong_is_told_with_its_last_words() {
         &["params.idle_seconds_max=1"],
         "it has done nothing for params.idle_seconds_max = 1",
     );
+    told("yes | tr -d '\\n'", None, &[], "it printed a line of more than 64 MiB");
+    // What a program leaves behind holds nobody up.
+    run(&scratch, "cat; sleep 600 > /dev/null &", None, &[]).done();
     scratch.write("missing.toml", "job = \"stream\"\n[map]\ncommand = [\"no-such-program\", \"x\"]\n");
     let missing = Submit::of(&scratch, "missing.toml", "lines", "out2").run();
     assert_eq!(missing.code(), Some(1), "{missing}");

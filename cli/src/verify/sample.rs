@@ -106,10 +106,11 @@ impl Wanted<'_> {
         output: &DynStore,
         sampled: &mut Sampled,
     ) -> Result<(), String> {
+        // For rows that there is no memory for.
+        let scratch = tempfile::tempdir().map_err(|error| format!("making a temporary folder: {error}"))?;
         let settings = HostSettings {
             slots: cores(),
-            // A place where nothing can be kept.
-            scratch: "/dev/null".into(),
+            scratch: scratch.path().to_owned(),
             decode_budget_bytes: mr_worker::decode_budget_bytes(None),
             work_outlives: false,
         };

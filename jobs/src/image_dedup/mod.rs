@@ -7,6 +7,7 @@
 mod groups;
 mod hash;
 
+use crate::label::PHOTOS;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use groups::{Groups, Seen};
@@ -26,8 +27,11 @@ const GROUP: &str = "group";
 
 const DISTANCE: &str = "distance";
 const DISTANCE_DEFAULT: i64 = 2;
-/// Beyond it bands are so short that photos share some by chance.
-const DISTANCE_MAX: i64 = 15;
+/// Beyond it bands are shorter than eight bits, and more than one of 256 photos shares some by chance.
+const DISTANCE_MAX: i64 = 7;
+
+/// Links of a batch.
+const LINKS: usize = 4096;
 
 const FAN_IN: u32 = 64;
 /// More tasks than there are.
@@ -49,9 +53,8 @@ impl Job for ImageDedup {
     }
 
     fn params(&self) -> Vec<ParamSpec> {
-        let photos = ["jpg", "jpeg", "png", "webp"].map(|ending| ParamValue::Text(ending.to_owned()));
         vec![
-            ParamSpec { default: Some(ParamValue::List(photos.into())), ..plans::extensions_param() },
+            plans::extensions_param(&PHOTOS),
             plans::partitions_param(),
             ParamSpec {
                 name: DISTANCE,
@@ -156,7 +159,7 @@ struct Linking {
 }
 
 impl Reducer for Linking {
-    fn reduce(&mut self, key: &[u8], values: &mut dyn ValueSource, _: &mut ReduceOutput) -> Result<(), Failure> {
+    fn reduce(&mut self, key: &[u8], values: &mut dyn ValueSource, out: &mut ReduceOutput) -> Result<(), Failure> {
         let band = *key.first().ok_or_else(unfit)?;
         // Of photos with one and the same hash the first stands for all: a folder of blank ones would be links without end.
         let mut firsts: BTreeMap<u64, Seen> = BTreeMap::new();
@@ -171,6 +174,12 @@ impl Reducer for Linking {
         }
         let firsts: Vec<_> = firsts.into_values().collect();
         for (at, one) in firsts.iter().enumerate() {
+            if out.attempt.is_stopped() {
+                return Ok(()); // nobody looks at it any more
+            }
+            if self.links.len() >= LINKS {
+                out.keep(self.batch()?);
+            }
             for other in &firsts[at + 1..] {
                 let near = (one.hash ^ other.hash).count_ones() <= self.distance;
                 if near && first_common(one.hash, other.hash, self.distance) == Some(band) {
@@ -182,8 +191,17 @@ impl Reducer for Linking {
     }
 
     fn finish(&mut self, out: &mut ReduceOutput) -> Result<(), Failure> {
+        out.keep(self.batch()?);
+        Ok(())
+    }
+}
+
+impl Linking {
+    /// The links that there are, of which none are left.
+    fn batch(&mut self) -> Result<RecordBatch, Failure> {
+        let links = std::mem::take(&mut self.links);
         let ends = |end: fn(&(Seen, Seen)) -> &Seen| -> [ArrayRef; 4] {
-            let seen = || self.links.iter().map(end);
+            let seen = || links.iter().map(end);
             [
                 Arc::new(StringArray::from_iter_values(seen().map(|seen| &seen.path))),
                 Arc::new(Int64Array::from_iter_values(seen().map(|seen| seen.hash.cast_signed()))),
@@ -194,8 +212,7 @@ impl Reducer for Linking {
         let columns = [ends(|link| &link.0), ends(|link| &link.1)].concat();
         let field = |(at, column): (usize, &ArrayRef)| Field::new(at.to_string(), column.data_type().clone(), false);
         let fields: Vec<_> = columns.iter().enumerate().map(field).collect();
-        out.keep(rows(fields, columns)?);
-        Ok(())
+        rows(fields, columns)
     }
 }
 

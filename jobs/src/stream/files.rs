@@ -22,6 +22,7 @@ pub fn name(path: &str) -> Result<String, String> {
 /// The folder of a stage's files on this host, until nobody needs them any more.
 pub struct Shipped {
     folder: TempDir,
+    names: Vec<String>,
 }
 
 impl Shipped {
@@ -30,22 +31,41 @@ impl Shipped {
             |error: io::Error| Failure::transient(format!("writing a job's files to {}: {error}", scratch.display()));
         fs::create_dir_all(scratch).map_err(unwritten)?;
         let folder = tempfile::Builder::new().prefix("stream-").tempdir_in(scratch).map_err(unwritten)?;
+        let mut names = Vec::new();
         for Broadcast { name: file, bytes, .. } in files {
-            let path = folder.path().join(name(file).map_err(Failure::permanent)?);
+            names.push(name(file).map_err(Failure::permanent)?);
+            let path = folder.path().join(&names[names.len() - 1]);
             fs::write(&path, bytes).map_err(unwritten)?;
             // A script may be what is run.
             fs::set_permissions(&path, Permissions::from_mode(0o755)).map_err(unwritten)?;
         }
-        Ok(Self { folder })
+        Ok(Self { folder, names })
     }
 
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    /// A folder with these files for one process alone, which may write into it.
+    pub fn folder(&self) -> Result<Folder, Failure> {
+        let failed = |error: io::Error| Failure::transient(format!("making a folder to run a program in: {error}"));
+        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(self.folder.path()).map_err(failed)?;
+        for file in &self.names {
+            let (from, to) = (self.folder.path().join(file), folder.path().join(file));
+            // A copy of its own: it may be written to.
+            fs::copy(from, to).map_err(failed)?;
+        }
+        Ok(Folder(folder))
+    }
+}
+
+/// Where a process runs, until that has ended.
+pub struct Folder(TempDir);
+
+impl Folder {
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 
     /// A program by its name: one of these files, or one that this host has.
     pub fn program(&self, name: &str) -> PathBuf {
-        let here = self.folder().join(name);
+        let here = self.path().join(name);
         if here.is_file() { here } else { PathBuf::from(name) }
     }
 }

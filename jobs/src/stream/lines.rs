@@ -47,6 +47,11 @@ impl Pieces {
         Ok(())
     }
 
+    /// Bytes of a line whose end has not come.
+    pub fn begun(&self) -> usize {
+        self.begun.len()
+    }
+
     /// The last line need not be ended.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ impl Job for Stream {
     fn params(&self) -> Vec<ParamSpec> {
         let list = |name, help| ParamSpec { name, kind: ParamKind::TextList, default: None, help };
         vec![
-            plans::extensions_param(),
+            plans::extensions_param(&[]),
             plans::partitions_param(),
             ParamSpec {
                 name: IDLE,
@@ -191,6 +191,11 @@ struct Code {
 }
 
 impl StageCode for Code {
+    /// It is fed ahead, so whatever takes it long was given to it before. `idle_seconds_max` is for that.
+    fn records_have_deadline(&self) -> bool {
+        false
+    }
+
     fn mapper(&self) -> Result<Box<dyn Mapper + '_>, Failure> {
         Ok(Box::new(Mapping { code: self, process: None, rows: Pairs::default(), buffer: Vec::new() }))
     }
@@ -225,7 +230,7 @@ fn taken(code: &Code, line: &[u8], rows: &mut Pairs, out: &mut MapOutput) -> Res
         (true, Fields { key, value: Some(value) }) => out.emit(key, value),
         (true, Fields { value: None, .. }) => return Err(code.program.no_tab(line)),
         (false, fields) => {
-            if let Some(batch) = rows.push(fields).map_err(|why| code.program.failed(&why))? {
+            if let Some(batch) = rows.push(fields).map_err(|why| code.program.wrong(&why))? {
                 out.keep(batch);
             }
         }
@@ -272,7 +277,7 @@ impl Reducing<'_> {
 
 /// A line that the reduce has printed.
 fn kept(code: &Code, line: &[u8], rows: &mut Pairs, out: &mut ReduceOutput) -> Result<(), Failure> {
-    if let Some(batch) = rows.push(fields(line)).map_err(|why| code.program.failed(&why))? {
+    if let Some(batch) = rows.push(fields(line)).map_err(|why| code.program.wrong(&why))? {
         out.keep(batch);
     }
     Ok(())

@@ -3,16 +3,17 @@
 //! One thread writes to it, one reads what it prints, and one what it complains of, so that whatever it does first, nobody
 //! waits for it who should listen.
 
-use super::files::Shipped;
+use super::files::{Folder, Shipped};
 use super::lines::Pieces;
 use mr_core::{AttemptId, Failure, FailureClass};
 use mr_mapreduce::Attempt;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Pieces on their way to the program, and from it.
@@ -20,6 +21,8 @@ const FEEDS: usize = 2;
 const HEARD: usize = 8;
 /// How often it is looked whether anybody still waits.
 const LOOK: Duration = Duration::from_millis(200);
+/// A line is in memory as a whole.
+const LINE_MAX: usize = 64 << 20;
 /// What is kept of its complaints: the last of them.
 const COMPLAINTS: usize = 64 << 10;
 /// And what of those is told with a failure.
@@ -40,24 +43,27 @@ impl Program {
         format!("the program `{}` of [{}]", self.command.join(" "), self.half)
     }
 
-    pub fn failed(&self, why: &str) -> Failure {
+    fn failed(&self, why: &str) -> Failure {
         Failure::application(format!("{}: {why}", self.called()))
+    }
+
+    /// It would print the same again.
+    pub fn wrong(&self, why: &str) -> Failure {
+        Failure::permanent(format!("{}: {why}", self.called()))
     }
 
     pub fn no_tab(&self, line: &[u8]) -> Failure {
         let shown: String = String::from_utf8_lossy(line).chars().take(80).collect();
-        Failure::permanent(format!(
-            "{} printed a line without a tab, where a key, a tab and a value are wanted: {shown:?}",
-            self.called()
-        ))
+        self.wrong(&format!("it printed a line without a tab, where a key, a tab and a value are wanted: {shown:?}"))
     }
 
     fn start(&self, attempt: &Attempt) -> Result<Process, Failure> {
         let [name, arguments @ ..] = &self.command[..] else { return Err(self.failed("it has no name")) };
         let AttemptId { task, number, .. } = attempt.id();
-        let spawned = Command::new(self.files.program(name))
+        let folder = self.files.folder()?;
+        let spawned = Command::new(folder.program(name))
             .args(arguments)
-            .current_dir(self.files.folder())
+            .current_dir(folder.path())
             .env("MR_JOB_ID", task.job.as_str())
             .env("MR_STAGE", self.half)
             .env("MR_TASK", task.index.to_string())
@@ -69,9 +75,9 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn();
         let mut child = spawned.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Failure::permanent(format!(
-                "{} is not on this worker: install `{name}` there, or ship it with files = [...] under [{}]",
-                self.called(),
+            // Other workers may have it.
+            ErrorKind::NotFound => self.failed(&format!(
+                "it is not on this worker: install `{name}` there, or what it is run by, or ship it with files = [...] under [{}]",
                 self.half
             )),
             _ => self.failed(&format!("it can't be started: {error}")),
@@ -85,6 +91,8 @@ impl Program {
         let told = hear.clone();
         thread::spawn(move || write(stdin, &fed, &told));
         thread::spawn(move || listen(stdout, &hear));
+        let (complain, complaints) = mpsc::sync_channel(1);
+        thread::spawn(move || complain.send(last(stderr)));
         Ok(Process {
             called: self.called(),
             idle: self.idle,
@@ -93,7 +101,8 @@ impl Program {
             events,
             on_the_way: 0,
             pieces: Pieces::default(),
-            complaints: Some(thread::spawn(move || last(stderr))),
+            complaints,
+            _folder: folder,
             is_stopped: attempt.watch(),
         })
     }
@@ -117,7 +126,9 @@ pub struct Process {
     /// Pieces that the program has not taken yet.
     on_the_way: usize,
     pieces: Pieces,
-    complaints: Option<JoinHandle<Vec<u8>>>,
+    complaints: Receiver<Vec<u8>>,
+    /// Where it runs.
+    _folder: Folder,
     is_stopped: Box<dyn Fn() -> bool + Send>,
 }
 
@@ -165,11 +176,15 @@ impl Process {
         let mut pieces = std::mem::take(&mut self.pieces);
         pieces.finish(each)?;
         let status = self.waited()?;
-        let complaints = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        // What it started and left behind would hold its ends open.
+        self.kill_group();
+        let complaints = self.complaints.recv_timeout(self.idle).unwrap_or_default();
         if status.success() {
             return Ok(complaints);
         }
-        let told = String::from_utf8_lossy(&complaints[complaints.len().saturating_sub(TOLD)..]).trim().to_owned();
+        let told = String::from_utf8_lossy(&complaints[complaints.len().saturating_sub(TOLD)..]);
+        // A failure is one line.
+        let told = told.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ");
         let how = match (status.code(), status.signal()) {
             (Some(code), _) => format!("it ended with exit code {code}"),
             (None, signal) => format!("it was ended by signal {}", signal.unwrap_or_default()),
@@ -204,7 +219,7 @@ impl Process {
 
     fn still_wanted(&self, since: Instant) -> Result<(), Failure> {
         if (self.is_stopped)() {
-            return Err(Failure::new(FailureClass::Cancelled, "the attempt was stopped"));
+            return Err(stopped());
         }
         if since.elapsed() > self.idle {
             let seconds = self.idle.as_secs();
@@ -214,9 +229,18 @@ impl Process {
     }
 
     fn take(&mut self, event: Event, each: &mut Each<'_>) -> Result<bool, Failure> {
+        // One that prints without end is never waited for.
+        if (self.is_stopped)() {
+            return Err(stopped());
+        }
         match event {
             Event::Fed => self.on_the_way -= 1,
-            Event::Heard(piece) => self.pieces.push(&piece, each)?,
+            Event::Heard(piece) => {
+                self.pieces.push(&piece, each)?;
+                if self.pieces.begun() > LINE_MAX {
+                    return Err(self.failed(&format!("it printed a line of more than {} MiB", LINE_MAX >> 20)));
+                }
+            }
             Event::Ended => return Ok(false),
         }
         Ok(true)
@@ -227,19 +251,24 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Ends whatever of its group there is.
+    fn kill_group(&self) {
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // Nobody may be left of it.
+        _ = group.map(|group| kill_process_group(group, Signal::KILL));
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Ok(Some(_)) = self.child.try_wait() {
-            return;
-        }
-        // It and what it has started, which no call of the standard library reaches.
-        let group = format!("-{}", self.child.id());
-        let killed = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
-        if !killed.is_ok_and(|status| status.success()) {
-            _ = self.child.kill();
-        }
+        self.kill_group();
         _ = self.child.wait();
     }
+}
+
+fn stopped() -> Failure {
+    Failure::new(FailureClass::Cancelled, "the attempt was stopped")
 }
 
 /// A program that reads no more has its reasons, and its exit code will say whether they are good ones.

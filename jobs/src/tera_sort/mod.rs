@@ -58,7 +58,7 @@ impl Job for TeraSort {
     fn params(&self) -> Vec<ParamSpec> {
         let partitions =
             ParamSpec { default: Some(ParamValue::Integer(PARTITIONS_DEFAULT)), ..plans::partitions_param() };
-        vec![plans::extensions_param(), partitions]
+        vec![plans::extensions_param(&[]), partitions]
     }
 
     fn broadcasts(&self, _: &Params) -> Result<Vec<BroadcastSource>, ParamError> {
@@ -103,8 +103,8 @@ struct Sample;
 
 impl StageCode for Sample {
     fn reads(&self, object: &Object) -> Option<Vec<Range<u64>>> {
-        let all = object.bytes / RECORD as u64;
-        if all <= PLACES * DRAWN || object.bytes % RECORD as u64 != 0 {
+        let (all, drawn) = drawn(object.bytes);
+        if all == drawn || object.bytes % RECORD as u64 != 0 {
             return None;
         }
         let place = |place: u64| {
@@ -119,9 +119,18 @@ impl StageCode for Sample {
     }
 }
 
+/// How many records of an object there are, by its size, and how many of them are drawn.
+fn drawn(bytes: u64) -> (u64, u64) {
+    let all = bytes / RECORD as u64;
+    (all, if all <= PLACES * DRAWN { all } else { PLACES * DRAWN })
+}
+
 impl Mapper for &Sample {
     fn map(&mut self, object: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError> {
-        records(object)?.for_each(|(key, _)| out.emit(key, b""));
+        // Each stands for as many as were passed over for one that was drawn.
+        let (all, drawn) = drawn(object.size);
+        let weight = all.div_ceil(drawn.max(1));
+        records(object)?.for_each(|(key, _)| out.emit(key, weight.to_be_bytes()));
         Ok(())
     }
 }
@@ -133,26 +142,27 @@ struct Cut {
 
 impl StageCode for Cut {
     fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
-        Ok(Box::new(Cutting { partitions: self.partitions, keys: Vec::new() }))
+        Ok(Box::new(Cutting { partitions: self.partitions, sample: Vec::new() }))
     }
 }
 
 struct Cutting {
     partitions: u32,
-    keys: Vec<[u8; KEY]>,
+    sample: Vec<([u8; KEY], u64)>,
 }
 
 impl Reducer for Cutting {
     fn reduce(&mut self, key: &[u8], values: &mut dyn ValueSource, _: &mut ReduceOutput) -> Result<(), Failure> {
-        let key = key.try_into().map_err(|_| Failure::permanent("a key of another length was emitted"))?;
-        while values.next()?.is_some() {
-            self.keys.push(key);
+        let unfit = |_| Failure::permanent("what was emitted is no part of a sample");
+        let key = key.try_into().map_err(unfit)?;
+        while let Some(weight) = values.next()? {
+            self.sample.push((key, u64::from_be_bytes(weight.try_into().map_err(unfit)?)));
         }
         Ok(())
     }
 
     fn finish(&mut self, out: &mut ReduceOutput) -> Result<(), Failure> {
-        out.broadcast(Cuts::of(&self.keys, self.partitions).to_bytes());
+        out.broadcast(Cuts::of(&self.sample, self.partitions).to_bytes());
         Ok(())
     }
 }

@@ -32,7 +32,7 @@ pub fn generate(folder: &Path, records: u64, files: u64) -> io::Result<()> {
 /// When one can't be read, or holds something else.
 pub fn sum(folder: &Path) -> io::Result<Sum> {
     let mut sum = Sum::default();
-    for path in files(folder, "dat")? {
+    for path in files(folder, None)? {
         let mut from = BufReader::with_capacity(1 << 20, File::open(&path)?);
         let mut record = [0; RECORD];
         loop {
@@ -52,7 +52,7 @@ pub fn sum(folder: &Path) -> io::Result<Sum> {
 /// When a part can't be read, or a record comes before the one in front of it.
 pub fn validate(result: &Path) -> io::Result<Sum> {
     let (mut sum, mut last) = (Sum::default(), Vec::new());
-    for path in files(result, "parquet")? {
+    for path in files(result, Some("parquet"))? {
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path)?).and_then(|reader| reader.build());
         for batch in reader.map_err(|error| told(&path, &error.to_string()))? {
             let batch = batch.map_err(|error| told(&path, &error.to_string()))?;
@@ -84,18 +84,20 @@ fn add(batch: &RecordBatch, last: &mut Vec<u8>, sum: &mut Sum) -> Result<(), Str
 }
 
 /// Those that readers of a folder take for data, by their names.
-fn files(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+fn files(folder: &Path, extension: Option<&str>) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with(['_', '.']));
-        if !hidden && path.extension().is_some_and(|is| is == extension) {
+        let wanted = extension.is_none_or(|extension| path.extension().is_some_and(|is| is == extension));
+        if !hidden && wanted && path.is_file() {
             found.push(path);
         }
     }
     found.sort();
     if found.is_empty() {
-        return Err(told(folder, &format!("there is no .{extension} in it")));
+        let what = extension.map_or("file".to_owned(), |extension| format!(".{extension}"));
+        return Err(told(folder, &format!("there is no {what} in it")));
     }
     Ok(found)
 }

@@ -1,12 +1,15 @@
 //! Blocks of a run: their heads, their checks, and how they are unpacked.
 
-use super::{RunError, u32_at};
+use super::{KEY_MAX, PAIR_HEAD, RunError, VALUE_MAX, u32_at};
 use bytes::Bytes;
 use mr_core::Failure;
 
 /// Bytes of a block's head.
 pub const HEAD: usize = 20;
 const CHECKED: usize = 16;
+
+/// No block is longer when it is unpacked: the largest pair is one of its own.
+pub const RAW_MAX: u64 = (PAIR_HEAD + KEY_MAX + VALUE_MAX) as u64;
 
 /// LZ4 makes no more than this of a byte.
 const RATIO_MAX: u64 = 255;
@@ -90,7 +93,8 @@ impl Block {
         }
         // No memory is taken for what is only said.
         let packed = RunError::Malformed("a block can't be unpacked");
-        if self.head.stored > self.head.raw || u64::from(self.head.raw) > u64::from(self.head.stored) * RATIO_MAX {
+        let most = (u64::from(self.head.stored) * RATIO_MAX).min(RAW_MAX);
+        if self.head.stored > self.head.raw || u64::from(self.head.raw) > most {
             return Err(packed);
         }
         into.resize(raw, 0);

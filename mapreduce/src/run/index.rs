@@ -92,7 +92,7 @@ impl RunIndex {
 
     /// Pairs in all partitions.
     pub fn pairs(&self) -> u64 {
-        self.places.iter().map(|place| place.pairs).sum()
+        self.places.iter().fold(0, |all, place| all.saturating_add(place.pairs))
     }
 
     /// The bytes of all blocks.

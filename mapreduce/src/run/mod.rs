@@ -22,7 +22,7 @@ mod index;
 mod reader;
 mod writer;
 
-pub use block::{Block, Blocks, HEAD, Head, WholeBlocks};
+pub use block::{Block, Blocks, HEAD, Head, RAW_MAX, WholeBlocks};
 pub use cursor::RunCursor;
 pub use index::RunIndex;
 pub use reader::{Counted, Pair, RunReader};

@@ -111,5 +111,5 @@ impl<W: Write> RunWriter<W> {
 
 /// Another attempt may find more room.
 fn unwritten(error: io::Error) -> Failure {
-    Failure::transient(format!("writing a run: {error}"))
+    Failure::transient(error.to_string())
 }

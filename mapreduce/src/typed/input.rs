@@ -194,7 +194,8 @@ mod tests {
     use std::io::Write;
 
     fn object(key: &str, bytes: impl Into<bytes::Bytes>) -> ObjectRecord {
-        ObjectRecord { uri: format!("file:///in/{key}"), key: key.into(), bytes: bytes.into() }
+        let bytes = bytes.into();
+        ObjectRecord { uri: format!("file:///in/{key}"), key: key.into(), size: bytes.len() as u64, bytes }
     }
 
     fn read(object: &ObjectRecord) -> Result<Vec<(u64, String)>, RecordError> {

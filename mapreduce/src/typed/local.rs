@@ -1,5 +1,6 @@
 //! A typed job in one thread and in memory, for its first test: no coordinator, no files.
 
+use crate::attempt::Control;
 use crate::buffer::ValuesOf;
 use crate::emit::{Attempt, MapOutput};
 use crate::job::{ObjectRecord, RecordError, StageCode};
@@ -14,7 +15,6 @@ use mr_core::{AttemptId, Failure, JobId, TaskId};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// The rows that a job makes of some objects, each a key and what is in it, in the order of their keys. They are those of
 /// the engine with one object in a split, and in its order where there is one partition.
@@ -82,7 +82,7 @@ impl StageCode for Plain {}
 
 fn attempt() -> Attempt {
     let job = JobId::parse("local").expect("it is one");
-    Attempt::new(AttemptId { task: TaskId { job, stage: 0, index: 0 }, epoch: 0, number: 1 }, CancellationToken::new())
+    Attempt::new(AttemptId { task: TaskId { job, stage: 0, index: 0 }, epoch: 0, number: 1 }, &Control::default())
 }
 
 fn in_memory() -> PairsTo {
@@ -93,7 +93,9 @@ fn in_memory() -> PairsTo {
 fn sorted(objects: &[(impl AsRef<str>, impl AsRef<[u8]>)]) -> Vec<ObjectRecord> {
     let record = |(key, bytes): &(_, _)| {
         let (key, bytes): (&str, &[u8]) = (AsRef::as_ref(key), AsRef::as_ref(bytes));
-        ObjectRecord { uri: format!("memory:///{key}"), key: key.to_owned(), bytes: Bytes::copy_from_slice(bytes) }
+        let uri = format!("memory:///{key}");
+        let (size, bytes) = (bytes.len() as u64, Bytes::copy_from_slice(bytes));
+        ObjectRecord { uri, key: key.to_owned(), size, bytes }
     };
     let mut objects: Vec<_> = objects.iter().map(record).collect();
     objects.sort_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));

@@ -31,7 +31,7 @@ impl<J: MapOnly> Job for MapOnlyJob<J> {
     }
 
     fn params(&self) -> Vec<ParamSpec> {
-        let mut params = vec![plans::extensions_param()];
+        let mut params = vec![plans::extensions_param(J::EXTENSIONS)];
         params.extend(J::params());
         params
     }

@@ -39,7 +39,7 @@ impl<J: MapReduce> Job for MapReduceJob<J> {
     }
 
     fn params(&self) -> Vec<ParamSpec> {
-        let mut params = vec![plans::extensions_param(), plans::partitions_param()];
+        let mut params = vec![plans::extensions_param(J::EXTENSIONS), plans::partitions_param()];
         params.extend(J::params());
         params
     }
