@@ -116,7 +116,8 @@ impl<'a> Reader<'a> {
         let known = keys::known(job.map(|job| &**job));
         for (key, entry) in &self.file.entries {
             let (table, _) = keys::split(key);
-            if known.contains(key) || (table == "params" && table != key && job.is_none()) {
+            let of_a_job = matches!(table, "params" | "map" | "reduce") && table != key;
+            if known.contains(key) || (of_a_job && job.is_none()) {
                 continue;
             }
             let whole = matches!(entry.key_at, At::Argument(_));
@@ -128,8 +129,10 @@ impl<'a> Reader<'a> {
                     format!("`{key}` is a table; write [{key}] and its keys below")
                 }
                 Kind::Table if !key.contains('.') => {
-                    let tables = crate::job_file::TABLES;
-                    match keys::nearest(key, tables) {
+                    // Only those that this job has keys in.
+                    let mut tables = crate::job_file::TABLES.to_vec();
+                    tables.retain(|table| known.iter().any(|key| keys::split(key).0 == *table));
+                    match keys::nearest(key, tables.iter().copied()) {
                         Some(near) => format!("unknown table [{key}], did you mean [{near}]?"),
                         None => format!("unknown table [{key}]; there are [{}]", tables.join("], [")),
                     }
@@ -402,7 +405,7 @@ mod tests {
             ("mode = \"append\"", "j.toml:4:8: `mode` is \"fail\" or \"overwrite\", not \"append\""),
             ("mode = true", "j.toml:4:8: `mode` takes a text in quotes, not true"),
             ("[limit]\nattempts_max = 1", "j.toml:4:2: unknown table [limit], did you mean [limits]?"),
-            ("[other]\nx = 1", "j.toml:4:2: unknown table [other]; there are [params], [limits], [split]"),
+            ("[other]\nx = 1", "j.toml:4:2: unknown table [other]; there are [params], [limits], [split], [shuffle]"),
             ("params = 3", "j.toml:4:1: `params` is a table; write [params] and its keys below"),
             ("[[params]]\nlabel = 1", "j.toml:4:3: `params` is one table; write [params] with single brackets, once"),
             (

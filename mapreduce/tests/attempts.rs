@@ -326,7 +326,7 @@ async fn an_order_for_other_code_is_refused_for_good() {
         ..place.order("map", 0, Work::MapObjects { objects: Vec::new(), condemned: Vec::new() })
     };
     let failure = place.run(&other).await.unwrap_err();
-    let wanted = "the order is for kernels of family `abacus`, and this worker has toy-kernels";
+    let wanted = "the order is for kernels of family `abacus`, and this worker has toy-kernels, none";
     assert_eq!(failure, Failure::permanent(wanted));
 }
 

@@ -36,7 +36,7 @@ impl Lab {
         let job = format!("{output}.toml");
         self.scratch.write(&job, format!("job = \"stream\"\n{}{}", command("map", map), command("reduce", reduce)));
         let submit = Submit::of(&self.scratch, &job, "texts", output).to(&self.coordinator);
-        submit.set("split.objects_max=1").set("params.partitions=4").set("params.idle_seconds_max=3")
+        submit.set("split.objects_max=1").set("params.partitions=4").set("params.idle_seconds_max=8")
     }
 
     /// A file that a program may write to.

@@ -65,7 +65,7 @@ mod tests {
         let text = |number| String::from_utf8(record(number).to_vec()).unwrap();
         assert_eq!(
             text(0x12ab),
-            "n|,i{gA{<2  000000000000000000000000000012AB  9999CCCCFFFF55557777444411110000BBBB00009999AAAADDDD\r\n"
+            "PU{hOrE[Uu  000000000000000000000000000012AB  0000CCCCBBBB66661111BBBB888811112222AAAA6666DDDDBBBB\r\n"
         );
         let mut keys: Vec<_> = (0..1000).map(|number| record(number)[..KEY].to_vec()).collect();
         keys.sort();

@@ -59,7 +59,8 @@ impl<J: MapReduce> Emitted<J> {
 
     /// Sends on what is in a table, which is empty then.
     fn send(value: &mut Vec<u8>, job: &J, table: &mut Option<Table<J::Value>>, out: &mut MapOutput) {
-        let Some(table) = table.replace(Table::new()) else { return };
+        let Some(table) = table else { return };
+        let table = std::mem::replace(table, Table::new());
         let combine = |sum: &mut _, more| job.combine(sum, more);
         table.drain(combine, |key, combined| {
             value.clear();
