@@ -82,7 +82,7 @@ fn what_a_program_does_wrong_is_told_with_its_last_words() {
         "cat",
         Some("cat"),
         &[],
-        "[map] printed a line without a tab, where a key, a tab and a value are wanted: \"a0\"",
+        "[map]: it printed a line without a tab, where a key, a tab and a value are wanted: \"a0\"",
     );
     told("cat >&2; exit 3", None, &[], "it ended with exit code 3: a0 | b | a1 | b");
     told("sed 's/$/\\t1/'", Some("cat >/dev/null; echo no >&2; kill -9 $$"), &[], "it was ended by signal 9: no");
