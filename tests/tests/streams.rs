@@ -99,7 +99,10 @@ fn what_a_program_does_wrong_is_told_with_its_last_words() {
     scratch.write("missing.toml", "job = \"stream\"\n[map]\ncommand = [\"no-such-program\", \"x\"]\n");
     let missing = Submit::of(&scratch, "missing.toml", "lines", "out2").run();
     assert_eq!(missing.code(), Some(1), "{missing}");
-    assert!(missing.stderr.contains("install `no-such-program` there, or ship it with files = [...]"), "{missing}");
+    assert!(
+        missing.stderr.contains("install `no-such-program` there, or what it is run by, or ship it with files"),
+        "{missing}"
+    );
 
     // What is wrong with the job file is said before anything is read.
     for (job, said) in [
