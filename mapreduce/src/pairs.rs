@@ -500,7 +500,7 @@ mod tests {
             emitted.push(&random, &[random, random, random].concat());
         }
         assert!(emitted.buffer.memory() <= 1 << 20, "what comes afterwards is not kept");
-        let failed = emitted.finish().err().expect("there is no such folder");
+        let failed = emitted.finish().expect_err("there is no such folder");
         assert!(failed.message.contains("ot a directory"), "{failed}");
     }
 }

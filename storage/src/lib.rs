@@ -66,7 +66,7 @@ pub trait Store: Send + Sync + Debug {
     /// can. Nobody writes to it any more.
     async fn put_file(&self, key: &str, file: &Path, how: Put) -> Result<String, StoreError> {
         let doing = || format!("reading {}", file.display());
-        let read = tokio::fs::read(file).await.map_err(|error| StoreError::from_io(&doing(), error));
+        let read = tokio::fs::read(file).await.map_err(|error| StoreError::from_io(doing(), error));
         self.put(key, read?.into(), how).await
     }
 

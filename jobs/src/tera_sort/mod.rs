@@ -89,7 +89,7 @@ impl Job for TeraSort {
 
 /// The records of an object.
 fn records(object: &ObjectRecord) -> Result<impl Iterator<Item = (&[u8], &[u8])>, RecordError> {
-    if object.bytes.len() % RECORD != 0 {
+    if !object.bytes.len().is_multiple_of(RECORD) {
         return Err(RecordError::Quarantine {
             class: "no-records",
             message: format!("its {} bytes are no whole number of records of {RECORD}", object.bytes.len()),
@@ -104,7 +104,7 @@ struct Sample;
 impl StageCode for Sample {
     fn reads(&self, object: &Object) -> Option<Vec<Range<u64>>> {
         let (all, drawn) = drawn(object.bytes);
-        if all == drawn || object.bytes % RECORD as u64 != 0 {
+        if all == drawn || !object.bytes.is_multiple_of(RECORD as u64) {
             return None;
         }
         let place = |place: u64| {

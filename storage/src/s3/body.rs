@@ -58,7 +58,7 @@ async fn blocking<T: Send + 'static>(
     doing: impl Fn() -> String,
 ) -> Result<T, StoreError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| StoreError::from_io(&doing(), error)),
+        Ok(done) => done.map_err(|error| StoreError::from_io(doing(), error)),
         Err(error) => Err(StoreError::transient(doing(), error)),
     }
 }
