@@ -10,6 +10,8 @@ use toml::de::{DeTable, DeValue};
 
 /// Tables whose keys are known by a name of two parts, such as `params.label`.
 pub const TABLES: [&str; 6] = ["params", "limits", "split", "shuffle", "map", "reduce"];
+/// Those of them whose keys are the job's.
+pub const JOB_TABLES: [&str; 3] = ["params", "map", "reduce"];
 
 #[derive(Clone, Debug)]
 pub struct JobFile {

@@ -2,7 +2,7 @@
 //!
 //! Nothing is read here but the typed text, so a job is refused before anything is touched.
 
-use crate::job_file::{Entry, JobFile, Kind, KindError, Value};
+use crate::job_file::{Entry, JOB_TABLES, JobFile, Kind, KindError, TABLES, Value};
 use crate::keys;
 use crate::location::{self, Overlap, Place};
 use crate::mistake::{At, Mistake};
@@ -116,21 +116,21 @@ impl<'a> Reader<'a> {
         let known = keys::known(job.map(|job| &**job));
         for (key, entry) in &self.file.entries {
             let (table, _) = keys::split(key);
-            let of_a_job = matches!(table, "params" | "map" | "reduce") && table != key;
+            let of_a_job = JOB_TABLES.contains(&table) && table != key;
             if known.contains(key) || (of_a_job && job.is_none()) {
                 continue;
             }
             let whole = matches!(entry.key_at, At::Argument(_));
             let message = match &entry.value.kind {
-                Kind::List(_) if crate::job_file::TABLES.contains(&key.as_str()) => {
+                Kind::List(_) if TABLES.contains(&key.as_str()) => {
                     format!("`{key}` is one table; write [{key}] with single brackets, once")
                 }
-                _ if crate::job_file::TABLES.contains(&key.as_str()) => {
+                _ if TABLES.contains(&key.as_str()) => {
                     format!("`{key}` is a table; write [{key}] and its keys below")
                 }
                 Kind::Table if !key.contains('.') => {
                     // Only those that this job has keys in.
-                    let mut tables = crate::job_file::TABLES.to_vec();
+                    let mut tables = TABLES.to_vec();
                     tables.retain(|table| known.iter().any(|key| keys::split(key).0 == *table));
                     match keys::nearest(key, tables.iter().copied()) {
                         Some(near) => format!("unknown table [{key}], did you mean [{near}]?"),

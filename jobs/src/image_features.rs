@@ -188,7 +188,7 @@ fn param_specs() -> Vec<ParamSpec> {
         ParamSpec {
             name: "extensions",
             kind: ParamKind::TextList,
-            default: Some(texts(&["jpg", "jpeg", "png", "webp"])),
+            default: Some(texts(&label::PHOTOS)),
             help: "names that are photos end in one of these, in any case; other objects are counted as skipped",
         },
         label::param(),

@@ -1,4 +1,4 @@
-//! What we compute: one file for each job, and the list of their names.
+//! What we compute: one file or folder for each job, and the list of their names.
 
 mod grep;
 mod image_dedup;

@@ -30,7 +30,7 @@ impl Attempt {
 
     /// Whether nobody waits for it any more. Code that waits for others, such as processes, looks here now and then.
     pub fn is_stopped(&self) -> bool {
-        self.watch()()
+        self.cancel.is_cancelled() || self.give_up.load(Ordering::Relaxed)
     }
 
     /// The same question, for whoever can't have this beside it.

@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_fewer_partitions_is_none_and_a_stop_is_heard_between_keys() {
+    fn a_stop_is_heard_between_keys() {
         let two = run(Keeps, &vec![(b"a".to_vec(), b"1".to_vec())], to(2, u64::MAX));
         let index = RunIndex::read(&bytes_of(&two), two.bytes).unwrap();
         let spill = [Spill { run: two, index }];

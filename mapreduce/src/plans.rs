@@ -14,6 +14,9 @@ const PARTITIONS: &str = "partitions";
 /// Each is a file of the result.
 const PARTITIONS_MAX: i64 = 10_000;
 
+/// Runs that are merged at a time where nothing is combined: a level of merging more would only move all of it once more.
+pub const WIDE_FAN_IN: u32 = 512;
+
 /// `extensions`: which objects are read.
 pub fn extensions_param(default: &[&str]) -> ParamSpec {
     ParamSpec {

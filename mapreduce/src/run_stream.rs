@@ -167,14 +167,13 @@ impl Reading {
     /// The blocks that the next chunk completes.
     async fn chunk(&mut self) -> Result<Vec<Block>, Unread> {
         let here = self.here.len() as u64;
-        let wanted = match self.here.len() {
-            HEAD.. => Head::read(&self.here).block_bytes().max(self.chunk),
-            _ => self.chunk,
-        };
-        if wanted > BLOCK_MAX {
+        let block = if self.here.len() >= HEAD { Head::read(&self.here).block_bytes() } else { 0 };
+        if block > BLOCK_MAX {
             return Err(Unread::Damaged("a block is larger than any".to_owned()));
         }
-        let range = self.left.start + here..(self.left.start + here.max(wanted)).min(self.left.end);
+        // A chunk more than is here, or all of a block that is larger.
+        let wanted = block.max(here + self.chunk);
+        let range = self.left.start + here..(self.left.start + wanted).min(self.left.end);
         if range.is_empty() {
             return Err(Unread::Damaged("a block is cut short".to_owned()));
         }

@@ -9,12 +9,13 @@ mod lines;
 mod program;
 mod rows;
 
+use arrow::array::RecordBatch;
 use files::Shipped;
 use lines::{Fields, fields};
 use mr_core::{Failure, JobPlan, JobSpec, ParamValue, Params, Source, StagePlan};
 use mr_mapreduce::{
-    Broadcast, BroadcastSource, Content, Context, Input as _, Job, Lines, MapOutput, Mapper, ObjectRecord, ParamError,
-    ParamKind, ParamSpec, RecordError, ReduceOutput, Reducer, StageCode, ValueSource, plans,
+    Attempt, Broadcast, BroadcastSource, Content, Context, Input as _, Job, Lines, MapOutput, Mapper, ObjectRecord,
+    ParamError, ParamKind, ParamSpec, RecordError, ReduceOutput, Reducer, StageCode, ValueSource, plans,
 };
 use program::{Process, Program};
 use rows::Pairs;
@@ -25,9 +26,6 @@ const MAP: &str = "map";
 const REDUCE: &str = "reduce";
 const IDLE: &str = "idle_seconds_max";
 const IDLE_SECONDS: i64 = 600;
-
-/// What programs print is merged and not combined, so wide merges save reading it again and again.
-const FAN_IN: u32 = 512;
 
 /// A stage of the job and its parameters.
 struct Half {
@@ -146,7 +144,8 @@ impl Job for Stream {
         let [map, reduce] = &HALVES;
         let mut stages = vec![stage(map, Source::Input)];
         if reduce.command(&spec.params)?.is_some() {
-            stages.push(stage(reduce, Source::Emitted { stage: MAP.to_owned(), partitions, fan_in: FAN_IN }));
+            stages
+                .push(stage(reduce, Source::Emitted { stage: MAP.to_owned(), partitions, fan_in: plans::WIDE_FAN_IN }));
         }
         // With a reduce, what the map prints is sent on instead of being the result.
         let mut plan = plans::plan(self, spec, stages)?;
@@ -197,113 +196,128 @@ impl StageCode for Code {
     }
 
     fn mapper(&self) -> Result<Box<dyn Mapper + '_>, Failure> {
-        Ok(Box::new(Mapping { code: self, process: None, rows: Pairs::default(), buffer: Vec::new() }))
+        Ok(Box::new(Running::new(self)))
     }
 
     fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
-        Ok(Box::new(Reducing { code: self, process: None, rows: Pairs::default(), buffer: Vec::new() }))
+        Ok(Box::new(Running::new(self)))
     }
 }
 
 /// Bytes that are given to a program at a time.
 const FED: usize = 64 << 10;
 
-struct Mapping<'a> {
+/// The program of a task, and what is on its way to it and from it.
+struct Running<'a> {
     code: &'a Code,
     process: Option<Process>,
     rows: Pairs,
     buffer: Vec<u8>,
 }
 
-impl Mapping<'_> {
-    /// Gives the program what there is for it, and takes what it has printed.
-    fn feed(&mut self, out: &mut MapOutput) -> Result<(), Failure> {
-        let Self { code, process, rows, buffer } = self;
-        let process = Process::running(process, &code.program, &out.attempt)?;
-        process.feed(std::mem::take(buffer), &mut |line| taken(code, line, rows, out))
-    }
+/// Where what a program prints goes.
+trait Out {
+    fn attempt(&mut self) -> &mut Attempt;
+
+    fn keep_rows(&mut self, rows: RecordBatch);
+
+    /// A line that it has printed.
+    fn line(&mut self, code: &Code, line: &[u8], rows: &mut Pairs) -> Result<(), Failure>;
 }
 
-/// A line that the map has printed.
-fn taken(code: &Code, line: &[u8], rows: &mut Pairs, out: &mut MapOutput) -> Result<(), Failure> {
-    match (code.emits, fields(line)) {
-        (true, Fields { key, value: Some(value) }) => out.emit(key, value),
-        (true, Fields { value: None, .. }) => return Err(code.program.no_tab(line)),
-        (false, fields) => {
-            if let Some(batch) = rows.push(fields).map_err(|why| code.program.wrong(&why))? {
-                out.keep(batch);
-            }
-        }
+/// A line that becomes a row.
+fn kept(out: &mut impl Out, code: &Code, line: &[u8], rows: &mut Pairs) -> Result<(), Failure> {
+    if let Some(batch) = rows.push(fields(line)).map_err(|why| code.program.wrong(&why))? {
+        out.keep_rows(batch);
     }
     Ok(())
 }
 
-impl Mapper for Mapping<'_> {
-    fn map(&mut self, object: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError> {
-        Lines::each(object, |line| {
-            self.buffer.extend_from_slice(line.bytes);
-            self.buffer.push(b'\n');
-            if self.buffer.len() >= FED { self.feed(out) } else { Ok(()) }
-        })
+impl Out for MapOutput {
+    fn attempt(&mut self) -> &mut Attempt {
+        &mut self.attempt
     }
 
-    fn finish(&mut self, out: &mut MapOutput) -> Result<(), Failure> {
+    fn keep_rows(&mut self, rows: RecordBatch) {
+        self.keep(rows);
+    }
+
+    fn line(&mut self, code: &Code, line: &[u8], rows: &mut Pairs) -> Result<(), Failure> {
+        if !code.emits {
+            return kept(self, code, line, rows);
+        }
+        let Fields { key, value } = fields(line);
+        self.emit(key, value.ok_or_else(|| code.program.no_tab(line))?);
+        Ok(())
+    }
+}
+
+impl Out for ReduceOutput {
+    fn attempt(&mut self) -> &mut Attempt {
+        &mut self.attempt
+    }
+
+    fn keep_rows(&mut self, rows: RecordBatch) {
+        self.keep(rows);
+    }
+
+    fn line(&mut self, code: &Code, line: &[u8], rows: &mut Pairs) -> Result<(), Failure> {
+        kept(self, code, line, rows)
+    }
+}
+
+impl<'a> Running<'a> {
+    fn new(code: &'a Code) -> Self {
+        Self { code, process: None, rows: Pairs::default(), buffer: Vec::new() }
+    }
+
+    /// Adds a line to what the program is given next.
+    fn push(&mut self, parts: &[&[u8]], out: &mut impl Out) -> Result<(), Failure> {
+        parts.iter().for_each(|part| self.buffer.extend_from_slice(part));
+        self.buffer.push(b'\n');
+        if self.buffer.len() >= FED { self.feed(out) } else { Ok(()) }
+    }
+
+    /// Gives the program what there is for it, and takes what it has printed.
+    fn feed(&mut self, out: &mut impl Out) -> Result<(), Failure> {
+        let Self { code, process, rows, buffer } = self;
+        let process = Process::running(process, &code.program, out.attempt())?;
+        process.feed(std::mem::take(buffer), &mut |line| out.line(code, line, rows))
+    }
+
+    /// After the last line.
+    fn end(&mut self, out: &mut impl Out) -> Result<(), Failure> {
         self.feed(out)?;
         let Self { code, process, rows, .. } = self;
         let process = process.take().expect("it was fed");
-        let log = process.end(&mut |line| taken(code, line, rows, out))?;
-        out.attempt.log(&log);
+        let log = process.end(&mut |line| out.line(code, line, rows))?;
+        out.attempt().log(&log);
         if !code.emits {
-            out.keep(rows.rest());
+            out.keep_rows(rows.rest());
         }
         Ok(())
     }
 }
 
-struct Reducing<'a> {
-    code: &'a Code,
-    process: Option<Process>,
-    rows: Pairs,
-    buffer: Vec<u8>,
-}
+impl Mapper for Running<'_> {
+    fn map(&mut self, object: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError> {
+        Lines::each(object, |line| self.push(&[line.bytes], out))
+    }
 
-impl Reducing<'_> {
-    fn feed(&mut self, out: &mut ReduceOutput) -> Result<(), Failure> {
-        let Self { code, process, rows, buffer } = self;
-        let process = Process::running(process, &code.program, &out.attempt)?;
-        process.feed(std::mem::take(buffer), &mut |line| kept(code, line, rows, out))
+    fn finish(&mut self, out: &mut MapOutput) -> Result<(), Failure> {
+        self.end(out)
     }
 }
 
-/// A line that the reduce has printed.
-fn kept(code: &Code, line: &[u8], rows: &mut Pairs, out: &mut ReduceOutput) -> Result<(), Failure> {
-    if let Some(batch) = rows.push(fields(line)).map_err(|why| code.program.wrong(&why))? {
-        out.keep(batch);
-    }
-    Ok(())
-}
-
-impl Reducer for Reducing<'_> {
+impl Reducer for Running<'_> {
     fn reduce(&mut self, key: &[u8], values: &mut dyn ValueSource, out: &mut ReduceOutput) -> Result<(), Failure> {
         while let Some(value) = values.next()? {
-            self.buffer.extend_from_slice(key);
-            self.buffer.push(b'\t');
-            self.buffer.extend_from_slice(value);
-            self.buffer.push(b'\n');
-            if self.buffer.len() >= FED {
-                self.feed(out)?;
-            }
+            self.push(&[key, b"\t", value], out)?;
         }
         Ok(())
     }
 
     fn finish(&mut self, out: &mut ReduceOutput) -> Result<(), Failure> {
-        self.feed(out)?;
-        let Self { code, process, rows, .. } = self;
-        let process = process.take().expect("it was fed");
-        let log = process.end(&mut |line| kept(code, line, rows, out))?;
-        out.attempt.log(&log);
-        out.keep(rows.rest());
-        Ok(())
+        self.end(out)
     }
 }

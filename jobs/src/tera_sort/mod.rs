@@ -32,11 +32,6 @@ const PARTITIONS_DEFAULT: i64 = 16;
 const PLACES: u64 = 8;
 const DRAWN: u64 = 40;
 
-/// Nothing is combined, so a run is better read by one wide merge than by several.
-const FAN_IN: u32 = 512;
-/// The sample is small, and one task reads it.
-const SAMPLES_FAN_IN: u32 = 512;
-
 /// Rows of a batch.
 const ROWS: usize = 8192;
 
@@ -67,12 +62,15 @@ impl Job for TeraSort {
 
     fn plan(&self, spec: &JobSpec, _: &[Broadcast]) -> Result<JobPlan, ParamError> {
         let partitions = plans::partitions(&spec.params)?;
-        let emitted = |stage: &str, partitions, fan_in| Source::Emitted { stage: stage.to_owned(), partitions, fan_in };
+        let emitted = |stage: &str, partitions| {
+            let fan_in = plans::WIDE_FAN_IN;
+            Source::Emitted { stage: stage.to_owned(), partitions, fan_in }
+        };
         // Neither depends on how many partitions there are.
         let plain = |name, source| StagePlan { params: Some(Vec::new()), ..plans::stage(name, source, self) };
-        let cuts = plans::stage(CUTS, emitted(SAMPLE, 1, SAMPLES_FAN_IN), self);
+        let cuts = plans::stage(CUTS, emitted(SAMPLE, 1), self);
         let spread = StagePlan { broadcasts_of: vec![CUTS.to_owned()], ..plain(SPREAD, Source::Input) };
-        let stages = vec![plain(SAMPLE, Source::Input), cuts, spread, plain(SORT, emitted(SPREAD, partitions, FAN_IN))];
+        let stages = vec![plain(SAMPLE, Source::Input), cuts, spread, plain(SORT, emitted(SPREAD, partitions))];
         plans::plan(self, spec, stages)
     }
 

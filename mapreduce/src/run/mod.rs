@@ -191,6 +191,16 @@ mod tests {
     }
 
     #[test]
+    fn a_run_of_other_partitions_is_none() {
+        let whole = sample();
+        let index = RunIndex::read(&whole, whole.len() as u64).unwrap();
+        let read_as = |partitions| index.is_for(partitions).map_err(|error| error.to_string());
+        assert_eq!(read_as(4), Ok(()));
+        assert_eq!(read_as(5), Err("this is no run: it has fewer partitions".to_owned()));
+        assert_eq!(read_as(3), Err("this is no run: it has more partitions".to_owned()));
+    }
+
+    #[test]
     fn partitions_are_pinned() {
         let of = |key: &str| partition_of(key.as_bytes(), 1000);
         assert_eq!([of(""), of("a"), of("apple"), of("Äpfel")], [37, 996, 135, 985]);

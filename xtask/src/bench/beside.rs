@@ -8,6 +8,17 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::spread::Spread;
+use crate::args::Args;
+
+/// How many rounds are asked for, and of how many megabytes, where nothing else is left to be asked.
+pub fn asked(mut args: Args, rounds: usize, megabytes: u64) -> Result<(usize, u64)> {
+    let rounds = args.option("--rounds")?.unwrap_or(rounds);
+    let megabytes = args.option("--megabytes")?.unwrap_or(megabytes);
+    args.done()?;
+    ensure!(rounds > 0, "--rounds must be at least 1");
+    ensure!(megabytes > 0, "--megabytes must be at least 1");
+    Ok((rounds, megabytes))
+}
 
 /// Seconds of a process from its start to its end. What was in `results` before is gone.
 pub fn timed(process: &mut Command, results: &Path) -> Result<f64> {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::beside::{rounds, table, timed};
+use super::beside::{asked, rounds, table, timed};
 use super::machine::machine;
 use crate::args::Args;
 use crate::photos::cores;
@@ -24,12 +24,8 @@ const SPARK: &str = "PySpark";
 const FILES: u64 = 16;
 
 pub fn main(mut args: Args) -> Result<()> {
-    let count: usize = args.option("--rounds")?.unwrap_or(5);
     let spark_rounds: usize = args.option("--spark-rounds")?.unwrap_or(1);
-    let megabytes: u64 = args.option("--megabytes")?.unwrap_or(1000);
-    args.done()?;
-    ensure!(count > 0, "--rounds must be at least 1");
-    ensure!(megabytes > 0, "--megabytes must be at least 1");
+    let (count, megabytes) = asked(args, 5, 1000)?;
 
     setup()?;
     let python =
@@ -87,7 +83,8 @@ impl Bench {
             }
             SPARK => {
                 let mut spark = command(self.spark.as_deref().context("Spark is not there")?);
-                spark.arg("xtask/peers/words_spark.py").args(["--threads", &cores().to_string()]);
+                let cores = cores().to_string();
+                spark.args(["xtask/peers/data_spark.py", "words", "--threads", &cores, "--partitions", &cores]);
                 spark
             }
             _ => {

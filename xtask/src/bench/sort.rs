@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use super::beside::{rounds, table, timed};
+use super::beside::{asked, rounds, table, timed};
 use super::data::spark;
 use super::machine::machine;
 use super::spread::Spread;
@@ -27,12 +27,8 @@ const FILE: u64 = 32 << 20;
 const MEMORY: &str = "128MiB";
 
 pub fn main(mut args: Args) -> Result<()> {
-    let count: usize = args.option("--rounds")?.unwrap_or(3);
     let spark_rounds: usize = args.option("--spark-rounds")?.unwrap_or(1);
-    let megabytes: u64 = args.option("--megabytes")?.unwrap_or(1000);
-    args.done()?;
-    ensure!(count > 0, "--rounds must be at least 1");
-    ensure!(megabytes > 0, "--megabytes must be at least 1");
+    let (count, megabytes) = asked(args, 3, 1000)?;
 
     setup()?;
     let folder = root().join("target/bench/sort");
@@ -127,7 +123,8 @@ impl Bench {
             }
             _ => {
                 let mut spark = command(self.spark.as_deref().context("Spark is not there")?);
-                spark.arg("xtask/peers/sort_spark.py").args(["--threads", &cores().to_string()]);
+                spark.args(["xtask/peers/data_spark.py", "sort", "--partitions", "16"]);
+                spark.args(["--threads", &cores().to_string()]);
                 spark.arg("--input").arg(&self.input).arg("--output").arg(&self.results);
                 spark
             }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use super::beside::{rounds, table, timed};
+use super::beside::{asked, rounds, table, timed};
 use super::machine::machine;
 use crate::args::Args;
 use crate::photos::cores;
@@ -17,12 +17,8 @@ const OURS: &str = "ours";
 const PIPE: &str = "mapper | sort | reducer";
 const FILES: u64 = 16;
 
-pub fn main(mut args: Args) -> Result<()> {
-    let count: usize = args.option("--rounds")?.unwrap_or(3);
-    let megabytes: u64 = args.option("--megabytes")?.unwrap_or(100);
-    args.done()?;
-    ensure!(count > 0, "--rounds must be at least 1");
-    ensure!(megabytes > 0, "--megabytes must be at least 1");
+pub fn main(args: Args) -> Result<()> {
+    let (count, megabytes) = asked(args, 3, 100)?;
 
     setup()?;
     run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
