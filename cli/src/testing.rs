@@ -62,6 +62,7 @@ impl Job for Count {
             spec: spec.clone(),
             job_version: 1,
             filter: InputFilter::default(),
+            cut: Default::default(),
             objects_min: None,
             kernels: Default::default(),
             broadcasts: broadcasts

@@ -169,6 +169,7 @@ fn plan() -> JobPlan {
         },
         job_version: 1,
         filter: InputFilter::default(),
+        cut: Default::default(),
         objects_min: None,
         kernels: Default::default(),
         broadcasts: Vec::new(),

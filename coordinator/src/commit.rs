@@ -18,7 +18,8 @@ pub struct Finished {
     books: Books,
     parts: Vec<(FileRef, u64)>,
     side: Vec<(String, FileRef)>,
-    quarantined: Vec<Quarantined>,
+    /// One verdict an object, by its key: two stages may have set it aside, or two tasks that had a piece of it each.
+    quarantined: BTreeMap<String, Quarantined>,
     seconds: BTreeMap<String, f64>,
     measured: Measured,
     kernel_family: String,
@@ -47,7 +48,7 @@ impl Finished {
             books: Books { skipped: job.skipped, ..view.books },
             parts: Vec::new(),
             side: Vec::new(),
-            quarantined: Vec::new(),
+            quarantined: BTreeMap::new(),
             seconds: seconds(&view, job),
             measured: job.measured.clone(),
             kernel_family: view.family.unwrap_or_default().to_owned(),
@@ -68,7 +69,9 @@ impl Finished {
             self.parts.extend(output.part.iter().map(|part| (part.clone(), output.rows)));
         }
         self.side.extend(output.side.iter().cloned());
-        self.quarantined.extend(output.quarantined.iter().cloned());
+        for verdict in &output.quarantined {
+            self.quarantined.entry(verdict.key.clone()).or_insert_with(|| verdict.clone());
+        }
     }
 
     fn report(&self) -> Report {
@@ -98,7 +101,7 @@ impl Finished {
 /// Why the job has not become the table. What it has published is to be taken back then.
 pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Failure> {
     let output = mr_storage::open(&finished.plan.spec.output).await.map_err(|error| of_store(&error))?;
-    let quarantine = mr_table::quarantine_parquet(&finished.quarantined, &finished.plan.spec.input)
+    let quarantine = mr_table::quarantine_parquet(finished.quarantined.values(), &finished.plan.spec.input)
         .map_err(|error| error.failure())?;
     let mut tries = 0;
     // Hours of work wait for this, and nothing is decided yet. A store that is away comes back; a disk that is full needs

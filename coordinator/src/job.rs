@@ -124,6 +124,7 @@ pub mod tests {
             },
             job_version: 1,
             filter: InputFilter::default(),
+            cut: Default::default(),
             objects_min: None,
             kernels: Default::default(),
             broadcasts: Vec::new(),
@@ -136,7 +137,7 @@ pub mod tests {
         };
         let graph = expand(&plan, 2).unwrap();
         let objects = ["a", "b", "c", "d"].map(|key| Object { key: key.into(), bytes: 1, etag: format!("{key}1") });
-        let splits = [0, 2].map(|first| Split { first, count: 2, bytes: 2 });
+        let splits = [0, 2].map(|first| Split { first, count: 2, bytes: 2, piece: None });
         let (file, listing) =
             (FileRef { key: String::new(), bytes: 0, crc32: 0 }, Listing { objects: objects.into(), skipped: 0 });
         let graph = Arc::new(graph);

@@ -22,10 +22,12 @@ pub fn order(
     let stage = graph.stages.get(attempt.task.stage as usize).ok_or_else(|| lacks(attempt, "its stage"))?;
     let node = stage.tasks.get(attempt.task.index as usize).ok_or_else(|| lacks(attempt, "its task"))?;
     let reads = Reads { scheduler, attempt };
+    let mut piece = None;
     let work = match node.kind {
         TaskKind::MapSplit => {
             let input = job.input.as_ref().ok_or_else(|| lacks(attempt, "the listing"))?;
             let split = input.splits.get(attempt.task.index as usize).ok_or_else(|| lacks(attempt, "its split"))?;
+            piece = split.piece;
             let objects = &input.listing.objects[split.range()];
             match scheduler.probe(attempt) {
                 Some(part) => {
@@ -65,6 +67,7 @@ pub fn order(
         partitions: stage.partitions,
         memory_bytes_max: job.plan.spec.shuffle.memory_bytes_max,
         record_seconds_max: job.plan.spec.limits.record_seconds_max,
+        piece,
         work,
     })
 }

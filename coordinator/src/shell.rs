@@ -495,8 +495,8 @@ impl Shell {
                 tracing::info!(job = %id, "submitted: `{}` from {} to {}", spec.job, spec.input, spec.output);
             }
             What::Prepared { split_objects, .. } => {
-                let objects: u64 = split_objects.iter().map(|objects| u64::from(*objects)).sum();
-                tracing::info!(job = %id, "listed: {objects} objects in {} splits", split_objects.len());
+                let (objects, splits) = (split_objects.all(), split_objects.each().len());
+                tracing::info!(job = %id, "listed: {objects} objects in {splits} splits");
             }
             What::Bound { family } => tracing::info!(job = %id, "begins on kernel family {family}"),
             What::Unbound => tracing::info!(job = %id, "begins anew: nobody has its kernel family any more"),
@@ -659,7 +659,7 @@ impl Shell {
     fn effect(&mut self, effect: Effect) {
         match effect {
             Effect::Prepared(job, Ok(Prepared { input })) => {
-                let split_objects = input.splits.iter().map(|split| split.count).collect();
+                let split_objects = SplitObjects::of(&input.splits);
                 let graph = input.graph.clone();
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.skipped = input.listing.skipped;

@@ -4,7 +4,7 @@
 //! runs becomes levels of combining tasks: the shape of that tree depends on the number of tasks and `fan_in` alone,
 //! and so does the order in which sums are made.
 
-use crate::{JobPlan, Source, StageIndex, StagePlan};
+use crate::{Cut, JobPlan, Source, StageIndex, StagePlan};
 use serde::{Deserialize, Serialize};
 
 /// How many tasks a stage over kept rows has at least, where its groups may be small enough: work for a fair fleet.
@@ -93,6 +93,12 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
             });
         };
         match &stage.source {
+            Source::Input if stage.one_row_per_record && plan.cut != Cut::Nowhere => {
+                let name = &stage.name;
+                return Err(format!(
+                    "stage `{name}` makes one row of each object, and the plan says that they may be cut"
+                ));
+            }
             Source::Input => {
                 take(splits, 0, true)?;
                 push(&mut graph, (0..splits).map(|_| (TaskKind::MapSplit, Vec::new())).collect(), true);
@@ -204,6 +210,7 @@ mod tests {
             },
             job_version: 1,
             filter: InputFilter::default(),
+            cut: Default::default(),
             objects_min: None,
             kernels: Default::default(),
             broadcasts: Vec::new(),
@@ -258,6 +265,9 @@ mod tests {
         assert!(expand(&twice, 1).unwrap_err().contains("two stages"));
         let wide = plan(vec![stage("a", Source::Input, &[]), stage("b", Source::Input, &["a"])]);
         assert!(expand(&wide, 2).unwrap_err().contains("2 tasks"));
+        let rows = StagePlan { one_row_per_record: true, ..stage("a", Source::Input, &[]) };
+        let cut = JobPlan { cut: Cut::Lines, ..plan(vec![rows]) };
+        assert!(expand(&cut, 1).unwrap_err().contains("`a` makes one row of each object"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod graph;
 mod ids;
 mod listing;
 mod output;
+mod packing;
 mod plan;
 mod report;
 mod spec;
@@ -26,12 +27,13 @@ pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};
 pub use ids::{AttemptId, Epoch, JobId, StageIndex, TaskId, WorkerId};
 pub use listing::{Listing, Object, select};
 pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
+pub use packing::Packing;
 pub use plan::{
     BroadcastPlan, InputFilter, JobPlan, KERNEL_FAMILY, KernelWish, NO_KERNELS, ObjectsMin, Source, StagePlan,
 };
 pub use report::{Books, Report};
 pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, ShuffleSettings, SplitSettings};
-pub use split::{Split, plan_splits};
+pub use split::{Cut, Piece, Split, SplitObjects, plan_splits};
 pub use status::{JobPhase, JobStatus, StageStatus};
 pub use store::{StoreAnswers, StoreShare, StoreUsage};
 pub use task_key::{TaskKey, task_keys};

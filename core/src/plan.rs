@@ -3,7 +3,7 @@
 //! A plan is made where the job's code is (the submitter) and carried out where it is not (the coordinator), so it
 //! says everything that planning tasks and committing needs, and nothing about how a record is mapped.
 
-use crate::{BlobRef, JobSpec};
+use crate::{BlobRef, Cut, JobSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,6 +18,9 @@ pub struct JobPlan {
     /// Of the job's code: workers whose code differs must not mix their results.
     pub job_version: u32,
     pub filter: InputFilter,
+    /// Where a large object may be cut, so that several tasks share it.
+    #[serde(default)]
+    pub cut: Cut,
     /// A job that can do nothing with fewer objects is refused as soon as they are counted.
     pub objects_min: Option<ObjectsMin>,
     pub kernels: KernelWish,

@@ -1,15 +1,105 @@
 //! Cutting a listing into splits. They depend on the listing and the settings alone, never on the number of workers.
 
-use crate::{Object, SplitSettings};
+use crate::{Object, Packing, SplitSettings};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// A run of consecutive objects of the listing: what one map task works on.
+/// A run of consecutive objects of the listing, or a piece of one: what one map task works on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
     pub first: u64,
     pub count: u32,
     pub bytes: u64,
+    /// What it has of its only object; `None`: all of all.
+    pub piece: Option<Piece>,
+}
+
+/// A part of an object, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    pub start: u64,
+    /// The first that is not in it.
+    pub end: u64,
+    /// It has the lines that begin in it, also what of the last one lies behind it. Otherwise it has just these bytes.
+    pub lines: bool,
+}
+
+/// Where an object may be cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cut {
+    /// Nowhere: what is in it means something as a whole.
+    #[default]
+    Nowhere,
+    /// At the ends of lines, unless it is packed by its name.
+    Lines,
+    /// Between records of so many bytes.
+    Records(u32),
+}
+
+/// An object that is not larger stays whole, and no piece is larger: a task has it in memory.
+const PIECE_MAX: u64 = 64 << 20;
+
+impl Cut {
+    /// The pieces of an object that is to be cut: about as large each, one after another.
+    fn pieces(self, object: &Object, settings: &SplitSettings) -> Option<Vec<Piece>> {
+        let unit = match self {
+            Self::Nowhere => return None,
+            Self::Lines if Packing::of(&object.key).is_some() => return None,
+            Self::Lines => 1,
+            // What is no whole number of records is for the job to refuse.
+            Self::Records(bytes) => u64::from(bytes.max(1)),
+        };
+        let most = (settings.bytes_max.min(PIECE_MAX) / unit).max(1);
+        let units = object.bytes.div_ceil(unit);
+        let count = units.div_ceil(most);
+        let at = |place: u64| {
+            // In 128 bits, since an object may have any size.
+            let units = u128::from(units) * u128::from(place) / u128::from(count);
+            (units as u64).saturating_mul(unit).min(object.bytes)
+        };
+        let lines = self == Self::Lines;
+        let piece = |place| Piece { start: at(place), end: at(place + 1), lines };
+        (count > 1).then(|| (0..count).map(piece).collect())
+    }
+}
+
+/// How many objects each split has, and which of them go on with the object of the one before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SplitObjects {
+    each: Vec<u32>,
+    continued: BTreeSet<u32>,
+}
+
+impl SplitObjects {
+    pub fn of(splits: &[Split]) -> Self {
+        let goes_on = |split: &Split| split.piece.is_some_and(|piece| piece.start > 0);
+        let continued = splits.iter().zip(0..).filter(|(split, _)| goes_on(split)).map(|(_, index)| index);
+        Self { each: splits.iter().map(|split| split.count).collect(), continued: continued.collect() }
+    }
+
+    /// Those of each split, one that another split goes on with among them.
+    pub fn each(&self) -> &[u32] {
+        &self.each
+    }
+
+    /// Whether the split's object is one that the split before has begun.
+    pub fn goes_on(&self, split: u32) -> bool {
+        self.continued.contains(&split)
+    }
+
+    /// All of them, each counted once.
+    pub fn all(&self) -> u64 {
+        self.each.iter().map(|&objects| u64::from(objects)).sum::<u64>() - self.continued.len() as u64
+    }
+}
+
+/// Of whole objects.
+impl From<Vec<u32>> for SplitObjects {
+    fn from(each: Vec<u32>) -> Self {
+        Self { each, continued: BTreeSet::new() }
+    }
 }
 
 impl Split {
@@ -21,18 +111,37 @@ impl Split {
 /// Below this many objects a split's end is not worth choosing.
 const CHOICE_MIN: usize = 8;
 
-/// Consecutive splits that cover the listing. Only an object larger than `bytes_max` makes a split larger than that.
+/// Consecutive splits that cover the listing. Only an object larger than `bytes_max` that may not be cut makes a split larger
+/// than that. One that is cut has its pieces for itself.
 ///
 /// A split ends where the next one would begin with the key of the smallest hash, in the second half of what the limits
 /// allow. So ends are a matter of the keys around them: one object more or less moves a few splits, and after them the
 /// others are as they were. Limits of less than eight objects are simply filled.
-pub fn plan_splits(objects: &[Object], settings: &SplitSettings) -> Vec<Split> {
+pub fn plan_splits(objects: &[Object], settings: &SplitSettings, cut: Cut) -> Vec<Split> {
     let mut splits = Vec::new();
     let mut first = 0;
+    // Where the next object is that is cut: nothing goes past it.
+    let next_cut = |from: usize| {
+        let mut rest = objects.iter().enumerate().skip(from);
+        rest.find_map(|(at, object)| Some((at, cut.pieces(object, settings)?)))
+    };
+    let mut ahead = next_cut(0);
     while first < objects.len() {
-        let most = fits(&objects[first..], settings);
+        if let Some((at, pieces)) = &ahead
+            && *at == first
+        {
+            splits.extend(pieces.iter().map(|piece| {
+                let bytes = piece.end - piece.start;
+                Split { first: first as u64, count: 1, bytes, piece: Some(*piece) }
+            }));
+            first += 1;
+            ahead = next_cut(first);
+            continue;
+        }
+        let until = ahead.as_ref().map_or(objects.len(), |(at, _)| *at);
+        let most = fits(&objects[first..until], settings);
         let ends = first + most;
-        let count = if ends == objects.len() || most < CHOICE_MIN {
+        let count = if ends == until || most < CHOICE_MIN {
             most
         } else {
             let begins = ends - most / 2..=ends;
@@ -40,7 +149,7 @@ pub fn plan_splits(objects: &[Object], settings: &SplitSettings) -> Vec<Split> {
             chosen - first
         };
         let bytes = objects[first..first + count].iter().map(|object| object.bytes).sum();
-        splits.push(Split { first: first as u64, count: count as u32, bytes });
+        splits.push(Split { first: first as u64, count: count as u32, bytes, piece: None });
         first += count;
     }
     splits
@@ -78,7 +187,7 @@ mod tests {
             .enumerate()
             .map(|(i, &bytes)| Object { key: format!("{i:03}"), bytes, etag: String::new() })
             .collect();
-        let splits = plan_splits(&objects, &SplitSettings { objects_max, bytes_max });
+        let splits = plan_splits(&objects, &SplitSettings { objects_max, bytes_max }, Cut::Nowhere);
         splits.iter().map(|s| objects[s.range()].iter().map(|o| o.bytes).collect()).collect()
     }
 
@@ -91,6 +200,52 @@ mod tests {
         assert_eq!(cut(&[0, 0, 0], 9, 10), [vec![0, 0, 0]]);
     }
 
+    /// What each split has: of the first and so many objects, these bytes.
+    fn pieces(objects: &[(&str, u64)], bytes_max: u64, cut: Cut) -> Vec<(u64, u32, Option<(u64, u64)>)> {
+        let object = |&(key, bytes): &(&str, u64)| Object { key: key.into(), bytes, etag: String::new() };
+        let objects: Vec<_> = objects.iter().map(object).collect();
+        let splits = plan_splits(&objects, &SplitSettings { objects_max: 9, bytes_max }, cut);
+        for split in &splits {
+            let of_all = objects[split.range()].iter().map(|object| object.bytes).sum();
+            assert_eq!(split.bytes, split.piece.map_or(of_all, |piece| piece.end - piece.start));
+            assert!(split.piece.is_none_or(|piece| piece.lines == (cut == Cut::Lines)));
+        }
+        let told = |split: &Split| (split.first, split.count, split.piece.map(|piece| (piece.start, piece.end)));
+        splits.iter().map(told).collect()
+    }
+
+    #[test]
+    fn what_is_too_large_is_cut_where_it_may_be_into_pieces_about_as_large() {
+        let objects = [("a", 10), ("b", 1), ("c", 25), ("d.gz", 25), ("e", 5), ("f", 5)];
+        let whole = [(0, 1, None), (1, 1, None), (2, 1, None), (3, 1, None), (4, 2, None)];
+        assert_eq!(pieces(&objects, 10, Cut::Nowhere), whole);
+        let c = [(2, 1, Some((0, 8))), (2, 1, Some((8, 16))), (2, 1, Some((16, 25)))];
+        assert_eq!(pieces(&objects, 10, Cut::Lines), [&whole[..2], &c, &whole[3..]].concat());
+        // Three records to a piece at most; 25 bytes are eight of them and a byte.
+        let c = [(2, 1, Some((0, 9))), (2, 1, Some((9, 18))), (2, 1, Some((18, 25)))];
+        let d = c.map(|(_, count, piece)| (3, count, piece));
+        let a = [(0, 1, Some((0, 6))), (0, 1, Some((6, 10)))];
+        assert_eq!(pieces(&objects, 10, Cut::Records(3)), [&a[..], &whole[1..2], &c, &d, &whole[4..]].concat());
+        // One that is larger than a split may be is a piece, and so is one of the last object.
+        assert_eq!(pieces(&[("a", 7)], 2, Cut::Records(4)), [(0, 1, Some((0, 4))), (0, 1, Some((4, 7)))]);
+        assert_eq!(pieces(&[("a", 4)], 2, Cut::Records(4)), [(0, 1, None)]);
+        // In memory it is whole.
+        let large = pieces(&[("a", 2 * PIECE_MAX + 1)], u64::MAX, Cut::Lines);
+        assert_eq!(large.len(), 3);
+        let tera = pieces(&[("a", 1 << 40)], u64::MAX, Cut::Lines);
+        assert_eq!((tera.len(), tera.last().unwrap().2.unwrap().1), (1 << 14, 1 << 40));
+    }
+
+    #[test]
+    fn an_object_that_is_cut_counts_once() {
+        let piece = |start| Some(Piece { start, end: start + 1, lines: true });
+        let split =
+            |piece: Option<Piece>| Split { first: 0, count: if piece.is_some() { 1 } else { 3 }, bytes: 1, piece };
+        let objects = SplitObjects::of(&[split(None), split(piece(0)), split(piece(1)), split(piece(2)), split(None)]);
+        assert_eq!((objects.each(), objects.all()), (&[3, 1, 1, 1, 3][..], 7));
+        assert_eq!([0, 1, 2, 3, 4].map(|split| objects.goes_on(split)), [false, false, true, true, false]);
+    }
+
     fn named(keys: impl Iterator<Item = u32>) -> Vec<Object> {
         let object = |n| Object { key: format!("photos/{:03}/{n:06}.jpg", n / 100), bytes: 1000, etag: String::new() };
         keys.map(object).collect()
@@ -99,8 +254,9 @@ mod tests {
     #[test]
     fn the_ends_of_splits_are_pinned() {
         assert_eq!(hash(""), 0xf52a_15e9_a9b5_e89b);
-        let counts =
-            |settings| plan_splits(&named(0..300), &settings).iter().map(|split| split.count).collect::<Vec<_>>();
+        let counts = |settings| {
+            plan_splits(&named(0..300), &settings, Cut::Nowhere).iter().map(|split| split.count).collect::<Vec<_>>()
+        };
         assert_eq!(counts(SplitSettings::default()), [49, 34, 63, 46, 57, 51]);
         assert_eq!(
             counts(SplitSettings { objects_max: 1000, bytes_max: 40_500 }),
@@ -113,7 +269,7 @@ mod tests {
     fn one_object_more_moves_few_splits() {
         let settings = SplitSettings::default();
         let keys = |objects: &[Object]| -> BTreeSet<Vec<String>> {
-            let splits = plan_splits(objects, &settings);
+            let splits = plan_splits(objects, &settings, Cut::Nowhere);
             assert!(splits.iter().all(|split| split.count <= settings.objects_max));
             assert_eq!(splits.iter().map(|split| split.count as usize).sum::<usize>(), objects.len());
             splits.iter().map(|split| objects[split.range()].iter().map(|o| o.key.clone()).collect()).collect()

@@ -6,7 +6,7 @@
 //! the listing and the plan alone. Ids, hosts and times have no part in it.
 
 use crate::{
-    FRAMEWORK_VERSION, JobPlan, Object, ParamValue, Split, StagePlan, TaskGraph, TaskKind, TaskNode, TaskStage,
+    FRAMEWORK_VERSION, JobPlan, Object, ParamValue, Piece, Split, StagePlan, TaskGraph, TaskKind, TaskNode, TaskStage,
 };
 use sha2::{Digest, Sha256};
 
@@ -22,10 +22,16 @@ pub fn task_keys(plan: &JobPlan, graph: &TaskGraph, objects: &[Object], splits: 
             match node.kind {
                 TaskKind::MapSplit => {
                     words.text("split");
-                    for object in splits.get(index).map_or(&[][..], |split| &objects[split.range()]) {
+                    let split = splits.get(index);
+                    for object in split.map_or(&[][..], |split| &objects[split.range()]) {
                         words.text(&object.key);
                         words.number(object.bytes);
                         words.text(&object.etag);
+                    }
+                    if let Some(Piece { start, end, lines }) = split.and_then(|split| split.piece) {
+                        words.text(if lines { "lines" } else { "bytes" });
+                        words.number(start);
+                        words.number(end);
                     }
                 }
                 TaskKind::MapKept => words.text("kept"),
@@ -154,6 +160,7 @@ mod tests {
             },
             job_version: 1,
             filter: InputFilter::default(),
+            cut: Default::default(),
             objects_min: None,
             kernels: Default::default(),
             broadcasts: vec![BroadcastPlan { name: "weights".into(), blob: BlobRef::shared("00".into(), 1) }],
@@ -172,7 +179,7 @@ mod tests {
     }
 
     fn keys(plan: &JobPlan, objects: &[Object]) -> Vec<Vec<TaskKey>> {
-        let splits: Vec<_> = (0..3).map(|i| Split { first: 2 * i, count: 2, bytes: 2 }).collect();
+        let splits: Vec<_> = (0..3).map(|i| Split { first: 2 * i, count: 2, bytes: 2, piece: None }).collect();
         task_keys(plan, &expand(plan, 3).unwrap(), objects, &splits)
     }
 
@@ -196,6 +203,12 @@ mod tests {
         assert_eq!(keys(&other, &objects), first);
 
         type Change = fn(&mut JobPlan, &mut [Object]);
+        let split = |piece| vec![Split { first: 0, count: 1, bytes: 1, piece }];
+        let of = |piece| task_keys(&plan(), &expand(&plan(), 1).unwrap(), &objects, &split(piece))[0][0];
+        let piece = |start, end, lines| Some(Piece { start, end, lines });
+        let pieces = [None, piece(0, 1, true), piece(0, 2, true), piece(1, 2, true), piece(0, 1, false)].map(of);
+        assert_eq!(BTreeSet::from(pieces).len(), pieces.len());
+
         let changes: [(&str, Change, [&str; 4]); 9] = [
             ("etag", |_, objects| objects[2].etag = "other".into(), ["=!=", "!=", "!", "!!!"]),
             ("size", |_, objects| objects[5].bytes = 7, ["==!", "=!", "!", "!!!"]),

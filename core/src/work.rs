@@ -1,6 +1,6 @@
 //! An order: all that a worker needs to run one attempt, and what it says back while and after it runs.
 
-use crate::{AttemptId, BlobRef, Failure, FileRef, Object, Params, Quarantined, TaskOutput};
+use crate::{AttemptId, BlobRef, Failure, FileRef, Object, Params, Piece, Quarantined, TaskOutput};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -33,6 +33,8 @@ pub struct Order {
     pub memory_bytes_max: u64,
     /// How long a record may take before it is given up.
     pub record_seconds_max: u32,
+    /// What it has of the only object of its work; `None`: all of all.
+    pub piece: Option<Piece>,
     pub work: Work,
 }
 

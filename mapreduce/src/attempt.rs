@@ -5,7 +5,7 @@
 //! chosen it, so a second attempt of the same task may run beside it.
 
 use crate::emit::{Attempt, MapOutput, ReduceOutput, RowOutput};
-use crate::fetch::{self, Fetched, NotFetched};
+use crate::fetch::{self, Fetched, NotFetched, Wanted};
 use crate::host::Host;
 use crate::job::{RecordError, StageCode};
 use crate::lost;
@@ -17,7 +17,7 @@ use crate::run_stream::{self, Part};
 use crate::slots::story;
 use crate::spool::Spool;
 use mr_core::{
-    Failure, FailureClass, FileRef, KERNEL_FAMILY, Object, ObjectsDigest, Order, QuarantineSource, Quarantined,
+    Failure, FailureClass, FileRef, KERNEL_FAMILY, Object, ObjectsDigest, Order, Piece, QuarantineSource, Quarantined,
     TaskOutput, Work,
 };
 use mr_storage::DynStore;
@@ -94,8 +94,9 @@ async fn map_objects(
     let objects = objects.iter().filter(|object| condemned.iter().all(|verdict| verdict.key != object.key));
     let has_deadline = code.records_have_deadline();
     let reads = code.clone();
-    let wanted = move |object: &Object| reads.reads(object);
-    let fetching = fetch::objects(input, objects.cloned().collect(), code.object_bytes_max(), wanted, sender);
+    let wanted =
+        Wanted { piece: order.piece, bytes_max: code.object_bytes_max(), reads: move |bytes| reads.reads(bytes) };
+    let fetching = fetch::objects(input, objects.cloned().collect(), wanted, sender);
     let (work_order, work_control) = (order.clone(), control.clone());
     let work = move || map_fetched(code.as_ref(), &work_order, fetched, (out, rows), &work_control, started);
     let overdue = async {
@@ -366,13 +367,17 @@ fn rows_writer(host: &Host, order: &Order) -> RowsWriter {
 
 fn verdict(object: &Object, order: &Order, class: &str, message: String, source: QuarantineSource) -> Quarantined {
     const MESSAGE_CHARS: usize = 300;
+    let mut message: String = message.chars().take(MESSAGE_CHARS).collect();
+    if let Some(Piece { start, end, .. }) = order.piece {
+        message += &format!(" (found in its bytes {start} to {end})");
+    }
     Quarantined {
         key: object.key.clone(),
         etag: object.etag.clone(),
         bytes: object.bytes,
         stage: order.stage.clone(),
         class: class.to_owned(),
-        message: message.chars().take(MESSAGE_CHARS).collect(),
+        message,
         source,
         attempts: order.attempt.number,
     }

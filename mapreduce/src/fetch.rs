@@ -5,7 +5,8 @@ use crate::lost::{self, Unread};
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream::{self, StreamExt};
-use mr_core::{Failure, FileRef, Object};
+use memchr::memchr;
+use mr_core::{Failure, FileRef, Object, Packing, Piece};
 use mr_storage::{DynStore, GetOptions, Native, StoreError, object_url, story};
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,6 +19,11 @@ const IN_FLIGHT: usize = 16;
 const BYTES_AHEAD: u32 = 32 << 20;
 /// Files of the framework's own in flight for one attempt: they are larger.
 const FILES_IN_FLIGHT: usize = 4;
+/// Read at first behind a piece, for the rest of its last line.
+const LINE_AHEAD: u64 = 64 << 10;
+/// A line is in memory as a whole, in every slot.
+pub const LINE_MAX: usize = 64 << 20;
+
 /// An object on its way to the job's code, holding its part of the bytes ahead.
 pub struct Fetched {
     pub object: Object,
@@ -35,44 +41,43 @@ pub enum NotFetched {
     Failed(Failure),
 }
 
+/// What is wanted of each object.
+pub struct Wanted<F> {
+    /// Of the only object; `None`: all of all.
+    pub piece: Option<Piece>,
+    /// More than that is not read.
+    pub bytes_max: u64,
+    /// Which of an object's bytes; `None`: all.
+    pub reads: F,
+}
+
 /// Sends every object to `to` in order, or what is wanted of it. Ends early when the other side has gone.
-pub async fn objects(
+pub async fn objects<F: Fn(Range<u64>) -> Option<Vec<Range<u64>>>>(
     store: DynStore,
     objects: Vec<Object>,
-    bytes_max: u64,
-    wanted: impl Fn(&Object) -> Option<Vec<Range<u64>>>,
+    wanted: Wanted<F>,
     to: mpsc::Sender<Fetched>,
 ) {
     let ahead = Arc::new(Semaphore::new(BYTES_AHEAD as usize));
     let fetched = stream::iter(objects)
         .map(|object| {
-            let parts = wanted(&object).map(|parts| within(parts, object.bytes));
-            let bytes = match &parts {
-                None => object.bytes,
-                Some(parts) => parts.iter().map(|part| part.end - part.start).sum(),
-            };
-            (object, parts, bytes)
+            let range = wanted.piece.map_or(0..object.bytes, |piece| piece.start..piece.end.min(object.bytes));
+            let parts = (wanted.reads)(range.clone()).map(|parts| within(parts, &range));
+            let lines = wanted.piece.is_some_and(|piece| piece.lines);
+            Asked { object, range, parts, lines }
         })
         // In their order, and before anything is begun: an object that had its bytes while one in front of it had none would
         // wait for that one, and that one for it.
-        .then(|(object, parts, bytes)| {
-            let wants = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, BYTES_AHEAD);
+        .then(|asked| {
+            let wants = u32::try_from(asked.bytes()).unwrap_or(u32::MAX).clamp(1, BYTES_AHEAD);
             let ahead = ahead.clone().acquire_many_owned(wants);
-            async move { (object, parts, bytes, ahead.await.expect("never closed")) }
+            async move { (asked, ahead.await.expect("never closed")) }
         })
-        .map(|(object, parts, bytes, ahead)| {
-            let store = store.clone();
+        .map(|(asked, ahead)| {
+            let (store, bytes_max) = (store.clone(), wanted.bytes_max);
             going(async move {
-                let content = if bytes > bytes_max {
-                    let message = format!("{bytes} bytes, where objects of up to {bytes_max} are read");
-                    Err(NotFetched::Verdict { class: "too-large", message, environment: false })
-                } else {
-                    match parts {
-                        None => one(&store, &object, None).await,
-                        Some(parts) => several(&store, &object, parts).await,
-                    }
-                };
-                Fetched { object, content, _ahead: ahead }
+                let content = asked.fetch(&store, bytes_max).await;
+                Fetched { object: asked.object, content, _ahead: ahead }
             })
         })
         .buffered(IN_FLIGHT);
@@ -81,6 +86,44 @@ pub async fn objects(
         if to.send(object).await.is_err() {
             return;
         }
+    }
+}
+
+/// An object, and what is asked of it.
+struct Asked {
+    object: Object,
+    range: Range<u64>,
+    /// Of the range; `None`: all of it.
+    parts: Option<Vec<Range<u64>>>,
+    /// Those that begin in the range, whole.
+    lines: bool,
+}
+
+impl Asked {
+    fn bytes(&self) -> u64 {
+        match &self.parts {
+            None => self.range.end - self.range.start,
+            Some(parts) => parts.iter().map(|part| part.end - part.start).sum(),
+        }
+    }
+
+    async fn fetch(&self, store: &DynStore, bytes_max: u64) -> Result<ObjectRecord, NotFetched> {
+        let Self { object, range, parts, lines } = self;
+        let bytes = self.bytes();
+        if bytes > bytes_max {
+            let mut message = format!("{bytes} bytes, where objects of up to {bytes_max} are read");
+            if Packing::of(&object.key).is_some() {
+                message += "; as it lies there it is packed, and can't be cut: unpack it, or pack it as several";
+            }
+            return Err(NotFetched::Verdict { class: "too-large", message, environment: false });
+        }
+        let (range, bytes) = match parts {
+            Some(parts) => (range.clone(), several(store, object, parts).await?),
+            None if *lines => whole_lines(store, object, range).await?,
+            None => (range.clone(), one(store, object, range).await?),
+        };
+        let uri = object_url(store.url(), &object.key);
+        Ok(ObjectRecord { uri, key: object.key.clone(), size: object.bytes, range, bytes })
     }
 }
 
@@ -100,34 +143,74 @@ fn going<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> i
     }
 }
 
-/// Those of an object's parts that it has.
-fn within(parts: Vec<Range<u64>>, bytes: u64) -> Vec<Range<u64>> {
-    parts.into_iter().map(|part| part.start..part.end.min(bytes)).filter(|part| part.start < part.end).collect()
+/// What of those parts lies in that range.
+fn within(parts: Vec<Range<u64>>, range: &Range<u64>) -> Vec<Range<u64>> {
+    let cut = |part: Range<u64>| part.start.max(range.start)..part.end.min(range.end);
+    parts.into_iter().map(cut).filter(|part| part.start < part.end).collect()
 }
 
 /// Parts of an object, put together.
-async fn several(store: &DynStore, object: &Object, parts: Vec<Range<u64>>) -> Result<ObjectRecord, NotFetched> {
-    let mut parts = parts.into_iter();
-    // An empty object may be gone or changed as well.
-    let record = one(store, object, parts.next()).await?;
-    let mut together = record.bytes.to_vec();
+async fn several(store: &DynStore, object: &Object, parts: &[Range<u64>]) -> Result<Bytes, NotFetched> {
+    let mut together = Vec::new();
     for part in parts {
-        together.extend_from_slice(&one(store, object, Some(part)).await?.bytes);
+        together.extend_from_slice(&one(store, object, part).await?);
     }
-    Ok(ObjectRecord { bytes: together.into(), ..record })
+    if parts.is_empty() {
+        // It may be gone or changed as well.
+        one(store, object, &(0..object.bytes.min(1))).await?;
+    }
+    Ok(together.into())
 }
 
-async fn one(store: &DynStore, object: &Object, part: Option<Range<u64>>) -> Result<ObjectRecord, NotFetched> {
+/// The lines of an object that begin in that range, and where they lie: one that begins in it may end behind it.
+async fn whole_lines(store: &DynStore, object: &Object, range: &Range<u64>) -> Result<(Range<u64>, Bytes), NotFetched> {
+    // Whether a line begins at the range's first byte the one in front of it says.
+    let from = range.start.saturating_sub(1);
+    let mut until = range.end.saturating_add(LINE_AHEAD).min(object.bytes);
+    let got = one(store, object, &(from..until)).await?;
+    let within = (range.end - from) as usize;
+    let begins = match range.start {
+        0 => Some(0),
+        _ => memchr(b'\n', &got[..within]).map(|end| end + 1),
+    };
+    let Some(begins) = begins.filter(|begins| *begins < within) else {
+        return Ok((range.end..range.end, Bytes::new()));
+    };
+    let first = from + begins as u64;
+    // The last line is over where the next may begin.
+    let ends = memchr(b'\n', &got[within - 1..]).map(|end| within + end);
+    if let Some(ends) = ends.or_else(|| (until == object.bytes).then_some(got.len())) {
+        return Ok((first..from + ends as u64, got.slice(begins..ends)));
+    }
+    let mut lines = got[begins..].to_vec();
+    let mut ahead = LINE_AHEAD;
+    while until < object.bytes {
+        let more = one(store, object, &(until..until.saturating_add(ahead).min(object.bytes))).await?;
+        let ends = memchr(b'\n', &more).map(|end| end + 1);
+        lines.extend_from_slice(&more[..ends.unwrap_or(more.len())]);
+        if ends.is_some() {
+            break;
+        }
+        until += more.len() as u64;
+        if until - range.end > LINE_MAX as u64 {
+            let message = format!("it has a line of more than {} MiB", LINE_MAX >> 20);
+            return Err(NotFetched::Verdict { class: "line-too-long", message, environment: false });
+        }
+        ahead *= 2;
+    }
+    Ok((first..first + lines.len() as u64, lines.into()))
+}
+
+/// Some bytes of an object, or all of it.
+async fn one(store: &DynStore, object: &Object, range: &Range<u64>) -> Result<Bytes, NotFetched> {
     let verdict = |class, message, environment| Err(NotFetched::Verdict { class, message, environment });
-    let wanted = part.as_ref().map_or(object.bytes, |part| part.end - part.start);
+    let wanted = range.end - range.start;
+    let part = (*range != (0..object.bytes)).then(|| range.clone());
     let options = GetOptions { if_match: Some(object.etag.clone()), range: part };
     match store.get(&object.key, options).await {
         // Some servers don't mind the condition, so what came is compared too.
         Ok(got) if got.etag != object.etag => verdict("changed", "was changed after it was listed".into(), true),
-        Ok(got) if got.bytes.len() as u64 == wanted => {
-            let uri = object_url(store.url(), &object.key);
-            Ok(ObjectRecord { uri, key: object.key.clone(), size: object.bytes, bytes: got.bytes })
-        }
+        Ok(got) if got.bytes.len() as u64 == wanted => Ok(got.bytes),
         Ok(got) => verdict("changed", format!("has {} bytes where {wanted} were listed", got.bytes.len()), true),
         Err(StoreError::Changed { .. }) => verdict("changed", "was changed after it was listed".into(), true),
         Err(StoreError::NotFound { .. }) if sees_nothing(store).await => {
@@ -195,6 +278,10 @@ mod tests {
     use super::*;
     use mr_storage::{Got, Memory, Put, Store};
 
+    fn all() -> Wanted<impl Fn(Range<u64>) -> Option<Vec<Range<u64>>>> {
+        Wanted { piece: None, bytes_max: u64::MAX, reads: |_| None }
+    }
+
     /// Gives what is there, whatever version was asked for, as some servers do.
     #[derive(Debug, Default)]
     struct Careless(Memory);
@@ -236,7 +323,7 @@ mod tests {
         }
         let listed = store.list("").await.unwrap();
         let (sender, mut fetched) = mpsc::channel(4);
-        let fetching = tokio::spawn(objects(store, listed.clone(), u64::MAX, |_| None, sender));
+        let fetching = tokio::spawn(objects(store, listed.clone(), all(), sender));
         for object in listed {
             assert_eq!(fetched.recv().await.unwrap().object, object);
         }
@@ -252,11 +339,58 @@ mod tests {
         let listed = store.list("").await.unwrap();
         store.put("changed", "two".into(), Put::Overwrite).await.unwrap();
         let (sender, mut fetched) = mpsc::channel(4);
-        objects(store, listed, u64::MAX, |_| None, sender).await;
+        objects(store, listed, all(), sender).await;
         let changed = fetched.recv().await.unwrap();
         let Err(NotFetched::Verdict { class: "changed", environment: true, .. }) = changed.content else {
             panic!("{} is another object", changed.object.key);
         };
         assert!(fetched.recv().await.unwrap().content.is_ok_and(|same| same.bytes == "one"));
+    }
+
+    /// Every text of a few lines, cut in two or three anywhere: each line is in one piece, and where it says.
+    #[tokio::test]
+    async fn each_line_is_whole_and_in_the_piece_that_it_begins_in() {
+        let store: DynStore = Arc::new(Memory::new());
+        for text in ["a\nbc\n\ndef\n", "\n\nab", "abcdef", "a\r\nb\r\nc", "\n"] {
+            store.put("text", text.into(), Put::Overwrite).await.unwrap();
+            let object = store.head("text").await.unwrap();
+            let bytes = object.bytes;
+            for one in 1..=bytes {
+                for two in one..=bytes {
+                    let mut found = Vec::new();
+                    for range in [0..one, one..two, two..bytes].into_iter().filter(|range| !range.is_empty()) {
+                        let (at, lines) = whole_lines(&store, &object, &range).await.ok().unwrap();
+                        assert_eq!(lines, text[at.start as usize..at.end as usize]);
+                        if let Some(last) = lines.strip_suffix(b"\n").unwrap_or(&lines).rsplit(|&b| b == b'\n').next()
+                            && !lines.is_empty()
+                        {
+                            assert!(range.contains(&at.start), "{text:?}: {range:?} has {at:?}");
+                            let begins = at.end - last.len() as u64 - u64::from(lines.ends_with(b"\n"));
+                            assert!(begins < range.end, "{text:?}: {range:?} has {at:?}");
+                        }
+                        found.extend_from_slice(&lines);
+                    }
+                    assert_eq!(String::from_utf8(found).unwrap(), text, "{one} {two}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_goes_on_far_behind_its_piece_is_read_to_its_end_but_not_without_one() {
+        let store: DynStore = Arc::new(Memory::new());
+        for long in [LINE_AHEAD as usize - 1, LINE_AHEAD as usize, 5 * LINE_AHEAD as usize] {
+            let text = format!("a\n{}\nb\n", "x".repeat(long));
+            store.put("long", text.clone().into(), Put::Overwrite).await.unwrap();
+            let object = store.head("long").await.unwrap();
+            let (at, lines) = whole_lines(&store, &object, &(0..3)).await.ok().unwrap();
+            assert_eq!((at, lines.len()), (0..long as u64 + 3, long + 3));
+            let (at, lines) = whole_lines(&store, &object, &(3..long as u64 + 5)).await.ok().unwrap();
+            assert_eq!((at.start, &lines[..]), (long as u64 + 3, &b"b\n"[..]));
+        }
+        store.put("endless", vec![b'x'; LINE_MAX + (1 << 20)].into(), Put::Overwrite).await.unwrap();
+        let object = store.head("endless").await.unwrap();
+        let verdict = whole_lines(&store, &object, &(0..1)).await;
+        assert!(matches!(verdict, Err(NotFetched::Verdict { class: "line-too-long", environment: false, .. })));
     }
 }

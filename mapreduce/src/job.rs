@@ -10,7 +10,7 @@ use crate::params::{ParamError, ParamSpec};
 use crate::run::partition_of;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use mr_core::{Failure, JobPlan, JobSpec, Object, Params};
+use mr_core::{Failure, JobPlan, JobSpec, Params};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -130,9 +130,9 @@ pub trait StageCode: Send + Sync {
         Err(unfit("emitted pairs"))
     }
 
-    /// Which bytes of an object its mapper is given, one after another; `None`: all. A stage that draws a sample need not read
-    /// everything. What lies behind the object's end is not there.
-    fn reads(&self, _object: &Object) -> Option<Vec<Range<u64>>> {
+    /// Which of these bytes of an object its mapper is given, one after another; `None`: all. A stage that draws a sample need
+    /// not read everything. What lies elsewhere is not there.
+    fn reads(&self, _bytes: Range<u64>) -> Option<Vec<Range<u64>>> {
         None
     }
 
@@ -152,7 +152,7 @@ fn unfit(what: &str) -> Failure {
     Failure::permanent(format!("the plan gives this stage {what}, which its code does not take"))
 }
 
-/// One object of the input.
+/// One object of the input, or a piece of one where the plan says how objects may be cut.
 pub struct ObjectRecord {
     /// The whole URI, not percent-encoded.
     pub uri: String,
@@ -160,7 +160,10 @@ pub struct ObjectRecord {
     pub key: String,
     /// Bytes that the object has.
     pub size: u64,
-    /// All of them, or [what the stage reads](StageCode::reads).
+    /// Which of them this record is about: all, or a piece's. Of a piece that has lines, from the beginning of the first to the
+    /// end of the last.
+    pub range: Range<u64>,
+    /// Those, or [what the stage reads](StageCode::reads) of them.
     pub bytes: Bytes,
 }
 

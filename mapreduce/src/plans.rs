@@ -89,6 +89,7 @@ pub fn plan(job: &dyn Job, spec: &JobSpec, mut stages: Vec<StagePlan>) -> Result
         spec: spec.clone(),
         job_version: job.version(),
         filter: InputFilter { extensions: extensions.clone() },
+        cut: Default::default(),
         objects_min: None,
         // Machines of all kernels may have a part in it.
         kernels: KernelWish {

@@ -85,6 +85,8 @@ async fn along(
             partitions: 1,
             memory_bytes_max: plan.spec.shuffle.memory_bytes_max,
             record_seconds_max: plan.spec.limits.record_seconds_max,
+            // Of what is cut there is no way from an object to its row.
+            piece: None,
             work,
         };
         let orders: Vec<_> = (0..).zip(works).map(order).collect();
@@ -177,6 +179,7 @@ mod tests {
             },
             job_version: 1,
             filter: InputFilter::default(),
+            cut: Default::default(),
             objects_min: None,
             kernels: Default::default(),
             broadcasts: Vec::new(),

@@ -79,6 +79,7 @@ impl Place {
             partitions: 1,
             memory_bytes_max: 256 << 20,
             record_seconds_max: 300,
+            piece: None,
             work,
         }
     }

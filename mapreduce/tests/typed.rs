@@ -12,6 +12,7 @@ use mr_mapreduce::{
 use mr_storage::{Directory, GetOptions, Store};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
+use std::io::Write;
 use std::path::Path;
 
 /// Strings the lines of each first letter together, so that order and what is combined with what show.
@@ -120,13 +121,14 @@ struct Ran {
 
 /// Runs every task of the registry's one job once, one after another.
 async fn engine(registry: Registry, files: &[(String, Vec<u8>)], objects_max: u32, reduce: Option<(i64, u32)>) -> Ran {
-    engine_with(registry, files, objects_max, reduce, ShuffleSettings::default()).await
+    let split = SplitSettings { objects_max, ..SplitSettings::default() };
+    engine_with(registry, files, split, reduce, ShuffleSettings::default()).await
 }
 
 async fn engine_with(
     registry: Registry,
     files: &[(String, Vec<u8>)],
-    objects_max: u32,
+    split: SplitSettings,
     reduce: Option<(i64, u32)>,
     shuffle: ShuffleSettings,
 ) -> Ran {
@@ -153,7 +155,7 @@ async fn engine_with(
         adopt: false,
         params: reduce.map(|(count, _)| ("partitions".into(), ParamValue::Integer(count))).into_iter().collect(),
         limits: Limits::default(),
-        split: SplitSettings { objects_max, ..SplitSettings::default() },
+        split,
         shuffle,
     };
     let mut plan = job.plan(&spec, &[]).unwrap();
@@ -162,7 +164,7 @@ async fn engine_with(
         *fan_in = wanted;
     }
     let listed = Directory::open(&folder.path().join("input")).unwrap().list("").await.unwrap();
-    let splits = plan_splits(&listed, &spec.split);
+    let splits = plan_splits(&listed, &spec.split, plan.cut);
     let graph: TaskGraph = expand(&plan, splits.len() as u32).unwrap();
     let mut outputs: Vec<Vec<TaskOutput>> = Vec::new();
     for (position, stage) in graph.stages.iter().enumerate() {
@@ -198,6 +200,7 @@ async fn engine_with(
                 partitions: stage.partitions,
                 memory_bytes_max: shuffle.memory_bytes_max,
                 record_seconds_max: 300,
+                piece: (node.kind == TaskKind::MapSplit).then(|| splits[index].piece).flatten(),
                 work,
             };
             done.push(execute(&host, &order, &Control::default()).await.unwrap());
@@ -244,6 +247,7 @@ proptest! {
     fn the_engine_makes_the_rows_that_one_thread_makes(
         texts_of in prop::collection::vec("[abc\u{e4} \n]{0,40}", 0..7),
         objects_max in 1u32..4,
+        bytes_max in prop_oneof![Just(u64::MAX), 1u64..40],
         partitions in 1i64..4,
         fan_in in 2u32..4,
         memory_bytes_max in prop_oneof![Just(256u64 << 20), 0u64..2000],
@@ -252,14 +256,64 @@ proptest! {
         let files: Vec<_> =
             texts_of.into_iter().enumerate().map(|(n, text)| (format!("{n}.txt"), text.into_bytes())).collect();
         let expected = run_local(&Strings::<false>, &files).unwrap();
-        let reduce = Some((partitions, fan_in));
+        let (split, reduce) = (SplitSettings { objects_max, bytes_max }, Some((partitions, fan_in)));
         let registry = Registry::default().with_map_reduce::<Strings<true>>();
-        let combined = block_on(engine_with(registry, &files, objects_max, reduce, shuffle));
+        let combined = block_on(engine_with(registry, &files, split, reduce, shuffle));
         prop_assert_eq!(combined.parts.len(), partitions as usize);
         prop_assert_eq!(texts(&combined.parts), expected.clone());
         let registry = Registry::default().with_map_reduce::<Strings<false>>();
-        let plain = block_on(engine_with(registry, &files, objects_max, reduce, shuffle));
+        let plain = block_on(engine_with(registry, &files, split, reduce, shuffle));
         prop_assert_eq!(texts(&plain.parts), expected);
+    }
+}
+
+/// Lines, and where they are.
+struct Places;
+
+impl MapOnly for Places {
+    const NAME: &str = "places";
+    const VERSION: u32 = 1;
+    const ABOUT: &str = "";
+    const COLUMNS: &[&str] = &["path", "offset", "text"];
+    type Input = Lines;
+    type Row = (String, u64, String);
+
+    fn open(_: &Params) -> Result<Self, ParamError> {
+        Ok(Self)
+    }
+
+    fn map(&self, line: Line<'_>, out: &mut Rows<Self::Row>) -> Result<(), Failure> {
+        out.row((line.key.to_owned(), line.offset, line.text().into_owned()))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn however_an_object_is_cut_each_of_its_lines_is_mapped_once_in_its_place(
+        text in "[ab
+]{0,60}",
+        bytes_max in 1u64..30,
+    ) {
+        let packed = {
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packed.write_all(text.as_bytes()).unwrap();
+            packed.finish().unwrap()
+        };
+        let files = [("1".to_owned(), text.into_bytes()), ("2.gz".to_owned(), packed)];
+        let split = SplitSettings { objects_max: 2, bytes_max };
+        let registry = Registry::default().with_map_only::<Places>();
+        let ran = block_on(engine_with(registry, &files, split, None, ShuffleSettings::default()));
+        let mut rows = Vec::new();
+        for batch in ran.parts.iter().flatten() {
+            let offsets = batch.column(1).as_primitive::<arrow::datatypes::Int64Type>().values();
+            let texts = |at: usize| batch.column(at).as_string::<i32>().iter().map(|text| text.unwrap().to_owned());
+            let places = texts(0).zip(offsets.iter().map(|offset| *offset as u64)).zip(texts(2));
+            rows.extend(places.map(|((path, offset), text)| (path, offset, text)));
+        }
+        prop_assert_eq!(rows, run_map_only(&Places, &files).unwrap());
+        prop_assert!(files[0].1.len() as u64 <= bytes_max || ran.outputs[0].len() > 2);
     }
 }
 
@@ -317,7 +371,8 @@ fn an_object_that_is_set_aside_leaves_nothing_in_the_result() {
     for registry in registries {
         // Where there is no room at all as well.
         let shuffle = ShuffleSettings { memory_bytes_max: 0 };
-        let cramped = block_on(engine_with(registry.clone(), &files, 3, Some((1, 2)), shuffle));
+        let split = SplitSettings { objects_max: 3, ..SplitSettings::default() };
+        let cramped = block_on(engine_with(registry.clone(), &files, split, Some((1, 2)), shuffle));
         let ran = block_on(engine(registry, &files, 3, Some((1, 2))));
         assert_eq!(cramped.parts, ran.parts);
         let quarantined: Vec<_> = ran.outputs[0].iter().flat_map(|output| &output.quarantined).collect();

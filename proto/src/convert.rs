@@ -194,6 +194,11 @@ pub fn plan_to(plan: core::JobPlan) -> v1::JobPlan {
         spec: Some(spec_to(plan.spec)),
         job_version: plan.job_version,
         extensions: plan.filter.extensions,
+        cut: match plan.cut {
+            core::Cut::Nowhere => None,
+            core::Cut::Lines => Some(v1::job_plan::Cut::CutAtLines(true)),
+            core::Cut::Records(bytes) => Some(v1::job_plan::Cut::CutAtRecordsOf(bytes)),
+        },
         objects_min: plan.objects_min.map(|min| v1::ObjectsMin { count: min.count, why: min.why }),
         kernels: Some(v1::KernelWish { arithmetics: plan.kernels.arithmetics, why: plan.kernels.why }),
         broadcasts: plan.broadcasts.into_iter().map(|b| broadcast_to(b.name, b.blob)).collect(),
@@ -207,6 +212,12 @@ pub fn plan_from(plan: v1::JobPlan) -> Wire<core::JobPlan> {
         spec: spec_from(need(plan.spec, "plan.spec")?)?,
         job_version: plan.job_version,
         filter: core::InputFilter { extensions: plan.extensions },
+        cut: match plan.cut {
+            None | Some(v1::job_plan::Cut::CutAtLines(false)) => core::Cut::Nowhere,
+            Some(v1::job_plan::Cut::CutAtLines(true)) => core::Cut::Lines,
+            Some(v1::job_plan::Cut::CutAtRecordsOf(0)) => return Err(WireError::OutOfRange("plan.cut")),
+            Some(v1::job_plan::Cut::CutAtRecordsOf(bytes)) => core::Cut::Records(bytes),
+        },
         objects_min: plan.objects_min.map(|min| core::ObjectsMin { count: min.count, why: min.why }),
         kernels: plan
             .kernels
@@ -479,6 +490,15 @@ pub fn object_from(object: v1::Object) -> core::Object {
     core::Object { key: object.key, bytes: object.bytes, etag: object.etag }
 }
 
+pub fn piece_to(piece: core::Piece) -> v1::Piece {
+    v1::Piece { start: piece.start, end: piece.end, lines: piece.lines }
+}
+
+pub fn piece_from(piece: v1::Piece) -> Wire<core::Piece> {
+    let v1::Piece { start, end, lines } = piece;
+    if start < end { Ok(core::Piece { start, end, lines }) } else { Err(WireError::OutOfRange("piece.end")) }
+}
+
 pub fn order_to(order: core::Order) -> v1::Order {
     use v1::order::Work;
     let files = |files: Vec<core::FileRef>| files.into_iter().map(file_to).collect();
@@ -499,6 +519,7 @@ pub fn order_to(order: core::Order) -> v1::Order {
         record_seconds_max: order.record_seconds_max,
         memory_bytes_max: order.memory_bytes_max,
         landmark: order.landmark,
+        piece: order.piece.map(piece_to),
         work: Some(match order.work {
             core::Work::MapObjects { objects, condemned } => Work::MapObjects(v1::MapObjects {
                 objects: objects.into_iter().map(object_to).collect(),
@@ -541,6 +562,7 @@ pub fn order_from(order: v1::Order) -> Wire<core::Order> {
         record_seconds_max: order.record_seconds_max,
         memory_bytes_max: order.memory_bytes_max,
         landmark: order.landmark,
+        piece: order.piece.map(piece_from).transpose()?,
         work: match need(order.work, "order.work")? {
             Work::MapObjects(map) => core::Work::MapObjects {
                 objects: map.objects.into_iter().map(object_from).collect(),

@@ -35,7 +35,7 @@ fn measure(splits: u32) {
     let mut scheduler = Scheduler::new(Config::default(), 1);
     scheduler.handle(0, Event::Submit { job: job.clone(), limits: Limits::default(), kernels: KernelWish::default() });
     let started = Instant::now();
-    let split_objects = vec![SPLIT_OBJECTS; splits as usize];
+    let split_objects = vec![SPLIT_OBJECTS; splits as usize].into();
     scheduler.handle(0, Event::Prepared { job: job.clone(), graph: graph.clone(), split_objects });
     let prepared = started.elapsed();
 

@@ -3,7 +3,7 @@
 //! Each output is checked when it comes in, against the split or the rows that the task was given; the whole is checked
 //! again before the commit, with the rows that are about to become the result.
 
-use mr_core::{Books, Quarantined, StageIndex, TaskGraph, TaskKind, TaskOutput};
+use mr_core::{Books, Quarantined, SplitObjects, StageIndex, TaskGraph, TaskKind, TaskOutput};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many reasons are shown.
@@ -11,21 +11,19 @@ const FIRST: usize = 5;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
-    split_objects: Vec<u32>,
-    listed: u64,
+    split_objects: SplitObjects,
     /// Objects come in here; a second stage over the same splits sees the same ones.
     input_stage: StageIndex,
     mapped: u64,
-    /// Keys, so that an object which two stages refuse counts once, with how many say so.
+    /// Keys, so that an object which two stages refuse, or of which two pieces are refused, counts once, with how many say so.
     quarantined: BTreeMap<String, u32>,
     first: Vec<Quarantined>,
 }
 
 impl Ledger {
-    pub fn new(graph: &TaskGraph, split_objects: Vec<u32>) -> Self {
+    pub fn new(graph: &TaskGraph, split_objects: SplitObjects) -> Self {
         let maps_input = |stage: &mr_core::TaskStage| stage.tasks.iter().any(|node| node.kind == TaskKind::MapSplit);
         Self {
-            listed: split_objects.iter().map(|&objects| u64::from(objects)).sum(),
             split_objects,
             input_stage: graph.stages.iter().position(maps_input).expect("a checked graph maps its input")
                 as StageIndex,
@@ -35,18 +33,17 @@ impl Ledger {
         }
     }
 
-    pub fn split_objects(&self) -> &[u32] {
+    pub fn split_objects(&self) -> &SplitObjects {
         &self.split_objects
     }
 
-    pub fn listed(&self) -> u64 {
-        self.listed
+    /// How many objects of an output are counted with it: one that is cut counts with its first piece.
+    fn counts(&self, (stage, index): (StageIndex, u32), output: &TaskOutput) -> u64 {
+        if stage == self.input_stage && !self.split_objects.goes_on(index) { output.records } else { 0 }
     }
 
-    pub fn enter(&mut self, stage: StageIndex, output: &TaskOutput) {
-        if stage == self.input_stage {
-            self.mapped += output.records;
-        }
+    pub fn enter(&mut self, task: (StageIndex, u32), output: &TaskOutput) {
+        self.mapped += self.counts(task, output);
         for quarantined in &output.quarantined {
             let say_so = self.quarantined.entry(quarantined.key.clone()).or_default();
             *say_so += 1;
@@ -62,10 +59,8 @@ impl Ledger {
     }
 
     /// Takes back what an output has entered. The first reasons may be fewer then, until it is entered again.
-    pub fn leave(&mut self, stage: StageIndex, output: &TaskOutput) {
-        if stage == self.input_stage {
-            self.mapped -= output.records;
-        }
+    pub fn leave(&mut self, task: (StageIndex, u32), output: &TaskOutput) {
+        self.mapped -= self.counts(task, output);
         for Quarantined { key, .. } in &output.quarantined {
             let Some(say_so) = self.quarantined.get_mut(key) else { continue };
             *say_so -= 1;
@@ -79,7 +74,12 @@ impl Ledger {
     pub fn books(&self) -> Books {
         let quarantined = self.quarantined.len() as u64;
         // Another stage may have refused an object before the first stage came to it.
-        Books { listed: self.listed, embedded: self.mapped.saturating_sub(quarantined), quarantined, skipped: 0 }
+        Books {
+            listed: self.split_objects.all(),
+            embedded: self.mapped.saturating_sub(quarantined),
+            quarantined,
+            skipped: 0,
+        }
     }
 
     pub fn quarantined_first(&self) -> &[Quarantined] {
@@ -88,7 +88,7 @@ impl Ledger {
 
     /// A sentence when more is quarantined than `share_max` of what is listed.
     pub fn over_share(&self, share_max: f64) -> Option<String> {
-        let (count, listed) = (self.quarantined.len(), self.listed);
+        let (count, listed) = (self.quarantined.len(), self.split_objects.all());
         // Divided, since a product rounds: 29 of 100 are 0.29 to the bit, but 0.29 times 100 is less than 29.
         if count == 0 || count as f64 / listed as f64 <= share_max {
             return None;
@@ -118,7 +118,7 @@ impl Ledger {
         let stage = &graph.stages[stage as usize];
         match stage.tasks[index as usize].kind {
             TaskKind::MapSplit => {
-                let objects = u64::from(self.split_objects[index as usize]);
+                let objects = u64::from(self.split_objects.each()[index as usize]);
                 if *records != objects {
                     return Err(format!("it reports {records} records of a split of {objects} objects"));
                 }
@@ -177,7 +177,7 @@ fn one_row_per_object(graph: &TaskGraph, position: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mr_core::{QuarantineSource, TaskNode, TaskStage};
+    use mr_core::{Piece, QuarantineSource, Split, TaskNode, TaskStage};
 
     fn quarantined(key: usize) -> Quarantined {
         Quarantined {
@@ -204,28 +204,47 @@ mod tests {
     #[test]
     fn the_first_reasons_are_those_of_the_first_keys_and_one_more_shows_that_there_are_more() {
         let graph = TaskGraph { stages: vec![stage("embed", TaskKind::MapSplit, &[], true, true)] };
-        let mut ledger = Ledger::new(&graph, vec![7, 3]);
-        assert_eq!(ledger.listed(), 10);
-        ledger.enter(0, &mapped(7, [9, 2, 4, 2]));
-        ledger.enter(0, &mapped(3, [1, 8]));
+        let mut ledger = Ledger::new(&graph, vec![7, 3].into());
+        assert_eq!(ledger.books().listed, 10);
+        ledger.enter((0, 0), &mapped(7, [9, 2, 4, 2]));
+        ledger.enter((0, 0), &mapped(3, [1, 8]));
         let keys = |ledger: &Ledger| ledger.quarantined_first().iter().map(|q| q.key.clone()).collect::<Vec<_>>();
         assert_eq!(keys(&ledger), ["001", "002", "004", "008", "009"]);
         assert_eq!(ledger.over_share(0.5), None);
         let five = ledger.over_share(0.1).unwrap();
         assert!(five.starts_with("5 of 10 listed") && five.ends_with("009 (empty: )"), "{five}");
-        ledger.enter(0, &mapped(0, [3]));
+        ledger.enter((0, 0), &mapped(0, [3]));
         assert_eq!(keys(&ledger), ["001", "002", "003", "004", "008"]);
         assert!(ledger.over_share(0.1).unwrap().ends_with("008 (empty: ); ..."));
         assert_eq!(ledger.books(), Books { listed: 10, embedded: 4, quarantined: 6, skipped: 0 });
         // Taken back and entered again it is as it was; what two outputs have said one may take back.
-        ledger.enter(1, &mapped(0, [2, 5]));
-        ledger.leave(0, &mapped(7, [9, 2, 4]));
+        ledger.enter((1, 0), &mapped(0, [2, 5]));
+        ledger.leave((0, 0), &mapped(7, [9, 2, 4]));
         assert_eq!(keys(&ledger), ["001", "002", "003", "005"]);
         assert_eq!(ledger.books(), Books { listed: 10, embedded: 0, quarantined: 5, skipped: 0 });
-        ledger.enter(0, &mapped(7, [9, 2, 4]));
+        ledger.enter((0, 0), &mapped(7, [9, 2, 4]));
         assert_eq!(keys(&ledger), ["001", "002", "003", "004", "005"]);
-        ledger.leave(1, &mapped(0, [2, 5]));
+        ledger.leave((1, 0), &mapped(0, [2, 5]));
         assert_eq!(ledger.books(), Books { listed: 10, embedded: 4, quarantined: 6, skipped: 0 });
+    }
+
+    #[test]
+    fn an_object_in_pieces_is_listed_once_and_quarantined_with_any_of_them() {
+        let graph = TaskGraph { stages: vec![stage("embed", TaskKind::MapSplit, &[], true, false)] };
+        let piece =
+            |start| Split { first: 0, count: 1, bytes: 1, piece: Some(Piece { start, end: start + 1, lines: true }) };
+        let mut ledger = Ledger::new(&graph, SplitObjects::of(&[piece(0), piece(1), piece(2)]));
+        (0..3).for_each(|index| ledger.enter((0, index), &mapped(1, [])));
+        assert_eq!(ledger.books(), Books { listed: 1, embedded: 1, quarantined: 0, skipped: 0 });
+        for index in [1, 2] {
+            ledger.leave((0, index), &mapped(1, []));
+            ledger.enter((0, index), &mapped(1, [7]));
+        }
+        let refused = Books { listed: 1, embedded: 0, quarantined: 1, skipped: 0 };
+        assert_eq!(ledger.books(), refused);
+        assert_eq!(ledger.balance(&graph, &[5]), Ok(()));
+        ledger.leave((0, 2), &mapped(1, [7]));
+        assert_eq!(ledger.books(), refused, "the other piece says so, too");
     }
 
     #[test]
@@ -235,8 +254,8 @@ mod tests {
         let reduce = stage("count", TaskKind::Reduce { partition: 0 }, &[(0, 0)], true, true);
         let balance = |last: TaskStage, records, rows: u64| {
             let graph = TaskGraph { stages: vec![split(), last] };
-            let mut ledger = Ledger::new(&graph, vec![10]);
-            ledger.enter(0, &mapped(records, [1, 2]));
+            let mut ledger = Ledger::new(&graph, vec![10].into());
+            ledger.enter((0, 0), &mapped(records, [1, 2]));
             ledger.balance(&graph, &[8, rows])
         };
         assert_eq!(balance(kept(true), 10, 8), Ok(()));
@@ -259,9 +278,9 @@ mod tests {
         for percent in 0..=100 {
             let share_max: f64 = format!("{}.{:02}", percent / 100, percent % 100).parse().unwrap();
             let over = |count| {
-                let mut ledger = Ledger::new(&graph, vec![100]);
+                let mut ledger = Ledger::new(&graph, vec![100].into());
                 let output = TaskOutput { quarantined: (0..count).map(quarantined).collect(), ..TaskOutput::default() };
-                ledger.enter(0, &output);
+                ledger.enter((0, 0), &output);
                 ledger.over_share(share_max).is_some()
             };
             assert!(!over(percent) && over(percent + 1), "{share_max}");

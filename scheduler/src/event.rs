@@ -2,7 +2,8 @@
 
 use crate::fact::Fact;
 use mr_core::{
-    AttemptId, AttemptResult, Failure, JobId, KernelWish, Limits, StageIndex, TaskGraph, TaskOutput, WorkerId,
+    AttemptId, AttemptResult, Failure, JobId, KernelWish, Limits, SplitObjects, StageIndex, TaskGraph, TaskOutput,
+    WorkerId,
 };
 use std::sync::Arc;
 
@@ -57,11 +58,11 @@ pub enum Event {
         limits: Limits,
         kernels: KernelWish,
     },
-    /// The input is listed. `split_objects` has the number of objects of each split, in order.
+    /// The input is listed and cut.
     Prepared {
         job: JobId,
         graph: Arc<TaskGraph>,
-        split_objects: Vec<u32>,
+        split_objects: SplitObjects,
     },
     PrepareFailed {
         job: JobId,

@@ -6,7 +6,9 @@
 
 use crate::event::Millis;
 use crate::view::StageView;
-use mr_core::{AttemptId, Books, Failure, JobId, KernelWish, Limits, Quarantined, StageIndex, TaskGraph, TaskOutput};
+use mr_core::{
+    AttemptId, Books, Failure, JobId, KernelWish, Limits, Quarantined, SplitObjects, StageIndex, TaskGraph, TaskOutput,
+};
 use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +26,7 @@ pub enum What {
     },
     Prepared {
         graph: Arc<TaskGraph>,
-        split_objects: Vec<u32>,
+        split_objects: SplitObjects,
     },
     /// Its first lease binds a job to a kernel family.
     Bound {

@@ -62,7 +62,7 @@ impl Scheduler {
             tell(job.submitted_at, What::Submitted { limits: job.limits, kernels: job.kernels.clone() });
             let Some(tasks) = job.tasks() else { continue };
             let prepared_at = job.prepared_at.unwrap_or(job.submitted_at);
-            let (graph, split_objects) = (tasks.graph().clone(), tasks.ledger.split_objects().to_vec());
+            let (graph, split_objects) = (tasks.graph().clone(), tasks.ledger.split_objects().clone());
             tell(prepared_at, What::Prepared { graph, split_objects });
             if let Some(family) = &job.family {
                 tell(prepared_at, What::Bound { family: family.clone() });

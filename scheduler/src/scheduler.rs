@@ -8,8 +8,8 @@ use crate::job::{Job, JobNo, Phase};
 use crate::tasks::{Lease, Place, Task, TaskState, Tasks};
 use crate::view::{JobView, WorkerView};
 use mr_core::{
-    AttemptId, Epoch, Failure, FailureClass, JobId, KernelWish, Limits, StageIndex, TaskGraph, TaskId, TaskOutput,
-    WorkerId,
+    AttemptId, Epoch, Failure, FailureClass, JobId, KernelWish, Limits, SplitObjects, StageIndex, TaskGraph, TaskId,
+    TaskOutput, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -162,7 +162,7 @@ impl Scheduler {
         out.commands.push(Command::Prepare { job: id });
     }
 
-    fn prepared(&mut self, id: &JobId, graph: Arc<TaskGraph>, split_objects: Vec<u32>, out: &mut Outbox) {
+    fn prepared(&mut self, id: &JobId, graph: Arc<TaskGraph>, split_objects: SplitObjects, out: &mut Outbox) {
         let Some(&number) = self.job_numbers.get(id) else { return };
         match &self.jobs[&number].phase {
             Phase::Listing => match Tasks::check(&graph, &split_objects) {

@@ -8,7 +8,7 @@ use crate::care::{Care, Found, LOSSES_SUSPECT, Probing};
 use crate::event::Millis;
 use crate::fact::Condemned;
 use crate::fleet::WorkerNo;
-use mr_core::{AttemptId, Epoch, Failure, JobId, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput};
+use mr_core::{AttemptId, Epoch, Failure, JobId, SplitObjects, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -172,8 +172,8 @@ pub(crate) struct Tasks {
 impl Tasks {
     /// # Errors
     /// An input without objects is refused; a graph that does not fit its splits fails for good.
-    pub fn check(graph: &TaskGraph, split_objects: &[u32]) -> Result<(), Failure> {
-        if split_objects.iter().all(|&objects| objects == 0) {
+    pub fn check(graph: &TaskGraph, split_objects: &SplitObjects) -> Result<(), Failure> {
+        if split_objects.all() == 0 {
             return Err(Failure::refused("the input holds no object for this job"));
         }
         check_graph(graph, split_objects).map_err(Failure::permanent)
@@ -181,7 +181,7 @@ impl Tasks {
 
     /// # Errors
     /// As [`check`](Self::check).
-    pub fn new(graph: Arc<TaskGraph>, split_objects: Vec<u32>) -> Result<Self, Failure> {
+    pub fn new(graph: Arc<TaskGraph>, split_objects: SplitObjects) -> Result<Self, Failure> {
         Self::check(&graph, &split_objects)?;
         let mut stages = Vec::with_capacity(graph.stages.len());
         let mut tasks = Vec::new();
@@ -369,7 +369,7 @@ impl Tasks {
         if node.kind != TaskKind::MapSplit || !waits {
             return;
         }
-        let objects = self.ledger.split_objects()[place.index as usize];
+        let objects = self.ledger.split_objects().each()[place.index() as usize];
         let care = self.cares.entry(place).or_default();
         if care.probing.is_none() && lost.saturating_sub(care.cleared_losses) >= LOSSES_SUSPECT {
             self.unready(place);
@@ -524,7 +524,7 @@ impl Tasks {
             TaskState::Ready => self.unready(place),
             TaskState::Waiting { .. } | TaskState::Paused { .. } | TaskState::Leased { .. } => {}
         }
-        self.ledger.enter(place.stage(), output);
+        self.ledger.enter((place.stage(), place.index()), output);
         let sums = &mut self.stages[place.stage() as usize];
         if let Some(first) = leases.first() {
             sums.running -= 1;
@@ -582,7 +582,7 @@ impl Tasks {
             self.make_ready(place);
         }
         self.undid = true;
-        self.ledger.leave(place.stage(), &output);
+        self.ledger.leave((place.stage(), place.index()), &output);
         self.care(place).spoiled.extend(output.files().map(|(key, _)| key.to_owned()));
     }
 
@@ -820,12 +820,13 @@ impl Dependents {
     }
 }
 
-fn check_graph(graph: &TaskGraph, split_objects: &[u32]) -> Result<(), String> {
+fn check_graph(graph: &TaskGraph, split_objects: &SplitObjects) -> Result<(), String> {
     for (position, stage) in graph.stages.iter().enumerate() {
         let splits = stage.tasks.iter().filter(|node| node.kind == TaskKind::MapSplit).count();
-        if splits > 0 && (splits != stage.tasks.len() || splits != split_objects.len()) {
+        if splits > 0 && (splits != stage.tasks.len() || splits != split_objects.each().len()) {
             let name = &stage.name;
-            return Err(format!("stage `{name}` maps {splits} splits, but the listing has {}", split_objects.len()));
+            let has = split_objects.each().len();
+            return Err(format!("stage `{name}` maps {splits} splits, but the listing has {has}"));
         }
         for (earlier, index) in stage.tasks.iter().flat_map(|node| node.waits_for()) {
             let there = graph.stages.get(earlier as usize).is_some_and(|s| (index as usize) < s.tasks.len());
@@ -861,7 +862,7 @@ mod tests {
         let mapped = || stage(vec![node(TaskKind::MapSplit, &[]), node(TaskKind::MapSplit, &[])]);
         let check = |reads: &[(u32, u32)]| {
             let stages = vec![mapped(), stage(vec![node(TaskKind::Combine, reads)])];
-            Tasks::check(&TaskGraph { stages }, &[1, 1]).map_err(|failure| failure.message)
+            Tasks::check(&TaskGraph { stages }, &vec![1, 1].into()).map_err(|failure| failure.message)
         };
         assert_eq!(check(&[(0, 0), (0, 1)]), Ok(()));
         for (reads, said) in
@@ -872,10 +873,10 @@ mod tests {
         }
         let mixed = stage(vec![node(TaskKind::MapSplit, &[]), node(TaskKind::Combine, &[])]);
         for wrong in [mixed, stage(vec![node(TaskKind::MapSplit, &[])])] {
-            let refused = Tasks::check(&TaskGraph { stages: vec![wrong] }, &[1, 1]).unwrap_err();
+            let refused = Tasks::check(&TaskGraph { stages: vec![wrong] }, &vec![1, 1].into()).unwrap_err();
             assert_eq!(refused.message, "stage `sum` maps 1 splits, but the listing has 2");
         }
         let silent = TaskGraph { stages: vec![stage(vec![node(TaskKind::Combine, &[])])] };
-        assert_eq!(Tasks::check(&silent, &[1]).unwrap_err().message, "no stage maps the input");
+        assert_eq!(Tasks::check(&silent, &vec![1].into()).unwrap_err().message, "no stage maps the input");
     }
 }

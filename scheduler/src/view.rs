@@ -125,7 +125,9 @@ impl StageView {
             running: sums.running,
             records: sums.records,
             records_total: match stage.tasks.first().map(|node| node.kind) {
-                Some(TaskKind::MapSplit) => Some(tasks.ledger.listed()),
+                Some(TaskKind::MapSplit) => {
+                    Some(tasks.ledger.split_objects().each().iter().map(|&objects| u64::from(objects)).sum())
+                }
                 Some(TaskKind::MapKept) => rows_to_read(tasks, &stage.tasks[0].reads),
                 Some(TaskKind::Combine | TaskKind::Reduce { .. }) | None => None,
             },

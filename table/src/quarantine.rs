@@ -14,8 +14,11 @@ use std::sync::Arc;
 
 /// One row a record, those that follow from content first, so that the rows two runs agree on lie together; within
 /// that in the order of paths. `path` is the whole URI. Integers are signed, as Delta's readers want them.
-pub fn quarantine_parquet(rows: &[Quarantined], input_root_uri: &str) -> Result<Bytes, TableError> {
-    let mut rows: Vec<_> = rows.iter().collect();
+pub fn quarantine_parquet<'a>(
+    rows: impl IntoIterator<Item = &'a Quarantined>,
+    input_root_uri: &str,
+) -> Result<Bytes, TableError> {
+    let mut rows: Vec<_> = rows.into_iter().collect();
     rows.sort_by_key(|row| (row.source, *row));
     write(&rows, input_root_uri).map_err(|error| TableError::Invalid(format!("writing the quarantine: {error}")))
 }

@@ -170,6 +170,7 @@ impl Job for Sleep {
             spec: spec.clone(),
             job_version: 1,
             filter: InputFilter::default(),
+            cut: Default::default(),
             objects_min: None,
             kernels: Default::default(),
             broadcasts: Vec::new(),

@@ -1,7 +1,7 @@
 //! Facts as messages, with what the shell knows beside the scheduler: a job's plan, and where its listing lies.
 
 use crate::job::Job;
-use mr_core::{Books, Failure, FileRef, JobId, Listing, Split, TaskId, TaskKey};
+use mr_core::{Books, Failure, FileRef, JobId, Listing, Piece, Split, TaskId, TaskKey};
 use mr_proto::v1::journal_fact::What as Wire;
 use mr_proto::{WireError, convert, v1};
 use mr_scheduler::{Condemned, Ending, Fact, Remains, StageView, What};
@@ -138,23 +138,46 @@ pub fn to_listing(listing: &Listing, splits: &[Split]) -> v1::Listing {
         objects: listing.objects.iter().cloned().map(convert::object_to).collect(),
         split_objects: splits.iter().map(|split| split.count).collect(),
         skipped: listing.skipped,
+        pieces: splits.iter().zip(0..).filter_map(|(split, place)| Some(split_piece(place, split.piece?))).collect(),
     }
 }
 
+fn split_piece(split: u32, piece: Piece) -> v1::SplitPiece {
+    v1::SplitPiece { split, piece: Some(convert::piece_to(piece)) }
+}
+
 /// # Errors
-/// When the splits don't cover the objects.
+/// When the splits don't cover the objects, or pieces their object.
 pub fn from_listing(listing: v1::Listing) -> Result<(Listing, Vec<Split>), WireError> {
     let objects: Vec<_> = listing.objects.into_iter().map(convert::object_from).collect();
-    let mut first = 0;
+    let mut pieces = BTreeMap::new();
+    for v1::SplitPiece { split, piece } in listing.pieces {
+        let piece = convert::piece_from(piece.ok_or(WireError::Missing("listing.pieces.piece"))?)?;
+        if pieces.insert(split, piece).is_some() {
+            return Err(WireError::OutOfRange("listing.pieces"));
+        }
+    }
+    // The next object, and how many bytes of it pieces have had.
+    let (mut first, mut had) = (0, 0);
     let mut splits = Vec::with_capacity(listing.split_objects.len());
-    for count in listing.split_objects {
+    for (count, place) in listing.split_objects.into_iter().zip(0..) {
         let range = first..first + count as usize;
         let of_split = objects.get(range.clone()).ok_or(WireError::OutOfRange("listing.split_objects"))?;
-        let bytes = of_split.iter().map(|object| object.bytes).sum();
-        splits.push(Split { first: first as u64, count, bytes });
-        first = range.end;
+        let piece = pieces.remove(&place);
+        let bytes = match (piece, of_split) {
+            (None, _) if had == 0 => of_split.iter().map(|object| object.bytes).sum(),
+            (Some(Piece { start, end, .. }), [object]) if start == had && end <= object.bytes => {
+                had = if end == object.bytes { 0 } else { end };
+                end - start
+            }
+            _ => return Err(WireError::OutOfRange("listing.pieces")),
+        };
+        splits.push(Split { first: first as u64, count, bytes, piece });
+        if had == 0 {
+            first = range.end;
+        }
     }
-    if first != objects.len() {
+    if first != objects.len() || !pieces.is_empty() {
         return Err(WireError::OutOfRange("listing.split_objects"));
     }
     Ok((Listing { objects, skipped: listing.skipped }, splits))
@@ -169,4 +192,41 @@ pub fn task_key_from(bytes: &[u8]) -> Option<TaskKey> {
 /// The file that a listing was written to.
 pub fn listing_file(prepared: &v1::JournalPrepared) -> Result<FileRef, WireError> {
     convert::file_from(prepared.listing.clone().ok_or(WireError::Missing("prepared.listing"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_core::Object;
+
+    #[test]
+    fn a_listing_comes_back_with_its_splits_and_one_that_they_do_not_cover_is_refused() {
+        let object = |key: &str, bytes| Object { key: key.into(), bytes, etag: String::new() };
+        let listing = Listing { objects: vec![object("a", 1), object("b", 2), object("c", 9)], skipped: 4 };
+        let of_c = |start, end| {
+            let piece = Some(Piece { start, end, lines: true });
+            Split { first: 2, count: 1, bytes: end - start, piece }
+        };
+        let splits = vec![Split { first: 0, count: 2, bytes: 3, piece: None }, of_c(0, 4), of_c(4, 9)];
+        let written = to_listing(&listing, &splits);
+        assert_eq!(from_listing(written.clone()), Ok((listing, splits)));
+
+        let changed = |change: fn(&mut v1::Listing)| {
+            let mut listing = written.clone();
+            change(&mut listing);
+            from_listing(listing)
+        };
+        assert!(changed(|listing| listing.split_objects.truncate(2)).is_err(), "the object is not over");
+        assert!(changed(|listing| listing.split_objects.push(1)).is_err(), "there are no more");
+        assert!(changed(|listing| listing.pieces.truncate(1)).is_err(), "one goes on without a piece");
+        assert!(changed(|listing| listing.pieces.swap_remove(0).split = 0).is_err(), "the first is not there");
+        assert!(changed(|listing| listing.pieces[0].split = 0).is_err(), "it has two objects");
+        assert!(changed(|listing| listing.pieces[1].split = 1).is_err(), "it is the other's");
+        assert!(changed(|listing| listing.pieces[1].split = 3).is_err(), "there is no such split");
+        assert!(changed(|listing| listing.pieces[1].piece = None).is_err(), "it has no bytes");
+        let end = |listing: &mut v1::Listing, end| listing.pieces[1].piece.as_mut().unwrap().end = end;
+        assert!(changed(move |listing| end(listing, 8)).is_err(), "bytes are left");
+        assert!(changed(move |listing| end(listing, 10)).is_err(), "there are not so many");
+        assert!(changed(move |listing| end(listing, 4)).is_err(), "it is empty");
+    }
 }

@@ -120,6 +120,7 @@ pub fn order() -> Order {
         partitions: 3,
         memory_bytes_max: 256 << 20,
         record_seconds_max: 300,
+        piece: None,
         landmark: "journal/landmark-00ff".into(),
         work: Work::MapObjects {
             objects: vec![Object { key: "a".into(), bytes: 10, etag: "e".into() }],

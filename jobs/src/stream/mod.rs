@@ -158,6 +158,7 @@ impl Job for Stream {
             plan.footer.insert(format!("mr.files.{name}"), blob.sha256.clone());
         }
         plan.broadcasts = plans::broadcasts(broadcasts);
+        plan.cut = Lines::CUT;
         Ok(plan)
     }
 

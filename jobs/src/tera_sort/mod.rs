@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 pub use sets::{generate, sum, validate};
 
 use cuts::Cuts;
-use mr_core::{Failure, JobPlan, JobSpec, Object, ParamValue, Params, Source, StagePlan};
+use mr_core::{Cut, Failure, JobPlan, JobSpec, ParamValue, Params, Source, StagePlan};
 use mr_mapreduce::{
     Broadcast, BroadcastSource, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamSpec, RecordError,
     ReduceOutput, Reducer, StageCode, ValueSource, plans,
@@ -71,7 +71,8 @@ impl Job for TeraSort {
         let cuts = plans::stage(CUTS, emitted(SAMPLE, 1), self);
         let spread = StagePlan { broadcasts_of: vec![CUTS.to_owned()], ..plain(SPREAD, Source::Input) };
         let stages = vec![plain(SAMPLE, Source::Input), cuts, spread, plain(SORT, emitted(SPREAD, partitions))];
-        plans::plan(self, spec, stages)
+        let cut = Cut::Records(RECORD as u32);
+        Ok(JobPlan { cut, ..plans::plan(self, spec, stages)? })
     }
 
     fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {
@@ -87,10 +88,11 @@ impl Job for TeraSort {
 
 /// The records of an object.
 fn records(object: &ObjectRecord) -> Result<impl Iterator<Item = (&[u8], &[u8])>, RecordError> {
-    if !object.bytes.len().is_multiple_of(RECORD) {
+    // Of the whole object, so that each piece of it comes to the same.
+    if !object.size.is_multiple_of(RECORD as u64) {
         return Err(RecordError::Quarantine {
             class: "no-records",
-            message: format!("its {} bytes are no whole number of records of {RECORD}", object.bytes.len()),
+            message: format!("its {} bytes are no whole number of records of {RECORD}", object.size),
         });
     }
     Ok(object.bytes.chunks_exact(RECORD).map(|record| record.split_at(KEY)))
@@ -100,13 +102,13 @@ fn records(object: &ObjectRecord) -> Result<impl Iterator<Item = (&[u8], &[u8])>
 struct Sample;
 
 impl StageCode for Sample {
-    fn reads(&self, object: &Object) -> Option<Vec<Range<u64>>> {
-        let (all, drawn) = drawn(object.bytes);
-        if all == drawn || !object.bytes.is_multiple_of(RECORD as u64) {
+    fn reads(&self, bytes: Range<u64>) -> Option<Vec<Range<u64>>> {
+        let (all, drawn) = drawn(&bytes);
+        if all == drawn {
             return None;
         }
         let place = |place: u64| {
-            let first = (all - DRAWN) * place / (PLACES - 1) * RECORD as u64;
+            let first = bytes.start + (all - DRAWN) * place / (PLACES - 1) * RECORD as u64;
             first..first + DRAWN * RECORD as u64
         };
         Some((0..PLACES).map(place).collect())
@@ -117,16 +119,16 @@ impl StageCode for Sample {
     }
 }
 
-/// How many records of an object there are, by its size, and how many of them are drawn.
-fn drawn(bytes: u64) -> (u64, u64) {
-    let all = bytes / RECORD as u64;
+/// How many records these bytes of an object are, and how many of them are drawn.
+fn drawn(bytes: &Range<u64>) -> (u64, u64) {
+    let all = (bytes.end - bytes.start) / RECORD as u64;
     (all, if all <= PLACES * DRAWN { all } else { PLACES * DRAWN })
 }
 
 impl Mapper for &Sample {
     fn map(&mut self, object: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError> {
         // Each stands for as many as were passed over for one that was drawn.
-        let (all, drawn) = drawn(object.size);
+        let (all, drawn) = drawn(&object.range);
         let weight = all.div_ceil(drawn.max(1));
         records(object)?.for_each(|(key, _)| out.emit(key, weight.to_be_bytes()));
         Ok(())

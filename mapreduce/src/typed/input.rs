@@ -1,8 +1,9 @@
 //! What a job's `map` is given: lines of text, or whole objects.
 
+use crate::fetch::LINE_MAX;
 use crate::job::{ObjectRecord, RecordError};
 use memchr::memchr;
-use mr_core::{Failure, FailureClass};
+use mr_core::{Cut, Failure, FailureClass, Packing};
 use std::borrow::Cow;
 use std::io::{self, Read};
 
@@ -13,6 +14,8 @@ pub trait Input: 'static {
     type Error: From<Failure> + Into<RecordError>;
     /// Whether what a record emitted is dropped when it is refused.
     const SETS_ASIDE: bool;
+    /// Where an object may be cut.
+    const CUT: Cut;
 
     /// Gives the records of an object, one after another.
     ///
@@ -31,6 +34,7 @@ impl Input for Objects {
     type Record<'a> = &'a ObjectRecord;
     type Error = RecordError;
     const SETS_ASIDE: bool = true;
+    const CUT: Cut = Cut::Nowhere;
 
     fn each(
         object: &ObjectRecord,
@@ -40,8 +44,8 @@ impl Input for Objects {
     }
 }
 
-/// A line is a record. Objects whose names end in `.gz` or `.zst` are unpacked, and one whose lines are longer than 64 MiB is
-/// then set aside; so is any of more than 256 MiB as it lies there.
+/// A line is a record. Large objects are cut at the ends of lines, so that several tasks share them. Those whose names end in
+/// `.gz` or `.zst` are unpacked instead, and one of more than 256 MiB is set aside; so is any whose lines are longer than 64 MiB.
 pub enum Lines {}
 
 #[derive(Clone, Copy, Debug)]
@@ -67,16 +71,17 @@ impl Input for Lines {
     type Record<'a> = Line<'a>;
     type Error = Failure;
     const SETS_ASIDE: bool = false;
+    const CUT: Cut = Cut::Lines;
 
     fn each(object: &ObjectRecord, mut map: impl FnMut(Line<'_>) -> Result<(), Failure>) -> Result<(), RecordError> {
         let mut given = |offset, block: &[u8]| {
             lines(block, |at, bytes| map(Line { uri: &object.uri, key: &object.key, offset: offset + at, bytes }))
         };
         let Some(packing) = Packing::of(&object.key) else {
-            return Ok(given(0, &object.bytes)?);
+            return Ok(given(object.range.start, &object.bytes)?);
         };
         // Once to see that it is whole, and only then for good: a line can't be taken back.
-        let unpacked = || packing.open(&object.bytes);
+        let unpacked = || unpack(packing, &object.bytes);
         let broken = |error: io::Error| match is_for_want_of_memory(&error) {
             // It says nothing of the object.
             true => Failure::new(FailureClass::OutOfMemory, format!("unpacking {}: {error}", object.key)).into(),
@@ -122,8 +127,6 @@ fn lines<E>(block: &[u8], mut each: impl FnMut(u64, &[u8]) -> Result<(), E>) -> 
 
 /// Read at a time from what is unpacked.
 const BLOCK: usize = 1 << 20;
-/// A line is in memory as a whole, in every slot.
-const LINE_MAX: usize = 64 << 20;
 
 enum BlockError {
     Read(io::Error),
@@ -154,38 +157,17 @@ fn blocks(mut from: impl Read, mut each: impl FnMut(u64, &[u8]) -> Result<(), Fa
     }
 }
 
-/// How the bytes of an object are packed, by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
-    Gzip,
-    Zstd,
-}
-
-impl Packing {
-    fn of(key: &str) -> Option<Self> {
-        let (_, extension) = key.rsplit_once('.')?;
-        [Self::Gzip, Self::Zstd].into_iter().find(|packing| extension.eq_ignore_ascii_case(packing.extension()))
-    }
-
-    fn extension(self) -> &'static str {
-        match self {
-            Self::Gzip => "gz",
-            Self::Zstd => "zst",
+fn unpack(packing: Packing, bytes: &[u8]) -> io::Result<Box<dyn Read + '_>> {
+    Ok(match packing {
+        // Several of them one after another are one text.
+        Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
+        Packing::Zstd => {
+            let mut unpacked = zstd::stream::read::Decoder::with_buffer(bytes)?;
+            // The library's own limit, said so that it stays: 128 MiB.
+            unpacked.window_log_max(27)?;
+            Box::new(unpacked)
         }
-    }
-
-    fn open(self, bytes: &[u8]) -> io::Result<Box<dyn Read + '_>> {
-        Ok(match self {
-            // Several of them one after another are one text.
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
-            Self::Zstd => {
-                let mut unpacked = zstd::stream::read::Decoder::with_buffer(bytes)?;
-                // The library's own limit, said so that it stays: 128 MiB.
-                unpacked.window_log_max(27)?;
-                Box::new(unpacked)
-            }
-        })
-    }
+    })
 }
 
 #[cfg(test)]
@@ -195,7 +177,8 @@ mod tests {
 
     fn object(key: &str, bytes: impl Into<bytes::Bytes>) -> ObjectRecord {
         let bytes = bytes.into();
-        ObjectRecord { uri: format!("file:///in/{key}"), key: key.into(), size: bytes.len() as u64, bytes }
+        let size = bytes.len() as u64;
+        ObjectRecord { uri: format!("file:///in/{key}"), key: key.into(), size, range: 0..size, bytes }
     }
 
     fn read(object: &ObjectRecord) -> Result<Vec<(u64, String)>, RecordError> {

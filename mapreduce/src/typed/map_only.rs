@@ -43,7 +43,8 @@ impl<J: MapOnly> Job for MapOnlyJob<J> {
     fn plan(&self, spec: &JobSpec, _: &[Broadcast]) -> Result<JobPlan, ParamError> {
         // What it says of the parameters is to be heard now.
         J::open(&spec.params)?;
-        plans::plan(self, spec, vec![plans::stage(MAP, Source::Input, self)])
+        let stages = vec![plans::stage(MAP, Source::Input, self)];
+        Ok(JobPlan { cut: J::Input::CUT, ..plans::plan(self, spec, stages)? })
     }
 
     fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {

@@ -54,7 +54,7 @@ impl<J: MapReduce> Job for MapReduceJob<J> {
         let partitions = plans::partitions(&spec.params)?;
         let emitted = Source::Emitted { stage: MAP.to_owned(), partitions, fan_in: FAN_IN };
         let stages = vec![plans::stage(MAP, Source::Input, self), plans::stage(REDUCE, emitted, self)];
-        plans::plan(self, spec, stages)
+        Ok(JobPlan { cut: J::Input::CUT, ..plans::plan(self, spec, stages)? })
     }
 
     fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {

@@ -104,6 +104,7 @@ pub fn plan(input: &str, output: &str, wanted: Wanted) -> JobPlan {
         },
         job_version: 1,
         filter: InputFilter { extensions: vec!["txt".into()] },
+        cut: Default::default(),
         objects_min: None,
         kernels: Default::default(),
         broadcasts,

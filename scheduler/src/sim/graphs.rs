@@ -64,6 +64,7 @@ fn made(stages: Vec<StagePlan>, splits: u32) -> Arc<TaskGraph> {
         spec,
         job_version: 1,
         filter: InputFilter::default(),
+        cut: Default::default(),
         objects_min: None,
         kernels: Default::default(),
         broadcasts: Vec::new(),

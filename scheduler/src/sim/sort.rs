@@ -124,7 +124,7 @@ impl World {
         let job = JobId::parse("sort").expect("a fine name");
         let (limits, kernels) = (Limits::default(), KernelWish::default());
         self.handle(Event::Submit { job: job.clone(), limits, kernels });
-        self.handle(Event::Prepared { job, graph: graph(), split_objects: vec![1; MAPS as usize] });
+        self.handle(Event::Prepared { job, graph: graph(), split_objects: vec![1; MAPS as usize].into() });
         for machine in 0..self.machines.len() {
             // Not all at the same moment.
             let first = heartbeat_ms * machine as u64 / self.machines.len() as u64;

@@ -524,7 +524,7 @@ impl<'a> World<'a> {
                         Event::PrepareFailed { job, failure: Failure::refused("there is no such folder") }
                     }
                     Nature::Fine | Nature::Doomed(..) | Nature::Hopeless(..) | Nature::Deadly(..) | Nature::Empty => {
-                        Event::Prepared { job, graph: sim.graph.clone(), split_objects: sim.splits.clone() }
+                        Event::Prepared { job, graph: sim.graph.clone(), split_objects: sim.splits.clone().into() }
                     }
                 };
                 self.tell_later(self.now + delay, event);

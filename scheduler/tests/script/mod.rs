@@ -113,14 +113,18 @@ impl Stage {
                 self.tell(Event::Prepared {
                     job: job(),
                     graph: graphs::plain(3),
-                    split_objects: vec![SPLIT_OBJECTS; 2],
+                    split_objects: vec![SPLIT_OBJECTS; 2].into(),
                 });
             }
             "list" => {
                 let splits = words[2].parse().unwrap();
                 let graph =
                     if words.contains(&"features") { graphs::features(splits, 4, 4) } else { graphs::plain(splits) };
-                self.tell(Event::Prepared { job: job(), graph, split_objects: vec![SPLIT_OBJECTS; splits as usize] });
+                self.tell(Event::Prepared {
+                    job: job(),
+                    graph,
+                    split_objects: vec![SPLIT_OBJECTS; splits as usize].into(),
+                });
             }
             "poll" => {
                 let worker = self
