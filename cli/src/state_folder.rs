@@ -183,6 +183,7 @@ mod tests {
             input: input.into(),
             output: "file:///out/".into(),
             mode: Mode::Fail,
+            format: Default::default(),
             adopt: false,
             params: Params::new(),
             limits: Limits::default(),

@@ -120,6 +120,7 @@ pub fn plan() -> JobPlan {
         input: "file:///in/".into(),
         output: "file:///out/".into(),
         mode: Default::default(),
+        format: Default::default(),
         adopt: false,
         params: Params::new(),
         limits: Default::default(),

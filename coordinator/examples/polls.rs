@@ -161,6 +161,7 @@ fn plan() -> JobPlan {
             input: "memory://polls-input/".into(),
             output: "memory://polls-output/".into(),
             mode: Mode::Fail,
+            format: Default::default(),
             adopt: false,
             params: Params::new(),
             limits: Limits::default(),

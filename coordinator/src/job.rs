@@ -116,6 +116,7 @@ pub mod tests {
                 input: "file:///in/".into(),
                 output: "file:///out/".into(),
                 mode: Mode::Fail,
+                format: Default::default(),
                 adopt: false,
                 params: Params::new(),
                 limits: Limits::default(),

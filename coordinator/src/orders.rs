@@ -63,6 +63,7 @@ pub fn order(
         broadcasts: planned.chain(reads.broadcasts(node)?).collect(),
         footer: job.plan.footer.clone(),
         writes_output: stage.writes_output,
+        format: job.plan.spec.format,
         one_row_per_record: stage.one_row_per_record,
         partitions: stage.partitions,
         memory_bytes_max: job.plan.spec.shuffle.memory_bytes_max,

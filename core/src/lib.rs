@@ -6,6 +6,7 @@
 mod columns;
 mod digest;
 mod failure;
+mod format;
 mod graph;
 mod ids;
 mod listing;
@@ -23,6 +24,7 @@ mod work;
 pub use columns::is_column_name;
 pub use digest::{ObjectsDigest, sha256_hex};
 pub use failure::{Failure, FailureClass};
+pub use format::OutputFormat;
 pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};
 pub use ids::{AttemptId, Epoch, JobId, StageIndex, TaskId, WorkerId};
 pub use listing::{Listing, Object, select};

@@ -1,5 +1,6 @@
 //! What a user means: checked once by whoever read it, and then true everywhere.
 
+use crate::OutputFormat;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -27,6 +28,9 @@ pub struct JobSpec {
     /// Root of the output, ending in `/`.
     pub output: String,
     pub mode: Mode,
+    /// How its rows are written down.
+    #[serde(default)]
+    pub format: OutputFormat,
     /// Take over an output folder that holds Parquet which is no table of ours.
     pub adopt: bool,
     pub params: Params,

@@ -84,6 +84,7 @@ fn common(plan: &JobPlan, stage: &TaskStage) -> Words {
         words.text(&broadcast.blob.sha256);
     }
     if stage.writes_output {
+        words.text(plan.spec.format.extension());
         for (name, value) in &plan.footer {
             words.text(name);
             words.text(value);
@@ -131,7 +132,9 @@ impl Words {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BlobRef, BroadcastPlan, InputFilter, JobSpec, Limits, Mode, Params, Source, SplitSettings, expand};
+    use crate::{
+        BlobRef, BroadcastPlan, InputFilter, JobSpec, Limits, Mode, OutputFormat, Params, Source, SplitSettings, expand,
+    };
     use std::collections::BTreeSet;
 
     fn plan() -> JobPlan {
@@ -149,6 +152,7 @@ mod tests {
                 input: "file:///in/".into(),
                 output: "file:///out/".into(),
                 mode: Mode::Fail,
+                format: Default::default(),
                 adopt: false,
                 params: Params::from([
                     ("size".into(), ParamValue::Integer(3)),
@@ -209,7 +213,7 @@ mod tests {
         let pieces = [None, piece(0, 1, true), piece(0, 2, true), piece(1, 2, true), piece(0, 1, false)].map(of);
         assert_eq!(BTreeSet::from(pieces).len(), pieces.len());
 
-        let changes: [(&str, Change, [&str; 4]); 9] = [
+        let changes: [(&str, Change, [&str; 4]); 10] = [
             ("etag", |_, objects| objects[2].etag = "other".into(), ["=!=", "!=", "!", "!!!"]),
             ("size", |_, objects| objects[5].bytes = 7, ["==!", "=!", "!", "!!!"]),
             (
@@ -227,6 +231,7 @@ mod tests {
             ("weights", |plan, _| plan.broadcasts[0].blob.sha256 = "01".into(), ["!!!", "!!", "!", "!!!"]),
             ("input", |plan, _| plan.spec.input = "file:///on/".into(), ["!!!", "!!", "!", "!!!"]),
             ("footer", |plan, _| plan.footer.clear(), ["===", "==", "=", "!!!"]),
+            ("format", |plan, _| plan.spec.format = OutputFormat::Text(None), ["===", "==", "=", "!!!"]),
         ];
         for (what, change, expected) in changes {
             let (mut plan, mut objects) = (plan(), objects.clone());

@@ -1,6 +1,6 @@
 //! An order: all that a worker needs to run one attempt, and what it says back while and after it runs.
 
-use crate::{AttemptId, BlobRef, Failure, FileRef, Object, Params, Piece, Quarantined, TaskOutput};
+use crate::{AttemptId, BlobRef, Failure, FileRef, Object, OutputFormat, Params, Piece, Quarantined, TaskOutput};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,6 +25,8 @@ pub struct Order {
     pub footer: BTreeMap<String, String>,
     /// Rows are the job's result rather than rows for a later stage.
     pub writes_output: bool,
+    /// How they are written down then.
+    pub format: OutputFormat,
     /// A record that is not quarantined must give exactly one row.
     pub one_row_per_record: bool,
     /// How many partitions the pairs that are emitted go to.

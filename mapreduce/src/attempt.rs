@@ -88,7 +88,7 @@ async fn map_objects(
     let input = host.store(&order.input).await?;
     let code = host.code(order, state).await?;
     let out = MapOutput::new(attempt(order, control), Pairs::new(code.clone(), pairs_to(host, order)));
-    let rows = rows_writer(host, order);
+    let rows = rows_writer(host, order)?;
     let (sender, fetched) = mpsc::channel(32);
     let condemned = condemned(order);
     let objects = objects.iter().filter(|object| condemned.iter().all(|verdict| verdict.key != object.key));
@@ -247,7 +247,7 @@ async fn map_kept(
     let asked = files.len();
     let (sender, mut fetched) = mpsc::channel(1);
     let fetching = fetch::files_ahead(state.clone(), files.to_vec(), sender);
-    let mut written = rows_writer(host, order);
+    let mut written = rows_writer(host, order)?;
     let mapping = compute(host, order, control, move |order, control| {
         let mut mapper = code.row_mapper()?;
         let mut out = RowOutput::default();
@@ -306,7 +306,7 @@ async fn reduce(
     control: &Control,
 ) -> Result<Made, Failure> {
     let code = host.code(order, state).await?;
-    let mut written = rows_writer(host, order);
+    let mut written = rows_writer(host, order)?;
     let (runs, _) = run_stream::open(state, runs, Part::Partition(partition), memory_for_runs(order)).await?;
     compute(host, order, control, move |order, control| {
         let mut out = ReduceOutput::new(attempt(order, control));
@@ -354,15 +354,15 @@ async fn compute(
     host.slots.run_until(move || work(&order, &control), std::future::pending()).await
 }
 
-fn rows_writer(host: &Host, order: &Order) -> RowsWriter {
+fn rows_writer(host: &Host, order: &Order) -> Result<RowsWriter, Failure> {
     let to = Spool::new(host.scratch());
     if !order.writes_output {
-        return RowsWriter::kept(to);
+        return Ok(RowsWriter::kept(to));
     }
     let mut footer = order.footer.clone();
     // Unless the plan says that no kernels have a part in it.
     footer.entry(KERNEL_FAMILY.into()).or_insert_with(|| order.kernel_family.clone());
-    RowsWriter::part(&footer, to)
+    RowsWriter::part(order.format, footer, to)
 }
 
 fn verdict(object: &Object, order: &Order, class: &str, message: String, source: QuarantineSource) -> Quarantined {

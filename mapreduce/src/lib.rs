@@ -13,6 +13,7 @@ mod emit;
 mod fetch;
 mod host;
 mod job;
+mod lines;
 mod lost;
 mod made;
 mod merge;

@@ -49,8 +49,11 @@ impl Made {
             };
             return Err(Failure::permanent(format!("the job's side file {path:?}: {fault}")));
         }
-        let rows_name = if order.writes_output { "part.parquet" } else { "kept.arrow" };
-        let rows = rows.map(|bytes| (What::Rows, rows_name.to_owned(), bytes));
+        let rows_name = match order.writes_output {
+            true => format!("part.{}", order.format.extension()),
+            false => "kept.arrow".to_owned(),
+        };
+        let rows = rows.map(|bytes| (What::Rows, rows_name, bytes));
         let run = run.map(|bytes| (What::Run, "pairs.run".to_owned(), bytes));
         let broadcast = broadcast.map(|bytes| {
             let sha256 = sha256_hex(&bytes);

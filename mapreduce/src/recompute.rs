@@ -81,6 +81,8 @@ async fn along(
             broadcasts: broadcasts.clone(),
             footer: plan.footer.clone(),
             writes_output: stage.writes_output,
+            // Whatever the table has: rows are compared, and not files.
+            format: mr_core::OutputFormat::Parquet,
             one_row_per_record: stage.one_row_per_record,
             partitions: 1,
             memory_bytes_max: plan.spec.shuffle.memory_bytes_max,
@@ -171,6 +173,7 @@ mod tests {
                 input: "file:///in/".into(),
                 output: "file:///out/".into(),
                 mode: Mode::Fail,
+                format: Default::default(),
                 adopt: false,
                 params: Params::new(),
                 limits: Limits::default(),

@@ -1,9 +1,10 @@
-//! Rows as files: Arrow IPC for rows that a later stage reads, Parquet for the result.
+//! Rows as files: Arrow IPC for rows that a later stage reads, Parquet or [lines](crate::lines) for the result.
 //!
 //! A part's bytes follow from its rows, their order and the footer that the plan gives: batch boundaries, the library's
 //! own name and everything else that varies is kept out of it. Rows are encoded as they come, so that a large part is
 //! never in memory both as rows and as a file.
 
+use crate::lines::{Kind, LinesWriter};
 use crate::spool::{Spool, Spooled};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
@@ -13,7 +14,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
-use mr_core::{FRAMEWORK_VERSION, Failure};
+use mr_core::{FRAMEWORK_VERSION, Failure, OutputFormat};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
@@ -37,6 +38,7 @@ pub struct RowsWriter {
 enum File {
     Kept(Begins<StreamWriter<Spool>>),
     Part(PartWriter),
+    Lines(Box<LinesWriter>),
 }
 
 impl RowsWriter {
@@ -45,11 +47,21 @@ impl RowsWriter {
         Self { schema: None, rows: 0, file: File::Kept(Begins::Waits(Some(to))) }
     }
 
-    /// For rows of the result.
-    pub fn part(footer: &BTreeMap<String, String>, to: Spool) -> Self {
-        let footer = footer.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
-        let part = PartWriter { footer, pending: Vec::new(), pending_rows: 0, writer: Begins::Waits(Some(to)) };
-        Self { schema: None, rows: 0, file: File::Part(part) }
+    /// For rows of the result. Parquet alone has a place for the footer.
+    ///
+    /// # Errors
+    /// When nothing can be packed here.
+    pub fn part(format: OutputFormat, footer: BTreeMap<String, String>, to: Spool) -> Result<Self, Failure> {
+        let file = match format {
+            OutputFormat::Parquet => {
+                let footer = footer.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
+                let writer = Begins::Waits(Some(to));
+                File::Part(PartWriter { footer, pending: Vec::new(), pending_rows: 0, writer })
+            }
+            OutputFormat::Text(packing) => File::Lines(Box::new(LinesWriter::new(Kind::Text, packing, to)?)),
+            OutputFormat::Json(packing) => File::Lines(Box::new(LinesWriter::new(Kind::Json, packing, to)?)),
+        };
+        Ok(Self { schema: None, rows: 0, file })
     }
 
     pub fn rows(&self) -> u64 {
@@ -74,6 +86,7 @@ impl RowsWriter {
                 writer.write(&batch).map_err(of_rows)
             }
             File::Part(part) => part.push(batch, schema),
+            File::Lines(lines) => lines.push(&batch),
         }
     }
 
@@ -86,6 +99,7 @@ impl RowsWriter {
         let spool = match self.file {
             File::Kept(writer) => writer.has_begun().into_inner().map_err(of_rows)?,
             File::Part(part) => part.finish(&schema)?,
+            File::Lines(lines) => lines.finish()?,
         };
         spool.finish().map(Some)
     }
@@ -260,7 +274,7 @@ mod tests {
 
     fn part(batches: &[RecordBatch]) -> Bytes {
         let footer = BTreeMap::from([("job".to_owned(), "test".to_owned())]);
-        written(RowsWriter::part(&footer, spool()), batches).unwrap()
+        written(RowsWriter::part(OutputFormat::Parquet, footer, spool()).unwrap(), batches).unwrap()
     }
 
     #[test]
@@ -278,7 +292,10 @@ mod tests {
     #[test]
     fn without_a_batch_there_is_no_file_and_an_empty_one_tells_the_columns() {
         assert_eq!(written(RowsWriter::kept(spool()), &[]), None);
-        assert_eq!(written(RowsWriter::part(&BTreeMap::new(), spool()), &[]), None);
+        for format in OutputFormat::ALL {
+            let writer = RowsWriter::part(format, BTreeMap::new(), spool()).unwrap();
+            assert_eq!(written(writer, &[]), None);
+        }
         let reader = ParquetRecordBatchReaderBuilder::try_new(part(&[batch(0, 0)])).unwrap();
         assert_eq!(reader.schema().fields(), batch(0, 0).schema().fields());
         assert_eq!(reader.build().unwrap().count(), 0);
@@ -315,8 +332,8 @@ mod tests {
     fn a_disk_that_takes_nothing_is_no_fault_of_the_rows() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let nowhere = || Spool::aside(Scratch::new(file.path().join("in")));
-        let footer = BTreeMap::new();
-        for mut writer in [RowsWriter::kept(nowhere()), RowsWriter::part(&footer, nowhere())] {
+        let part = |format| RowsWriter::part(format, BTreeMap::new(), nowhere()).unwrap();
+        for mut writer in OutputFormat::ALL.into_iter().map(part).chain([RowsWriter::kept(nowhere())]) {
             let batches = (0..12).map(|n| batch(n * 8192, 8192));
             let failed = writer.push_all(batches).and_then(|()| writer.finish().map(drop)).unwrap_err();
             assert_eq!(failed.class, mr_core::FailureClass::Transient, "{failed}");
@@ -327,7 +344,8 @@ mod tests {
     #[test]
     fn different_columns_are_refused() {
         let other = batch(0, 1).project(&[0]).unwrap();
-        for mut writer in [RowsWriter::kept(spool()), RowsWriter::part(&BTreeMap::new(), spool())] {
+        let part = |format| RowsWriter::part(format, BTreeMap::new(), spool()).unwrap();
+        for mut writer in OutputFormat::ALL.into_iter().map(part).chain([RowsWriter::kept(spool())]) {
             let refused = writer.push_all([batch(0, 1), other.clone()]).unwrap_err();
             assert_eq!(refused, Failure::permanent("the job's rows have different columns"));
         }

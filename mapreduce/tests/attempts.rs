@@ -75,6 +75,7 @@ impl Place {
             broadcasts: Vec::new(),
             footer: BTreeMap::from([("toy.footer".into(), "shapes the data".into())]),
             writes_output: stage == "rows",
+            format: Default::default(),
             one_row_per_record: stage != "sum",
             partitions: 1,
             memory_bytes_max: 256 << 20,

@@ -77,6 +77,18 @@ pub fn blob_from(blob: v1::Blob) -> Wire<core::BlobRef> {
     Ok(core::BlobRef { key: blob.key, sha256: blob.sha256, bytes: blob.bytes })
 }
 
+fn format_to(format: core::OutputFormat) -> String {
+    format.extension().to_owned()
+}
+
+/// One that is not named is that of before there were others.
+fn format_from(extension: String, field: &'static str) -> Wire<core::OutputFormat> {
+    match extension.as_str() {
+        "" => Ok(core::OutputFormat::Parquet),
+        extension => core::OutputFormat::of_extension(extension).ok_or(WireError::OutOfRange(field)),
+    }
+}
+
 fn spec_to(spec: core::JobSpec) -> v1::JobSpec {
     v1::JobSpec {
         job: spec.job,
@@ -94,6 +106,7 @@ fn spec_to(spec: core::JobSpec) -> v1::JobSpec {
         split_bytes_max: spec.split.bytes_max,
         record_seconds_max: spec.limits.record_seconds_max,
         shuffle_memory_bytes_max: spec.shuffle.memory_bytes_max,
+        format: format_to(spec.format),
     }
 }
 
@@ -125,6 +138,7 @@ fn spec_from(spec: v1::JobSpec) -> Wire<core::JobSpec> {
         input: spec.input,
         output: spec.output,
         mode,
+        format: format_from(spec.format, "spec.format")?,
         adopt: spec.adopt,
         params: params_from(spec.params)?,
         limits: core::Limits {
@@ -515,6 +529,7 @@ pub fn order_to(order: core::Order) -> v1::Order {
         footer: order.footer,
         writes_output: order.writes_output,
         one_row_per_record: order.one_row_per_record,
+        format: format_to(order.format),
         partitions: order.partitions,
         record_seconds_max: order.record_seconds_max,
         memory_bytes_max: order.memory_bytes_max,
@@ -558,6 +573,7 @@ pub fn order_from(order: v1::Order) -> Wire<core::Order> {
         footer: order.footer,
         writes_output: order.writes_output,
         one_row_per_record: order.one_row_per_record,
+        format: format_from(order.format, "order.format")?,
         partitions: order.partitions,
         record_seconds_max: order.record_seconds_max,
         memory_bytes_max: order.memory_bytes_max,

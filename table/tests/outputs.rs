@@ -292,6 +292,7 @@ async fn a_table_may_have_no_rows() {
             job: &none.id,
             output: &output,
             mode: Mode::Overwrite,
+            format: Default::default(),
             adopt: false,
             parts: Vec::new(),
             schema: Some(&schema),

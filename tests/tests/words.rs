@@ -66,6 +66,12 @@ fn words_are_those_that_python_counts_here_and_on_a_cluster() {
     let workers = [0, 1].map(|_| Worker::start(&scratch, &coordinator, None));
     let there = count(&scratch, &texts, "there").to(&coordinator).done();
     assert_same_bytes(&here, &there);
+    // Files that are larger than a split are cut, and counted once.
+    let cut = |output| count(&scratch, &texts, output).set("split.bytes_max=1000");
+    let cut_here = cut("cut").done();
+    assert_eq!(cut_here.books(), [12, 12, 0, 1]);
+    python.run(&scratch, "check_words.py", ["texts", "cut"]);
+    assert_same_bytes(&cut_here, &cut("cut-there").to(&coordinator).done());
     // Where no kernels have a part in it, results are the same on all of them.
     let portable = count(&scratch, &texts, "portable").kernels("portable").slots(1).done();
     assert_same_bytes(&here, &portable);

@@ -81,7 +81,7 @@ impl Input for Lines {
             return Ok(given(object.range.start, &object.bytes)?);
         };
         // Once to see that it is whole, and only then for good: a line can't be taken back.
-        let unpacked = || unpack(packing, &object.bytes);
+        let unpacked = || mr_storage::unpacked(packing, &object.bytes);
         let broken = |error: io::Error| match is_for_want_of_memory(&error) {
             // It says nothing of the object.
             true => Failure::new(FailureClass::OutOfMemory, format!("unpacking {}: {error}", object.key)).into(),
@@ -155,19 +155,6 @@ fn blocks(mut from: impl Read, mut each: impl FnMut(u64, &[u8]) -> Result<(), Fa
         begins += whole as u64;
         buffer.drain(..whole);
     }
-}
-
-fn unpack(packing: Packing, bytes: &[u8]) -> io::Result<Box<dyn Read + '_>> {
-    Ok(match packing {
-        // Several of them one after another are one text.
-        Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
-        Packing::Zstd => {
-            let mut unpacked = zstd::stream::read::Decoder::with_buffer(bytes)?;
-            // The library's own limit, said so that it stays: 128 MiB.
-            unpacked.window_log_max(27)?;
-            Box::new(unpacked)
-        }
-    })
 }
 
 #[cfg(test)]

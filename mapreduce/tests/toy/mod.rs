@@ -96,6 +96,7 @@ pub fn plan(input: &str, output: &str, wanted: Wanted) -> JobPlan {
             input: input.into(),
             output: output.into(),
             mode,
+            format: Default::default(),
             adopt: false,
             params: Params::new(),
             limits,

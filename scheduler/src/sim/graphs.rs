@@ -54,6 +54,7 @@ fn made(stages: Vec<StagePlan>, splits: u32) -> Arc<TaskGraph> {
         input: "file:///in/".to_owned(),
         output: "file:///out/".to_owned(),
         mode: Mode::Fail,
+        format: Default::default(),
         adopt: false,
         params: Params::new(),
         limits: Limits::default(),

@@ -101,6 +101,7 @@ mod tests {
                 input: "file:///in/".into(),
                 output: "file:///out/".into(),
                 mode: Default::default(),
+                format: Default::default(),
                 adopt: false,
                 params: Params::new(),
                 limits: Default::default(),

@@ -80,6 +80,7 @@ impl Job {
         Self {
             id: id(name),
             mode: Mode::Overwrite,
+            format: Default::default(),
             adopt: false,
             parts: staged,
             rows: parts.concat(),
