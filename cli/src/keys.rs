@@ -6,6 +6,8 @@ pub const JOB: &str = "job";
 pub const INPUT: &str = "input";
 pub const OUTPUT: &str = "output";
 pub const MODE: &str = "mode";
+pub const OUTPUT_FORMAT: &str = "output_format";
+pub const OUTPUT_COMPRESSION: &str = "output_compression";
 pub const QUARANTINE_SHARE_MAX: &str = "limits.quarantine_share_max";
 pub const ATTEMPTS_MAX: &str = "limits.attempts_max";
 pub const RECORD_SECONDS_MAX: &str = "limits.record_seconds_max";
@@ -13,11 +15,13 @@ pub const OBJECTS_MAX: &str = "split.objects_max";
 pub const BYTES_MAX: &str = "split.bytes_max";
 pub const MEMORY_BYTES_MAX: &str = "shuffle.memory_bytes_max";
 
-const COMMON: [&str; 10] = [
+const COMMON: [&str; 12] = [
     JOB,
     INPUT,
     OUTPUT,
     MODE,
+    OUTPUT_FORMAT,
+    OUTPUT_COMPRESSION,
     QUARANTINE_SHARE_MAX,
     ATTEMPTS_MAX,
     RECORD_SECONDS_MAX,

@@ -6,7 +6,7 @@ use crate::job_file::{Entry, JOB_TABLES, JobFile, Kind, KindError, TABLES, Value
 use crate::keys;
 use crate::location::{self, Overlap, Place};
 use crate::mistake::{At, Mistake};
-use mr_core::{JobSpec, Limits, Mode, ParamValue, Params, ShuffleSettings, SplitSettings};
+use mr_core::{JobSpec, Limits, Mode, OutputFormat, Packing, ParamValue, Params, ShuffleSettings, SplitSettings};
 use mr_mapreduce::{Job, ParamKind, ParamSpec, Registry, param_key};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ const RECORD_SECONDS_MAX: i64 = 86_400;
 /// With less, most of what happens is files that are opened and closed.
 const MEMORY_BYTES_MIN: u64 = 1 << 20;
 
+const MODES: [(&str, Mode); 2] = [("fail", Mode::Fail), ("overwrite", Mode::Overwrite)];
+
 /// # Errors
 /// Every mistake.
 pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) -> Result<Meant, Vec<Mistake>> {
@@ -49,7 +51,8 @@ pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) 
     let objects_max = reader.integer(keys::OBJECTS_MAX, 1..=OBJECTS_MAX);
     let bytes_max = reader.bytes_from(keys::BYTES_MAX, 1).unwrap_or(split.bytes_max);
     let memory_bytes_max = reader.bytes_from(keys::MEMORY_BYTES_MAX, MEMORY_BYTES_MIN);
-    let mode = reader.mode().unwrap_or_default();
+    let mode = reader.choice(keys::MODE, MODES).unwrap_or_default();
+    let format = reader.format();
     let params = job.as_ref().map(|job| reader.params(&job.params()));
     match (job, input, output, params) {
         (Some(job), Some(input), Some(output), Some(params)) if reader.mistakes.is_empty() => {
@@ -58,6 +61,7 @@ pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) 
                 input,
                 output,
                 mode,
+                format,
                 adopt,
                 params,
                 limits: Limits {
@@ -201,20 +205,35 @@ impl<'a> Reader<'a> {
         self.wrong(&at, message);
     }
 
-    fn mode(&mut self) -> Option<Mode> {
-        const MODES: [&str; 2] = ["fail", "overwrite"];
-        let text = self.text(keys::MODE)?;
-        match text.as_str() {
-            "fail" => Some(Mode::Fail),
-            "overwrite" => Some(Mode::Overwrite),
-            _ => {
-                let near = keys::nearest(&text, MODES).map(|near| format!(", did you mean \"{near}\"?"));
-                let at = self.file.value_at(keys::MODE);
-                let near = near.unwrap_or_default();
-                self.wrong(&at, format!("`mode` is \"fail\" or \"overwrite\", not \"{text}\"{near}"));
-                None
-            }
+    /// One of a few words, and what it means.
+    fn choice<T: Copy, const N: usize>(&mut self, key: &str, choices: [(&'static str, T); N]) -> Option<T> {
+        let text = self.text(key)?;
+        let chosen = choices.iter().find(|(word, _)| *word == text);
+        if chosen.is_none() {
+            let words = choices.map(|(word, _)| word);
+            let near = keys::nearest(&text, words).map(|near| format!(", did you mean \"{near}\"?"));
+            let quoted = words.map(|word| format!("\"{word}\""));
+            let (last, others) = quoted.split_last().expect("there is a choice");
+            let (at, others, near) = (self.file.value_at(key), others.join(", "), near.unwrap_or_default());
+            self.wrong(&at, format!("`{key}` is {others} or {last}, not \"{text}\"{near}"));
         }
+        chosen.map(|(_, meant)| *meant)
+    }
+
+    fn format(&mut self) -> OutputFormat {
+        let formats: [(_, fn(Option<Packing>) -> OutputFormat); 3] =
+            [("parquet", |_| OutputFormat::Parquet), ("text", OutputFormat::Text), ("json", OutputFormat::Json)];
+        let packings = [("none", None), ("gzip", Some(Packing::Gzip)), ("zstd", Some(Packing::Zstd))];
+        let packing = self.choice(keys::OUTPUT_COMPRESSION, packings);
+        let unknown = self.mistakes.len();
+        let format = self.choice(keys::OUTPUT_FORMAT, formats).map(|of| of(packing.flatten())).unwrap_or_default();
+        if packing.is_some() && format == OutputFormat::Parquet && self.mistakes.len() == unknown {
+            let at = self.file.value_at(keys::OUTPUT_COMPRESSION);
+            let why = "is of text and JSON alone, since Parquet is compressed inside: say output_format = \"text\" or \
+                       \"json\", or leave it out";
+            self.wrong(&at, format!("`{}` {why}", keys::OUTPUT_COMPRESSION));
+        }
+        format
     }
 
     fn share(&mut self, key: &str) -> Option<f64> {
@@ -402,6 +421,19 @@ mod tests {
                 "mode = \"overwite\"",
                 "j.toml:4:8: `mode` is \"fail\" or \"overwrite\", not \"overwite\", did you mean \"overwrite\"?",
             ),
+            (
+                "output_format = \"jsn\"",
+                "j.toml:4:17: `output_format` is \"parquet\", \"text\" or \"json\", not \"jsn\", did you mean \"json\"?",
+            ),
+            (
+                "output_compression = \"gz\"",
+                "j.toml:4:22: `output_compression` is \"none\", \"gzip\" or \"zstd\", not \"gz\"",
+            ),
+            (
+                "output_compression = \"zstd\"",
+                "j.toml:4:22: `output_compression` is of text and JSON alone, since Parquet is compressed inside: say \
+                 output_format = \"text\" or \"json\", or leave it out",
+            ),
             ("mode = \"append\"", "j.toml:4:8: `mode` is \"fail\" or \"overwrite\", not \"append\""),
             ("mode = true", "j.toml:4:8: `mode` takes a text in quotes, not true"),
             ("[limit]\nattempts_max = 1", "j.toml:4:2: unknown table [limit], did you mean [limits]?"),
@@ -552,6 +584,14 @@ mod tests {
             value("params.extensions=[\"jpg\"]", "extensions"),
             ParamValue::List(vec![ParamValue::Text("jpg".into())])
         );
+        for (set, format) in [
+            (&["output_format=text"][..], OutputFormat::Text(None)),
+            (&["output_format=json", "output_compression=gzip"], OutputFormat::Json(Some(Packing::Gzip))),
+            (&["output_format=text", "output_compression=none"], OutputFormat::Text(None)),
+            (&["output_format=parquet"], OutputFormat::Parquet),
+        ] {
+            assert_eq!(read(GOOD, set).unwrap().spec.format, format);
+        }
         let spec = read(GOOD, &["mode=overwrite", "split.bytes_max=1kB", "output=true"]).unwrap().spec;
         assert_eq!((spec.mode, spec.split.bytes_max), (Mode::Overwrite, 1_000));
         assert!(spec.output.ends_with("/true/"));

@@ -1,7 +1,7 @@
 //! What is said of a job when it is over, and of jobs that someone asks about: data, for stdout.
 
 use crate::words;
-use mr_core::{JobPhase, JobStatus, Quarantined, StageStatus};
+use mr_core::{JobPhase, JobStatus, OutputFormat, Quarantined, StageStatus};
 
 /// Of a job that has committed: counts, the first reasons, where the results are and how to read them.
 pub fn of_success(status: &JobStatus) -> String {
@@ -20,7 +20,7 @@ pub fn of_success(status: &JobStatus) -> String {
     let mut lines = vec![head];
     lines.extend(quarantine(status));
     lines.push(String::new());
-    lines.extend(how_to_read(&status.output));
+    lines.extend(how_to_read(&status.output, status.format));
     lines.join("\n")
 }
 
@@ -41,21 +41,36 @@ fn reason(quarantined: &Quarantined) -> String {
     format!("  {}: {}: {}", words::harmless(key), words::harmless(class), words::harmless(message))
 }
 
-/// One line each for those who read Parquet.
-fn how_to_read(output: &str) -> Vec<String> {
+/// One line each for those who read such rows.
+fn how_to_read(output: &str, format: OutputFormat) -> Vec<String> {
+    let mut lines = vec![format!("output   {}", words::place(output))];
+    let parts = join(output, &format!("*.{}", format.extension()));
+    let (python, sql) = (quoted(&parts, '"'), parts.replace('\'', "''"));
+    lines.extend(match format {
+        OutputFormat::Parquet => of_parquet(output, &python, &sql),
+        OutputFormat::Text(_) => vec![
+            format!(r#"polars   polars.read_csv({python}, separator="\t", has_header=False, quote_char=None)"#),
+            format!(r"duckdb   select * from read_csv('{sql}', delim='\t', header=false, quote='')"),
+        ],
+        OutputFormat::Json(_) => {
+            vec![format!("polars   polars.read_ndjson({python})"), format!("duckdb   select * from '{sql}'")]
+        }
+    });
+    lines
+}
+
+fn of_parquet(output: &str, python: &str, sql: &str) -> Vec<String> {
     let place = words::place(output);
     let folder = quoted(place, '"');
-    let parts = join(output, "*.parquet");
     // Polars looks for files of a table under the encoded name of its folder, whoever wrote it.
     let delta = match place.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/:._-~".contains(&byte)) {
         true => format!("polars.read_delta({folder}), or "),
         false => String::new(),
     };
     vec![
-        format!("output   {place}"),
         format!("pandas   pandas.read_parquet({folder})"),
-        format!("polars   {delta}polars.read_parquet({})", quoted(&parts, '"')),
-        format!("duckdb   select * from '{}'", parts.replace('\'', "''")),
+        format!("polars   {delta}polars.read_parquet({python})"),
+        format!("duckdb   select * from '{sql}'"),
     ]
 }
 
@@ -215,6 +230,22 @@ duckdb   select * from '/home/me/my "results"/*.parquet'"#;
         status.output = "s3://bucket/my-results/".into();
         let line = r#"polars   polars.read_delta("s3://bucket/my-results/"), or polars.read_parquet("s3://bucket/my-results/*.parquet")"#;
         assert!(of_success(&status).contains(line), "{}", of_success(&status));
+    }
+
+    #[test]
+    fn lines_are_read_as_lines() {
+        let mut status = committed();
+        status.output = "file:///o'ut/".into();
+        status.format = OutputFormat::Text(Some(mr_core::Packing::Gzip));
+        let text = r#"output   /o'ut
+polars   polars.read_csv("/o'ut/*.txt.gz", separator="\t", has_header=False, quote_char=None)
+duckdb   select * from read_csv('/o''ut/*.txt.gz', delim='\t', header=false, quote='')"#;
+        assert!(of_success(&status).ends_with(text), "{}", of_success(&status));
+        status.format = OutputFormat::Json(None);
+        let json = r#"output   /o'ut
+polars   polars.read_ndjson("/o'ut/*.jsonl")
+duckdb   select * from '/o''ut/*.jsonl'"#;
+        assert!(of_success(&status).ends_with(json), "{}", of_success(&status));
     }
 
     #[test]

@@ -93,6 +93,7 @@ pub fn status(phase: JobPhase) -> JobStatus {
         job: "count".into(),
         input: "file:///in/".into(),
         output: "file:///out/".into(),
+        format: Default::default(),
         phase,
         submitted_ms: 0,
         elapsed_ms: 10_000,

@@ -201,6 +201,7 @@ fn request<'a>(finished: &'a Arc<Finished>, output: &'a DynStore, state: &DynSto
         output,
         mode: finished.plan.spec.mode,
         adopt: finished.plan.spec.adopt,
+        format: finished.plan.spec.format,
         parts: finished.parts.iter().map(staged).collect(),
         schema: None,
         run_files,

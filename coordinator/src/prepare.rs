@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mr_core::{Epoch, Failure, FailureClass, FileRef, JobId, JobPlan, expand, plan_splits, select, task_keys};
 use mr_proto::{journal, v1};
 use mr_storage::{DANGLING, DynStore, Put, StoreError, check_conditional_writes, object_url};
-use mr_table::{OutputState, TableError, inspect, may_write};
+use mr_table::{LOG_FOLDERS, OutputState, TableError, inspect, may_write};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
     {
         tracing::warn!("tidying up after an earlier job: {}", error.failure().message);
     }
-    may_write(&state, spec.mode, spec.adopt).map_err(|refusal| Failure::refused(refusal.to_string()))?;
+    may_write(&state, spec.mode, spec.adopt, spec.format).map_err(|refusal| Failure::refused(refusal.to_string()))?;
     // A bucket that is not there or may not be written to is found now and not when every photo is embedded, and so
     // is a store that would let two jobs win. A folder is only made when there is something to put into it.
     if spec.output.starts_with("s3://") {
@@ -67,7 +67,9 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
 
     if let Some(folder) = spec.output.strip_prefix("file://") {
         let folder = Path::new(folder);
-        if let Some(table) = folder.ancestors().skip(1).find(|above| above.join("_delta_log").is_dir()) {
+        if let Some(table) =
+            folder.ancestors().skip(1).find(|above| LOG_FOLDERS.iter().any(|log| above.join(log).is_dir()))
+        {
             return Err(Failure::refused(format!(
                 "the output {} lies inside the table {}, whose readers would take these rows for its own; choose another \
                  output",

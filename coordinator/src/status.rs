@@ -19,6 +19,7 @@ pub fn status(
         job: job.plan.spec.job.clone(),
         input: job.plan.spec.input.clone(),
         output: job.plan.spec.output.clone(),
+        format: job.plan.spec.format,
         phase,
         submitted_ms: view.submitted_at,
         elapsed_ms: elapsed,

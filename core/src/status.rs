@@ -1,6 +1,6 @@
 //! What can be seen of a job while it runs and after.
 
-use crate::{Books, Failure, JobId, Quarantined};
+use crate::{Books, Failure, JobId, OutputFormat, Quarantined};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct JobStatus {
     pub job: String,
     pub input: String,
     pub output: String,
+    /// Of the rows there.
+    pub format: OutputFormat,
     pub phase: JobPhase,
     /// Since the epoch, by the coordinator's clock.
     pub submitted_ms: u64,

@@ -2,7 +2,7 @@
 //! the table has.
 
 use crate::store::{store_of, wait};
-use mr_core::{JobId, Mode};
+use mr_core::{JobId, Mode, OutputFormat};
 use mr_storage::DynStore;
 use mr_table::{
     Abandoned, OutputState, Snapshot, TableError, abandon, after_commit, inspect, may_write, repair, verify,
@@ -57,7 +57,7 @@ async fn check(store: &DynStore, removes: bool) {
         Err(error) => panic!("a store in memory does not fail: {error}"),
     };
     for (mode, adopt) in [(Mode::Fail, false), (Mode::Overwrite, false), (Mode::Overwrite, true)] {
-        if let Err(refusal) = may_write(&state, mode, adopt) {
+        if let Err(refusal) = may_write(&state, mode, adopt, OutputFormat::Parquet) {
             assert!(refusal.0.contains("choose another output"), "{refusal}");
         }
     }

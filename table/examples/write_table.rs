@@ -33,6 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             job: &job,
             output: &output,
             mode: Mode::Overwrite,
+            format: Default::default(),
             adopt: flags.iter().any(|flag| flag == "--adopt"),
             parts,
             schema: None,

@@ -3,8 +3,8 @@
 use crate::action::{self, Action};
 use crate::entry::{Draft, NewFile};
 use crate::error::TableError;
-use crate::footer::{Footer, footer};
-use crate::names;
+use crate::footer::footer;
+use crate::names::{self, Log};
 use crate::parallel::{PARALLEL, each};
 use crate::schema::delta_schema;
 use crate::seal;
@@ -15,7 +15,7 @@ use crate::survey::{Survey, survey};
 use arrow::datatypes::Schema;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use mr_core::{JobId, Mode};
+use mr_core::{JobId, Mode, OutputFormat};
 use mr_storage::{DynStore, GetOptions, Native, Put, StoreError};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -86,6 +86,8 @@ pub struct Commit<'a> {
     /// Asked again at this moment, since somebody may have made a table since the job began.
     pub mode: Mode,
     pub adopt: bool,
+    /// Of all parts.
+    pub format: OutputFormat,
     /// In row order. Parts without rows are left out, but for one when no part has any, so that a glob finds columns.
     pub parts: Vec<StagedPart>,
     /// Of a table without any part. Not looked at when there are parts.
@@ -128,10 +130,10 @@ pub async fn commit(commit: Commit<'_>) -> Result<Committed, TableError> {
             return Err(TableError::Conflict { by });
         }
     }
-    may_write(&survey.state, commit.mode, commit.adopt)?;
+    may_write(&survey.state, commit.mode, commit.adopt, commit.format)?;
 
     let (parts, schema) = checked_parts(&commit).await?;
-    let files = named(&parts, commit.job);
+    let files = named(&parts, commit.job, commit.format);
     let run_files = run_paths(&commit.run_files)?;
     let condemned = survey.to_condemn(commit.job);
     let draft = Draft {
@@ -141,6 +143,7 @@ pub async fn commit(commit: Commit<'_>) -> Result<Committed, TableError> {
         adopted: adopted(&survey),
         condemned: &condemned,
         schema: &schema,
+        format: commit.format,
         files: &files,
         run_files: &run_files,
         info: commit.info.clone(),
@@ -166,6 +169,35 @@ fn adopted(survey: &Survey) -> &[String] {
 
 /// The parts that become files, and the schema that all of them share.
 async fn checked_parts(commit: &Commit<'_>) -> Result<(Vec<StagedPart>, String), TableError> {
+    let schema = match commit.format {
+        OutputFormat::Parquet => schema_of_parts(commit).await?,
+        // Lines do not tell, and all that can be seen of them here is that they are there.
+        OutputFormat::Text(_) | OutputFormat::Json(_) => {
+            let there = stream::iter(commit.parts.clone()).map(|part| async move { is_there(&part).await });
+            all_or_lost(there.buffered(PARALLEL).collect().await)?;
+            delta_schema(&Schema::empty()).map_err(TableError::Invalid)?
+        }
+    };
+    let mut parts: Vec<_> = commit.parts.iter().filter(|part| part.rows > 0).cloned().collect();
+    if parts.is_empty() {
+        parts.extend(commit.parts.first().cloned());
+    }
+    Ok((parts, schema))
+}
+
+async fn is_there(part: &StagedPart) -> Result<(), TableError> {
+    let StagedPart { store, key, bytes, .. } = part;
+    let why = match store.head(key).await {
+        Ok(there) if there.bytes == *bytes => return Ok(()),
+        Ok(there) => format!("it has {} bytes where {bytes} were written", there.bytes),
+        Err(error @ StoreError::NotFound { .. }) => mr_storage::story(&error),
+        Err(error) => return Err(error.into()),
+    };
+    Err(TableError::Lost { keys: vec![key.clone()], why })
+}
+
+/// As the footers of all of them have it.
+async fn schema_of_parts(commit: &Commit<'_>) -> Result<String, TableError> {
     let footers: Vec<_> = stream::iter(commit.parts.clone())
         .map(|part| async move {
             let StagedPart { store, key, bytes, .. } = &part;
@@ -191,24 +223,17 @@ async fn checked_parts(commit: &Commit<'_>) -> Result<(Vec<StagedPart>, String),
             )));
         }
     }
-    let schema = match (footers.first(), commit.schema) {
-        (Some(footer), _) => footer.schema.clone(),
-        (None, Some(schema)) => delta_schema(schema).map_err(TableError::Invalid)?,
+    match (footers.first(), commit.schema) {
+        (Some(footer), _) => Ok(footer.schema.clone()),
+        (None, Some(schema)) => delta_schema(schema).map_err(TableError::Invalid),
         (None, None) => {
-            return Err(TableError::Invalid(
-                "there is neither a part nor a schema, so the table has no columns".into(),
-            ));
+            Err(TableError::Invalid("there is neither a part nor a schema, so the table has no columns".into()))
         }
-    };
-    let mut parts: Vec<_> = commit.parts.iter().filter(|part| part.rows > 0).cloned().collect();
-    if parts.is_empty() {
-        parts.extend(commit.parts.first().cloned());
     }
-    Ok((parts, schema))
 }
 
-fn named(parts: &[StagedPart], job: &JobId) -> Vec<NewFile> {
-    let name = |index| names::part_name(index, parts.len(), job);
+fn named(parts: &[StagedPart], job: &JobId, format: OutputFormat) -> Vec<NewFile> {
+    let name = |index| names::part_name(index, parts.len(), job, format);
     let files = parts.iter().enumerate().map(|(i, part)| {
         let StagedPart { bytes, rows, crc32, .. } = *part;
         NewFile { key: name(i), bytes, rows, crc32 }
@@ -256,11 +281,11 @@ async fn publish(commit: &Commit<'_>, parts: &[StagedPart], files: &[NewFile]) -
 }
 
 /// All that are lost are told at once, so that they can be made again together.
-fn all_or_lost(footers: Vec<Result<Footer, TableError>>) -> Result<Vec<Footer>, TableError> {
+fn all_or_lost<T>(looked: Vec<Result<T, TableError>>) -> Result<Vec<T>, TableError> {
     let (mut all, mut lost) = (Vec::new(), None::<(Vec<String>, String)>);
-    for footer in footers {
-        match footer {
-            Ok(footer) => all.push(footer),
+    for found in looked {
+        match found {
+            Ok(found) => all.push(found),
             Err(TableError::Lost { keys, why }) => lost.get_or_insert((Vec::new(), why)).0.extend(keys),
             Err(error) => return Err(error),
         }
@@ -348,7 +373,7 @@ impl Item {
 
 /// The one write that decides. Whatever the store answers, what lies there afterwards is the truth.
 async fn write_entry(commit: &Commit<'_>, version: u64, entry: Bytes) -> Result<Committed, TableError> {
-    let key = names::entry(version);
+    let key = names::entry(Log::of(commit.format), version);
     let mut pause = FIRST_PAUSE;
     for attempt in 1.. {
         let error = match commit.output.put(&key, entry.clone(), Put::IfAbsent).await {

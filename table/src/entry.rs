@@ -4,7 +4,7 @@ use crate::action::{Action, Add, Format, MetaData, Protocol, Remove};
 use crate::names;
 use crate::schema;
 use crate::snapshot::{CRC32_TAG, OURS_KEY, OURS_VERSION, Snapshot, crc32_text};
-use mr_core::JobId;
+use mr_core::{JobId, OutputFormat};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,8 @@ pub(crate) struct Draft<'a> {
     pub adopted: &'a [String],
     pub condemned: &'a BTreeSet<JobId>,
     pub schema: &'a str,
+    /// Of the files.
+    pub format: OutputFormat,
     pub files: &'a [NewFile],
     /// Paths below the run folder, and the checksums of what lies there as far as they are known.
     pub run_files: &'a BTreeMap<String, Option<u32>>,
@@ -132,7 +134,7 @@ impl Draft<'_> {
                 id: table_id(self.job, self.url),
                 name: None,
                 description: None,
-                format: Format { provider: "parquet".into(), options: BTreeMap::new() },
+                format: Format { provider: self.format.extension().into(), options: BTreeMap::new() },
                 schema_string: self.schema.into(),
                 partition_columns: Vec::new(),
                 configuration: [(OURS_KEY.into(), Some(OURS_VERSION.into()))].into(),
@@ -140,6 +142,9 @@ impl Draft<'_> {
             });
         };
         let mut metadata = base.metadata.clone();
+        if base.format != self.format {
+            metadata.format.provider = self.format.extension().into();
+        }
         if !schema::same(&metadata.schema_string, self.schema) {
             metadata.schema_string = self.schema.into();
         }
@@ -168,6 +173,7 @@ fn table_id(job: &JobId, url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::Log;
     use crate::snapshot::Replay;
 
     fn job(id: &str) -> JobId {
@@ -184,6 +190,7 @@ mod tests {
             adopted: &[],
             condemned: &NONE,
             schema,
+            format: OutputFormat::Parquet,
             files,
             run_files: &NO_FILES,
             info: Map::new(),
@@ -192,7 +199,7 @@ mod tests {
     }
 
     fn replayed(entries: &[Vec<Action>]) -> Snapshot {
-        let mut replay = Replay::default();
+        let mut replay = Replay::new(Log::Delta);
         for actions in entries {
             replay.entry(&crate::action::write(actions)).unwrap();
         }

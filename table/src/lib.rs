@@ -1,4 +1,5 @@
-//! The output as a Delta table: plain Parquet parts in one flat folder, and a log whose entries say which are the rows.
+//! The output as a Delta table: plain Parquet parts in one flat folder, and a log whose entries say which are the rows. Rows
+//! may be lines of text or JSON as well; their log has the same entries, but lies elsewhere and is none of Delta's.
 //!
 //! A commit publishes parts under names that nobody used before and then makes them the table with one put-if-absent of
 //! the next log entry, so every reader sees all of the old rows or all of the new ones, and of two racing jobs one
@@ -8,8 +9,8 @@
 //!
 //! | what | is |
 //! | --- | --- |
-//! | `part-NNNNN-<job id>.parquet` | rows, in name order |
-//! | `_delta_log/NN….json` | the log; the only truth about what belongs to the table |
+//! | `part-NNNNN-<job id>.parquet`, or `.txt`, `.jsonl.gz` and the like | rows, in name order |
+//! | `_delta_log/NN….json`, or `_mr_log/NN….json` of lines | the log; the only truth about what belongs to the table |
 //! | `_runs/<job id>/` | what else a job brought, complete before its entry; `job.json` in it comes before any part |
 //! | `_<path>` | a copy of each file of the newest run, for people; `_SUCCESS` comes last |
 //! | `_<name>.parquet/<name>.parquet` | the same for Parquet, in a folder so that no `*.parquet` takes it for rows |
@@ -50,7 +51,7 @@ pub use audit::{Audit, Audited, Exactness, Records, Row, SetAside, audit, compar
 pub use commit::{Commit, Committed, Late, RunFile, RunSource, StagedPart, commit};
 pub use error::{Refusal, TableError};
 pub use findings::{Finding, Findings};
-pub use names::{part_name, run_folder};
+pub use names::{LOG_FOLDERS, part_name, run_folder};
 pub use quarantine::quarantine_parquet;
 pub use settle::{Abandoned, RUNS_KEPT, Settled, abandon, after_commit, repair};
 pub use snapshot::{AddFile, Snapshot};

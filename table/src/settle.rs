@@ -44,7 +44,7 @@ pub async fn after_commit(output: &DynStore) -> Result<Option<Settled>, TableErr
         output.put(SUCCESS, success(newest), Put::Overwrite).await?;
         let settled = Settled { version: newest.version, deleted: doomed.len() as u64, copied };
         rounds += 1;
-        match output.head(&names::entry(table.version + 1)).await {
+        match output.head(&names::entry(table.log(), table.version + 1)).await {
             Err(StoreError::NotFound { .. }) => return Ok(Some(settled)),
             // Another job has committed meanwhile, and we may have put our copies over its own.
             Ok(_) if rounds < ROUNDS_MAX => {}

@@ -2,9 +2,9 @@
 
 use crate::action::{Action, Add, MetaData, Protocol};
 use crate::error::Refusal;
-use crate::names;
+use crate::names::{self, Log};
 use crate::seal;
-use mr_core::JobId;
+use mr_core::{JobId, OutputFormat};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub table_id: String,
     /// As the log says it: JSON.
     pub schema: String,
+    /// Of its parts.
+    pub format: OutputFormat,
     /// In the order of their names, which is row order.
     pub files: Vec<AddFile>,
     pub(crate) metadata: MetaData,
@@ -84,6 +86,10 @@ impl Snapshot {
         self.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.rows?))
     }
 
+    pub(crate) fn log(&self) -> Log {
+        Log::of(self.format)
+    }
+
     pub(crate) fn ours(&self) -> bool {
         self.metadata.configuration.contains_key(OURS_KEY)
     }
@@ -103,8 +109,8 @@ impl Snapshot {
 }
 
 /// Takes a log's entries one after the other, from version 0.
-#[derive(Default)]
 pub(crate) struct Replay {
+    log: Log,
     next: u64,
     metadata: Option<MetaData>,
     protocol: Option<Protocol>,
@@ -117,11 +123,18 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
+    pub(crate) fn new(log: Log) -> Self {
+        let (metadata, protocol) = (None, None);
+        let (files, runs, condemned, removed, altered) = Default::default();
+        Self { log, next: 0, metadata, protocol, files, runs, condemned, removed, altered }
+    }
+
     pub(crate) fn entry(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let version = self.next;
         let unreadable = |what: &str| {
             Refusal(format!(
-                "entry {version} of the output's Delta log can't be read ({what}): restore it, or choose another output"
+                "entry {version} of the output's {} can't be read ({what}): restore it, or choose another output",
+                self.log.word()
             ))
         };
         let actions = crate::action::read(bytes).map_err(|what| unreadable(&what))?;
@@ -173,10 +186,20 @@ impl Replay {
 
     pub(crate) fn finish(self) -> Result<Snapshot, Refusal> {
         let (Some(metadata), Some(_), Some(version)) = (self.metadata, self.protocol, self.next.checked_sub(1)) else {
-            return Err(Refusal(
-                "the output's Delta log says neither protocol nor metadata: restore it, or choose another output"
-                    .into(),
-            ));
+            return Err(Refusal(format!(
+                "the output's {} says neither protocol nor metadata: restore it, or choose another output",
+                self.log.word()
+            )));
+        };
+        let format = match self.log {
+            Log::Delta => Some(OutputFormat::Parquet),
+            Log::Lines => OutputFormat::of_extension(&metadata.format.provider),
+        };
+        let Some(format) = format.filter(|format| Log::of(*format) == self.log) else {
+            return Err(Refusal(format!(
+                "the output's log says that its rows are {:?}, which this program does not know: choose another output",
+                metadata.format.provider
+            )));
         };
         let is = |key: &str| metadata.configuration.get(key).cloned().flatten().is_some_and(|v| v.trim() == "true");
         if is("delta.appendOnly") {
@@ -202,6 +225,7 @@ impl Replay {
         Ok(Snapshot {
             version,
             table_id: metadata.id.clone(),
+            format,
             schema: metadata.schema_string.clone(),
             files: self.files.into_values().collect(),
             metadata,
@@ -280,7 +304,7 @@ mod tests {
 "#;
 
     fn replay(entries: &[&str]) -> Result<Snapshot, String> {
-        let mut replay = Replay::default();
+        let mut replay = Replay::new(Log::Delta);
         for entry in entries {
             replay.entry(entry.as_bytes()).map_err(|refusal| refusal.0)?;
         }

@@ -1,9 +1,9 @@
 //! What an output is before a job writes to it, and whether the job may.
 
 use crate::error::Refusal;
-use crate::names;
+use crate::names::{self, Log};
 use crate::snapshot::Snapshot;
-use mr_core::{JobId, Mode, Object};
+use mr_core::{JobId, Mode, Object, OutputFormat};
 use std::collections::BTreeSet;
 
 /// How many names a sentence shows.
@@ -61,11 +61,22 @@ pub(crate) fn uncommitted(listing: &[Object], table: Option<&Snapshot>) -> BTree
     marked.filter(|job| table.is_none_or(|table| table.run_of(job).is_none())).collect()
 }
 
-/// Whether a job may replace what is there. A refusal says what to do.
-pub fn may_write(state: &OutputState, mode: Mode, adopt: bool) -> Result<(), Refusal> {
+/// Whether a job may replace what is there with rows of that format. A refusal says what to do.
+pub fn may_write(state: &OutputState, mode: Mode, adopt: bool, format: OutputFormat) -> Result<(), Refusal> {
     let refuse = |sentence: String| Err(Refusal(format!("{sentence}, or choose another output")));
     match state {
         OutputState::Absent | OutputState::Empty => Ok(()),
+        OutputState::Ours(table) if table.log() != Log::of(format) => refuse(format!(
+            "the output is a table of {}, and this job writes {}: remove it, or set output_format as it was",
+            table.format.word(),
+            format.word()
+        )),
+        // Whoever reads a folder of lines reads all of it.
+        OutputState::Foreign { parquet, below, other, .. } if Log::of(format) == Log::Lines => {
+            let count = parquet.len() + below.len() + other;
+            let files = if count == 1 { "1 file, which is not" } else { "files that are not" };
+            refuse(format!("the output holds {files} of a table of ours, and {} would be read with it", format.word()))
+        }
         OutputState::Ours(table) => match mode {
             Mode::Overwrite => Ok(()),
             Mode::Fail => {
@@ -134,7 +145,7 @@ mod tests {
     fn verdicts(keys: &[&str]) -> [bool; 4] {
         let state = state(keys);
         [(Mode::Fail, false), (Mode::Fail, true), (Mode::Overwrite, false), (Mode::Overwrite, true)]
-            .map(|(mode, adopt)| may_write(&state, mode, adopt).is_ok())
+            .map(|(mode, adopt)| may_write(&state, mode, adopt, OutputFormat::Parquet).is_ok())
     }
 
     #[test]
@@ -153,7 +164,7 @@ mod tests {
     fn a_refusal_says_what_to_do() {
         let keys = ["a.parquet", "b.parquet", "c.parquet", "d.parquet", "e.parquet"];
         assert_eq!(
-            may_write(&state(&keys), Mode::Overwrite, false).unwrap_err().0,
+            may_write(&state(&keys), Mode::Overwrite, false, OutputFormat::Parquet).unwrap_err().0,
             "the output holds Parquet that is no table of ours (a.parquet, b.parquet, c.parquet and 2 more); replace \
              it, old files and all, with `--adopt`, or choose another output"
         );

@@ -2,7 +2,7 @@
 
 use crate::error::{Refusal, TableError};
 use crate::findings::Findings;
-use crate::names::{self, LogFile};
+use crate::names::{self, Log, LogFile};
 use crate::parallel::PARALLEL;
 use crate::snapshot::{Replay, Snapshot};
 use crate::state::{OutputState, classify, uncommitted};
@@ -26,7 +26,7 @@ pub struct Verified {
     pub files: u64,
     pub bytes: u64,
     pub rows: Option<u64>,
-    /// Parquet in the folder that belongs neither to the table nor to a job that is under way.
+    /// What readers of the folder take for rows, and belongs neither to the table nor to a job that is under way.
     pub strays: Vec<String>,
 }
 
@@ -65,12 +65,12 @@ pub(crate) fn amiss(listing: &[Object], table: &Snapshot) -> Findings {
     amiss
 }
 
-/// Parquet in the folder that belongs neither to the table nor to a job that is under way.
+/// What readers of the folder take for rows, and belongs neither to the table nor to a job that is under way.
 pub(crate) fn strays(listing: &[Object], table: &Snapshot) -> Vec<String> {
     let (active, under_way) = (active(table), uncommitted(listing, Some(table)));
     let stray = |key: &&str| {
         let expected = active.contains(*key) || names::job_of_part(key).is_some_and(|job| under_way.contains(&job));
-        names::is_parquet(key) && names::visible(key) && !expected
+        table.log().has(key) && names::visible(key) && !expected
     };
     listing.iter().map(|object| object.key.as_str()).filter(stray).map(str::to_owned).collect()
 }
@@ -115,47 +115,65 @@ pub(crate) async fn survey(store: &DynStore) -> Result<Survey, TableError> {
     }
     let table = match entries(&listing)? {
         None => None,
-        Some(count) => Some(replay(store, count).await?),
+        Some((log, count)) => Some(replay(store, log, count).await?),
     };
     Ok(Survey { state: classify(&listing, table), listing })
 }
 
-/// How many entries the log has, all of them from version 0 on.
-fn entries(listing: &[Object]) -> Result<Option<u64>, Refusal> {
+/// The log that there is, and how many entries it has.
+fn entries(listing: &[Object]) -> Result<Option<(Log, u64)>, Refusal> {
+    match [Log::Delta, Log::Lines].map(|log| Ok((log, entries_of(log, listing)?))) {
+        [Ok((_, Some(_))), Ok((_, Some(_)))] => {
+            let both = names::LOG_FOLDERS.join(" and ");
+            Err(Refusal(format!(
+                "the output has two logs, {both}: take one away with its parts, or choose another output"
+            )))
+        }
+        [one, other] => {
+            let count = |(log, count): (Log, Option<u64>)| Some((log, count?));
+            Ok(count(one?).or(count(other?)))
+        }
+    }
+}
+
+/// How many entries that log has, all of them from version 0 on.
+fn entries_of(log: Log, listing: &[Object]) -> Result<Option<u64>, Refusal> {
     let mut next = 0;
     let mut checkpoint = None;
-    for file in listing.iter().filter_map(|object| names::log_file(&object.key)) {
+    let files = listing.iter().filter_map(|object| names::log_file(&object.key));
+    for (_, file) in files.filter(|(of, _)| *of == log) {
         match file {
             // Keys come in order and versions have one length, so the first that is out of step is the gap.
             LogFile::Entry(version) if version == next => next += 1,
-            LogFile::Entry(version) => return Err(gap(next, Some(version), checkpoint)),
+            LogFile::Entry(version) => return Err(gap(log, next, Some(version), checkpoint)),
             LogFile::Checkpoint(version) => checkpoint = Some(version),
             LogFile::Other => {}
         }
     }
     match (next, checkpoint) {
         (0, None) => Ok(None),
-        (next, Some(version)) if version >= next => Err(gap(next, None, checkpoint)),
+        (next, Some(version)) if version >= next => Err(gap(log, next, None, checkpoint)),
         (next, _) => Ok(Some(next)),
     }
 }
 
-fn gap(missing: u64, found: Option<u64>, checkpoint: Option<u64>) -> Refusal {
+fn gap(log: Log, missing: u64, found: Option<u64>, checkpoint: Option<u64>) -> Refusal {
+    let log = log.word();
     let found = found.map_or(String::new(), |version| format!(" though entry {version} is there"));
     Refusal(match checkpoint {
         Some(version) => format!(
-            "the output's Delta log has no entry {missing}{found}: another program made a checkpoint of version \
+            "the output's {log} has no entry {missing}{found}: another program made a checkpoint of version \
              {version} and removed older entries, and this program reads entries only: choose another output"
         ),
-        None => format!("the output's Delta log has no entry {missing}{found}: restore it, or choose another output"),
+        None => format!("the output's {log} has no entry {missing}{found}: restore it, or choose another output"),
     })
 }
 
-async fn replay(store: &DynStore, count: u64) -> Result<Snapshot, TableError> {
+async fn replay(store: &DynStore, log: Log, count: u64) -> Result<Snapshot, TableError> {
     let mut entries = stream::iter(0..count)
-        .map(|version| async move { store.get(&names::entry(version), GetOptions::default()).await })
+        .map(|version| async move { store.get(&names::entry(log, version), GetOptions::default()).await })
         .buffered(PARALLEL);
-    let mut replay = Replay::default();
+    let mut replay = Replay::new(log);
     while let Some(entry) = entries.try_next().await? {
         replay.entry(&entry.bytes)?;
     }
@@ -167,8 +185,16 @@ mod tests {
     use super::*;
 
     fn count(names: &[&str]) -> Result<Option<u64>, String> {
-        let object = |name: &&str| Object { key: format!("_delta_log/{name}"), bytes: 1, etag: String::new() };
-        entries(&names.iter().map(object).collect::<Vec<_>>()).map_err(|refusal| refusal.0)
+        let listing = |log: &str| {
+            let object = |name: &&str| Object { key: format!("{log}/{name}"), bytes: 1, etag: String::new() };
+            names.iter().map(object).collect::<Vec<_>>()
+        };
+        let [delta, lines] = names::LOG_FOLDERS.map(listing);
+        let one = entries(&delta).map_err(|refusal| refusal.0);
+        let other = entries(&lines).map_err(|refusal| refusal.0);
+        assert_eq!(one.is_err(), other.is_err());
+        assert!(entries(&[delta, lines].concat()).map_or(true, |count| count.is_none()), "two are not one");
+        Ok(one?.map(|(_, count)| count))
     }
 
     #[test]

@@ -199,7 +199,7 @@ async fn what_others_do_to_our_table_is_respected() {
     let first = Job::new("first", &[&[1], &[2]]).await;
     first.run(&output).await.unwrap();
     // Somebody takes one file out and appends another, and a third lies about.
-    let parts = [part_name(0, 2, &first.id), part_name(1, 2, &first.id)];
+    let parts = [0, 1].map(|index| part_name(index, 2, &first.id, Default::default()));
     put(&output, "theirs.parquet", parquet(&[9])).await;
     put(&output, "stray.parquet", parquet(&[8])).await;
     let size = output.head("theirs.parquet").await.unwrap().bytes;

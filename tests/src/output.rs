@@ -34,8 +34,8 @@ impl Output {
             }
         }
         parts.sort();
-        let expected: Vec<_> =
-            (0..parts.len()).map(|number| format!("part-{number:05}-{}.parquet", report.job_id)).collect();
+        let (job, extension) = (&report.job_id, report.settings.format.extension());
+        let expected: Vec<_> = (0..parts.len()).map(|number| format!("part-{number:05}-{job}.{extension}")).collect();
         assert_eq!(parts, expected, "what lies beside the folders with `_` is parts of the newest job");
         let run = folder.join("_runs").join(report.job_id.as_str());
         let files = tree(&run);

@@ -137,6 +137,7 @@ pub fn status() -> JobStatus {
         job: "toy".into(),
         input: "file:///in/".into(),
         output: "file:///out/".into(),
+        format: Default::default(),
         phase: JobPhase::Failed,
         submitted_ms: 1,
         elapsed_ms: 2,

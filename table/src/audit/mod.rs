@@ -19,7 +19,7 @@ use crate::settle::doomed;
 use crate::snapshot::{Run, Snapshot};
 use crate::state::{OutputState, uncommitted};
 use crate::survey::{self, Survey, survey};
-use mr_core::{JobId, KERNEL_FAMILY, NO_KERNELS, Report};
+use mr_core::{JobId, KERNEL_FAMILY, NO_KERNELS, OutputFormat, Report};
 use mr_storage::{DynStore, StoreError, story};
 use std::collections::BTreeMap;
 
@@ -37,6 +37,8 @@ pub enum Audited {
 #[derive(Debug)]
 pub struct Audit {
     pub version: u64,
+    /// Of its parts.
+    pub format: OutputFormat,
     /// The job that wrote it.
     pub job: JobId,
     /// Keys of its parts, in row order.
@@ -124,7 +126,7 @@ pub async fn audit(output: &DynStore, seen: impl Fn(u64, u64)) -> Result<Audited
     audit.run(output, &survey, newest).await?;
     audit.parts(output, &survey, table, seen).await?;
     audit.books(newest);
-    match output.head(&names::entry(table.version + 1)).await {
+    match output.head(&names::entry(table.log(), table.version + 1)).await {
         Err(StoreError::NotFound { .. }) => Ok(Audited::Table(Box::new(audit))),
         Ok(_) => Err(TableError::Invalid(format!(
             "version {} was committed while version {} was read: verify it again",
@@ -139,6 +141,7 @@ impl Audit {
     fn of(table: &Snapshot, newest: &Run) -> Self {
         Self {
             version: table.version,
+            format: table.format,
             job: newest.job.clone(),
             parts: table.files.iter().map(|file| file.key.clone().unwrap_or_default()).collect(),
             bytes: table.files.iter().map(|file| file.bytes).sum(),
@@ -160,15 +163,17 @@ impl Audit {
         if newest.version != table.version {
             let (ours, theirs) = (newest.version, table.version);
             self.faults.add(
-                names::entry(theirs),
+                names::entry(table.log(), theirs),
                 format!(
                     "another program wrote it, so the rows are not those of our newest job, which wrote version {ours}"
                 ),
             );
         }
         for version in &table.altered {
-            self.faults
-                .add(names::entry(*version), "its bytes are not those that were committed: they have another CRC-32");
+            self.faults.add(
+                names::entry(table.log(), *version),
+                "its bytes are not those that were committed: they have another CRC-32",
+            );
         }
         self.faults.extend(survey::amiss(&survey.listing, table));
         for stray in survey::strays(&survey.listing, table) {
@@ -187,7 +192,7 @@ impl Audit {
             );
         }
         let doomed = doomed(&survey.listing, table, newest);
-        let left: Vec<_> = doomed.iter().filter(|key| !(names::visible(key) && names::is_parquet(key))).collect();
+        let left: Vec<_> = doomed.iter().filter(|key| !(names::visible(key) && table.log().has(key))).collect();
         if let Some(first) = left.first() {
             let count = left.len();
             self.notes.add(first.as_str(), format!("of an older job ({count} such files); the next job clears up"));
@@ -219,6 +224,9 @@ impl Audit {
         }
         match &self.records {
             Some(records) => self.faults.extend(books::of_records(report, records)),
+            None if self.format != OutputFormat::Parquet => {
+                self.notes.add("", "rows are lines, which are counted but not held against the books")
+            }
             None if newest.one_row_per_object() => self
                 .notes
                 .add("", "rows do not name their objects in a column `path`, so they are not held against the books"),

@@ -1,13 +1,16 @@
-//! A Parquet file read whole: every column of every row group is decoded, whether or not anyone asks for it.
+//! A file of rows read whole: every column of every row group of Parquet is decoded, whether or not anyone asks for it, and
+//! every line is counted.
 
 use crate::audit::{SetAside, of_object};
 use crate::schema::delta_schema;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
 use bytes::Bytes;
+use mr_core::OutputFormat;
 use mr_storage::{DynStore, GetOptions, StoreError};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 
 /// Rows that are decoded together: with embeddings a few megabytes.
 const BATCH_ROWS: usize = 1024;
@@ -24,8 +27,8 @@ pub(crate) enum Columns {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Part {
     pub rows: u64,
-    /// As the log would say it.
-    pub schema: String,
+    /// As the log would say it; lines have none.
+    pub schema: Option<String>,
     /// What the footer says beside the schema.
     pub footer: BTreeMap<String, String>,
     /// URI and size of each row's object, if rows say it.
@@ -39,7 +42,7 @@ pub(crate) async fn read(
     store: &DynStore,
     key: &str,
     crc32: Option<u32>,
-    columns: Columns,
+    format: OutputFormat,
 ) -> Result<Result<Part, String>, StoreError> {
     let bytes = match of_object(store.get(key, GetOptions::default()).await)? {
         Ok(got) => got.bytes,
@@ -49,7 +52,8 @@ pub(crate) async fn read(
         match crc32.filter(|crc32| *crc32 != crc32fast::hash(&bytes)) {
             // Nothing that damaged bytes say is of use, and a decoder may not be ready for them.
             Some(_) => Err("its bytes are not those that were committed: they have another CRC-32".to_owned()),
-            None => decoded(bytes, columns),
+            None if format == OutputFormat::Parquet => decoded(bytes, Columns::Objects),
+            None => lines(&bytes, format),
         }
     });
     Ok(decoding.await.unwrap_or_else(|_| Err("it can't be decoded".to_owned())))
@@ -81,7 +85,30 @@ pub(crate) fn decoded(bytes: Bytes, columns: Columns) -> Result<Part, String> {
     if u64::try_from(said) != Ok(rows) {
         return Err(format!("{rows} rows can be read, and its footer says {said}"));
     }
-    Ok(Part { rows, schema, footer, objects, set_aside })
+    Ok(Part { rows, schema: Some(schema), footer, objects, set_aside })
+}
+
+/// # Errors
+/// A sentence about the file.
+fn lines(bytes: &[u8], format: OutputFormat) -> Result<Part, String> {
+    let fault = |error: io::Error| format!("it can't be unpacked: {error}");
+    let mut from: Box<dyn Read + '_> = match format.packing() {
+        Some(packing) => mr_storage::unpacked(packing, bytes).map_err(fault)?,
+        None => Box::new(bytes),
+    };
+    let (mut rows, mut ended, mut block) = (0, true, vec![0; 64 << 10]);
+    loop {
+        let read = match from.read(&mut block) {
+            Ok(0) if ended => {
+                return Ok(Part { rows, schema: None, footer: BTreeMap::new(), objects: None, set_aside: None });
+            }
+            Ok(0) => return Err("its last line has no end".to_owned()),
+            Ok(read) => &block[..read],
+            Err(error) => return Err(fault(error)),
+        };
+        rows += read.iter().filter(|byte| **byte == b'\n').count() as u64;
+        ended = read.ends_with(b"\n");
+    }
 }
 
 fn has(schema: &arrow::datatypes::Schema, name: &str, kind: &DataType) -> bool {

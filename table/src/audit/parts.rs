@@ -32,7 +32,7 @@ impl Audit {
                 let key = file.key.as_deref().filter(|key| there.contains(&(*key, file.bytes)));
                 async move {
                     let part = match key {
-                        Some(key) => part::read(output, key, file.crc32, Columns::Objects).await?,
+                        Some(key) => part::read(output, key, file.crc32, table.format).await?,
                         // It has been told already.
                         None => Err(String::new()),
                     };
@@ -72,8 +72,8 @@ impl Audit {
         if let Some(rows) = file.rows.filter(|rows| *rows != part.rows) {
             self.faults.add(&file.path, format!("it has {} rows, and the log says {rows}", part.rows));
         }
-        if !schema::same(&part.schema, &table.schema) {
-            let difference = schema::difference(&part.schema, &table.schema);
+        if let Some(schema) = part.schema.as_ref().filter(|schema| !schema::same(schema, &table.schema)) {
+            let difference = schema::difference(schema, &table.schema);
             self.faults.add(&file.path, format!("its columns are not those that the log says: {difference}"));
         }
         match first {

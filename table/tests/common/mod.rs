@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, ListArray, RecordBatch};
 use arrow::datatypes::{Float32Type, Int64Type};
 use async_trait::async_trait;
 use bytes::Bytes;
-use mr_core::{JobId, Mode, Object};
+use mr_core::{JobId, Mode, Object, OutputFormat};
 use mr_storage::{DynStore, GetOptions, Got, Memory, Put, Store, StoreError};
 use mr_table::{
     Commit, Committed, Late, OutputState, RunFile, RunSource, Settled, StagedPart, TableError, after_commit, commit,
@@ -52,6 +52,7 @@ pub fn numbers(parquet: Bytes) -> Vec<i64> {
 pub struct Job {
     pub id: JobId,
     pub mode: Mode,
+    pub format: OutputFormat,
     pub adopt: bool,
     pub staging: DynStore,
     pub parts: Vec<StagedPart>,
@@ -115,6 +116,7 @@ impl Job {
             output,
             mode: self.mode,
             adopt: self.adopt,
+            format: self.format,
             parts: self.parts.clone(),
             schema: None,
             run_files: self.run_files.clone(),
@@ -187,7 +189,7 @@ pub async fn check_settled(output: &DynStore, newest: &Job, committed: &[&JobId]
     let copies = ["_SUCCESS", "_report.json", "_pca/mean.npy", "_quarantine.parquet/quarantine.parquet"];
     expected.extend(copies.map(str::to_owned));
     let count = newest.parts.len();
-    expected.extend((0..count).map(|index| mr_table::part_name(index, count, &newest.id)));
+    expected.extend((0..count).map(|index| mr_table::part_name(index, count, &newest.id, newest.format)));
     assert_eq!(keys(output).await, expected);
     assert_eq!(text(output, "_report.json").await, format!("report of {}", newest.id));
     assert_eq!(text(output, "_pca/mean.npy").await, format!("mean of {}", newest.id));
