@@ -221,7 +221,8 @@ impl<'a> Reader<'a> {
     }
 
     fn format(&mut self) -> OutputFormat {
-        let formats: [(_, fn(Option<Packing>) -> OutputFormat); 3] =
+        type Packed = fn(Option<Packing>) -> OutputFormat;
+        let formats: [(_, Packed); 3] =
             [("parquet", |_| OutputFormat::Parquet), ("text", OutputFormat::Text), ("json", OutputFormat::Json)];
         let packings = [("none", None), ("gzip", Some(Packing::Gzip)), ("zstd", Some(Packing::Zstd))];
         let packing = self.choice(keys::OUTPUT_COMPRESSION, packings);

@@ -19,9 +19,16 @@ pub fn of_success(status: &JobStatus) -> String {
     }
     let mut lines = vec![head];
     lines.extend(quarantine(status));
+    lines.extend(counters(status));
     lines.push(String::new());
     lines.extend(how_to_read(&status.output, status.format));
     lines.join("\n")
+}
+
+/// What the job's own code has counted.
+fn counters(status: &JobStatus) -> Vec<String> {
+    let said = |(name, count): (&String, &u64)| format!("counter  {} {}", words::harmless(name), words::count(*count));
+    status.counters.iter().map(said).collect()
 }
 
 fn quarantine(status: &JobStatus) -> Vec<String> {
@@ -116,6 +123,7 @@ pub fn of_job(status: &JobStatus) -> String {
     for stage in &status.stages {
         lines.push(format!("stage    {:width$}  {}", words::harmless(&stage.name), tasks(stage, noun)));
     }
+    lines.extend(counters(status));
     if let Some(note) = &status.note {
         lines.push(format!("note     {}", words::harmless(note)));
     }

@@ -94,6 +94,7 @@ pub fn status(phase: JobPhase) -> JobStatus {
         input: "file:///in/".into(),
         output: "file:///out/".into(),
         format: Default::default(),
+        counters: Default::default(),
         phase,
         submitted_ms: 0,
         elapsed_ms: 10_000,

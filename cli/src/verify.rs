@@ -187,6 +187,7 @@ mod tests {
         Report {
             job_id: JobId::parse("j").unwrap(),
             books: Default::default(),
+            counters: Default::default(),
             seconds: Default::default(),
             first_image_s: None,
             peak_rss_bytes: 0,

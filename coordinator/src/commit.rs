@@ -2,7 +2,9 @@
 
 use crate::job::{Job, Measured};
 use bytes::Bytes;
-use mr_core::{Books, FRAMEWORK_VERSION, Failure, FileRef, JobId, JobPlan, Quarantined, Report, TaskGraph, TaskOutput};
+use mr_core::{
+    Books, Counters, FRAMEWORK_VERSION, Failure, FileRef, JobId, JobPlan, Quarantined, Report, TaskGraph, TaskOutput,
+};
 use mr_scheduler::{JobView, Millis, Scheduler};
 use mr_storage::{DynStore, StoreError};
 use mr_table::{Commit, Late, OutputState, RunFile, RunSource, StagedPart, TableError};
@@ -16,6 +18,7 @@ pub struct Finished {
     job: JobId,
     plan: Arc<JobPlan>,
     books: Books,
+    counters: Counters,
     parts: Vec<(FileRef, u64)>,
     side: Vec<(String, FileRef)>,
     /// One verdict an object, by its key: two stages may have set it aside, or two tasks that had a piece of it each.
@@ -46,6 +49,7 @@ impl Finished {
             job: id.clone(),
             plan: job.plan.clone(),
             books: Books { skipped: job.skipped, ..view.books },
+            counters: view.counters.clone(),
             parts: Vec::new(),
             side: Vec::new(),
             quarantined: BTreeMap::new(),
@@ -82,6 +86,7 @@ impl Finished {
         Report {
             job_id: self.job.clone(),
             books: self.books,
+            counters: self.counters.clone(),
             seconds,
             first_image_s: self.measured.first_record_ms.map(seconds_of),
             peak_rss_bytes: self.measured.workers.values().map(|(_, rss)| *rss).max().unwrap_or(0),

@@ -659,7 +659,7 @@ impl Shell {
     fn effect(&mut self, effect: Effect) {
         match effect {
             Effect::Prepared(job, Ok(Prepared { input })) => {
-                let split_objects = SplitObjects::of(&input.splits);
+                let split_objects = mr_core::SplitObjects::of(&input.splits);
                 let graph = input.graph.clone();
                 if let Some(known) = self.jobs.get_mut(&job) {
                     known.skipped = input.listing.skipped;

@@ -24,6 +24,7 @@ pub fn status(
         submitted_ms: view.submitted_at,
         elapsed_ms: elapsed,
         books: mr_core::Books { skipped: job.skipped, ..view.books },
+        counters: view.counters.clone(),
         stages: stages(view, progress),
         workers: workers.len() as u32,
         slots: workers.iter().map(|worker| worker.slots).sum(),

@@ -28,7 +28,7 @@ pub use format::OutputFormat;
 pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};
 pub use ids::{AttemptId, Epoch, JobId, StageIndex, TaskId, WorkerId};
 pub use listing::{Listing, Object, select};
-pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
+pub use output::{BlobRef, Counters, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
 pub use packing::Packing;
 pub use plan::{
     BroadcastPlan, InputFilter, JobPlan, KERNEL_FAMILY, KernelWish, NO_KERNELS, ObjectsMin, Source, StagePlan,

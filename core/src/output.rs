@@ -1,7 +1,7 @@
 //! What a successful attempt brings back: references to what it wrote, and its part of the books.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A file that an attempt wrote into the state store, with what is needed to know it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ impl BlobRef {
     }
 }
 
+/// Numbers that a job's code adds up beside its result, by their names.
+pub type Counters = BTreeMap<String, u64>;
+
 /// All that an attempt has to show. Only the winner's becomes part of the job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskOutput {
@@ -49,6 +52,7 @@ pub struct TaskOutput {
     pub quarantined: Vec<Quarantined>,
     /// The other objects of a split, in its order, as [`ObjectsDigest`](crate::ObjectsDigest) has them.
     pub mapped_sha256: Option<String>,
+    pub counters: Counters,
     pub times: TaskTimes,
     /// It was a probe: there is nothing to show but that its worker has lived through it.
     pub probed: bool,

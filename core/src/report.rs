@@ -1,6 +1,6 @@
 //! What is said of a job when it is over.
 
-use crate::{JobId, JobSpec};
+use crate::{Counters, JobId, JobSpec};
 use serde::{Deserialize, Serialize};
 
 /// Every listed object is in exactly one of `embedded` and `quarantined`, or the job has not succeeded.
@@ -26,6 +26,9 @@ pub struct Report {
     pub job_id: JobId,
     #[serde(flatten)]
     pub books: Books,
+    /// Of the job's own code.
+    #[serde(default)]
+    pub counters: Counters,
     /// Phase after phase: `list`, the plan's stages, `commit`; and their `total`.
     pub seconds: std::collections::BTreeMap<String, f64>,
     /// From the start of the job to the end of its first record.

@@ -200,8 +200,10 @@ mod tests {
         assert_eq!(cut(&[0, 0, 0], 9, 10), [vec![0, 0, 0]]);
     }
 
-    /// What each split has: of the first and so many objects, these bytes.
-    fn pieces(objects: &[(&str, u64)], bytes_max: u64, cut: Cut) -> Vec<(u64, u32, Option<(u64, u64)>)> {
+    /// What a split has: of the first and so many objects, these bytes.
+    type Has = (u64, u32, Option<(u64, u64)>);
+
+    fn pieces(objects: &[(&str, u64)], bytes_max: u64, cut: Cut) -> Vec<Has> {
         let object = |&(key, bytes): &(&str, u64)| Object { key: key.into(), bytes, etag: String::new() };
         let objects: Vec<_> = objects.iter().map(object).collect();
         let splits = plan_splits(&objects, &SplitSettings { objects_max: 9, bytes_max }, cut);

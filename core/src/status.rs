@@ -1,6 +1,6 @@
 //! What can be seen of a job while it runs and after.
 
-use crate::{Books, Failure, JobId, OutputFormat, Quarantined};
+use crate::{Books, Counters, Failure, JobId, OutputFormat, Quarantined};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub struct JobStatus {
     /// From submission to now, or to the end.
     pub elapsed_ms: u64,
     pub books: Books,
+    /// Of the job's own code, in tasks that are done.
+    pub counters: Counters,
     pub stages: Vec<StageStatus>,
     /// Workers that are in touch, and their slots.
     pub workers: u32,

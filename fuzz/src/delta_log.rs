@@ -5,7 +5,8 @@ use crate::store::{store_of, wait};
 use mr_core::{JobId, Mode, OutputFormat};
 use mr_storage::DynStore;
 use mr_table::{
-    Abandoned, OutputState, Snapshot, TableError, abandon, after_commit, inspect, may_write, repair, verify,
+    Abandoned, LOG_FOLDERS, OutputState, Snapshot, TableError, abandon, after_commit, inspect, may_write, repair,
+    verify,
 };
 use std::collections::BTreeSet;
 
@@ -13,12 +14,13 @@ use std::collections::BTreeSet;
 pub const NEXT_ENTRY: &[u8] = b"\n%%\n";
 
 /// Objects in the output beside its log: parts and run files of jobs that entries may name, and some that are nobody's.
-pub const OBJECTS: [&str; 12] = [
+pub const OBJECTS: [&str; 13] = [
     "a.parquet",
     "b c.parquet",
     "part-00000-j1.parquet",
     "part-00000-j2.parquet",
     "part-00001-j2.parquet",
+    "part-00000-j1.txt",
     "_runs/j1/job.json",
     "_runs/j1/report.json",
     "_runs/j2/job.json",
@@ -29,12 +31,14 @@ pub const OBJECTS: [&str; 12] = [
 ];
 
 pub fn delta_log(data: &[u8]) {
-    let entries = split(data).into_iter().zip(0u64..);
-    let entries = entries.map(|(entry, version)| (format!("_delta_log/{version:020}.json"), entry.to_vec()));
-    let objects = OBJECTS.into_iter().map(|key| (key.to_owned(), b"x".to_vec()));
-    let store = wait(store_of(entries.chain(objects)));
-    let removes = |word: &[u8]| data.windows(word.len()).any(|window| window == word);
-    wait(check(&store, removes(b"remove") || removes(b"runFiles")));
+    for log in LOG_FOLDERS {
+        let entries = split(data).into_iter().zip(0u64..);
+        let entries = entries.map(|(entry, version)| (format!("{log}/{version:020}.json"), entry.to_vec()));
+        let objects = OBJECTS.into_iter().map(|key| (key.to_owned(), b"x".to_vec()));
+        let store = wait(store_of(entries.chain(objects)));
+        let removes = |word: &[u8]| data.windows(word.len()).any(|window| window == word);
+        wait(check(&store, removes(b"remove") || removes(b"runFiles")));
+    }
 }
 
 fn split(data: &[u8]) -> Vec<&[u8]> {
@@ -57,8 +61,10 @@ async fn check(store: &DynStore, removes: bool) {
         Err(error) => panic!("a store in memory does not fail: {error}"),
     };
     for (mode, adopt) in [(Mode::Fail, false), (Mode::Overwrite, false), (Mode::Overwrite, true)] {
-        if let Err(refusal) = may_write(&state, mode, adopt, OutputFormat::Parquet) {
-            assert!(refusal.0.contains("choose another output"), "{refusal}");
+        for format in [OutputFormat::Parquet, OutputFormat::Text(None)] {
+            if let Err(refusal) = may_write(&state, mode, adopt, format) {
+                assert!(refusal.0.contains("choose another output"), "{refusal}");
+            }
         }
     }
     let Some(table) = table_of(&state) else { return };
@@ -83,7 +89,7 @@ async fn settles(store: &DynStore, table: &Snapshot, removes: bool) {
     for gone in before.difference(&after) {
         let nobodys = ["notes.txt", "x/y.parquet"].contains(&gone.as_str());
         assert!(settled.is_some(), "{gone} is gone, and no job of ours has written here");
-        assert!(!gone.starts_with("_delta_log/"), "{gone} is of the log");
+        assert!(!LOG_FOLDERS.iter().any(|log| gone.starts_with(log)), "{gone} is of the log");
         assert!(!nobodys || removes, "{gone} was nobody's to take away");
     }
     assert_eq!(table_of(&inspect(store).await.expect("it was read before")), Some(table));

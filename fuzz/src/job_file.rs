@@ -2,7 +2,7 @@
 
 use crate::memory::peak_of;
 use mr_cli::job_spec;
-use mr_core::{JobSpec, ParamValue, expand};
+use mr_core::{JobSpec, OutputFormat, Packing, ParamValue, expand};
 use mr_mapreduce::{Broadcast, Registry};
 use mr_proto::{convert, v1};
 use prost::Message;
@@ -46,8 +46,21 @@ fn printed(spec: &JobSpec) -> String {
         mr_core::Mode::Overwrite => "overwrite",
     };
     let (job, input, output) = (quoted(&spec.job), quoted(&spec.input), quoted(&spec.output));
-    writeln!(file, "job = {job}\ninput = {input}\noutput = {output}\nmode = \"{mode}\"\n[params]")
-        .expect("it is a text");
+    writeln!(file, "job = {job}\ninput = {input}\noutput = {output}\nmode = \"{mode}\"").expect("it is a text");
+    let format = match spec.format {
+        OutputFormat::Parquet => None,
+        OutputFormat::Text(packing) => Some(("text", packing)),
+        OutputFormat::Json(packing) => Some(("json", packing)),
+    };
+    if let Some((format, packing)) = format {
+        let packing = match packing {
+            None => "none",
+            Some(Packing::Gzip) => "gzip",
+            Some(Packing::Zstd) => "zstd",
+        };
+        writeln!(file, "output_format = \"{format}\"\noutput_compression = \"{packing}\"").expect("it is a text");
+    }
+    writeln!(file, "[params]").expect("it is a text");
     for (name, value) in &spec.params {
         writeln!(file, "{name} = {}", param(value)).expect("it is a text");
     }

@@ -82,7 +82,13 @@ fn journals() -> Vec<Vec<u8>> {
     };
     let plan = Some(convert::plan_to(messages::plan()));
     let object = |key: &str| v1::Object { key: key.into(), bytes: 10, etag: "e".into() };
-    let listing = v1::Listing { objects: ["a", "b", "c"].map(object).into(), split_objects: vec![2, 1], skipped: 1 };
+    let piece = |split, start, end| v1::SplitPiece { split, piece: Some(v1::Piece { start, end, lines: true }) };
+    let listing = v1::Listing {
+        objects: ["a", "b", "c"].map(object).into(),
+        split_objects: vec![2, 1, 1],
+        skipped: 1,
+        pieces: vec![piece(1, 0, 4), piece(2, 4, 10)],
+    };
     let listing = journal::listing_to(&listing);
     let listed = v1::File { key: "l0".into(), bytes: listing.len() as u64, crc32: 0 };
     let submitted = fact(1, What::Submitted(v1::JournalSubmitted { plan, prior_ms: 5, renews_quarantined: true }));

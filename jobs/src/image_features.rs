@@ -134,6 +134,7 @@ impl Job for ImageFeatures {
             spec: spec.clone(),
             job_version: VERSION,
             filter: InputFilter { extensions: settings.extensions.clone() },
+            cut: mr_core::Cut::Nowhere,
             objects_min: Some(objects_min(settings.components)),
             kernels: settings.precision.wish(),
             broadcasts: vec![BroadcastPlan { name: WEIGHTS.into(), blob: weights.blob.clone() }],

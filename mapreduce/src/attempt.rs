@@ -186,10 +186,12 @@ fn map_fetched(
                 match mapped {
                     Ok(()) => {
                         out.pairs.accept();
+                        out.attempt.counting.accept();
                         digest.add(&object);
                     }
                     Err(RecordError::Quarantine { class, message }) => {
                         out.pairs.refuse();
+                        out.attempt.counting.refuse();
                         set_aside(class, message, QuarantineSource::Content);
                     }
                     Err(RecordError::Fail(failure)) => return Err(failure),
@@ -232,6 +234,7 @@ fn map_fetched(
             output.quarantined.len()
         )));
     }
+    output.counters = out.attempt.counting.finish()?;
     let (run, log) = (Some(out.pairs.finish()?), out.attempt.log.into());
     Ok(Made { rows: rows.finish()?, run, log, output, ..Made::default() })
 }
@@ -250,7 +253,7 @@ async fn map_kept(
     let mut written = rows_writer(host, order)?;
     let mapping = compute(host, order, control, move |order, control| {
         let mut mapper = code.row_mapper()?;
-        let mut out = RowOutput::default();
+        let mut out = RowOutput::new(attempt(order, control));
         let mut output = TaskOutput::default();
         let mut files = 0;
         while let Some(file) = fetched.blocking_recv() {
@@ -273,7 +276,8 @@ async fn map_kept(
         if order.one_row_per_record && output.rows != output.records {
             return Err(Failure::application(format!("{} rows became {}", output.records, output.rows)));
         }
-        Ok(Made { rows: written.finish()?, output, ..Made::default() })
+        output.counters = out.attempt.counting.finish()?;
+        Ok(Made { rows: written.finish()?, log: out.attempt.log.into(), output, ..Made::default() })
     });
     let ((), made) = tokio::join!(fetching, mapping);
     made
@@ -324,6 +328,7 @@ async fn reduce(
         written.push_all(out.rows.drain(..))?;
         output.rows = written.rows();
         let ReduceOutput { attempt, rows: _, side, broadcast } = out;
+        output.counters = attempt.counting.finish()?;
         Ok(Made { rows: written.finish()?, side, broadcast, log: attempt.log.into(), output, ..Made::default() })
     })
     .await

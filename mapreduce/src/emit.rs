@@ -1,6 +1,7 @@
 //! Where a job's code puts what it makes.
 
 use crate::attempt::Control;
+use crate::counting::Counting;
 use crate::pairs::Pairs;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -16,11 +17,13 @@ pub struct Attempt {
     cancel: CancellationToken,
     give_up: Arc<AtomicBool>,
     pub(crate) log: Vec<u8>,
+    pub(crate) counting: Counting,
 }
 
 impl Attempt {
     pub(crate) fn new(id: AttemptId, control: &Control) -> Self {
-        Self { id, cancel: control.cancel.clone(), give_up: control.give_up.clone(), log: Vec::new() }
+        let (cancel, give_up) = (control.cancel.clone(), control.give_up.clone());
+        Self { id, cancel, give_up, log: Vec::new(), counting: Counting::default() }
     }
 
     /// Nothing that becomes part of a result may follow from it.
@@ -37,6 +40,12 @@ impl Attempt {
     pub fn watch(&self) -> Box<dyn Fn() -> bool + Send> {
         let (cancel, give_up) = (self.cancel.clone(), self.give_up.clone());
         Box::new(move || cancel.is_cancelled() || give_up.load(Ordering::Relaxed))
+    }
+
+    /// Adds to a counter of the job's: what attempts have counted that became the result is added up, told while the job runs,
+    /// and written into its report. What is counted for a record that is then set aside is dropped.
+    pub fn count(&mut self, name: &str, by: u64) {
+        self.counting.count(name, by);
     }
 
     /// Adds to the text that is kept with the attempt's files.
@@ -69,12 +78,16 @@ impl MapOutput {
 }
 
 /// What a task over kept rows has so far.
-#[derive(Default)]
 pub struct RowOutput {
+    pub attempt: Attempt,
     pub(crate) rows: Vec<RecordBatch>,
 }
 
 impl RowOutput {
+    pub(crate) fn new(attempt: Attempt) -> Self {
+        Self { attempt, rows: Vec::new() }
+    }
+
     /// Rows of the result, or rows for a later stage, as the plan says.
     pub fn keep(&mut self, rows: RecordBatch) {
         self.rows.push(rows);

@@ -9,6 +9,7 @@ mod attempt;
 mod broadcast;
 mod buffer;
 mod codes;
+mod counting;
 mod emit;
 mod fetch;
 mod host;

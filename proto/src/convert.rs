@@ -326,6 +326,7 @@ pub fn status_to(status: core::JobStatus) -> v1::JobStatus {
         input: status.input,
         output: status.output,
         format: format_to(status.format),
+        counters: status.counters,
         phase: phase as i32,
         submitted_ms: status.submitted_ms,
         elapsed_ms: status.elapsed_ms,
@@ -366,6 +367,7 @@ pub fn status_from(status: v1::JobStatus) -> Wire<core::JobStatus> {
         input: status.input,
         output: status.output,
         format: format_from(status.format, "status.format")?,
+        counters: status.counters,
         phase,
         submitted_ms: status.submitted_ms,
         elapsed_ms: status.elapsed_ms,
@@ -453,6 +455,7 @@ pub fn output_to(output: core::TaskOutput) -> v1::TaskOutput {
         mapped_sha256: output.mapped_sha256,
         busy_us: output.times.busy_us,
         first_record_us: output.times.first_record_us,
+        counters: output.counters,
         probed: output.probed,
     }
 }
@@ -469,6 +472,7 @@ pub fn output_from(output: v1::TaskOutput) -> Wire<core::TaskOutput> {
         quarantined: output.quarantined.into_iter().map(quarantined_from).collect(),
         mapped_sha256: output.mapped_sha256,
         times: core::TaskTimes { busy_us: output.busy_us, first_record_us: output.first_record_us },
+        counters: output.counters,
         probed: output.probed,
     })
 }

@@ -3,7 +3,7 @@
 //! Each output is checked when it comes in, against the split or the rows that the task was given; the whole is checked
 //! again before the commit, with the rows that are about to become the result.
 
-use mr_core::{Books, Quarantined, SplitObjects, StageIndex, TaskGraph, TaskKind, TaskOutput};
+use mr_core::{Books, Counters, Quarantined, SplitObjects, StageIndex, TaskGraph, TaskKind, TaskOutput};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many reasons are shown.
@@ -18,6 +18,7 @@ pub(crate) struct Ledger {
     /// Keys, so that an object which two stages refuse, or of which two pieces are refused, counts once, with how many say so.
     quarantined: BTreeMap<String, u32>,
     first: Vec<Quarantined>,
+    counters: Counters,
 }
 
 impl Ledger {
@@ -30,6 +31,7 @@ impl Ledger {
             mapped: 0,
             quarantined: BTreeMap::new(),
             first: Vec::new(),
+            counters: Counters::new(),
         }
     }
 
@@ -44,6 +46,10 @@ impl Ledger {
 
     pub fn enter(&mut self, task: (StageIndex, u32), output: &TaskOutput) {
         self.mapped += self.counts(task, output);
+        for (name, count) in &output.counters {
+            let sum = self.counters.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*count);
+        }
         for quarantined in &output.quarantined {
             let say_so = self.quarantined.entry(quarantined.key.clone()).or_default();
             *say_so += 1;
@@ -61,6 +67,13 @@ impl Ledger {
     /// Takes back what an output has entered. The first reasons may be fewer then, until it is entered again.
     pub fn leave(&mut self, task: (StageIndex, u32), output: &TaskOutput) {
         self.mapped -= self.counts(task, output);
+        for (name, count) in &output.counters {
+            let left = self.counters.get(name).map_or(0, |sum| sum.saturating_sub(*count));
+            match left {
+                0 => _ = self.counters.remove(name),
+                left => _ = self.counters.insert(name.clone(), left),
+            }
+        }
         for Quarantined { key, .. } in &output.quarantined {
             let Some(say_so) = self.quarantined.get_mut(key) else { continue };
             *say_so -= 1;
@@ -80,6 +93,11 @@ impl Ledger {
             quarantined,
             skipped: 0,
         }
+    }
+
+    /// What the job's code has counted in all outputs together.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     pub fn quarantined_first(&self) -> &[Quarantined] {

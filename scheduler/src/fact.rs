@@ -7,7 +7,8 @@
 use crate::event::Millis;
 use crate::view::StageView;
 use mr_core::{
-    AttemptId, Books, Failure, JobId, KernelWish, Limits, Quarantined, SplitObjects, StageIndex, TaskGraph, TaskOutput,
+    AttemptId, Books, Counters, Failure, JobId, KernelWish, Limits, Quarantined, SplitObjects, StageIndex, TaskGraph,
+    TaskOutput,
 };
 use std::sync::Arc;
 
@@ -82,5 +83,6 @@ pub struct Remains {
     pub ended_at: Millis,
     pub stages: Vec<StageView>,
     pub books: Books,
+    pub counters: Counters,
     pub quarantined_first: Vec<Quarantined>,
 }

@@ -55,6 +55,7 @@ impl Remains {
                 ended_at: now,
                 stages: StageView::of(tasks),
                 books: tasks.ledger.books(),
+                counters: tasks.ledger.counters().clone(),
                 quarantined_first: tasks.ledger.quarantined_first().to_vec(),
             },
             Phase::Committed(remains) | Phase::Failed { remains, .. } | Phase::Cancelled { remains, .. } => {

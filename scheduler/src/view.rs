@@ -6,7 +6,8 @@ use crate::fleet::{Fleet, Presence, Worker};
 use crate::job::{Job, Phase};
 use crate::tasks::Tasks;
 use mr_core::{
-    AttemptId, Books, Failure, JobId, JobPhase, KernelWish, Quarantined, StageIndex, TaskGraph, TaskKind, WorkerId,
+    AttemptId, Books, Counters, Failure, JobId, JobPhase, KernelWish, Quarantined, StageIndex, TaskGraph, TaskKind,
+    WorkerId,
 };
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub struct JobView<'a> {
     pub failure: Option<&'a Failure>,
     /// So far; `skipped` is not known here.
     pub books: Books,
+    pub counters: Counters,
     /// While it runs and commits.
     pub graph: Option<&'a Arc<TaskGraph>>,
     /// In the order of the expanded graph; none before the input is listed.
@@ -70,21 +72,15 @@ pub struct WorkerView<'a> {
 
 impl<'a> JobView<'a> {
     pub(crate) fn of(job: &'a Job, fleet: &Fleet, gives_up_at: Option<Millis>) -> Self {
-        let now = |tasks: &'a Tasks| {
-            let first = tasks.ledger.quarantined_first().to_vec();
-            (Some(tasks.graph()), StageView::of(tasks), tasks.ledger.books(), first, None)
-        };
-        let then = |remains: &Remains| {
-            let first = remains.quarantined_first.clone();
-            (None, remains.stages.clone(), remains.books, first, Some(remains.ended_at))
-        };
-        let (graph, stages, books, quarantined_first, ended_at) = match &job.phase {
-            Phase::Listing => (None, Vec::new(), Books::default(), Vec::new(), None),
-            Phase::Running(tasks) | Phase::Committing(tasks) => now(tasks),
+        let (graph, ended_at) = match &job.phase {
+            Phase::Listing => (None, None),
+            Phase::Running(tasks) | Phase::Committing(tasks) => (Some(tasks.graph()), None),
             Phase::Committed(remains) | Phase::Failed { remains, .. } | Phase::Cancelled { remains, .. } => {
-                then(remains)
+                (None, Some(remains.ended_at))
             }
         };
+        // What would remain if it ended now, whenever that is.
+        let Remains { stages, books, counters, quarantined_first, ended_at: _ } = Remains::of(&job.phase, 0);
         let failure = match &job.phase {
             Phase::Failed { failure, .. } => Some(failure),
             Phase::Listing
@@ -100,6 +96,7 @@ impl<'a> JobView<'a> {
             phase: job.phase(),
             failure,
             books,
+            counters,
             graph,
             stages,
             quarantined_first,

@@ -58,6 +58,7 @@ fn report(job: &str) -> Report {
     Report {
         job_id: id(job),
         books: Books { listed: 4, embedded: 3, quarantined: 1, skipped: 0 },
+        counters: Default::default(),
         seconds: Default::default(),
         first_image_s: None,
         peak_rss_bytes: 0,

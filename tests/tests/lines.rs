@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 fn texts(scratch: &Scratch) -> PathBuf {
     for file in 0..5 {
-        let text = (0..400).map(|n| format!("word{} \"quoted\" 'and' ü{}\n", n * file % 37, n % 11)).collect::<String>();
+        let text =
+            (0..400).map(|n| format!("word{} \"quoted\" 'and' ü{}\n", n * file % 37, n % 11)).collect::<String>();
         scratch.write(&format!("texts/{file}.txt"), text);
     }
     scratch.join("texts")
@@ -25,8 +26,8 @@ fn what_is_printed_reads_the_rows_of_each_format_and_bytes_are_the_same_on_a_clu
         for packing in ["none", "gzip", "zstd"] {
             let (here, there) = (format!("{format}-{packing}"), format!("{format}-{packing}-there"));
             let written = |output: &str| {
-                let job = count(output).set(&format!("output_format={format}"));
-                job.set(&format!("output_compression={packing}"))
+                let job = count(output).set(format!("output_format={format}"));
+                job.set(format!("output_compression={packing}"))
             };
             let ended = written(&here).run().done();
             let said = |reader: &str| {
@@ -35,7 +36,8 @@ fn what_is_printed_reads_the_rows_of_each_format_and_bytes_are_the_same_on_a_clu
             };
             python.run(&scratch, "check_lines.py", ["parquet", &said("polars"), &said("duckdb")]);
             let (of_polars, one) = (said("polars"), Output::open(&scratch.join(&here)));
-            let extension = one.parts[0].file_name().and_then(|name| name.to_str()?.split_once('.')).expect("it has one").1;
+            let extension =
+                one.parts[0].file_name().and_then(|name| name.to_str()?.split_once('.')).expect("it has one").1;
             assert!(of_polars.contains(&format!("*.{extension}\"")), "{of_polars}");
             assert_same_bytes(&one, &written(&there).to(&coordinator).done());
             let told = submit(&scratch, ["verify", &here]);
@@ -58,7 +60,7 @@ fn what_is_no_line_is_refused_and_so_is_a_folder_of_something_else() {
     scratch.write("stream.toml", "job = \"stream\"\n[map]\ncommand = [\"sh\", \"map.sh\"]\nfiles = [\"map.sh\"]\n");
     let stream = |output: &str, format: &str| {
         let job = Submit::of(&scratch, "stream.toml", &texts, output).set("mode=overwrite");
-        job.set(&format!("output_format={format}")).run()
+        job.set(format!("output_format={format}")).run()
     };
     let refused = stream("out", "text");
     assert_eq!(refused.code(), Some(1), "{refused}");

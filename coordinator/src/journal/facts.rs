@@ -82,6 +82,7 @@ fn ended_to(ending: &Ending, remains: &Remains, skipped: u64) -> v1::JournalEnde
         embedded: remains.books.embedded,
         quarantined: remains.books.quarantined,
         skipped,
+        counters: remains.counters.clone(),
         quarantined_first: remains.quarantined_first.iter().cloned().map(convert::quarantined_to).collect(),
     }
 }
@@ -115,6 +116,7 @@ pub fn ended_from(ended: v1::JournalEnded, at: u64) -> Result<(Ending, Remains, 
         ended_at: at,
         stages: ended.stages.into_iter().map(stage).collect(),
         books: Books { listed, embedded, quarantined, skipped: 0 },
+        counters: ended.counters,
         quarantined_first: ended.quarantined_first.into_iter().map(convert::quarantined_from).collect(),
     };
     Ok((ending, remains, ended.skipped))
@@ -211,22 +213,22 @@ mod tests {
         let written = to_listing(&listing, &splits);
         assert_eq!(from_listing(written.clone()), Ok((listing, splits)));
 
-        let changed = |change: fn(&mut v1::Listing)| {
+        let changed = |change: &dyn Fn(&mut v1::Listing)| {
             let mut listing = written.clone();
             change(&mut listing);
             from_listing(listing)
         };
-        assert!(changed(|listing| listing.split_objects.truncate(2)).is_err(), "the object is not over");
-        assert!(changed(|listing| listing.split_objects.push(1)).is_err(), "there are no more");
-        assert!(changed(|listing| listing.pieces.truncate(1)).is_err(), "one goes on without a piece");
-        assert!(changed(|listing| listing.pieces.swap_remove(0).split = 0).is_err(), "the first is not there");
-        assert!(changed(|listing| listing.pieces[0].split = 0).is_err(), "it has two objects");
-        assert!(changed(|listing| listing.pieces[1].split = 1).is_err(), "it is the other's");
-        assert!(changed(|listing| listing.pieces[1].split = 3).is_err(), "there is no such split");
-        assert!(changed(|listing| listing.pieces[1].piece = None).is_err(), "it has no bytes");
-        let end = |listing: &mut v1::Listing, end| listing.pieces[1].piece.as_mut().unwrap().end = end;
-        assert!(changed(move |listing| end(listing, 8)).is_err(), "bytes are left");
-        assert!(changed(move |listing| end(listing, 10)).is_err(), "there are not so many");
-        assert!(changed(move |listing| end(listing, 4)).is_err(), "it is empty");
+        assert!(changed(&|listing| listing.split_objects.truncate(2)).is_err(), "the object is not over");
+        assert!(changed(&|listing| listing.split_objects.push(1)).is_err(), "there are no more");
+        assert!(changed(&|listing| listing.pieces.truncate(1)).is_err(), "one goes on without a piece");
+        assert!(changed(&|listing| listing.pieces.swap_remove(0).split = 0).is_err(), "the first is not there");
+        assert!(changed(&|listing| listing.pieces[0].split = 0).is_err(), "it has two objects");
+        assert!(changed(&|listing| listing.pieces[1].split = 1).is_err(), "it is the other's");
+        assert!(changed(&|listing| listing.pieces[1].split = 3).is_err(), "there is no such split");
+        assert!(changed(&|listing| listing.pieces[1].piece = None).is_err(), "it has no bytes");
+        let ends = |listing: &mut v1::Listing, end| listing.pieces[1].piece.as_mut().unwrap().end = end;
+        assert!(changed(&|listing| ends(listing, 8)).is_err(), "bytes are left");
+        assert!(changed(&|listing| ends(listing, 10)).is_err(), "there are not so many");
+        assert!(changed(&|listing| ends(listing, 4)).is_err(), "it is empty");
     }
 }

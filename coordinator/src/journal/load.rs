@@ -127,7 +127,7 @@ async fn interpret(store: &DynStore, wire: Vec<v1::JournalFact>, to: &mut Recove
                 let file = listing_file(&prepared)?;
                 let job = to.jobs.get_mut(&id).ok_or_else(|| anyhow!("job {id} was never submitted"))?;
                 let input = input(store, job, file).await.with_context(|| format!("the listing of job {id}"))?;
-                let split_objects = SplitObjects::of(&input.splits);
+                let split_objects = mr_core::SplitObjects::of(&input.splits);
                 let graph = input.graph.clone();
                 job.skipped = input.listing.skipped;
                 job.input = Some(Arc::new(input));

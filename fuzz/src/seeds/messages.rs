@@ -1,9 +1,10 @@
 //! Values with something in every field, for messages that say everything.
 
 use mr_core::{
-    AttemptId, AttemptResult, BlobRef, Books, BroadcastPlan, BroadcastRef, Failure, FileRef, InputFilter, JobId,
-    JobPhase, JobPlan, JobSpec, JobStatus, KernelWish, Object, ObjectsMin, Order, ParamValue, Params, QuarantineSource,
-    Quarantined, Source, StagePlan, StageStatus, TaskId, TaskOutput, TaskTimes, Work,
+    AttemptId, AttemptResult, BlobRef, Books, BroadcastPlan, BroadcastRef, Counters, Cut, Failure, FileRef,
+    InputFilter, JobId, JobPhase, JobPlan, JobSpec, JobStatus, KernelWish, Object, ObjectsMin, Order, OutputFormat,
+    Packing, ParamValue, Params, Piece, QuarantineSource, Quarantined, Source, StagePlan, StageStatus, TaskId,
+    TaskOutput, TaskTimes, Work,
 };
 
 fn job() -> JobId {
@@ -25,7 +26,7 @@ pub fn plan() -> JobPlan {
             input: "file:///in/".into(),
             output: "s3://bucket/out/".into(),
             mode: mr_core::Mode::Overwrite,
-            format: Default::default(),
+            format: OutputFormat::Json(Some(Packing::Zstd)),
             adopt: true,
             params: params(),
             limits: Default::default(),
@@ -34,6 +35,7 @@ pub fn plan() -> JobPlan {
         },
         job_version: 2,
         filter: InputFilter { extensions: vec!["jpg".into()] },
+        cut: Cut::Records(100),
         objects_min: Some(ObjectsMin { count: 1, why: "it wants one".into() }),
         kernels: KernelWish { arithmetics: vec!["f32".into()], why: "so".into() },
         broadcasts: vec![BroadcastPlan { name: "weights".into(), blob: blob() }],
@@ -80,6 +82,10 @@ pub fn failure() -> Failure {
     Failure { blames: Some(Box::new(quarantined())), ..Failure::lost("work/j1/0/000001-1.1/pairs.run", "it broke") }
 }
 
+fn counters() -> Counters {
+    [("lines".to_owned(), 7)].into()
+}
+
 pub fn output() -> TaskOutput {
     TaskOutput {
         records: 2,
@@ -91,6 +97,7 @@ pub fn output() -> TaskOutput {
         side: vec![("pca/mean.npy".into(), file())],
         quarantined: vec![Quarantined { source: QuarantineSource::Content, ..quarantined() }],
         mapped_sha256: Some("ab".into()),
+        counters: counters(),
         times: TaskTimes { busy_us: 5, first_record_us: 6 },
         probed: false,
     }
@@ -117,12 +124,12 @@ pub fn order() -> Order {
         broadcasts: vec![BroadcastRef { name: "weights".into(), blob: blob() }],
         footer: [("made".to_owned(), "so".to_owned())].into(),
         writes_output: true,
-        format: Default::default(),
+        format: OutputFormat::Text(Some(Packing::Gzip)),
         one_row_per_record: true,
         partitions: 3,
         memory_bytes_max: 256 << 20,
         record_seconds_max: 300,
-        piece: None,
+        piece: Some(Piece { start: 1, end: 9, lines: true }),
         landmark: "journal/landmark-00ff".into(),
         work: Work::MapObjects {
             objects: vec![Object { key: "a".into(), bytes: 10, etag: "e".into() }],
@@ -137,7 +144,8 @@ pub fn status() -> JobStatus {
         job: "toy".into(),
         input: "file:///in/".into(),
         output: "file:///out/".into(),
-        format: Default::default(),
+        format: OutputFormat::Text(None),
+        counters: counters(),
         phase: JobPhase::Failed,
         submitted_ms: 1,
         elapsed_ms: 2,

@@ -12,7 +12,7 @@ pub const JOB_FILES: [&str; 5] = [
     "job = image-features\n= 3\n[limits\nattempts_max = 99999999999999999999\n%%\n=1\nparams=2\nx\n",
 ];
 
-pub const DELTA_LOGS: [&str; 5] = [
+pub const DELTA_LOGS: [&str; 6] = [
     r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}
 {"metaData":{"id":"t","format":{"provider":"parquet","options":{}},"schemaString":"{}","partitionColumns":[],"configuration":{}}}
 {"add":{"path":"a.parquet","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true,"stats":"{\"numRecords\":3}"}}
@@ -27,6 +27,15 @@ pub const DELTA_LOGS: [&str; 5] = [
 {"remove":{"path":"part-00000-j1.parquet","deletionTimestamp":1,"dataChange":true}}
 {"add":{"path":"part-00000-j2.parquet","size":1,"modificationTime":1,"dataChange":true}}
 {"add":{"path":"part-00001-j2.parquet","size":1,"modificationTime":1,"dataChange":true}}
+"#,
+    r#"{"commitInfo":{"jobId":"j1","runFiles":["report.json"],"operationMetrics":{"numFiles":"1","numRemovedFiles":"0"}}}
+{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}
+{"metaData":{"id":"t","format":{"provider":"txt"},"schemaString":"{}","partitionColumns":[],"configuration":{"mr.table":"1"}}}
+{"add":{"path":"part-00000-j1.txt","size":1,"modificationTime":1,"dataChange":true}}
+%%
+{"commitInfo":{"jobId":"j2","operationMetrics":{"numFiles":"0","numRemovedFiles":"1"}}}
+{"metaData":{"id":"t","format":{"provider":"jsonl.gz"},"schemaString":"{}","partitionColumns":[],"configuration":{"mr.table":"1"}}}
+{"remove":{"path":"part-00000-j1.txt","deletionTimestamp":1,"dataChange":true}}
 "#,
     r#"{"txn":{"appId":"x","version":1}}
 {"protocol":{"minReaderVersion":3,"minWriterVersion":7}}

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 pub use sets::{generate, sum, validate};
 
 use cuts::Cuts;
-use mr_core::{Cut, Failure, JobPlan, JobSpec, ParamValue, Params, Source, StagePlan};
+use mr_core::{Failure, JobPlan, JobSpec, ParamValue, Params, Source, StagePlan};
 use mr_mapreduce::{
     Broadcast, BroadcastSource, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamSpec, RecordError,
     ReduceOutput, Reducer, StageCode, ValueSource, plans,
@@ -71,7 +71,7 @@ impl Job for TeraSort {
         let cuts = plans::stage(CUTS, emitted(SAMPLE, 1), self);
         let spread = StagePlan { broadcasts_of: vec![CUTS.to_owned()], ..plain(SPREAD, Source::Input) };
         let stages = vec![plain(SAMPLE, Source::Input), cuts, spread, plain(SORT, emitted(SPREAD, partitions))];
-        let cut = Cut::Records(RECORD as u32);
+        let cut = mr_core::Cut::Records(RECORD as u32);
         Ok(JobPlan { cut, ..plans::plan(self, spec, stages)? })
     }
 

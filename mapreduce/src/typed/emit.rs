@@ -111,6 +111,11 @@ pub struct Emit<'a, J: MapReduce> {
 }
 
 impl<J: MapReduce> Emit<'_, J> {
+    /// Adds to a counter, as [`Attempt::count`](crate::Attempt::count) does.
+    pub fn count(&mut self, name: &str, by: u64) {
+        self.out.attempt.count(name, by);
+    }
+
     /// Sends a value to the reduce of `key`.
     pub fn emit(&mut self, key: <J::Key as Key>::Borrowed<'_>, value: J::Value) {
         if let Some(bytes) = J::Key::bytes(&key) {

@@ -76,10 +76,12 @@ impl<J: MapOnly> Mapper for Mapping<'_, J> {
         if J::Input::SETS_ASIDE {
             let mapped = J::Input::each(object, |record| job.map(record, staged));
             let made = staged.take_plain();
+            staged.counted_to(&mut out.attempt);
             mapped?;
             made.into_iter().try_for_each(|row| rows.row(row))?;
         } else {
             J::Input::each(object, |record| job.map(record, rows))?;
+            rows.counted_to(&mut out.attempt);
         }
         rows.full().for_each(|batch| out.keep(batch));
         Ok(())

@@ -125,6 +125,7 @@ struct Reducing<'a, J: MapReduce> {
 impl<J: MapReduce> Reducer for Reducing<'_, J> {
     fn reduce(&mut self, key: &[u8], values: &mut dyn ValueSource, out: &mut ReduceOutput) -> Result<(), Failure> {
         reduced(self.job, key, values, &mut self.rows)?;
+        self.rows.counted_to(&mut out.attempt);
         self.rows.full().for_each(|batch| out.keep(batch));
         Ok(())
     }

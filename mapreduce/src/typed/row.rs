@@ -3,12 +3,13 @@
 //! Only types that every reader of a Delta table takes: Polars refuses unsigned integers and lists of fixed size, so
 //! unsigned numbers become signed ones of the next size, and a `u64` an `Int64` that it has to fit in.
 
+use crate::emit::Attempt;
 use arrow::array::{
     ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder,
     Int64Builder, ListBuilder, RecordBatch, StringBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use mr_core::{Failure, is_column_name};
+use mr_core::{Counters, Failure, is_column_name};
 use std::sync::Arc;
 
 /// What a column holds.
@@ -220,6 +221,7 @@ const BATCH_ROWS: usize = 8192;
 /// Takes rows one by one.
 pub struct Rows<R: Row> {
     to: To<R>,
+    counted: Counters,
 }
 
 enum To<R: Row> {
@@ -231,12 +233,13 @@ impl<R: Row> Rows<R> {
     /// For batches of columns with these names, which have been [looked at](columns).
     pub(super) fn columns(names: &[&str]) -> Self {
         let schema = Arc::new(Schema::new(R::fields(names)));
-        Self { to: To::Columns { schema, builders: R::Builders::default(), pending: 0, full: Vec::new() } }
+        let to = To::Columns { schema, builders: R::Builders::default(), pending: 0, full: Vec::new() };
+        Self { to, counted: Counters::new() }
     }
 
     /// For rows as they are.
     pub(super) fn plain() -> Self {
-        Self { to: To::Plain(Vec::new()) }
+        Self { to: To::Plain(Vec::new()), counted: Counters::new() }
     }
 
     /// One row more.
@@ -258,6 +261,22 @@ impl<R: Row> Rows<R> {
             }
         }
         Ok(())
+    }
+
+    /// Adds to a counter, as [`Attempt::count`](crate::Attempt::count) does.
+    pub fn count(&mut self, name: &str, by: u64) {
+        match self.counted.get_mut(name) {
+            Some(sum) => *sum = sum.saturating_add(by),
+            None => _ = self.counted.insert(name.to_owned(), by),
+        }
+    }
+
+    /// Hands on what was counted.
+    pub(super) fn counted_to(&mut self, attempt: &mut Attempt) {
+        for (name, by) in &self.counted {
+            attempt.count(name, *by);
+        }
+        self.counted.clear();
     }
 
     /// Batches that are full.

@@ -88,6 +88,7 @@ mod tests {
         Report {
             job_id: JobId::parse("j").unwrap(),
             books: Books { listed, embedded, quarantined, skipped: 0 },
+            counters: Default::default(),
             seconds: BTreeMap::new(),
             first_image_s: None,
             peak_rss_bytes: 0,
