@@ -3,9 +3,12 @@
 //! Workers that have a kernel family make its pool, and a worker may be in several. A pool knows its workers with a
 //! free slot and those that would fetch ahead, most room first, so that finding one takes no walk over the fleet.
 
+mod pool;
+
+pub(crate) use pool::{Pool, Room};
+
 use crate::event::{Millis, Poll};
 use mr_core::{AttemptId, WorkerId};
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -139,56 +142,6 @@ impl Worker {
     }
 }
 
-/// What a lease would take: a slot that is free now, or a place in the queue behind the slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    Slot,
-    Ahead,
-}
-
-/// Workers with one family that are in touch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pool {
-    with_slot: BTreeSet<(Reverse<u32>, WorkerNo)>,
-    with_ahead: BTreeSet<(Reverse<u32>, WorkerNo)>,
-    takers: BTreeSet<WorkerNo>,
-    pub live: u32,
-    /// Slots of the takers.
-    pub slots: u64,
-    /// Takers that would use this family by themselves.
-    pub firsts: u32,
-}
-
-impl Pool {
-    fn with(&self, room: Room) -> &BTreeSet<(Reverse<u32>, WorkerNo)> {
-        match room {
-            Room::Slot => &self.with_slot,
-            Room::Ahead => &self.with_ahead,
-        }
-    }
-
-    /// The worker with most room that may have a task which `avoids` another: any but that one, if there is any.
-    pub fn roomiest(&self, room: Room, avoids: Option<WorkerNo>) -> Option<WorkerNo> {
-        let others = avoids.is_some_and(|worker| self.takers.len() > usize::from(self.takers.contains(&worker)));
-        let may = |worker: &WorkerNo| !others || Some(*worker) != avoids;
-        self.with(room).iter().map(|(_, worker)| *worker).find(may)
-    }
-
-    /// The same, of those that are not among the slow ones.
-    pub fn quick(&self, fleet: &Fleet, avoids: WorkerNo) -> Option<WorkerNo> {
-        let may = |worker: &WorkerNo| *worker != avoids && !fleet.slow.contains(worker);
-        self.with(Room::Slot).iter().map(|(_, worker)| *worker).find(may)
-    }
-
-    pub fn takes_work(&self) -> bool {
-        !self.takers.is_empty()
-    }
-
-    pub fn has(&self, room: Room) -> bool {
-        !self.with(room).is_empty()
-    }
-}
-
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fleet {
     workers: BTreeMap<WorkerNo, Worker>,
@@ -299,7 +252,7 @@ impl Fleet {
 
     /// Whether another worker takes work of that family.
     pub fn has_others(&self, number: WorkerNo, family: &str) -> bool {
-        self.pools.get(family).is_some_and(|pool| pool.takers.iter().any(|other| *other != number))
+        self.pools.get(family).is_some_and(|pool| pool.has_others(number))
     }
 
     /// Whether each of its families has another.
@@ -325,7 +278,7 @@ impl Fleet {
     /// One of these workers that has nothing, for what wants a worker for itself.
     pub fn idle(&self, family: &str) -> Option<WorkerNo> {
         let pool = self.pools.get(family)?;
-        pool.with_slot.iter().map(|(_, worker)| *worker).find(|worker| self.workers[worker].is_idle())
+        pool.idle(self)
     }
 
     /// What it said it holds and what it said it could not yet let go of, at the end of its poll.
@@ -478,21 +431,8 @@ impl Fleet {
             return;
         }
         self.live += 1;
-        let (slot, ahead) = (worker.room(Room::Slot), worker.room(Room::Ahead));
         for (position, family) in worker.families.iter().enumerate() {
-            let pool = self.pools.entry(family.clone()).or_default();
-            pool.live += 1;
-            if worker.takes_work() {
-                pool.takers.insert(number);
-                pool.slots += u64::from(worker.slots);
-                pool.firsts += u32::from(position == 0);
-            }
-            if slot > 0 {
-                pool.with_slot.insert((Reverse(slot), number));
-            }
-            if ahead > 0 {
-                pool.with_ahead.insert((Reverse(ahead), number));
-            }
+            self.pools.entry(family.clone()).or_default().enter(number, worker, position == 0);
         }
     }
 
@@ -508,16 +448,9 @@ impl Fleet {
             return;
         }
         self.live -= 1;
-        let (slot, ahead) = (worker.room(Room::Slot), worker.room(Room::Ahead));
         for (position, family) in worker.families.iter().enumerate() {
             let pool = self.pools.get_mut(family).expect("a live worker is in its pools");
-            pool.live -= 1;
-            if pool.takers.remove(&number) {
-                pool.slots -= u64::from(worker.slots);
-                pool.firsts -= u32::from(position == 0);
-            }
-            pool.with_slot.remove(&(Reverse(slot), number));
-            pool.with_ahead.remove(&(Reverse(ahead), number));
+            pool.leave(number, worker, position == 0);
             if pool.live == 0 {
                 self.pools.remove(family);
             }

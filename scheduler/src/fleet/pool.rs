@@ -1,0 +1,93 @@
+//! A pool: workers that are the same to a job, indexed by how much room they have.
+
+use super::{Fleet, Worker, WorkerNo};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+/// What a lease would take: a slot that is free now, or a place in the queue behind the slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Slot,
+    Ahead,
+}
+
+/// Workers with one family that are in touch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pool {
+    with_slot: BTreeSet<(Reverse<u32>, WorkerNo)>,
+    with_ahead: BTreeSet<(Reverse<u32>, WorkerNo)>,
+    takers: BTreeSet<WorkerNo>,
+    pub live: u32,
+    /// Slots of the takers.
+    pub slots: u64,
+    /// Takers that would use this family by themselves.
+    pub firsts: u32,
+}
+
+impl Pool {
+    fn with(&self, room: Room) -> &BTreeSet<(Reverse<u32>, WorkerNo)> {
+        match room {
+            Room::Slot => &self.with_slot,
+            Room::Ahead => &self.with_ahead,
+        }
+    }
+
+    /// The worker with most room that may have a task which `avoids` another: any but that one, if there is any.
+    pub fn roomiest(&self, room: Room, avoids: Option<WorkerNo>) -> Option<WorkerNo> {
+        let others = avoids.is_some_and(|worker| self.has_others(worker));
+        let may = |worker: &WorkerNo| !others || Some(*worker) != avoids;
+        self.with(room).iter().map(|(_, worker)| *worker).find(may)
+    }
+
+    /// The same, of those that are not among the slow ones.
+    pub fn quick(&self, fleet: &Fleet, avoids: WorkerNo) -> Option<WorkerNo> {
+        let may = |worker: &WorkerNo| *worker != avoids && !fleet.slow.contains(worker);
+        self.with(Room::Slot).iter().map(|(_, worker)| *worker).find(may)
+    }
+
+    /// One that has nothing.
+    pub fn idle(&self, fleet: &Fleet) -> Option<WorkerNo> {
+        self.with_slot.iter().map(|(_, worker)| *worker).find(|worker| fleet.workers[worker].is_idle())
+    }
+
+    /// Whether another worker than that one takes work.
+    pub fn has_others(&self, worker: WorkerNo) -> bool {
+        self.takers.len() > usize::from(self.takers.contains(&worker))
+    }
+
+    pub fn takes_work(&self) -> bool {
+        !self.takers.is_empty()
+    }
+
+    pub fn has(&self, room: Room) -> bool {
+        !self.with(room).is_empty()
+    }
+
+    /// `first`: it would use this family by itself.
+    pub(super) fn enter(&mut self, number: WorkerNo, worker: &Worker, first: bool) {
+        self.live += 1;
+        if worker.takes_work() {
+            self.takers.insert(number);
+            self.slots += u64::from(worker.slots);
+            self.firsts += u32::from(first);
+        }
+        let (slot, ahead) = (worker.room(Room::Slot), worker.room(Room::Ahead));
+        if slot > 0 {
+            self.with_slot.insert((Reverse(slot), number));
+        }
+        if ahead > 0 {
+            self.with_ahead.insert((Reverse(ahead), number));
+        }
+    }
+
+    /// What [`enter`](Self::enter) has done, undone: the worker is as it was then.
+    pub(super) fn leave(&mut self, number: WorkerNo, worker: &Worker, first: bool) {
+        self.live -= 1;
+        if self.takers.remove(&number) {
+            self.slots -= u64::from(worker.slots);
+            self.firsts -= u32::from(first);
+        }
+        self.with_slot.remove(&(Reverse(worker.room(Room::Slot)), number));
+        self.with_ahead.remove(&(Reverse(worker.room(Room::Ahead)), number));
+    }
+}
