@@ -8,6 +8,7 @@ mod digest;
 mod failure;
 mod graph;
 mod ids;
+mod job_code;
 mod listing;
 mod output;
 mod plan;
@@ -24,6 +25,7 @@ pub use digest::{ObjectsDigest, sha256_hex};
 pub use failure::{Failure, FailureClass};
 pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};
 pub use ids::{AttemptId, Epoch, JobId, StageIndex, TaskId, WorkerId};
+pub use job_code::JobCode;
 pub use listing::{Listing, Object, select};
 pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
 pub use plan::{

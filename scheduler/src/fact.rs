@@ -6,7 +6,9 @@
 
 use crate::event::Millis;
 use crate::view::StageView;
-use mr_core::{AttemptId, Books, Failure, JobId, KernelWish, Limits, Quarantined, StageIndex, TaskGraph, TaskOutput};
+use mr_core::{
+    AttemptId, Books, Failure, JobCode, JobId, KernelWish, Limits, Quarantined, StageIndex, TaskGraph, TaskOutput,
+};
 use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +21,7 @@ pub struct Fact {
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     Submitted {
+        code: JobCode,
         limits: Limits,
         kernels: KernelWish,
     },

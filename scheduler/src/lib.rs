@@ -35,5 +35,6 @@ pub use care::KILLS;
 pub use event::{Answer, Command, Config, Event, Millis, Poll, Step};
 pub use fact::{Condemned, Ending, Fact, Remains, What};
 pub use scheduler::Scheduler;
+pub use unserved::{Lack, START_ITS_PROGRAM, other_versions};
 pub use view::{JobView, StageView, WorkerView};
 pub use write_ahead::WriteAhead;

@@ -8,8 +8,8 @@ use crate::job::{Job, JobNo, Phase};
 use crate::tasks::{Lease, Place, Task, TaskState, Tasks};
 use crate::view::{JobView, WorkerView};
 use mr_core::{
-    AttemptId, Epoch, Failure, FailureClass, JobId, KernelWish, Limits, StageIndex, TaskGraph, TaskId, TaskOutput,
-    WorkerId,
+    AttemptId, Epoch, Failure, FailureClass, JobCode, JobId, KernelWish, Limits, StageIndex, TaskGraph, TaskId,
+    TaskOutput, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -65,7 +65,7 @@ impl Scheduler {
         self.now = self.now.max(now);
         let mut out = Outbox::default();
         match event {
-            Event::Submit { job, limits, kernels } => self.submit(job, limits, kernels, &mut out),
+            Event::Submit { job, code, limits, kernels } => self.submit(job, code, limits, kernels, &mut out),
             Event::Prepared { job, graph, split_objects } => self.prepared(&job, graph, split_objects, &mut out),
             Event::PrepareFailed { job, failure } => self.prepare_failed(&job, failure, &mut out),
             Event::Poll(poll) => self.poll(poll, &mut out),
@@ -142,7 +142,7 @@ impl Scheduler {
     }
 
     fn view<'a>(&'a self, job: &'a Job) -> JobView<'a> {
-        JobView::of(job, &self.fleet, self.gives_up_at(job))
+        JobView::of(job, &self.fleet, self.lack(job), self.gives_up_at(job))
     }
 
     /// Those that are in touch, in the order in which they came.
@@ -154,11 +154,11 @@ impl Scheduler {
         self.job_numbers.get(job).map(|number| &self.jobs[number])
     }
 
-    fn submit(&mut self, id: JobId, limits: Limits, kernels: KernelWish, out: &mut Outbox) {
+    fn submit(&mut self, id: JobId, code: JobCode, limits: Limits, kernels: KernelWish, out: &mut Outbox) {
         if self.job_numbers.contains_key(&id) {
             return;
         }
-        self.record(&id, What::Submitted { limits, kernels }, out);
+        self.record(&id, What::Submitted { code, limits, kernels }, out);
         out.commands.push(Command::Prepare { job: id });
     }
 
@@ -204,8 +204,9 @@ impl Scheduler {
         // What it was given it can't be relied upon to make any more.
         let known = self.fleet.find(&poll.worker);
         if let Some(number) = known.filter(|number| {
-            let families = self.fleet.worker(*number).families.iter();
-            !families.map(|family| &**family).eq(poll.families.iter().map(String::as_str))
+            let worker = self.fleet.worker(*number);
+            let families = worker.families.iter().map(|family| &**family);
+            !families.eq(poll.families.iter().map(String::as_str)) || *worker.jobs() != poll.jobs
         }) {
             self.lose(number, out);
         }
@@ -388,7 +389,8 @@ impl Scheduler {
             let Some(job) = self.job_numbers.get(&attempt.task.job).and_then(|job| self.jobs.get_mut(job)) else {
                 continue;
             };
-            if !job.family.as_ref().is_some_and(|bound| worker.families.contains(bound)) {
+            let has_kernels = job.family.as_ref().is_some_and(|bound| worker.families.contains(bound));
+            if !has_kernels || !worker.jobs().contains(&job.code) {
                 continue;
             }
             let place = Place::of(&attempt.task);

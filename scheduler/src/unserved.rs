@@ -1,13 +1,45 @@
-//! Jobs that nobody in touch can serve: since when, and when they are given up.
+//! Jobs that nobody in touch can serve: what is lacking, since when, and when they are given up.
 
 use crate::event::Millis;
 use crate::fact::{Ending, What};
 use crate::flaw::Flaw;
-use crate::fleet::Pool;
 use crate::job::Job;
 use crate::scheduler::{Outbox, Scheduler};
 use crate::tasks::Tasks;
-use mr_core::Failure;
+use crate::view::WorkerView;
+use mr_core::{Failure, JobCode, WorkerId};
+use std::collections::BTreeMap;
+
+/// What a job wants that no worker has who takes work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack<'a> {
+    /// What its tasks are run with.
+    Code(&'a JobCode),
+    /// The kernel family that it is bound to, together with its code.
+    Family(&'a str),
+    /// Kernels that it wishes for, together with its code.
+    Kernels,
+}
+
+/// What to do for a job whose code nobody has.
+pub const START_ITS_PROGRAM: &str = "start workers of the program that it was submitted with";
+
+/// Which workers have a job in another version, to follow on that nobody has it in this one: "; w1 has version 1".
+pub fn other_versions(code: &JobCode, workers: &[WorkerView<'_>]) -> String {
+    let mut by_version: BTreeMap<u32, Vec<&WorkerId>> = BTreeMap::new();
+    for worker in workers {
+        for other in worker.jobs.iter().filter(|other| other.name == code.name && other.version != code.version) {
+            by_version.entry(other.version).or_default().push(worker.id);
+        }
+    }
+    let told = by_version.into_iter().map(|(version, workers)| match workers[..] {
+        [one] => format!("{one} has version {version}"),
+        [first, ref more @ ..] => format!("{first} and {} more have version {version}", more.len()),
+        [] => unreachable!("somebody has it"),
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    if told.is_empty() { told } else { format!("; {told}") }
+}
 
 impl Scheduler {
     /// Ends the jobs that nobody has served for long enough.
@@ -28,16 +60,31 @@ impl Scheduler {
         }
     }
 
-    /// Notes since when each job has tasks ready for kernels that none of those in touch has.
+    /// Notes since when each job has tasks ready that none of those in touch can be given.
     pub(crate) fn watch_unserved(&mut self) {
-        let pools = self.fleet.pools();
-        let any = pools.values().any(Pool::takes_work);
-        for number in &self.running {
-            let job = self.jobs.get_mut(number).expect("running jobs are jobs");
+        let any = self.fleet.takes_work();
+        for number in self.running.clone() {
+            let job = &self.jobs[&number];
             let ready = job.running().is_some_and(|tasks| tasks.ready_count() > 0);
-            let served = || pools.iter().any(|(family, pool)| job.rank(family, pool).is_some());
-            let unserved = any && ready && !served();
-            job.unserved_since = if unserved { job.unserved_since.or(Some(self.now)) } else { None };
+            let unserved = any && ready && self.lack(job).is_some();
+            let since = if unserved { job.unserved_since.or(Some(self.now)) } else { None };
+            self.jobs.get_mut(&number).expect("running jobs are jobs").unserved_since = since;
+        }
+    }
+
+    /// What no worker has of that which a job with tasks left wants, though somebody takes work or the job is bound.
+    pub(crate) fn lack<'a>(&self, job: &'a Job) -> Option<Lack<'a>> {
+        job.running()?;
+        let families = || self.fleet.families().map(|family| (family, self.eligible(job, family)));
+        if self.fleet.takes_work() && !families().any(|(_, eligible)| eligible.takes_work()) {
+            return Some(Lack::Code(&job.code));
+        }
+        match job.family.as_deref() {
+            Some(bound) => (!self.eligible(job, bound).takes_work()).then_some(Lack::Family(bound)),
+            None => {
+                let served = families().any(|(family, eligible)| job.rank(family, eligible).is_some());
+                (self.fleet.takes_work() && !served).then_some(Lack::Kernels)
+            }
         }
     }
 
@@ -49,25 +96,33 @@ impl Scheduler {
     }
 
     fn unserved_story(&self, job: &Job) -> String {
-        let had =
-            self.fleet.pools().iter().filter(|(_, pool)| pool.takes_work()).map(|(family, _)| format!("`{family}`"));
-        let had = had.collect::<Vec<_>>().join(", ");
         let seconds = self.config.unserved_ms / 1000;
-        match &job.family {
-            Some(family) => format!(
-                "the job began on kernel family `{family}`, and for {seconds} s no worker in touch has had it, only {had}; \
-                 start one that has it and submit the job again"
+        let eligible = self.fleet.families().filter(|family| self.eligible(job, family).takes_work());
+        let had = || eligible.map(|family| format!("`{family}`")).collect::<Vec<_>>().join(", ");
+        let worker = match self.fleet.live_without(&job.code) {
+            0 => "worker in touch",
+            _ => "worker in touch that has the job",
+        };
+        match (self.lack(job), &job.family) {
+            (Some(Lack::Code(code)), _) => format!(
+                "for {seconds} s no worker in touch has had {code}{}: {START_ITS_PROGRAM}, and submit the job again",
+                other_versions(code, &self.workers().collect::<Vec<_>>())
             ),
-            None => {
-                format!("for {seconds} s no worker in touch has had kernels for it, only {had}: {}", job.kernels.why)
+            (_, Some(family)) => format!(
+                "the job began on kernel family `{family}`, and for {seconds} s no {worker} has had it, only {}; \
+                 start one that has it and submit the job again",
+                had()
+            ),
+            (_, None) => {
+                format!("for {seconds} s no {worker} has had kernels for it, only {}: {}", had(), job.kernels.why)
             }
         }
     }
 
-    /// Jobs that are bound to a family which nobody has any more, and have nothing done that binds them to it.
+    /// Jobs that are bound to a family which nobody who has them has any more, and have nothing done that binds them to it.
     pub(crate) fn unbind(&mut self, out: &mut Outbox) {
         let alone = |job: &Job| {
-            let left = job.family.as_deref().is_some_and(|family| !self.fleet.has_live(family));
+            let left = job.family.as_deref().is_some_and(|family| self.eligible(job, family).live() == 0);
             left && job.running().is_some_and(Tasks::none_was_done)
         };
         let jobs = self.running.iter().map(|number| &self.jobs[number]).filter(|job| alone(job));

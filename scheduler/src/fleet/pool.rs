@@ -1,6 +1,6 @@
 //! A pool: workers that are the same to a job, indexed by how much room they have.
 
-use super::{Fleet, Worker, WorkerNo};
+use super::{Worker, WorkerNo};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
@@ -11,16 +11,16 @@ pub(crate) enum Room {
     Ahead,
 }
 
-/// Workers with one family that are in touch.
+/// Workers of one program that have one family and are in touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pool {
     with_slot: BTreeSet<(Reverse<u32>, WorkerNo)>,
     with_ahead: BTreeSet<(Reverse<u32>, WorkerNo)>,
     takers: BTreeSet<WorkerNo>,
     pub live: u32,
-    /// Slots of the takers.
+    /// Slots of those that take work.
     pub slots: u64,
-    /// Takers that would use this family by themselves.
+    /// Those of them that would use this family by themselves.
     pub firsts: u32,
 }
 
@@ -32,22 +32,9 @@ impl Pool {
         }
     }
 
-    /// The worker with most room that may have a task which `avoids` another: any but that one, if there is any.
-    pub fn roomiest(&self, room: Room, avoids: Option<WorkerNo>) -> Option<WorkerNo> {
-        let others = avoids.is_some_and(|worker| self.has_others(worker));
-        let may = |worker: &WorkerNo| !others || Some(*worker) != avoids;
-        self.with(room).iter().map(|(_, worker)| *worker).find(may)
-    }
-
-    /// The same, of those that are not among the slow ones.
-    pub fn quick(&self, fleet: &Fleet, avoids: WorkerNo) -> Option<WorkerNo> {
-        let may = |worker: &WorkerNo| *worker != avoids && !fleet.slow.contains(worker);
-        self.with(Room::Slot).iter().map(|(_, worker)| *worker).find(may)
-    }
-
-    /// One that has nothing.
-    pub fn idle(&self, fleet: &Fleet) -> Option<WorkerNo> {
-        self.with_slot.iter().map(|(_, worker)| *worker).find(|worker| fleet.workers[worker].is_idle())
+    /// Of those that may, the one with most room, with how much that is.
+    pub fn first(&self, room: Room, may: impl Fn(WorkerNo) -> bool) -> Option<(Reverse<u32>, WorkerNo)> {
+        self.with(room).iter().copied().find(|(_, worker)| may(*worker))
     }
 
     /// Whether another worker than that one takes work.
