@@ -8,7 +8,10 @@
 //! bring results and are answered with work.
 
 use mr_coordinator::{Coordinator, Settings, serve};
-use mr_core::{InputFilter, JobPlan, JobSpec, Limits, Mode, ObjectsDigest, Params, Source, SplitSettings, StagePlan};
+use mr_core::{
+    FRAMEWORK_VERSION, InputFilter, JobPlan, JobSpec, Limits, Mode, ObjectsDigest, Params, Source, SplitSettings,
+    StagePlan,
+};
 use mr_proto::v1::jobs_client::JobsClient;
 use mr_proto::v1::workers_client::WorkersClient;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
@@ -100,6 +103,7 @@ async fn work(
     let began = Instant::now();
     let mut client = WorkersClient::new(Endpoint::from_shared(url)?.tcp_nodelay(true).connect_lazy())
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let code = plan().code();
     let (mut times, mut results, mut seq) = (Vec::new(), Vec::new(), 0u64);
     while !stop.is_cancelled() {
         if let Some((first, every)) = pace {
@@ -117,6 +121,8 @@ async fn work(
             slots: SLOTS,
             capacity: SLOTS,
             kernel_families: vec!["none".into()],
+            jobs: vec![convert::job_code_to(code.clone())],
+            framework_version: FRAMEWORK_VERSION.into(),
             results: std::mem::take(&mut results),
             ..Default::default()
         };

@@ -36,7 +36,8 @@ pub struct Settings {
     pub state: String,
     /// Without a poll for this long a worker's leases go to others.
     pub lease_ms: u64,
-    /// How long a job waits for workers with kernels that it can use while only others are in touch; then it fails.
+    /// How long a job waits for workers that have it, and kernels that it can use, while only others are in touch; then it
+    /// fails.
     pub unserved_ms: u64,
     /// How long outputs of tasks are kept for jobs that could use them, after they were last of use; 0: no longer than
     /// their own job.

@@ -14,8 +14,8 @@ use crate::orders::{self, order};
 use crate::prepare::{ListingPlace, Prepared};
 use crate::status::status;
 use mr_core::{
-    AttemptId, AttemptProgress, AttemptResult, Epoch, Failure, JobId, JobPhase, JobPlan, JobStatus, Mode, Order,
-    TaskId, TaskKind, WorkerId,
+    AttemptId, AttemptProgress, AttemptResult, Epoch, Failure, JobCode, JobId, JobPhase, JobPlan, JobStatus, Mode,
+    Order, TaskId, TaskKind, WorkerId,
 };
 use mr_proto::v1;
 use mr_scheduler::{Command, Condemned, Config, Ending, Event, Fact, Millis, Poll, Scheduler, Step, What, WriteAhead};
@@ -358,9 +358,9 @@ impl Shell {
         if self.jobs.get(&id).is_some_and(|known| known.plan != job.plan) {
             return false;
         }
-        let (limits, kernels) = (job.plan.spec.limits, job.plan.kernels.clone());
+        let (code, limits, kernels) = (job.plan.code(), job.plan.spec.limits, job.plan.kernels.clone());
         self.jobs.entry(id.clone()).or_insert(job);
-        self.handle(Event::Submit { job: id, limits, kernels });
+        self.handle(Event::Submit { job: id, code, limits, kernels });
         // The scheduler forgets jobs that ended long ago, and so do we.
         let known: BTreeSet<_> = self.scheduler.jobs().map(|job| job.id.clone()).collect();
         self.jobs.retain(|id, _| known.contains(id));
@@ -399,6 +399,9 @@ impl Shell {
         let families = || poll.families.join(", ");
         let leaves = self.in_touch.entry(worker.clone()).or_insert_with(|| {
             tracing::info!(%worker, "a worker is in touch, with {} slots and {}", poll.slots, families());
+            for code in lacking(&self.scheduler, &poll.jobs) {
+                tracing::warn!(%worker, "it does not have {code}, which is at work, and gets none of those tasks");
+            }
             false
         });
         *leaves |= poll.draining;
@@ -733,6 +736,12 @@ impl Shell {
     fn news(&self) {
         self.news.send_modify(|count| *count += 1);
     }
+}
+
+/// What jobs that have not ended are run with, as far as a worker does not have it.
+fn lacking(scheduler: &Scheduler, jobs: &BTreeSet<JobCode>) -> BTreeSet<JobCode> {
+    let wanted = scheduler.jobs().filter(|view| !view.phase.ended()).map(|view| view.code.clone());
+    wanted.filter(|code| !jobs.contains(code)).collect()
 }
 
 fn epoch_ms() -> u64 {

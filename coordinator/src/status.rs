@@ -2,7 +2,7 @@
 
 use crate::job::Job;
 use mr_core::{AttemptProgress, JobStatus, StageStatus, WorkerId};
-use mr_scheduler::{JobView, Millis, WorkerView};
+use mr_scheduler::{JobView, Lack, Millis, START_ITS_PROGRAM, WorkerView, other_versions};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn status(
@@ -83,19 +83,29 @@ fn note(view: &JobView<'_>, job: &Job, workers: &[WorkerView<'_>], now: Millis) 
         };
         format!("; it fails in {left} unless one comes that has")
     });
-    match view.waits_for_family {
-        Some(family) => {
-            let none = match view.workers_turned_away {
-                1 => "the one worker in touch does not have it".to_owned(),
-                many => format!("none of the {many} workers in touch has it"),
+    // A worker that does not even have the job is of no use for its kernels.
+    let (in_touch, that_have_it) = match view.workers_without_code {
+        0 => ("in touch", "in touch"),
+        _ => ("in touch that has the job", "in touch that have the job"),
+    };
+    match view.lack {
+        Some(Lack::Code(code)) => {
+            let others = other_versions(code, workers);
+            Some(format!("no worker in touch has {code}{others}{fails}: {START_ITS_PROGRAM}"))
+        }
+        Some(Lack::Family(family)) => {
+            let none = match view.workers_turned_away - view.workers_without_code {
+                1 => format!("the one worker {in_touch} does not have it"),
+                many => format!("none of the {many} workers {that_have_it} has it"),
             };
             Some(format!("the job began on kernel family `{family}`, and {none}{fails}"))
         }
-        None if view.gives_up_at.is_some() => {
-            let families: BTreeSet<_> = workers.iter().flat_map(|worker| worker.families).map(|f| &**f).collect();
+        Some(Lack::Kernels) => {
+            let having = workers.iter().filter(|worker| worker.jobs.contains(view.code));
+            let families: BTreeSet<_> = having.flat_map(|worker| worker.families).map(|f| &**f).collect();
             let families: Vec<_> = families.into_iter().collect();
             Some(format!(
-                "no worker in touch has kernels for it, only {}{fails}; {}",
+                "no worker {in_touch} has kernels for it, only {}{fails}; {}",
                 families.join(", "),
                 view.kernels.why
             ))
@@ -106,7 +116,14 @@ fn note(view: &JobView<'_>, job: &Job, workers: &[WorkerView<'_>], now: Millis) 
                 1 => Some("one task had to be done again: what it wrote was lost".to_owned()),
                 many => Some(format!("{many} tasks had to be done again: what they wrote was lost")),
             };
-            job.troubles.worst(|stage| job.stage_name(stage)).or_else(again)
+            let idle = || match view.workers_without_code {
+                0 => None,
+                1 => Some(format!("one worker in touch gets none of its tasks, for it does not have {}", view.code)),
+                many => {
+                    Some(format!("{many} workers in touch get none of its tasks, for they do not have {}", view.code))
+                }
+            };
+            job.troubles.worst(|stage| job.stage_name(stage)).or_else(again).or_else(idle)
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::lead::Standing;
 use crate::pace::Pace;
 use crate::shell::Message;
-use mr_core::{StoreShare, StoreUsage, WorkerId};
+use mr_core::{FRAMEWORK_VERSION, JobCode, StoreShare, StoreUsage, WorkerId};
 use mr_proto::v1::workers_server::Workers;
 use mr_proto::{WireError, convert, v1};
 use mr_scheduler::Poll;
@@ -16,6 +16,8 @@ use tonic::{Request, Response, Status};
 
 /// More kernel families than any processor has.
 const FAMILIES_MAX: usize = 64;
+/// More jobs than anyone writes for one program.
+const JOBS_MAX: usize = 1024;
 /// More stores than a worker asks within a minute.
 const STORES_MAX: usize = 256;
 /// What the coordinator weighs when a store's rate is shared out: an ordinary worker. It lists, commits and cleans up
@@ -62,6 +64,7 @@ impl Workers for WorkersService {
     async fn poll(&self, request: Request<v1::PollRequest>) -> Result<Response<v1::PollResponse>, Status> {
         check_leads(&self.standing)?;
         let mut message = request.into_inner();
+        check_version(&message.framework_version)?;
         let peak_rss_bytes = message.peak_rss_bytes;
         let refuse = |error: WireError| Status::invalid_argument(error.to_string());
         let (process, usage) = read_stores(&mut message).map_err(refuse)?;
@@ -107,6 +110,7 @@ fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>
     if !distinct || !(1..=FAMILIES_MAX).contains(&families.len()) || families.iter().any(|family| family.is_empty()) {
         return Err(WireError::OutOfRange("poll.kernel_families"));
     }
+    let jobs = read_jobs(message.jobs)?;
     let progress = message.held.into_iter().map(convert::progress_from).collect::<Result<Vec<_>, _>>()?;
     let poll = Poll {
         worker: WorkerId(message.worker),
@@ -114,12 +118,33 @@ fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>
         slots: message.slots,
         capacity: message.capacity,
         families: message.kernel_families,
+        jobs,
         draining: message.draining,
         lingers: message.lingers,
         held: progress.iter().map(|progress| progress.attempt.clone()).collect(),
         results: message.results.into_iter().map(convert::result_from).collect::<Result<_, _>>()?,
     };
     Ok((poll, progress))
+}
+
+fn read_jobs(jobs: Vec<v1::JobCode>) -> Result<BTreeSet<JobCode>, WireError> {
+    let count = jobs.len();
+    if count > JOBS_MAX {
+        return Err(WireError::OutOfRange("poll.jobs"));
+    }
+    let jobs = jobs.into_iter().map(convert::job_code_from).collect::<Result<BTreeSet<_>, _>>()?;
+    if jobs.len() == count { Ok(jobs) } else { Err(WireError::OutOfRange("poll.jobs")) }
+}
+
+/// What workers of another version make need not be the same, nor mean the same when they say it.
+fn check_version(worker: &str) -> Result<(), Status> {
+    if worker == FRAMEWORK_VERSION {
+        return Ok(());
+    }
+    let worker = if (1..=64).contains(&worker.len()) { worker } else { "unknown" };
+    Err(Status::failed_precondition(format!(
+        "this worker is of version {worker} and the coordinator of version {FRAMEWORK_VERSION}: start both with one version"
+    )))
 }
 
 /// One that stands by has nothing to say: whoever calls asks the other one.
@@ -156,4 +181,48 @@ pub fn in_doubt() -> Status {
 
 pub fn stopping() -> Status {
     Status::unavailable("the coordinator is stopping")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jobs_of(jobs: Vec<v1::JobCode>) -> Result<BTreeSet<JobCode>, WireError> {
+        let poll = v1::PollRequest {
+            worker: "w1".into(),
+            slots: 1,
+            capacity: 1,
+            kernel_families: vec!["none".into()],
+            jobs,
+            ..Default::default()
+        };
+        read(poll).map(|(poll, _)| poll.jobs)
+    }
+
+    #[test]
+    fn a_worker_announces_jobs_once_each_and_within_bounds() {
+        let job = |name: &str, version| v1::JobCode { name: name.into(), version };
+        let many = |count| (0..count).map(|version| job("x", version)).collect::<Vec<_>>();
+        let expected = [JobCode::new("x", 1), JobCode::new("x", 2), JobCode::new("y", 1)];
+        assert_eq!(jobs_of(vec![job("y", 1), job("x", 2), job("x", 1)]), Ok(expected.into()));
+        assert_eq!(jobs_of(Vec::new()), Ok(BTreeSet::new()));
+        assert_eq!(jobs_of(many(JOBS_MAX as u32)).map(|jobs| jobs.len()), Ok(JOBS_MAX));
+        assert_eq!(jobs_of(many(JOBS_MAX as u32 + 1)), Err(WireError::OutOfRange("poll.jobs")));
+        assert_eq!(jobs_of(vec![job("x", 1), job("x", 1)]), Err(WireError::OutOfRange("poll.jobs")));
+        assert!(jobs_of(vec![job(&"x".repeat(256), 1)]).is_ok());
+        for name in ["", &"x".repeat(257)] {
+            assert_eq!(jobs_of(vec![job(name, 1)]), Err(WireError::OutOfRange("job_code.name")));
+        }
+    }
+
+    #[test]
+    fn a_worker_is_of_the_coordinators_version() {
+        assert!(check_version(FRAMEWORK_VERSION).is_ok());
+        let told = |version: &str| check_version(version).unwrap_err().message().to_owned();
+        let other = format!("{FRAMEWORK_VERSION}.1");
+        assert!(told(&other).starts_with(&format!("this worker is of version {other} and the coordinator of version")));
+        for none in ["", &"9".repeat(65)] {
+            assert!(told(none).starts_with("this worker is of version unknown and"));
+        }
+    }
 }

@@ -4,7 +4,7 @@ mod cluster;
 #[path = "../../mapreduce/tests/toy/mod.rs"]
 mod toy;
 
-use cluster::{Cluster, within};
+use cluster::{Cluster, empty_poll, within};
 use mr_proto::v1;
 use mr_proto::v1::workers_client::WorkersClient;
 use tonic::Code;
@@ -13,16 +13,8 @@ const PLACE: &str = "s3://bucket us-east-1 ";
 
 /// One poll of a worker that is a process of its own.
 async fn poll(cluster: &Cluster, name: &str, seq: u64, accepted: u64, throttled: u64) -> v1::PollResponse {
-    let poll = v1::PollRequest {
-        worker: name.into(),
-        process: name.into(),
-        seq,
-        slots: 1,
-        capacity: 1,
-        kernel_families: vec![toy::FAMILY.into()],
-        stores: vec![v1::StoreUsage { place: PLACE.into(), accepted, throttled }],
-        ..Default::default()
-    };
+    let stores = vec![v1::StoreUsage { place: PLACE.into(), accepted, throttled }];
+    let poll = v1::PollRequest { process: name.into(), stores, ..empty_poll(name, seq) };
     within(WorkersClient::new(cluster.channel.clone()).poll(poll)).await.unwrap().into_inner()
 }
 
@@ -51,15 +43,7 @@ async fn one_that_is_throttled_slows_another_down() {
 #[tokio::test]
 async fn a_store_without_a_name_is_no_store() {
     let cluster = Cluster::start().await;
-    let poll = v1::PollRequest {
-        worker: "one".into(),
-        seq: 1,
-        slots: 1,
-        capacity: 1,
-        kernel_families: vec![toy::FAMILY.into()],
-        stores: vec![v1::StoreUsage::default()],
-        ..Default::default()
-    };
+    let poll = v1::PollRequest { stores: vec![v1::StoreUsage::default()], ..empty_poll("one", 1) };
     let refused = within(WorkersClient::new(cluster.channel.clone()).poll(poll)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("store_usage.place"), "{}", refused.message());

@@ -3,7 +3,7 @@
 //! A plan is made where the job's code is (the submitter) and carried out where it is not (the coordinator), so it
 //! says everything that planning tasks and committing needs, and nothing about how a record is mapped.
 
-use crate::{BlobRef, Cut, JobSpec};
+use crate::{BlobRef, Cut, JobCode, JobSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +31,11 @@ pub struct JobPlan {
 }
 
 impl JobPlan {
+    /// Which code its tasks are to be run with.
+    pub fn code(&self) -> JobCode {
+        JobCode::new(&self.spec.job, self.job_version)
+    }
+
     /// The stages that an object passes on its way to its row.
     ///
     /// # Errors

@@ -109,6 +109,7 @@ impl Host {
 
     /// The code of the order's stage, made once and shared: weights are read and packed by the first attempt only.
     pub(crate) async fn code(&self, order: &Order, state: &DynStore) -> Result<Arc<dyn StageCode>, Failure> {
+        // A coordinator orders nothing that was not announced to it. Were it so, results of different code would be mixed.
         let job = self.registry.find(&order.job).cloned().ok_or_else(|| {
             let known: Vec<_> = self.registry.jobs().map(|job| job.name()).collect();
             Failure::permanent(format!("this worker knows no job `{}`; it knows {}", order.job, known.join(", ")))

@@ -2,7 +2,7 @@
 
 use crate::Job;
 use crate::typed::{MapOnly, MapOnlyJob, MapReduce, MapReduceJob, columns};
-use mr_core::NO_KERNELS;
+use mr_core::{JobCode, NO_KERNELS};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -75,6 +75,11 @@ impl Registry {
 
     pub fn jobs(&self) -> impl Iterator<Item = &Arc<dyn Job>> {
         self.jobs.iter()
+    }
+
+    /// What a worker over this registry can be given tasks of.
+    pub fn codes(&self) -> impl Iterator<Item = JobCode> {
+        self.jobs.iter().map(|job| JobCode::new(job.name(), job.version()))
     }
 
     /// At least one, and `NO_KERNELS` among them; the first serves jobs that have no wish.

@@ -30,8 +30,8 @@ struct Args {
     /// Milliseconds without a word from a worker after which its tasks go to others
     #[arg(long, env = "MR_LEASE_MS", value_name = "MS")]
     lease_ms: Option<u64>,
-    /// Milliseconds after which a job fails if only workers without the kernels that it asks for are in touch; 300000
-    /// unless this says otherwise
+    /// Milliseconds after which a job fails if only workers that don't have it, or the kernels that it asks for, are in
+    /// touch; 300000 unless this says otherwise
     #[arg(long, env = "MR_UNSERVED_MS", value_name = "MS")]
     unserved_ms: Option<u64>,
     /// For how many days outputs of tasks are kept for other jobs that could use them; 3 unless this says otherwise, 0 keeps

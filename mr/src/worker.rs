@@ -79,14 +79,23 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     let stop = process::stop_on_signal()?;
     let kernels = registry.kernel_families().join(", ");
     tracing::info!(slots, coordinator, kernels, "working");
-    match mr_worker::run(settings, registry, coordinators, stop).await {
-        Stopped::Drained => tracing::info!("stopped; leases are handed back"),
-        Stopped::Unheard => {
-            tracing::warn!("stopped; the coordinator could not be told, and leases expire by themselves")
+    let code = match mr_worker::run(settings, registry, coordinators, stop).await {
+        Stopped::Drained => {
+            tracing::info!("stopped; leases are handed back");
+            0
         }
-    }
+        Stopped::Unheard => {
+            tracing::warn!("stopped; the coordinator could not be told, and leases expire by themselves");
+            0
+        }
+        // Whoever starts workers is to see that this one won't do.
+        Stopped::Refused(why) => {
+            tracing::error!("{why}");
+            2
+        }
+    };
     // Job code that is in the middle of a record has nothing left to say.
-    std::process::exit(0)
+    std::process::exit(code)
 }
 
 /// Of so many megabytes, and no more than fit.

@@ -434,6 +434,17 @@ fn place(name: String, field: &'static str) -> Wire<String> {
     if (1..=1024).contains(&name.len()) { Ok(name) } else { Err(WireError::OutOfRange(field)) }
 }
 
+pub fn job_code_to(code: core::JobCode) -> v1::JobCode {
+    v1::JobCode { name: code.name, version: code.version }
+}
+
+pub fn job_code_from(code: v1::JobCode) -> Wire<core::JobCode> {
+    match code.name.len() {
+        1..=256 => Ok(core::JobCode { name: code.name, version: code.version }),
+        _ => Err(WireError::OutOfRange("job_code.name")),
+    }
+}
+
 pub fn file_to(file: core::FileRef) -> v1::File {
     v1::File { key: file.key, bytes: file.bytes, crc32: file.crc32 }
 }

@@ -3,9 +3,9 @@
 //! A thousand workers of eight slots, each with as many orders ahead, work off the main job's three stages. Every poll
 //! brings one result and is answered, which is the most that a poll has to do.
 
-use mr_core::{AttemptId, AttemptResult, JobId, KernelWish, Limits, TaskKind, TaskOutput, WorkerId};
+use mr_core::{AttemptId, AttemptResult, JobCode, JobId, KernelWish, Limits, TaskKind, TaskOutput, WorkerId};
 use mr_scheduler::{Command, Config, Event, Poll, Scheduler, sim::graphs};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 const WORKERS: usize = 1000;
@@ -33,7 +33,11 @@ fn measure(splits: u32) {
     let graph = graphs::features(splits, 16, 16);
     let tasks: usize = graph.stages.iter().map(|stage| stage.tasks.len()).sum();
     let mut scheduler = Scheduler::new(Config::default(), 1);
-    scheduler.handle(0, Event::Submit { job: job.clone(), limits: Limits::default(), kernels: KernelWish::default() });
+    let (limits, kernels) = (Limits::default(), KernelWish::default());
+    // A program of a dozen jobs.
+    let program: BTreeSet<_> = (0..12).map(|number| JobCode::new(format!("job-{number}"), 1)).collect();
+    let code = JobCode::new("job-5", 1);
+    scheduler.handle(0, Event::Submit { job: job.clone(), code, limits, kernels });
     let started = Instant::now();
     let split_objects = vec![SPLIT_OBJECTS; splits as usize].into();
     scheduler.handle(0, Event::Prepared { job: job.clone(), graph: graph.clone(), split_objects });
@@ -55,6 +59,7 @@ fn measure(splits: u32) {
                 slots: SLOTS,
                 capacity: 2 * SLOTS,
                 families,
+                jobs: program.clone(),
                 draining: false,
                 lingers: false,
                 held: held.clone(),

@@ -52,9 +52,10 @@ impl Scheduler {
         let fitting: Vec<_> = self.families_for(job).map(|(family, _)| family).collect();
         for (number, worker) in self.fleet.live() {
             let free = worker.has_slot();
-            let Some(family) = worker.families.iter().find(|family| free && fitting.contains(family)) else { continue };
+            let able = free && worker.jobs().contains(&job.code);
+            let Some(family) = worker.families.iter().find(|family| able && fitting.contains(family)) else { continue };
             let others = self.fleet.live().any(|(other, w)| {
-                other != number && w.takes_work() && w.families.contains(family) //
+                other != number && w.takes_work() && w.families.contains(family) && w.jobs().contains(&job.code)
             });
             let idle = worker.is_idle();
             let may = |(place, task): &(Place, &crate::tasks::Task)| {

@@ -181,6 +181,7 @@ mod tests {
             slots: 1,
             capacity: 1,
             families: vec!["avx".into()],
+            jobs: Default::default(),
             draining: false,
             held: Vec::new(),
             lingers: false,

@@ -2,9 +2,10 @@
 
 use crate::fact::Fact;
 use mr_core::{
-    AttemptId, AttemptResult, Failure, JobId, KernelWish, Limits, SplitObjects, StageIndex, TaskGraph, TaskOutput,
-    WorkerId,
+    AttemptId, AttemptResult, Failure, JobCode, JobId, KernelWish, Limits, SplitObjects, StageIndex, TaskGraph,
+    TaskOutput, WorkerId,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Since some fixed start, by the caller's clock.
@@ -26,7 +27,7 @@ pub struct Config {
     /// How many workers a task may lose. Generous, since losing one is never the task's fault for certain, but a task
     /// that takes its worker down each time must not take the whole fleet.
     pub losses_max: u32,
-    /// How long a job waits for a worker with kernels that it can use while others are in touch. Long enough for a machine
+    /// How long a job waits for a worker that has it, and kernels that it can use, while others are in touch. Long enough for a machine
     /// to start; with nobody in touch at all it waits for ever.
     pub unserved_ms: Millis,
     /// How long an attempt may take before anyone thinks of a second one, however quick its siblings were: a backup costs
@@ -55,6 +56,8 @@ pub enum Event {
     /// The same id again changes nothing.
     Submit {
         job: JobId,
+        /// What its tasks are run with: only workers that have it are given any.
+        code: JobCode,
         limits: Limits,
         kernels: KernelWish,
     },
@@ -107,6 +110,8 @@ pub struct Poll {
     pub capacity: u32,
     /// Of its kernels: results of different families differ in their bytes. The first serves jobs without a wish.
     pub families: Vec<String>,
+    /// All that its program has.
+    pub jobs: BTreeSet<JobCode>,
     pub draining: bool,
     /// Attempts that it has been given and has no result of.
     pub held: Vec<AttemptId>,

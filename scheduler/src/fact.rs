@@ -7,8 +7,8 @@
 use crate::event::Millis;
 use crate::view::StageView;
 use mr_core::{
-    AttemptId, Books, Counters, Failure, JobId, KernelWish, Limits, Quarantined, SplitObjects, StageIndex, TaskGraph,
-    TaskOutput,
+    AttemptId, Books, Counters, Failure, JobCode, JobId, KernelWish, Limits, Quarantined, SplitObjects, StageIndex,
+    TaskGraph, TaskOutput,
 };
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ pub struct Fact {
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     Submitted {
+        code: JobCode,
         limits: Limits,
         kernels: KernelWish,
     },

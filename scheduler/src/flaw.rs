@@ -18,6 +18,8 @@ pub enum Flaw {
     LetsThemRun,
     /// A job is given to whoever has room.
     IgnoresWishes,
+    /// Whoever has its kernels is given a job, also one whose program does not have it.
+    IgnoresRegistries,
     /// A job whose kernels nobody has waits for ever.
     WaitsForEver,
     /// A backup although tasks are ready.
@@ -53,6 +55,7 @@ impl Flaw {
         Self::HearsOldPolls,
         Self::LetsThemRun,
         Self::IgnoresWishes,
+        Self::IgnoresRegistries,
         Self::WaitsForEver,
         Self::BacksUpTooSoon,
         Self::BacksUpWithItself,

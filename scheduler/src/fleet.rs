@@ -1,11 +1,20 @@
 //! Workers: who is in touch, what each has, and who has room.
 //!
-//! Workers that have a kernel family make its pool, and a worker may be in several. A pool knows its workers with a
-//! free slot and those that would fetch ahead, most room first, so that finding one takes no walk over the fleet.
+//! Workers of one program that have a kernel family make a pool, and a worker may be in several. A pool knows its workers
+//! with a free slot and those that would fetch ahead, most room first, so that finding one takes no walk over the fleet.
+//! Programs are told apart by the jobs that they have; a fleet has one, or two while it is renewed.
+
+mod eligible;
+mod pool;
+mod registry;
+
+pub(crate) use eligible::Eligible;
+pub(crate) use pool::Room;
 
 use crate::event::{Millis, Poll};
-use mr_core::{AttemptId, WorkerId};
-use std::cmp::Reverse;
+use mr_core::{AttemptId, JobCode, WorkerId};
+use pool::Pool;
+use registry::Registry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -23,6 +32,7 @@ pub(crate) struct Worker {
     pub slots: u32,
     pub capacity: u32,
     pub families: Arc<[Arc<str>]>,
+    registry: Registry,
     pub draining: bool,
     pub presence: Presence,
     /// It fails much: until then it is given nothing, if there are others.
@@ -91,6 +101,11 @@ impl Worker {
         }
     }
 
+    /// What its program has.
+    pub fn jobs(&self) -> &BTreeSet<JobCode> {
+        self.registry.jobs()
+    }
+
     pub fn leases(&self) -> &BTreeMap<AttemptId, Granted> {
         &self.leases
     }
@@ -139,62 +154,14 @@ impl Worker {
     }
 }
 
-/// What a lease would take: a slot that is free now, or a place in the queue behind the slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    Slot,
-    Ahead,
-}
-
-/// Workers with one family that are in touch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pool {
-    with_slot: BTreeSet<(Reverse<u32>, WorkerNo)>,
-    with_ahead: BTreeSet<(Reverse<u32>, WorkerNo)>,
-    takers: BTreeSet<WorkerNo>,
-    pub live: u32,
-    /// Slots of the takers.
-    pub slots: u64,
-    /// Takers that would use this family by themselves.
-    pub firsts: u32,
-}
-
-impl Pool {
-    fn with(&self, room: Room) -> &BTreeSet<(Reverse<u32>, WorkerNo)> {
-        match room {
-            Room::Slot => &self.with_slot,
-            Room::Ahead => &self.with_ahead,
-        }
-    }
-
-    /// The worker with most room that may have a task which `avoids` another: any but that one, if there is any.
-    pub fn roomiest(&self, room: Room, avoids: Option<WorkerNo>) -> Option<WorkerNo> {
-        let others = avoids.is_some_and(|worker| self.takers.len() > usize::from(self.takers.contains(&worker)));
-        let may = |worker: &WorkerNo| !others || Some(*worker) != avoids;
-        self.with(room).iter().map(|(_, worker)| *worker).find(may)
-    }
-
-    /// The same, of those that are not among the slow ones.
-    pub fn quick(&self, fleet: &Fleet, avoids: WorkerNo) -> Option<WorkerNo> {
-        let may = |worker: &WorkerNo| *worker != avoids && !fleet.slow.contains(worker);
-        self.with(Room::Slot).iter().map(|(_, worker)| *worker).find(may)
-    }
-
-    pub fn takes_work(&self) -> bool {
-        !self.takers.is_empty()
-    }
-
-    pub fn has(&self, room: Room) -> bool {
-        !self.with(room).is_empty()
-    }
-}
-
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fleet {
     workers: BTreeMap<WorkerNo, Worker>,
     numbers: BTreeMap<WorkerId, WorkerNo>,
-    pools: BTreeMap<Arc<str>, Pool>,
+    pools: BTreeMap<Arc<str>, BTreeMap<Registry, Pool>>,
     live: u32,
+    /// How many in touch are of each program.
+    programs: BTreeMap<Registry, u32>,
     /// When each is to be lost or forgotten.
     deadlines: BTreeSet<(Millis, WorkerNo)>,
     /// When each that is set aside comes back.
@@ -225,21 +192,27 @@ impl Fleet {
         self.workers.iter().map(|(number, worker)| (*number, worker)).filter(|(_, worker)| worker.live())
     }
 
-    pub fn pools(&self) -> &BTreeMap<Arc<str>, Pool> {
-        &self.pools
+    /// Those that somebody in touch has.
+    pub fn families(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.pools.keys()
     }
 
-    /// Workers in touch that don't have this family.
-    pub fn live_without(&self, family: &str) -> u32 {
-        self.live - self.pools.get(family).map_or(0, |pool| pool.live)
+    /// Who of that family has the job; `None`: any job.
+    pub fn eligible<'a>(&'a self, family: &str, code: Option<&'a JobCode>) -> Eligible<'a> {
+        Eligible::new(self, family, code)
     }
 
-    pub fn has_live(&self, family: &str) -> bool {
-        self.pools.get(family).is_some_and(|pool| pool.live > 0)
+    pub fn live_count(&self) -> u32 {
+        self.live
     }
 
-    pub fn takes_work(&self, family: &str) -> bool {
-        self.pools.get(family).is_some_and(Pool::takes_work)
+    /// Workers in touch whose program does not have that job.
+    pub fn live_without(&self, code: &JobCode) -> u32 {
+        self.programs.iter().filter(|(registry, _)| !registry.jobs().contains(code)).map(|(_, live)| live).sum()
+    }
+
+    pub fn takes_work(&self) -> bool {
+        self.pools.values().flat_map(BTreeMap::values).any(Pool::takes_work)
     }
 
     pub fn next_deadline(&self) -> Option<Millis> {
@@ -297,17 +270,14 @@ impl Fleet {
         }
     }
 
-    /// Whether another worker takes work of that family.
-    pub fn has_others(&self, number: WorkerNo, family: &str) -> bool {
-        self.pools.get(family).is_some_and(|pool| pool.takers.iter().any(|other| *other != number))
-    }
-
-    /// Whether each of its families has another.
+    /// Whether there is another for each of its families and jobs.
     fn can_be_spared(&self, number: WorkerNo) -> bool {
-        self.workers[&number].families.iter().all(|family| self.has_others(number, family))
+        let worker = &self.workers[&number];
+        let has_other = |family: &str, code| self.eligible(family, Some(code)).has_others(number);
+        worker.families.iter().all(|family| worker.jobs().iter().all(|code| has_other(family, code)))
     }
 
-    /// Takes those back that are the only ones left for some family: better a bad worker than none.
+    /// Takes those back that are the only ones left for something: better a bad worker than none.
     pub fn recall(&mut self) {
         let aside: Vec<_> = self.asides.iter().copied().collect();
         for (at, number) in aside {
@@ -320,12 +290,6 @@ impl Fleet {
                 self.change(number, |worker| worker.aside_until = None);
             }
         }
-    }
-
-    /// One of these workers that has nothing, for what wants a worker for itself.
-    pub fn idle(&self, family: &str) -> Option<WorkerNo> {
-        let pool = self.pools.get(family)?;
-        pool.with_slot.iter().map(|(_, worker)| *worker).find(|worker| self.workers[worker].is_idle())
     }
 
     /// What it said it holds and what it said it could not yet let go of, at the end of its poll.
@@ -356,11 +320,14 @@ impl Fleet {
         let known = |family: &String| self.pools.get_key_value(family.as_str()).map(|(family, _)| family.clone());
         let families = poll.families.iter().map(|family| known(family).unwrap_or_else(|| Arc::from(family.as_str())));
         let families: Arc<[_]> = families.collect();
+        let program = self.programs.get_key_value(&poll.jobs).map(|(registry, _)| registry.clone());
+        let registry = program.unwrap_or_else(|| Registry::new(&poll.jobs));
         match self.find(&poll.worker) {
             Some(number) => {
                 self.change(number, |worker| {
                     (worker.seq, worker.slots, worker.capacity) = (seq, slots, capacity);
-                    (worker.families, worker.draining, worker.presence) = (families, draining, presence);
+                    (worker.families, worker.registry) = (families, registry);
+                    (worker.draining, worker.presence) = (draining, presence);
                 });
                 number
             }
@@ -377,6 +344,7 @@ impl Fleet {
                         slots,
                         capacity,
                         families,
+                        registry,
                         draining,
                         presence,
                         aside_until: None,
@@ -478,21 +446,10 @@ impl Fleet {
             return;
         }
         self.live += 1;
-        let (slot, ahead) = (worker.room(Room::Slot), worker.room(Room::Ahead));
+        *self.programs.entry(worker.registry.clone()).or_default() += 1;
         for (position, family) in worker.families.iter().enumerate() {
-            let pool = self.pools.entry(family.clone()).or_default();
-            pool.live += 1;
-            if worker.takes_work() {
-                pool.takers.insert(number);
-                pool.slots += u64::from(worker.slots);
-                pool.firsts += u32::from(position == 0);
-            }
-            if slot > 0 {
-                pool.with_slot.insert((Reverse(slot), number));
-            }
-            if ahead > 0 {
-                pool.with_ahead.insert((Reverse(ahead), number));
-            }
+            let pools = self.pools.entry(family.clone()).or_default();
+            pools.entry(worker.registry.clone()).or_default().enter(number, worker, position == 0);
         }
     }
 
@@ -508,27 +465,23 @@ impl Fleet {
             return;
         }
         self.live -= 1;
-        let (slot, ahead) = (worker.room(Room::Slot), worker.room(Room::Ahead));
+        let registry = &worker.registry;
+        let live = self.programs.get_mut(registry).expect("a live worker's program is known");
+        *live -= 1;
+        if *live == 0 {
+            self.programs.remove(registry);
+        }
         for (position, family) in worker.families.iter().enumerate() {
-            let pool = self.pools.get_mut(family).expect("a live worker is in its pools");
-            pool.live -= 1;
-            if pool.takers.remove(&number) {
-                pool.slots -= u64::from(worker.slots);
-                pool.firsts -= u32::from(position == 0);
-            }
-            pool.with_slot.remove(&(Reverse(slot), number));
-            pool.with_ahead.remove(&(Reverse(ahead), number));
+            let pools = self.pools.get_mut(family).expect("a live worker's families are known");
+            let pool = pools.get_mut(registry).expect("a live worker is in its pools");
+            pool.leave(number, worker, position == 0);
             if pool.live == 0 {
+                pools.remove(registry);
+            }
+            if pools.is_empty() {
                 self.pools.remove(family);
             }
         }
-    }
-
-    #[expect(clippy::type_complexity, reason = "nobody names it")]
-    fn indexes(
-        &self,
-    ) -> (&BTreeMap<Arc<str>, Pool>, &BTreeMap<WorkerId, WorkerNo>, &BTreeSet<(Millis, WorkerNo)>, u32) {
-        (&self.pools, &self.numbers, &self.deadlines, self.live)
     }
 
     /// What the indexes say against what the workers say.
@@ -547,7 +500,10 @@ impl Fleet {
             fresh.numbers.insert(worker.id.clone(), *number);
             fresh.enter(*number);
         }
-        let (is, ought) = (self.indexes(), fresh.indexes());
+        fn indexes(fleet: &Fleet) -> impl PartialEq + std::fmt::Debug + '_ {
+            (&fleet.pools, &fleet.programs, &fleet.numbers, &fleet.deadlines, fleet.live)
+        }
+        let (is, ought) = (indexes(self), indexes(&fresh));
         if is == ought { Ok(()) } else { Err(format!("the fleet's indexes are {is:?}, but its workers say {ought:?}")) }
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::event::Millis;
 use crate::fact::Remains;
-use crate::fleet::Pool;
+use crate::fleet::Eligible;
 use crate::tasks::Tasks;
 use crate::view::StageView;
-use mr_core::{Failure, JobId, JobPhase, KernelWish, Limits};
+use mr_core::{Failure, JobCode, JobId, JobPhase, KernelWish, Limits};
 use std::sync::Arc;
 
 /// A job, by the order of submission.
@@ -15,13 +15,15 @@ pub(crate) struct JobNo(pub u64);
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub id: JobId,
+    /// What its tasks are run with.
+    pub code: JobCode,
     pub limits: Limits,
     pub submitted_at: Millis,
     pub prepared_at: Option<Millis>,
     pub kernels: KernelWish,
     /// The kernel family that its bytes are made with, from its first lease on.
     pub family: Option<Arc<str>>,
-    /// Since when tasks are ready for kernels that nobody has, though somebody is in touch.
+    /// Since when tasks are ready that nobody can be given, though somebody is in touch.
     pub unserved_since: Option<Millis>,
     /// How often this coordinator or one before it has asked for a commit.
     pub rounds: u32,
@@ -66,9 +68,10 @@ impl Remains {
 }
 
 impl Job {
-    pub fn new(id: JobId, limits: Limits, kernels: KernelWish, now: Millis) -> Self {
+    pub fn new(id: JobId, code: JobCode, limits: Limits, kernels: KernelWish, now: Millis) -> Self {
         Self {
             id,
+            code,
             limits,
             submitted_at: now,
             prepared_at: None,
@@ -80,15 +83,15 @@ impl Job {
         }
     }
 
-    /// How far down its wishes the workers of that pool come; `None` if it can't use them.
-    pub fn rank(&self, family: &str, pool: &Pool) -> Option<usize> {
-        if !pool.takes_work() {
+    /// How far down its wishes these workers come, who have its code; `None` if it can't use their family.
+    pub fn rank(&self, family: &str, eligible: Eligible<'_>) -> Option<usize> {
+        if !eligible.takes_work() {
             return None;
         }
         match self.family.as_deref() {
             Some(bound) => (bound == family).then_some(0),
             // By themselves workers use their first.
-            None if self.kernels.arithmetics.is_empty() => (pool.firsts > 0).then_some(0),
+            None if self.kernels.arithmetics.is_empty() => eligible.is_first().then_some(0),
             None => self.kernels.rank(family),
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! - [`event`] has what is said to the scheduler and by it.
 //! - `scheduler` has one arm for each event; `results` what an attempt's end does to its task and its job; `undo` what is
-//!   done over; `assign` who is given which task.
+//!   done over; `assign` who is given which task; `unserved` what becomes of jobs that nobody can be given.
 //! - `job`, `tasks` and `fleet` are what is known of jobs, of one job's tasks, and of workers; `books` is what an
 //!   output must add up to; `view` is what others may see.
 //! - [`sim`] drives it all through bad weather by seed; `audit` holds the state against itself, and `flaw` plants bugs for
@@ -27,6 +27,7 @@ mod scheduler;
 pub mod sim;
 mod tasks;
 mod undo;
+mod unserved;
 mod view;
 mod write_ahead;
 
@@ -34,5 +35,6 @@ pub use care::KILLS;
 pub use event::{Answer, Command, Config, Event, Millis, Poll, Step};
 pub use fact::{Condemned, Ending, Fact, Remains, What};
 pub use scheduler::Scheduler;
+pub use unserved::{Lack, START_ITS_PROGRAM, other_versions};
 pub use view::{JobView, StageView, WorkerView};
 pub use write_ahead::WriteAhead;

@@ -59,7 +59,10 @@ impl Scheduler {
         let mut facts = Vec::new();
         for job in self.jobs.values() {
             let mut tell = |at, what| facts.push(Fact { at, job: job.id.clone(), what });
-            tell(job.submitted_at, What::Submitted { limits: job.limits, kernels: job.kernels.clone() });
+            tell(
+                job.submitted_at,
+                What::Submitted { code: job.code.clone(), limits: job.limits, kernels: job.kernels.clone() },
+            );
             let Some(tasks) = job.tasks() else { continue };
             let prepared_at = job.prepared_at.unwrap_or(job.submitted_at);
             let (graph, split_objects) = (tasks.graph().clone(), tasks.ledger.split_objects().clone());
@@ -126,8 +129,8 @@ impl Scheduler {
 
     fn apply(&mut self, fact: &Fact) -> Result<(), String> {
         let Fact { at, job: id, what } = fact;
-        if let What::Submitted { limits, kernels } = what {
-            return self.apply_submitted(id, Job::new(id.clone(), *limits, kernels.clone(), *at));
+        if let What::Submitted { code, limits, kernels } = what {
+            return self.apply_submitted(id, Job::new(id.clone(), code.clone(), *limits, kernels.clone(), *at));
         }
         let number = *self.job_numbers.get(id).ok_or("it was never submitted")?;
         let job = self.jobs.get_mut(&number).expect("numbers are of jobs");

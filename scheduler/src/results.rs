@@ -119,7 +119,7 @@ impl Scheduler {
             }
             return;
         }
-        let (alone, believes) = (!self.fleet.has_others(worker, &family), self.flawed(Flaw::BelievesOne));
+        let (alone, believes) = (!self.eligible(job, &family).has_others(worker), self.flawed(Flaw::BelievesOne));
         let doubtful = output.quarantined.iter().any(|verdict| verdict.source == QuarantineSource::Environment);
         if doubtful && !believes {
             let tasks = self.jobs.get_mut(&number).and_then(|job| job.running_mut()).expect("looked at above");
@@ -297,8 +297,7 @@ impl Scheduler {
         let Some(verdict) = failure.blames.as_ref().filter(|_| failure.class == FailureClass::Application) else {
             return false;
         };
-        let family = self.jobs[&number].family.clone();
-        let alone = !family.is_some_and(|family| self.fleet.has_others(worker, &family));
+        let alone = self.is_alone(&self.jobs[&number], worker);
         let place = Place::of(&attempt.task);
         let Some(tasks) = self.jobs.get_mut(&number).and_then(|job| job.running_mut()) else { return false };
         let opinion = tasks.care(place).blame(verdict, worker, attempt, alone);

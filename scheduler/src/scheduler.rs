@@ -3,13 +3,13 @@
 use crate::event::{Answer, Command, Config, Event, Millis, Poll, Step};
 use crate::fact::{Condemned, Ending, Fact, Remains, What};
 use crate::flaw::Flaw;
-use crate::fleet::{Fleet, Granted, Pool, WorkerNo};
+use crate::fleet::{Fleet, Granted, WorkerNo};
 use crate::job::{Job, JobNo, Phase};
 use crate::tasks::{Lease, Place, Task, TaskState, Tasks};
 use crate::view::{JobView, WorkerView};
 use mr_core::{
-    AttemptId, Epoch, Failure, FailureClass, JobId, KernelWish, Limits, SplitObjects, StageIndex, TaskGraph, TaskId,
-    TaskOutput, WorkerId,
+    AttemptId, Epoch, Failure, FailureClass, JobCode, JobId, KernelWish, Limits, SplitObjects, StageIndex, TaskGraph,
+    TaskId, TaskOutput, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -65,7 +65,7 @@ impl Scheduler {
         self.now = self.now.max(now);
         let mut out = Outbox::default();
         match event {
-            Event::Submit { job, limits, kernels } => self.submit(job, limits, kernels, &mut out),
+            Event::Submit { job, code, limits, kernels } => self.submit(job, code, limits, kernels, &mut out),
             Event::Prepared { job, graph, split_objects } => self.prepared(&job, graph, split_objects, &mut out),
             Event::PrepareFailed { job, failure } => self.prepare_failed(&job, failure, &mut out),
             Event::Poll(poll) => self.poll(poll, &mut out),
@@ -142,7 +142,7 @@ impl Scheduler {
     }
 
     fn view<'a>(&'a self, job: &'a Job) -> JobView<'a> {
-        JobView::of(job, &self.fleet, self.gives_up_at(job))
+        JobView::of(job, &self.fleet, self.lack(job), self.gives_up_at(job))
     }
 
     /// Those that are in touch, in the order in which they came.
@@ -154,11 +154,11 @@ impl Scheduler {
         self.job_numbers.get(job).map(|number| &self.jobs[number])
     }
 
-    fn submit(&mut self, id: JobId, limits: Limits, kernels: KernelWish, out: &mut Outbox) {
+    fn submit(&mut self, id: JobId, code: JobCode, limits: Limits, kernels: KernelWish, out: &mut Outbox) {
         if self.job_numbers.contains_key(&id) {
             return;
         }
-        self.record(&id, What::Submitted { limits, kernels }, out);
+        self.record(&id, What::Submitted { code, limits, kernels }, out);
         out.commands.push(Command::Prepare { job: id });
     }
 
@@ -204,8 +204,9 @@ impl Scheduler {
         // What it was given it can't be relied upon to make any more.
         let known = self.fleet.find(&poll.worker);
         if let Some(number) = known.filter(|number| {
-            let families = self.fleet.worker(*number).families.iter();
-            !families.map(|family| &**family).eq(poll.families.iter().map(String::as_str))
+            let worker = self.fleet.worker(*number);
+            let families = worker.families.iter().map(|family| &**family);
+            !families.eq(poll.families.iter().map(String::as_str)) || *worker.jobs() != poll.jobs
         }) {
             self.lose(number, out);
         }
@@ -316,60 +317,6 @@ impl Scheduler {
         self.give_up(grace, out);
     }
 
-    /// Ends the jobs that nobody has served for long enough.
-    fn give_up(&mut self, grace: Millis, out: &mut Outbox) {
-        // Workers that were lost just now may have been the only ones in touch.
-        self.watch_unserved();
-        for number in self.running.clone() {
-            let Some(at) = self.gives_up_at(&self.jobs[&number]).filter(|at| *at <= self.now) else { continue };
-            if self.now - at > grace {
-                // It is we who were away: whoever could serve it may be waiting to be heard.
-                let until = self.now.saturating_add(grace.max(1));
-                let job = self.jobs.get_mut(&number).expect("running jobs are jobs");
-                job.unserved_since = Some(until.saturating_sub(self.config.unserved_ms));
-            } else {
-                let failure = Failure::permanent(self.unserved_story(&self.jobs[&number]));
-                self.end(number, Ending::Failed(failure), out);
-            }
-        }
-    }
-
-    /// Notes since when each job has tasks ready for kernels that none of those in touch has.
-    fn watch_unserved(&mut self) {
-        let pools = self.fleet.pools();
-        let any = pools.values().any(Pool::takes_work);
-        for number in &self.running {
-            let job = self.jobs.get_mut(number).expect("running jobs are jobs");
-            let ready = job.running().is_some_and(|tasks| tasks.ready_count() > 0);
-            let served = || pools.iter().any(|(family, pool)| job.rank(family, pool).is_some());
-            let unserved = any && ready && !served();
-            job.unserved_since = if unserved { job.unserved_since.or(Some(self.now)) } else { None };
-        }
-    }
-
-    /// When a job that nobody serves has waited for long enough.
-    fn gives_up_at(&self, job: &Job) -> Option<Millis> {
-        job.running()?;
-        let since = job.unserved_since.filter(|_| !self.flawed(Flaw::WaitsForEver))?;
-        Some(since.saturating_add(self.config.unserved_ms))
-    }
-
-    fn unserved_story(&self, job: &Job) -> String {
-        let had =
-            self.fleet.pools().iter().filter(|(_, pool)| pool.takes_work()).map(|(family, _)| format!("`{family}`"));
-        let had = had.collect::<Vec<_>>().join(", ");
-        let seconds = self.config.unserved_ms / 1000;
-        match &job.family {
-            Some(family) => format!(
-                "the job began on kernel family `{family}`, and for {seconds} s no worker in touch has had it, only {had}; \
-                 start one that has it and submit the job again"
-            ),
-            None => {
-                format!("for {seconds} s no worker in touch has had kernels for it, only {had}: {}", job.kernels.why)
-            }
-        }
-    }
-
     /// A worker is gone: what it had goes to others.
     fn lose(&mut self, number: WorkerNo, out: &mut Outbox) {
         let leases = self.fleet.lose(number, self.now, self.config.lease_ms);
@@ -428,19 +375,6 @@ impl Scheduler {
         self.end(job, Ending::Failed(Failure::new(FailureClass::WorkerLost, message)), out);
     }
 
-    /// Jobs that are bound to a family which nobody has any more, and have nothing done that binds them to it.
-    fn unbind(&mut self, out: &mut Outbox) {
-        let alone = |job: &Job| {
-            let left = job.family.as_deref().is_some_and(|family| !self.fleet.has_live(family));
-            left && job.running().is_some_and(Tasks::none_was_done)
-        };
-        let jobs = self.running.iter().map(|number| &self.jobs[number]).filter(|job| alone(job));
-        let jobs: Vec<_> = jobs.map(|job| job.id.clone()).collect();
-        for job in jobs {
-            self.record(&job, What::Unbound, out);
-        }
-    }
-
     /// Attempts that a worker holds from a coordinator before this one go on, unless their tasks have gone on without them.
     fn adopt(&mut self, number: WorkerNo, poll: &Poll) {
         for attempt in &poll.held {
@@ -455,7 +389,8 @@ impl Scheduler {
             let Some(job) = self.job_numbers.get(&attempt.task.job).and_then(|job| self.jobs.get_mut(job)) else {
                 continue;
             };
-            if !job.family.as_ref().is_some_and(|bound| worker.families.contains(bound)) {
+            let has_kernels = job.family.as_ref().is_some_and(|bound| worker.families.contains(bound));
+            if !has_kernels || !worker.jobs().contains(&job.code) {
                 continue;
             }
             let place = Place::of(&attempt.task);

@@ -25,7 +25,7 @@ impl Scheduler {
         out: &mut Outbox,
     ) -> bool {
         let job = &self.jobs[&number];
-        let alone = !job.family.as_ref().is_some_and(|family| self.fleet.has_others(worker, family));
+        let alone = self.is_alone(job, worker);
         let (place, at_once) = (Place::of(&attempt.task), self.flawed(Flaw::MissesAtOnce));
         let Some(tasks) = self.jobs.get_mut(&number).and_then(|job| job.running_mut()) else { return false };
         let makers = makers(tasks, failure, tasks.read_by(place));

@@ -5,10 +5,12 @@ use crate::fact::Remains;
 use crate::fleet::{Fleet, Presence, Worker};
 use crate::job::{Job, Phase};
 use crate::tasks::Tasks;
+use crate::unserved::Lack;
 use mr_core::{
-    AttemptId, Books, Counters, Failure, JobId, JobPhase, KernelWish, Quarantined, StageIndex, TaskGraph, TaskKind,
-    WorkerId,
+    AttemptId, Books, Counters, Failure, JobCode, JobId, JobPhase, KernelWish, Quarantined, StageIndex, TaskGraph,
+    TaskKind, WorkerId,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -32,13 +34,17 @@ pub struct JobView<'a> {
     pub half_committed: bool,
     /// The kernel family that it is bound to.
     pub family: Option<&'a str>,
-    /// Its family, when the job has tasks left and no worker of that family takes work: it waits for one.
-    pub waits_for_family: Option<&'a str>,
-    /// When it fails unless a worker comes that has kernels for it.
+    /// What its tasks are run with.
+    pub code: &'a JobCode,
+    /// What it waits for, when it has tasks left that no worker can be given.
+    pub lack: Option<Lack<'a>>,
+    /// When it fails unless a worker comes that has that.
     pub gives_up_at: Option<Millis>,
     pub kernels: &'a KernelWish,
-    /// Workers in touch that get none of its tasks, since they don't have its family.
+    /// Workers in touch that get none of its tasks, since they don't have its code or the family that it is bound to; and
+    /// those of them that don't have its code.
     pub workers_turned_away: u32,
+    pub workers_without_code: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +66,8 @@ pub struct StageView {
 pub struct WorkerView<'a> {
     pub id: &'a WorkerId,
     pub families: &'a [Arc<str>],
+    /// All that its program has.
+    pub jobs: &'a BTreeSet<JobCode>,
     pub slots: u32,
     pub capacity: u32,
     pub draining: bool,
@@ -71,7 +79,7 @@ pub struct WorkerView<'a> {
 }
 
 impl<'a> JobView<'a> {
-    pub(crate) fn of(job: &'a Job, fleet: &Fleet, gives_up_at: Option<Millis>) -> Self {
+    pub(crate) fn of(job: &'a Job, fleet: &Fleet, lack: Option<Lack<'a>>, gives_up_at: Option<Millis>) -> Self {
         let (graph, ended_at) = match &job.phase {
             Phase::Listing => (None, None),
             Phase::Running(tasks) | Phase::Committing(tasks) => (Some(tasks.graph()), None),
@@ -90,7 +98,9 @@ impl<'a> JobView<'a> {
             | Phase::Cancelled { .. } => None,
         };
         let family = job.family.as_deref();
-        let bound = if job.running().is_some() { family } else { None };
+        let without_code = if job.running().is_some() { fleet.live_without(&job.code) } else { 0 };
+        let with_both = |family| fleet.eligible(family, Some(&job.code)).live();
+        let bound = family.filter(|_| job.running().is_some());
         Self {
             id: &job.id,
             phase: job.phase(),
@@ -105,10 +115,12 @@ impl<'a> JobView<'a> {
             ended_at,
             half_committed: job.rounds > 0 && job.phase() != JobPhase::Committed,
             family,
-            waits_for_family: bound.filter(|family| !fleet.takes_work(family)),
+            code: &job.code,
+            lack,
             gives_up_at,
             kernels: &job.kernels,
-            workers_turned_away: bound.map_or(0, |family| fleet.live_without(family)),
+            workers_turned_away: bound.map_or(without_code, |family| fleet.live_count() - with_both(family)),
+            workers_without_code: without_code,
         }
     }
 }
@@ -153,6 +165,7 @@ impl<'a> WorkerView<'a> {
         Some(Self {
             id: &worker.id,
             families: &worker.families,
+            jobs: worker.jobs(),
             slots: worker.slots,
             capacity: worker.capacity,
             draining: worker.draining,

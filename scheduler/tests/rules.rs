@@ -432,7 +432,7 @@ fn what_nobody_has_kernels_for_fails_when_others_have_been_in_touch_for_long() {
         "a is listing
          prepare a
          a is running
-         a: write 0+0/1, 10 = 0 + 0, family open
+         a: write 0+0/1, 10 = 0 + 0, family open, waits for kernels
          a is failed, permanent: for 20 s no worker in touch has had kernels for it, only `avx`: it wishes so
          clean up a",
     );
@@ -1583,6 +1583,167 @@ fn what_another_job_made_of_something_else_is_not_taken_over() {
                  {}found",
                 if taken { "w1 stops a/1/0#1\nw1 runs a/2/0#1\n" } else { "" }
             ),
+        );
+    }
+}
+
+#[test]
+fn a_job_is_given_to_workers_whose_program_has_it_in_its_version() {
+    check(
+        "submit a job=x.2; poll w1 2 jobs=x.1,y.2; poll w2 1 jobs=x.2; poll w3 1 jobs=x.1,x.2; list a 5; show a; \
+         submit b job=x.1; list b 1; show b",
+        "a is listing
+         prepare a
+         a is running
+         w2 runs a/0/0#1
+         w3 runs a/0/1#1
+         a: write 0+2/5, 50 = 0 + 0, family avx, turns 1 away
+         b is listing
+         prepare b
+         b is running
+         w1 runs b/0/0#1
+         b: write 0+1/1, 10 = 0 + 0, family avx, turns 1 away",
+    );
+}
+
+#[test]
+fn what_nobody_has_the_program_of_fails_when_others_have_been_in_touch_for_long() {
+    let config = Config { unserved_ms: 20_000, ..Config::default() };
+    let story = |workers: &str| {
+        format!(
+            "submit a job=x.2; list a 1; wait 60s; {workers}; wait 10s; {workers}; wait 9s; {workers}; show a; wait 1s"
+        )
+    };
+    let end = |told: &str| {
+        format!(
+            "a is listing
+             prepare a
+             a is running
+             a: write 0+0/1, 10 = 0 + 0, family open, waits for job `x` version 2, turns {told}: start workers of the \
+             program that it was submitted with, and submit the job again
+             clean up a"
+        )
+    };
+    let failed = "away\na is failed, permanent: for 20 s no worker in touch has had job `x` version 2";
+    check_with(config.clone(), &story("poll w1 1 jobs=y.2"), &end(&format!("1 {failed}")));
+    check_with(config.clone(), &story("poll w1 1 jobs=x.1"), &end(&format!("1 {failed}; w1 has version 1")));
+    check_with(
+        config,
+        &story("poll w1 1 jobs=x.1; poll w2 1 jobs=x.3; poll w3 1 jobs=x.1; poll w4 1 jobs=x.1"),
+        &end(&format!("4 {failed}; w1 and 2 more have version 1, w2 has version 3")),
+    );
+}
+
+#[test]
+fn a_worker_that_has_the_job_is_given_it_as_soon_as_it_comes() {
+    let config = Config { unserved_ms: 20_000, ..Config::default() };
+    check_with(
+        config,
+        "submit a job=x.2; list a 2; poll w1 1 jobs=x.1; wait 14s; poll w1; wait 5s; mark it comes; poll w2 1 jobs=x.2; \
+         wait 10s; poll w1; poll w2; wait 10s; show a",
+        "a is listing
+         prepare a
+         a is running
+         it comes
+         w2 runs a/0/0#1
+         a: write 0+1/2, 20 = 0 + 0, family avx, turns 1 away",
+    );
+}
+
+#[test]
+fn kernels_and_program_are_to_be_had_together() {
+    let config = Config { unserved_ms: 20_000, ..Config::default() };
+    let begins = "submit a; poll w1 1; poll w2 1 jobs=y.1; poll w3 1 family=neon";
+    // Nothing was done: it begins anew on the family of those that have it.
+    check_with(
+        config.clone(),
+        &format!("{begins}; list a 1; wait 14s; poll w2; poll w3; wait 1s; show a"),
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w3 runs a/0/0#2
+         a: write 0+1/1, 10 = 0 + 0, family neon, turns 1 away",
+    );
+    // Something was.
+    check_with(
+        config,
+        &format!(
+            "{begins} draining; list a 2; done w1 a/0/0#1; poll w4 1 family=neon; wait 14s; poll w2; poll w4; wait 1s; show a; \
+             wait 13s; poll w2; poll w4; wait 10s"
+        ),
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 stops a/0/1#1
+         a: write 1+0/2, 20 = 10 + 0, family avx, waits for avx, turns 2 away
+         a is failed, permanent: the job began on kernel family `avx`, and for 20 s no worker in touch that has the job has \
+         had it, only `neon`; start one that has it and submit the job again
+         clean up a",
+    );
+}
+
+#[test]
+fn where_no_other_has_the_job_a_worker_is_its_own_second_opinion() {
+    check(
+        "submit a job=x.1; poll w1 1 jobs=x.1; poll w2 4 jobs=y.1; list a 1; done w1 a/0/0#1 changed=1; \
+         done w1 a/0/0#2 changed=1; show a",
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         w1 runs a/0/0#2
+         a is committing
+         commit a
+         a: write 1+0/1, 10 = 9 + 1, family avx",
+    );
+}
+
+#[test]
+fn orders_ahead_wait_for_no_slot_of_a_worker_without_the_job() {
+    check(
+        "submit a job=x.1; poll w1 1+1 jobs=x.1; poll w2 4 jobs=y.1; list a 3",
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1",
+    );
+}
+
+#[test]
+fn a_worker_of_another_program_than_before_has_nothing_any_more() {
+    check_listed(
+        "poll w1 1; list a 1; poll w2 1; poll w1 jobs=y.1",
+        "show a",
+        "
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         a: write 0+1/1, 10 = 0 + 0, family avx, turns 1 away",
+    );
+}
+
+#[test]
+fn after_a_restart_a_job_is_still_for_those_that_have_it() {
+    for shorten in ["", "shorten; "] {
+        check(
+            &format!(
+                "submit a job=x.1; poll w1 2 jobs=x.1; list a 2; {shorten}restart; poll w1 jobs=y.1; show a; \
+                 poll w2 1 jobs=x.1"
+            ),
+            "a is listing
+             prepare a
+             a is running
+             w1 runs a/0/0#1
+             w1 runs a/0/1#1
+             w1 stops a/0/0#1
+             w1 stops a/0/1#1
+             a: write 0+0/2, 20 = 0 + 0, family avx, waits for job `x` version 1, turns 1 away
+             w2 runs a/0/0#2.1",
         );
     }
 }

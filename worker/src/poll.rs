@@ -5,7 +5,7 @@ use crate::gauge::Gauge;
 use crate::heap::bound_heaps;
 use crate::memory::Memory;
 use crate::{Coordinators, Settings, decode_budget_bytes, peak_rss_bytes};
-use mr_core::{AttemptResult, Failure};
+use mr_core::{AttemptResult, FRAMEWORK_VERSION, Failure};
 use mr_mapreduce::{Host, HostSettings, Registry};
 use mr_proto::v1::workers_client::WorkersClient;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
@@ -13,8 +13,8 @@ use mr_storage::{BackOff, chance, pace};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 /// Between polls that fail. A fleet that lost its coordinator comes back spread out.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(4));
@@ -31,15 +31,17 @@ const REST_AFTER: Duration = Duration::from_secs(60);
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Why [`run`] came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stopped {
     /// It was told to, and every lease was handed back.
     Drained,
     /// It was told to, and the coordinator could not be reached to take the leases back.
     Unheard,
+    /// The coordinator takes no such worker, and says why: asking again would change nothing.
+    Refused(String),
 }
 
-/// Works until `stop` is cancelled, then hands its leases back.
+/// Works until `stop` is cancelled, then hands its leases back; or until it is refused.
 pub async fn run(
     settings: Settings,
     registry: Registry,
@@ -58,10 +60,12 @@ pub async fn run(
         },
     ));
     let (name, families) = (name(&settings), host.registry().kernel_families().to_vec());
+    let jobs = host.registry().codes().map(convert::job_code_to).collect();
     let memory = Memory::new(Gauge::new(settings.memory_bytes));
     let worker = Worker {
         name,
         families,
+        jobs,
         settings,
         coordinators: coordinators.into(),
         seq: 0,
@@ -76,6 +80,7 @@ pub async fn run(
 struct Worker {
     name: String,
     families: Vec<String>,
+    jobs: Vec<v1::JobCode>,
     settings: Settings,
     host: Arc<Host>,
     coordinators: Coordinators,
@@ -122,6 +127,10 @@ impl Worker {
                     }
                     take(answer, &mut attempts);
                     self.host.rest(REST_AFTER);
+                }
+                Err(status) if status.code() == Code::FailedPrecondition => {
+                    attempts.stop_all();
+                    return Stopped::Refused(status.message().to_owned());
                 }
                 Err(status) => {
                     self.contact.failed(&self.coordinators.name(at), &status);
@@ -209,6 +218,8 @@ impl Worker {
             slots,
             capacity: slots + ahead,
             kernel_families: self.families.clone(),
+            jobs: self.jobs.clone(),
+            framework_version: FRAMEWORK_VERSION.to_owned(),
             draining,
             lingers: attempts.is_empty() && self.host.at_work() > 0,
             held: attempts.held().into_iter().map(convert::progress_to).collect(),

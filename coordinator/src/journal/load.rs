@@ -115,11 +115,11 @@ async fn interpret(store: &DynStore, wire: Vec<v1::JournalFact>, to: &mut Recove
             Wire::Submitted(submitted) => {
                 let plan = submitted.plan.ok_or_else(|| anyhow!("job {id} has no plan"))?;
                 let plan = Arc::new(convert::plan_from(plan)?);
-                let (limits, kernels) = (plan.spec.limits, plan.kernels.clone());
+                let (code, limits, kernels) = (plan.code(), plan.spec.limits, plan.kernels.clone());
                 let job =
                     Job { renews_quarantined: submitted.renews_quarantined, ..Job::new(plan, submitted.prior_ms) };
                 to.jobs.insert(id.clone(), job);
-                What::Submitted { limits, kernels }
+                What::Submitted { code, limits, kernels }
             }
             // Of a job that is over only its end counts.
             Wire::Prepared(_) if ended => continue,

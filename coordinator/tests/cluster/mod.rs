@@ -3,7 +3,8 @@
 #![allow(dead_code)] // each test uses some of it
 
 use mr_coordinator::{Coordinator, Settings, serve};
-use mr_core::{Failure, JobId, JobPhase, JobPlan, JobStatus};
+use mr_core::{FRAMEWORK_VERSION, Failure, JobId, JobPhase, JobPlan, JobStatus};
+use mr_mapreduce::Registry;
 use mr_proto::v1::jobs_client::JobsClient;
 use mr_proto::v1::workers_client::WorkersClient;
 use mr_proto::v1::workers_server::{Workers, WorkersServer};
@@ -150,9 +151,18 @@ impl Cluster {
     }
 
     pub fn worker_over(&self, slots: u32, coordinators: impl Into<Coordinators> + Send + 'static) -> Worker {
+        self.worker_with(toy::registry(&self.world), slots, coordinators)
+    }
+
+    pub fn worker_with(
+        &self,
+        registry: Registry,
+        slots: u32,
+        coordinators: impl Into<Coordinators> + Send + 'static,
+    ) -> Worker {
         let stop = CancellationToken::new();
         let settings = mr_worker::Settings::new(slots, self.path("scratch"));
-        let running = mr_worker::run(settings, toy::registry(&self.world), coordinators, stop.clone());
+        let running = mr_worker::run(settings, registry, coordinators, stop.clone());
         Worker { stop, running: tokio::spawn(running) }
     }
 
@@ -276,6 +286,7 @@ pub enum Change {
     Lose,
     /// As if the connection hung.
     Hang,
+    Refuse(Status),
 }
 
 impl Between {
@@ -311,7 +322,22 @@ impl Workers for Between {
             Change::Answer(answer) => Ok(Response::new(*answer)),
             Change::Lose => Err(Status::unavailable("the answer is lost")),
             Change::Hang => std::future::pending().await,
+            Change::Refuse(why) => Err(why),
         }
+    }
+}
+
+/// A poll of a worker of one slot that has the toy job, and nothing to say.
+pub fn empty_poll(worker: &str, seq: u64) -> v1::PollRequest {
+    v1::PollRequest {
+        worker: worker.into(),
+        seq,
+        slots: 1,
+        capacity: 1,
+        kernel_families: vec![toy::FAMILY.into()],
+        jobs: vec![v1::JobCode { name: "toy".into(), version: 1 }],
+        framework_version: FRAMEWORK_VERSION.into(),
+        ..Default::default()
     }
 }
 
@@ -340,16 +366,8 @@ impl Puppet {
     ) -> Result<v1::PollResponse, tonic::Status> {
         self.seq += 1;
         let progress = |attempt: &v1::AttemptId| v1::Progress { attempt: Some(attempt.clone()), ..Default::default() };
-        let poll = v1::PollRequest {
-            worker: "puppet".into(),
-            seq: self.seq,
-            slots: 1,
-            capacity: 1,
-            kernel_families: vec![toy::FAMILY.into()],
-            held: held.iter().map(progress).collect(),
-            results,
-            ..Default::default()
-        };
+        let held = held.iter().map(progress).collect();
+        let poll = v1::PollRequest { held, results, ..empty_poll("puppet", self.seq) };
         within(self.client.poll(poll)).await.map(tonic::Response::into_inner)
     }
 

@@ -60,6 +60,13 @@ pub fn registry(world: &Arc<World>) -> Registry {
     Registry::new(FAMILY).with(Toy(world.clone()))
 }
 
+/// A program that has the same job in its second version.
+pub fn next_registry(world: &Arc<World>) -> Registry {
+    Registry::new(FAMILY).with(Next(Toy(world.clone())))
+}
+
+struct Next(Toy);
+
 /// How a test wants the job.
 #[derive(Clone)]
 pub struct Wanted {
@@ -150,6 +157,36 @@ impl Job for Toy {
             _ => 0,
         };
         Ok(Arc::new(Stage { world: self.0.clone(), total }))
+    }
+}
+
+impl Job for Next {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn version(&self) -> u32 {
+        self.0.version() + 1
+    }
+
+    fn about(&self) -> &'static str {
+        self.0.about()
+    }
+
+    fn params(&self) -> Vec<ParamSpec> {
+        self.0.params()
+    }
+
+    fn broadcasts(&self, params: &Params) -> Result<Vec<BroadcastSource>, ParamError> {
+        self.0.broadcasts(params)
+    }
+
+    fn plan(&self, spec: &JobSpec, broadcasts: &[Broadcast]) -> Result<JobPlan, ParamError> {
+        Ok(JobPlan { job_version: self.version(), ..self.0.plan(spec, broadcasts)? })
+    }
+
+    fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {
+        self.0.open(context)
     }
 }
 

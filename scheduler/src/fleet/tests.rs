@@ -12,11 +12,21 @@ fn poll(worker: &str, slots: u32, capacity: u32, families: &[&str]) -> Poll {
         slots,
         capacity,
         families: families.iter().map(|family| (*family).to_owned()).collect(),
+        jobs: [job("toy", 1)].into(),
         draining: false,
         held: Vec::new(),
         lingers: false,
         results: Vec::new(),
     }
+}
+
+fn job(name: &str, version: u32) -> JobCode {
+    JobCode::new(name, version)
+}
+
+/// Those of a family, whatever jobs they have.
+fn any<'a>(fleet: &'a Fleet, family: &str) -> Eligible<'a> {
+    fleet.eligible(family, None)
 }
 
 fn attempt(index: u32) -> AttemptId {
@@ -81,7 +91,8 @@ fn nobody_is_set_aside_who_is_the_last_of_a_family_and_such_a_one_is_called_back
     let one = fleet.renew(&poll("one", 1, 1, &["avx"]), LEASE);
     fail(&mut fleet, both, 5, 0);
     assert!(fleet.worker(both).takes_work(), "nobody else has neon");
-    assert!(fleet.has_others(both, "avx") && !fleet.has_others(both, "neon") && !fleet.has_others(one, "arm"));
+    let has_others = |family: &str, worker| any(&fleet, family).has_others(worker);
+    assert!(has_others("avx", both) && !has_others("neon", both) && !has_others("arm", one));
     let other = fleet.renew(&poll("other", 1, 1, &["neon"]), LEASE);
     fail(&mut fleet, both, 1, 0);
     assert!(!fleet.worker(both).takes_work());
@@ -134,8 +145,8 @@ fn rooms_are_what_the_slots_and_the_capacity_leave() {
     let mut fleet = Fleet::default();
     let worker = fleet.renew(&poll("w", 1, 3, &["avx"]), LEASE);
     let has = |fleet: &Fleet| {
-        let pool = &fleet.pools()["avx"];
-        (pool.has(Room::Slot), pool.has(Room::Ahead))
+        let all = any(fleet, "avx");
+        (all.has(Room::Slot), all.has(Room::Ahead))
     };
     assert_eq!(has(&fleet), (true, true));
     fleet.grant(worker, attempt(0), false);
@@ -143,7 +154,7 @@ fn rooms_are_what_the_slots_and_the_capacity_leave() {
     fleet.grant(worker, attempt(1), false);
     fleet.grant(worker, attempt(2), false);
     assert_eq!(has(&fleet), (false, false));
-    assert!(fleet.pools()["avx"].takes_work(), "it will have room again");
+    assert!(any(&fleet, "avx").takes_work(), "it will have room again");
     // A probe has its worker for itself.
     let alone = fleet.renew(&poll("x", 4, 4, &["avx"]), LEASE);
     fleet.grant(alone, attempt(7), true);
@@ -157,17 +168,17 @@ fn rooms_are_what_the_slots_and_the_capacity_leave() {
 fn whoever_is_at_something_is_not_idle() {
     let (mut fleet, workers) = fleet(2);
     let [one, other] = workers[..] else { unreachable!() };
-    assert_eq!(fleet.idle("avx"), Some(one));
+    assert_eq!(any(&fleet, "avx").idle(), Some(one));
     fleet.note_held(one, &[attempt(1)], false);
-    assert_eq!(fleet.idle("avx"), Some(other), "it holds what is not leased to it");
+    assert_eq!(any(&fleet, "avx").idle(), Some(other), "it holds what is not leased to it");
     fleet.note_held(one, &[], true);
     fleet.grant(other, attempt(2), false);
-    assert_eq!(fleet.idle("avx"), None, "it is still at a record, and the other one has a lease");
+    assert_eq!(any(&fleet, "avx").idle(), None, "it is still at a record, and the other one has a lease");
     fleet.note_held(other, &[attempt(2)], false);
     assert!(fleet.revoke(other, &attempt(2)) && !fleet.revoke(other, &attempt(2)));
-    assert_eq!(fleet.idle("avx"), None, "it does not know yet that it has nothing");
+    assert_eq!(any(&fleet, "avx").idle(), None, "it does not know yet that it has nothing");
     fleet.note_held(one, &[], false);
-    assert_eq!(fleet.idle("avx"), Some(one));
+    assert_eq!(any(&fleet, "avx").idle(), Some(one));
 }
 
 #[test]
@@ -177,13 +188,13 @@ fn the_lost_are_remembered_for_twenty_leases_with_what_they_had() {
     assert_eq!(fleet.overdue(LEASE - 1), []);
     assert_eq!(fleet.overdue(LEASE), [(LEASE, workers[0])]);
     assert_eq!(fleet.lose(workers[0], LEASE, LEASE), [attempt(4)]);
-    assert!(!fleet.has_live("avx") && fleet.pools().is_empty());
+    assert!(fleet.families().count() == 0 && !fleet.takes_work());
     assert_eq!(fleet.next_deadline(), Some(21 * LEASE));
     assert_eq!(fleet.take_lost(workers[0]), [attempt(4)]);
     assert_eq!(fleet.take_lost(workers[0]), []);
-    assert_eq!(fleet.live_without("neon"), 0);
+    assert_eq!((fleet.live_count(), fleet.live_without(&job("other", 1))), (0, 0));
     assert_eq!(fleet.renew(&poll("w0", 1, 1, &["avx"]), 30 * LEASE), workers[0], "it is the same one");
-    assert_eq!((fleet.live_without("neon"), fleet.live_without("avx")), (1, 0));
+    assert_eq!((any(&fleet, "neon").live(), any(&fleet, "avx").live(), fleet.live_count()), (0, 1, 1));
     fleet.audit().unwrap();
 }
 
@@ -192,22 +203,22 @@ fn a_pool_gives_the_roomiest_and_any_but_the_one_to_be_avoided_if_it_can() {
     let mut fleet = Fleet::default();
     let small = fleet.renew(&poll("small", 1, 1, &["avx"]), LEASE);
     let large = fleet.renew(&poll("large", 3, 3, &["avx", "neon"]), LEASE);
-    let pool = |fleet: &Fleet, family: &str| fleet.pools()[family].clone();
-    let avx = pool(&fleet, "avx");
+    let avx = any(&fleet, "avx");
     assert_eq!(avx.roomiest(Room::Slot, None), Some(large));
     assert_eq!(avx.roomiest(Room::Slot, Some(large)), Some(small));
-    assert_eq!(pool(&fleet, "neon").roomiest(Room::Slot, Some(large)), Some(large), "there is no other");
-    assert_eq!(pool(&fleet, "neon").roomiest(Room::Slot, Some(small)), Some(large));
-    assert_eq!((avx.live, avx.slots, avx.firsts), (2, 4, 2));
-    let neon = pool(&fleet, "neon");
-    assert_eq!((neon.live, neon.slots, neon.firsts), (1, 3, 0));
-    assert_eq!(avx.quick(&fleet, small), Some(large));
+    assert_eq!(any(&fleet, "neon").roomiest(Room::Slot, Some(large)), Some(large), "there is no other");
+    assert_eq!(any(&fleet, "neon").roomiest(Room::Slot, Some(small)), Some(large));
+    assert_eq!((avx.live(), avx.slots(), avx.is_first()), (2, 4, true));
+    let neon = any(&fleet, "neon");
+    assert_eq!((neon.live(), neon.slots(), neon.is_first()), (1, 3, false));
+    assert_eq!(avx.quick(small), Some(large));
     fleet.timed(large, 9000, 1000);
-    assert_eq!(pool(&fleet, "avx").quick(&fleet, small), None, "it is slow");
+    assert_eq!(any(&fleet, "avx").quick(small), None, "it is slow");
     // One that drains is in touch and takes nothing.
     fleet.renew(&Poll { draining: true, ..poll("large", 3, 3, &["avx", "neon"]) }, LEASE);
-    assert_eq!((pool(&fleet, "neon").live, pool(&fleet, "neon").takes_work()), (1, false));
-    assert!(fleet.takes_work("avx") && !fleet.takes_work("neon") && !fleet.takes_work("arm"));
+    assert_eq!((any(&fleet, "neon").live(), any(&fleet, "neon").takes_work()), (1, false));
+    let takes_work = |family: &str| any(&fleet, family).takes_work();
+    assert!(takes_work("avx") && !takes_work("neon") && !takes_work("arm"));
     fleet.audit().unwrap();
 }
 
@@ -217,4 +228,35 @@ fn old_polls_are_known_by_their_number() {
     assert!(fleet.stale(&poll("w0", 1, 1, &["avx"])));
     assert!(!fleet.stale(&Poll { seq: 2, ..poll("w0", 1, 1, &["avx"]) }));
     assert!(!fleet.stale(&poll("nobody", 1, 1, &["avx"])));
+}
+
+#[test]
+fn a_job_has_the_workers_of_all_programs_that_have_it() {
+    let mut fleet = Fleet::default();
+    let program = |jobs: &[JobCode]| jobs.iter().cloned().collect::<BTreeSet<_>>();
+    let (old, new) = (program(&[job("toy", 1)]), program(&[job("toy", 1), job("toy", 2)]));
+    let small = fleet.renew(&Poll { jobs: old.clone(), ..poll("small", 1, 1, &["avx"]) }, LEASE);
+    let large = fleet.renew(&Poll { jobs: new, ..poll("large", 3, 3, &["avx"]) }, LEASE);
+    let other = fleet.renew(&Poll { jobs: old, ..poll("other", 2, 2, &["avx"]) }, LEASE);
+    fleet.audit().unwrap();
+    assert_eq!(fleet.programs.values().copied().collect::<Vec<_>>(), [2, 1]);
+    let (first, second, third) = (job("toy", 1), job("toy", 2), job("toy", 3));
+    let with = |code| fleet.eligible("avx", Some(code));
+    assert_eq!((with(&first).live(), with(&first).slots(), with(&second).slots()), (3, 6, 3));
+    assert_eq!(with(&first).roomiest(Room::Slot, None), Some(large));
+    assert_eq!(with(&first).roomiest(Room::Slot, Some(large)), Some(other), "the roomiest of all pools");
+    assert_eq!(with(&second).roomiest(Room::Slot, Some(large)), Some(large), "nobody else has it");
+    assert!(with(&first).has_others(small) && with(&second).has_others(small) && !with(&second).has_others(large));
+    assert!(!with(&third).takes_work() && with(&third).roomiest(Room::Ahead, None).is_none());
+    assert_eq!((fleet.live_without(&first), fleet.live_without(&second), fleet.live_without(&third)), (0, 2, 3));
+    // The only one that has the new version is not spared, though there are others of its family.
+    fail(&mut fleet, large, 5, 0);
+    assert!(fleet.worker(large).takes_work());
+    fail(&mut fleet, small, 3, 0);
+    assert!(!fleet.worker(small).takes_work());
+    // A worker whose program is another now leaves the pool of the one before.
+    fleet.renew(&Poll { seq: 2, jobs: program(&[job("toy", 3)]), ..poll("large", 3, 3, &["avx"]) }, LEASE);
+    fleet.audit().unwrap();
+    assert_eq!(fleet.eligible("avx", Some(&second)).live(), 0);
+    assert_eq!(fleet.eligible("avx", Some(&third)).idle(), Some(large));
 }

@@ -5,7 +5,7 @@ use super::random::{Random, mix};
 use super::worker::Order;
 use crate::event::{Event, Millis};
 use mr_core::{
-    Failure, FileRef, JobId, KernelWish, Limits, QuarantineSource, Quarantined, StageIndex, TaskGraph, TaskId,
+    Failure, FileRef, JobCode, JobId, KernelWish, Limits, QuarantineSource, Quarantined, StageIndex, TaskGraph, TaskId,
     TaskKind, TaskOutput,
 };
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct SimJob {
     pub id: JobId,
+    pub code: JobCode,
     pub limits: Limits,
     pub graph: Arc<TaskGraph>,
     /// Objects of each split.
@@ -30,7 +31,7 @@ pub struct SimJob {
     pub cancel_at_commit: bool,
     pub commit_fails: bool,
     pub kernels: KernelWish,
-    /// Whether there is a kind of worker with such kernels.
+    /// Whether there is a kind of worker with its code and such kernels.
     pub servable: bool,
     salt: u64,
 }
@@ -61,7 +62,7 @@ pub enum Nature {
 }
 
 impl SimJob {
-    pub fn draw(id: JobId, random: &mut Random, storm_ms: Millis) -> Self {
+    pub fn draw(id: JobId, code: JobCode, random: &mut Random, storm_ms: Millis) -> Self {
         let splits: Vec<_> = (0..random.between(1, 24)).map(|_| random.between(1, 4) as u32).collect();
         let count = splits.len() as u32;
         let (fan_in, other) = (random.between(2, 4) as u32, random.between(1, 3) as u32);
@@ -110,6 +111,7 @@ impl SimJob {
         let arithmetics = wish.iter().map(|arithmetic| (*arithmetic).to_owned()).collect();
         Self {
             id,
+            code,
             limits,
             graph,
             splits: if nature == Nature::Empty { Vec::new() } else { splits },
@@ -127,7 +129,12 @@ impl SimJob {
     }
 
     pub fn submit(&self) -> Event {
-        Event::Submit { job: self.id.clone(), limits: self.limits, kernels: self.kernels.clone() }
+        Event::Submit {
+            job: self.id.clone(),
+            code: self.code.clone(),
+            limits: self.limits,
+            kernels: self.kernels.clone(),
+        }
     }
 
     /// The same work over the same input as another job's.

@@ -291,9 +291,9 @@ impl Laws {
         now: Millis,
         ticked: bool,
     ) -> Result<(), String> {
-        self.leases(scheduler, now, ticked)?;
+        self.leases(scheduler, jobs, now, ticked)?;
         self.note_probes(scheduler, ticked);
-        self.note_unserved(scheduler, now);
+        self.note_unserved(scheduler, jobs, now);
         for job in scheduler.jobs.values() {
             let (id, phase, sim) = (&job.id, job.phase(), &jobs[&job.id]);
             if let Some(family) = &job.family
@@ -335,14 +335,15 @@ impl Laws {
         Ok(())
     }
 
-    fn note_unserved(&mut self, scheduler: &Scheduler, now: Millis) {
+    fn note_unserved(&mut self, scheduler: &Scheduler, jobs: &BTreeMap<JobId, SimJob>, now: Millis) {
         let takers: Vec<_> = scheduler.workers().filter(|worker| !worker.draining).collect();
         for job in scheduler.jobs.values() {
             let fits = |family: &str| match job.family.as_deref() {
                 Some(bound) => bound == family,
                 None => job.kernels.takes(family),
             };
-            let served = takers.iter().any(|worker| worker.families.iter().any(|family| fits(family)));
+            let has = |worker: &WorkerView<'_>| worker.jobs.contains(&jobs[&job.id].code);
+            let served = takers.iter().any(|worker| has(worker) && worker.families.iter().any(|family| fits(family)));
             if takers.is_empty() || served {
                 self.unserved.remove(&job.id);
             } else {
@@ -351,7 +352,13 @@ impl Laws {
         }
     }
 
-    fn leases(&mut self, scheduler: &Scheduler, now: Millis, ticked: bool) -> Result<(), String> {
+    fn leases(
+        &mut self,
+        scheduler: &Scheduler,
+        jobs: &BTreeMap<JobId, SimJob>,
+        now: Millis,
+        ticked: bool,
+    ) -> Result<(), String> {
         let mut leased: BTreeMap<&TaskId, u32> = BTreeMap::new();
         let mut on_this = BTreeSet::new();
         for worker in scheduler.workers() {
@@ -366,6 +373,10 @@ impl Laws {
             }
             let before = self.draining.get(worker.id);
             for attempt in worker.leases {
+                let code = &jobs[&attempt.task.job].code;
+                if !worker.jobs.contains(code) {
+                    return Err(format!("{} was given {attempt}, and its program does not have {code}", worker.id));
+                }
                 if before.is_some_and(|before| !before.contains(attempt)) {
                     return Err(format!("{} drains and was given {attempt}", worker.id));
                 }

@@ -8,7 +8,8 @@ use crate::event::{Command, Config, Event, Millis, Poll};
 use crate::scheduler::Scheduler;
 use crate::sim::random::{Random, mix};
 use mr_core::{
-    AttemptId, AttemptResult, JobId, KernelWish, Limits, TaskGraph, TaskKind, TaskNode, TaskOutput, TaskStage, WorkerId,
+    AttemptId, AttemptResult, JobCode, JobId, KernelWish, Limits, TaskGraph, TaskKind, TaskNode, TaskOutput, TaskStage,
+    WorkerId,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -55,6 +56,10 @@ const REDUCE_MS: u64 = 225_000;
 /// By how many thousandths a task's time is off from these, either way: they are not all of one size.
 const SPREAD_MILLE: u64 = 100;
 const FAMILY: &str = "paper";
+
+fn code() -> JobCode {
+    JobCode::new("sort", 1)
+}
 
 #[derive(Debug)]
 struct Machine {
@@ -123,7 +128,7 @@ impl World {
     fn run(&mut self, heartbeat_ms: Millis) -> Took {
         let job = JobId::parse("sort").expect("a fine name");
         let (limits, kernels) = (Limits::default(), KernelWish::default());
-        self.handle(Event::Submit { job: job.clone(), limits, kernels });
+        self.handle(Event::Submit { job: job.clone(), code: code(), limits, kernels });
         self.handle(Event::Prepared { job, graph: graph(), split_objects: vec![1; MAPS as usize].into() });
         for machine in 0..self.machines.len() {
             // Not all at the same moment.
@@ -209,6 +214,7 @@ impl World {
             slots: 1,
             capacity: 2,
             families: vec![FAMILY.to_owned()],
+            jobs: [code()].into(),
             draining: false,
             lingers: false,
             held: there.queue.iter().cloned().collect(),

@@ -3,14 +3,21 @@
 use super::random::Random;
 use super::weather::Weather;
 use crate::event::{Millis, Poll};
-use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, Quarantined, WorkerId};
-use std::collections::BTreeMap;
+use mr_core::{AttemptId, AttemptResult, Failure, FailureClass, JobCode, Quarantined, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+
+/// What workers of one kind come with: a machine, and a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    pub families: Vec<String>,
+    pub jobs: BTreeSet<JobCode>,
+}
 
 #[derive(Clone, Debug)]
 pub struct SimWorker {
     pub id: WorkerId,
-    pub families: Vec<String>,
+    pub kind: Kind,
     slots: u32,
     capacity: u32,
     /// Slots that it does not offer, since it is short of memory.
@@ -73,7 +80,7 @@ pub enum Fate {
 }
 
 impl SimWorker {
-    pub fn draw(id: WorkerId, families: Vec<String>, random: &mut Random, weather: &Weather, now: Millis) -> Self {
+    pub fn draw(id: WorkerId, kind: Kind, random: &mut Random, weather: &Weather, now: Millis) -> Self {
         let slots = random.between(1, 3) as u32;
         let comes_at = now + random.between(0, 40_000);
         let until = comes_at + random.between(1000, 60_000);
@@ -86,7 +93,7 @@ impl SimWorker {
         };
         Self {
             id,
-            families,
+            kind,
             slots,
             capacity: slots + random.between(0, 3) as u32,
             closed: 0,
@@ -115,7 +122,8 @@ impl SimWorker {
             seq: self.seq,
             slots: self.slots - self.closed,
             capacity: if self.closed == 0 { self.capacity } else { self.slots - self.closed },
-            families: self.families.clone(),
+            families: self.kind.families.clone(),
+            jobs: self.kind.jobs.clone(),
             draining: self.draining,
             held: self.held.iter().map(|held| held.order.attempt.clone()).collect(),
             lingers: !self.lingering.is_empty(),

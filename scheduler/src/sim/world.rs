@@ -5,7 +5,7 @@ use super::job::{Bad, Nature, SimJob, verdict};
 use super::laws::{File, Laws, books_are_right};
 use super::random::Random;
 use super::weather::Weather;
-use super::worker::{Fate, Order, SimWorker};
+use super::worker::{Fate, Kind, Order, SimWorker};
 use super::{Broken, Sights};
 use crate::care::KILLS;
 use crate::event::{Command, Event, Millis, Poll, Step};
@@ -14,7 +14,8 @@ use crate::flaw::Flaw;
 use crate::scheduler::Scheduler;
 use crate::write_ahead::WriteAhead;
 use mr_core::{
-    AttemptId, AttemptResult, Epoch, Failure, FailureClass, JobId, JobPhase, QuarantineSource, TaskId, WorkerId,
+    AttemptId, AttemptResult, Epoch, Failure, FailureClass, JobCode, JobId, JobPhase, QuarantineSource, TaskId,
+    WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -63,8 +64,9 @@ pub struct World<'a> {
     /// Polls that are not answered yet, as the shell has them.
     waiting: BTreeMap<WorkerId, Poll>,
     workers: BTreeMap<WorkerId, SimWorker>,
-    /// Kernel families that workers come with.
-    offers: Vec<Vec<String>>,
+    /// Kinds of workers that there are, and code that jobs are submitted with.
+    kinds: Vec<Kind>,
+    codes: Vec<JobCode>,
     jobs: BTreeMap<JobId, SimJob>,
     files: BTreeMap<String, File>,
     /// Jobs whose files a commit has read: what vanishes now it does not miss.
@@ -94,11 +96,11 @@ enum Happening {
     },
     At(WorkerId, AtWorker),
     WorkerComes {
-        families: Vec<String>,
+        kind: Kind,
     },
-    /// All workers with the same families are cut off at once.
+    /// All workers of a kind are cut off at once.
     Outage {
-        families: Vec<String>,
+        kind: Kind,
         until: Millis,
     },
     /// The coordinator stands still: what comes meanwhile is heard later.
@@ -130,6 +132,25 @@ enum AtWorker {
     Meets(Fate),
 }
 
+/// In some stories machines run programs of their own, and jobs come that not all of them have, or none.
+fn kinds(offers: &[&[&str]], random: &mut Random) -> (Vec<Kind>, Vec<JobCode>) {
+    let (old, new, other) = (JobCode::new("x", 1), JobCode::new("x", 2), JobCode::new("y", 1));
+    let (programs, codes): (&[&[&JobCode]], _) = match random.between(0, 9) {
+        0..6 => (&[&[&old, &other]], vec![&old, &other]),
+        6..8 => (&[&[&old, &other], &[&new, &other]], vec![&old, &new, &other]),
+        8 => (&[&[&old], &[&other]], vec![&old, &other]),
+        _ => (&[&[&old]], vec![&old, &old, &new]),
+    };
+    let kind = |families: &&[&str], program: &&[&JobCode]| Kind {
+        families: families.iter().map(|family| (*family).to_owned()).collect(),
+        jobs: program.iter().copied().cloned().collect(),
+    };
+    // Each machine has one of them, and there are as many as programs at least.
+    let count = offers.len().max(programs.len());
+    let pairs = offers.iter().cycle().zip(programs.iter().cycle()).take(count);
+    (pairs.map(|(families, program)| kind(families, program)).collect(), codes.into_iter().cloned().collect())
+}
+
 impl<'a> World<'a> {
     pub fn new(seed: u64, recover: Recover<'a>, tells: bool) -> Self {
         let mut random = Random::new(seed);
@@ -139,7 +160,7 @@ impl<'a> World<'a> {
             6..8 => &[&["avx"], &["neon"]],
             _ => &[&["avx"], &["neon", "avx"], &["avx", "neon"]],
         };
-        let named = |families: &&[&str]| families.iter().map(|family| (*family).to_owned()).collect();
+        let (kinds, codes) = kinds(offers, &mut random);
         let mut world = Self {
             seed,
             random,
@@ -159,7 +180,8 @@ impl<'a> World<'a> {
             stalled_until: 0,
             waiting: BTreeMap::new(),
             workers: BTreeMap::new(),
-            offers: offers.iter().map(named).collect(),
+            kinds,
+            codes,
             jobs: BTreeMap::new(),
             files: BTreeMap::new(),
             read: BTreeSet::new(),
@@ -176,11 +198,15 @@ impl<'a> World<'a> {
         let storm_ms = self.random.between(5_000, 90_000);
         for number in 0..self.random.between(1, 3) {
             let id = JobId::parse(&format!("job-{number}")).expect("a fine name");
-            let mut job = SimJob::draw(id.clone(), &mut self.random, storm_ms);
+            let code = self.random.pick(&self.codes).clone();
+            let mut job = SimJob::draw(id.clone(), code, &mut self.random, storm_ms);
             if let Some(other) = self.jobs.values().next().filter(|_| self.random.per_mille(300)).cloned() {
                 job = job.like(&other);
             }
-            job.servable = self.offers.iter().flatten().any(|family| job.kernels.takes(family));
+            let serves = |kind: &Kind| {
+                kind.jobs.contains(&job.code) && kind.families.iter().any(|family| job.kernels.takes(family))
+            };
+            job.servable = self.kinds.iter().any(serves);
             let event = job.submit();
             self.queue_perhaps_twice(job.submit_at, Happening::Asked(event));
             if let Some(at) = job.cancel_at {
@@ -199,16 +225,16 @@ impl<'a> World<'a> {
         }
         for _ in 0..self.random.between(1, 6) {
             let at = if self.random.per_mille(500) { 0 } else { self.random.between(0, storm_ms) };
-            let families = self.random.pick(&self.offers).clone();
-            self.queue(at, Happening::WorkerComes { families });
+            let kind = self.random.pick(&self.kinds).clone();
+            self.queue(at, Happening::WorkerComes { kind });
         }
         if self.random.per_mille(self.weather.outage) {
             // Soon after a job has begun, when the least is certain.
             let submits: Vec<_> = self.jobs.values().map(|job| job.submit_at).collect();
             let at = self.random.pick(&submits) + self.random.between(0, 5000);
             let until = at + self.random.between(1000, 60_000);
-            let families = self.random.pick(&self.offers).clone();
-            self.queue(at, Happening::Outage { families, until });
+            let kind = self.random.pick(&self.kinds).clone();
+            self.queue(at, Happening::Outage { kind, until });
         }
         if self.random.per_mille(self.weather.stall) {
             let at = self.random.between(0, storm_ms);
@@ -331,9 +357,9 @@ impl<'a> World<'a> {
                 at if at.hangs_until > self.now => self.queue(at.hangs_until, Happening::At(worker, what)),
                 _ => self.happen_at(&worker, what),
             },
-            Happening::WorkerComes { families } => self.worker_comes(families),
-            Happening::Outage { families, until } => {
-                for worker in self.workers.values_mut().filter(|worker| worker.families == families) {
+            Happening::WorkerComes { kind } => self.worker_comes(kind),
+            Happening::Outage { kind, until } => {
+                for worker in self.workers.values_mut().filter(|worker| worker.kind == kind) {
                     worker.cut_off_until = until;
                 }
             }
@@ -641,7 +667,7 @@ impl<'a> World<'a> {
         for attempt in answer.orders {
             let family = self.scheduler.job(&attempt.task.job).and_then(|view| view.family);
             let family = family.ok_or_else(|| format!("{attempt} was given with no family"))?.to_owned();
-            if !self.workers[worker].families.contains(&family) {
+            if !self.workers[worker].kind.families.contains(&family) {
                 return Err(format!("{attempt} for {family} was given to {worker}, which does not have it"));
             }
             orders.push(self.order(attempt, family)?);
@@ -686,9 +712,9 @@ impl<'a> World<'a> {
         self.workers.get_mut(id).expect("workers are never forgotten here")
     }
 
-    fn worker_comes(&mut self, families: Vec<String>) {
+    fn worker_comes(&mut self, kind: Kind) {
         let id = WorkerId(format!("w{}", self.workers.len()));
-        let worker = SimWorker::draw(id.clone(), families, &mut self.random, &self.weather, self.now);
+        let worker = SimWorker::draw(id.clone(), kind, &mut self.random, &self.weather, self.now);
         let (at, fate) = worker.fate;
         self.queue(at, Happening::At(id.clone(), AtWorker::Meets(fate)));
         self.workers.insert(id.clone(), worker);
@@ -822,8 +848,8 @@ impl<'a> World<'a> {
 
     /// Another one comes, sooner or later.
     fn replace(&mut self, id: &WorkerId) {
-        let (at, families) = (self.now + self.random.between(100, 20_000), self.workers[id].families.clone());
-        self.queue(at, Happening::WorkerComes { families });
+        let (at, kind) = (self.now + self.random.between(100, 20_000), self.workers[id].kind.clone());
+        self.queue(at, Happening::WorkerComes { kind });
     }
 
     /// From now on everything works, and there is somebody to do it.
@@ -850,8 +876,8 @@ impl<'a> World<'a> {
             | Happening::EntryWritten { .. }
             | Happening::Clears => true,
         });
-        for families in self.offers.clone() {
-            self.worker_comes(families);
+        for kind in self.kinds.clone() {
+            self.worker_comes(kind);
         }
     }
 

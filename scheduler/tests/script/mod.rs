@@ -1,8 +1,8 @@
 //! A little language for telling the scheduler a story and reading what it did.
 //!
 //! ```text
-//! submit a [attempts=N] [share=X] [wish=F,F]                    list a 3 [features]     list a fails    list a wrong
-//! poll w1 [2 | 2+1] [family=F,F] [draining] [deaf] [old] [lingers]          its answer is lost when deaf; old: an old message
+//! submit a [job=NAME.VERSION] [attempts=N] [share=X] [wish=F,F]                    list a 3 [features]     list a fails    list a wrong
+//! poll w1 [2 | 2+1] [family=F,F] [jobs=NAME.VERSION,..] [draining] [deaf] [old] [lingers]          its answer is lost when deaf; old: an old message
 //! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N | changed=N] [family=F] [probed]     fail w1 a/0/0#1 CLASS [blames=KEY] [lost=a/0/0#1,a/0/1#1]
 //! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a [lost=a/2/0#1] [round=N]    shorten    show a    sums a    ask w1    mark ANYTHING    drops w1 a/0/0#1
 //! found a/0/0[,a/1/0] [records=N] [family=F]
@@ -13,16 +13,18 @@
 //! Time that is waited passes with a tick at each deadline, time that is slept with one at its end.
 
 use mr_core::{
-    AttemptId, AttemptResult, Failure, FailureClass, FileRef, JobId, JobPhase, KernelWish, Limits, QuarantineSource,
-    Quarantined, TaskId, TaskKind, TaskOutput, WorkerId,
+    AttemptId, AttemptResult, Failure, FailureClass, FileRef, JobCode, JobId, JobPhase, KernelWish, Limits,
+    QuarantineSource, Quarantined, TaskId, TaskKind, TaskOutput, WorkerId,
 };
-use mr_scheduler::{Command, Config, Event, Fact, Poll, Scheduler, Step, sim::graphs};
+use mr_scheduler::{Command, Config, Event, Fact, Lack, Poll, Scheduler, Step, sim::graphs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub const SPLIT_OBJECTS: u32 = 10;
 
 const BEGINNING: u64 = 1000;
+/// What is submitted, and what workers have, unless the story says otherwise.
+const CODE: &str = "toy.1";
 
 /// Tells the story and compares what came of it, line by line.
 #[track_caller]
@@ -64,6 +66,7 @@ struct Worker {
     slots: u32,
     capacity: u32,
     families: Vec<String>,
+    jobs: Vec<JobCode>,
     draining: bool,
     deaf: bool,
     lingers: bool,
@@ -104,7 +107,8 @@ impl Stage {
                 };
                 let arithmetics = given("wish").map_or(Vec::new(), list);
                 let kernels = KernelWish { arithmetics, why: "it wishes so".into() };
-                self.tell(Event::Submit { job: job(), limits, kernels });
+                let code = code(given("job").unwrap_or(CODE));
+                self.tell(Event::Submit { job: job(), code, limits, kernels });
             }
             "list" if words[2] == "fails" => {
                 self.tell(Event::PrepareFailed { job: job(), failure: Failure::refused("there is no such folder") });
@@ -127,10 +131,11 @@ impl Stage {
                 });
             }
             "poll" => {
-                let worker = self
-                    .workers
-                    .entry(words[1].to_owned())
-                    .or_insert_with(|| Worker { families: list("avx"), ..Worker::default() });
+                let worker = self.workers.entry(words[1].to_owned()).or_insert_with(|| Worker {
+                    families: list("avx"),
+                    jobs: vec![code(CODE)],
+                    ..Worker::default()
+                });
                 if let Some((slots, ahead)) = words.get(2).and_then(|room| room.split_once('+')) {
                     worker.slots = slots.parse().unwrap();
                     worker.capacity = worker.slots + ahead.parse::<u32>().unwrap();
@@ -139,6 +144,9 @@ impl Stage {
                 }
                 if let Some(family) = given("family") {
                     worker.families = list(family);
+                }
+                if let Some(jobs) = given("jobs") {
+                    worker.jobs = jobs.split(',').map(code).collect();
                 }
                 worker.draining |= words.contains(&"draining");
                 worker.lingers = words.contains(&"lingers");
@@ -230,6 +238,7 @@ impl Stage {
             slots: worker.slots,
             capacity: worker.capacity,
             families: worker.families,
+            jobs: worker.jobs.into_iter().collect(),
             draining: worker.draining,
             held: worker.held,
             lingers: worker.lingers,
@@ -344,7 +353,12 @@ impl Stage {
         let stages = view.stages.iter().map(|s| format!(" {} {}+{}/{}", s.name, s.done, s.running, s.total));
         let stages: String = stages.collect();
         let books = view.books;
-        let waits = view.waits_for_family.map_or(String::new(), |family| format!(", waits for {family}"));
+        let waits = match view.lack {
+            Some(Lack::Code(code)) => format!(", waits for {code}"),
+            Some(Lack::Family(family)) => format!(", waits for {family}"),
+            Some(Lack::Kernels) => ", waits for kernels".to_owned(),
+            None => String::new(),
+        };
         let away = match view.workers_turned_away {
             0 => String::new(),
             workers => format!(", turns {workers} away"),
@@ -402,6 +416,11 @@ fn attempt(text: &str) -> AttemptId {
     let task = TaskId { job: JobId::parse(job).unwrap(), stage: stage.parse().unwrap(), index: index.parse().unwrap() };
     let (epoch, number) = number.split_once('.').unwrap_or(("1", number));
     AttemptId { task, epoch: epoch.parse().unwrap(), number: number.parse().unwrap() }
+}
+
+fn code(word: &str) -> JobCode {
+    let (name, version) = word.split_once('.').unwrap();
+    JobCode::new(name, version.parse().unwrap())
 }
 
 fn list(words: &str) -> Vec<String> {
