@@ -105,6 +105,7 @@ impl MapOnly for Letters {
             if letter == "x" {
                 return Err(RecordError::Quarantine { class: "x", message: "it has an x".into() });
             }
+            out.count("letters", 1);
             out.row((letter.to_owned(),))?;
         }
         Ok(())
@@ -402,6 +403,8 @@ fn rows_of_a_map_alone_are_in_the_order_of_the_input() {
     assert_eq!(ran.parts.iter().map(rows).collect::<Vec<_>>(), [vec!["b", "c", "a"], vec![], vec!["f"]]);
     let quarantined: Vec<_> = ran.outputs[0].iter().flat_map(|output| &output.quarantined).collect();
     assert_eq!(quarantined.iter().map(|verdict| &*verdict.key).collect::<Vec<_>>(), ["3"]);
+    let counted: Vec<_> = ran.outputs[0].iter().map(|output| output.counters.get("letters").copied()).collect();
+    assert_eq!(counted, [Some(3), None, Some(1)], "what the third file counted went with it");
     let fit: Vec<_> = files.into_iter().filter(|(name, _)| name != "3").collect();
     let local = run_map_only(&Letters, &fit).unwrap();
     assert_eq!(local.into_iter().map(|(letter,)| letter).collect::<Vec<_>>(), ["b", "c", "a", "f"]);

@@ -252,15 +252,18 @@ mod tests {
         let piece =
             |start| Split { first: 0, count: 1, bytes: 1, piece: Some(Piece { start, end: start + 1, lines: true }) };
         let mut ledger = Ledger::new(&graph, SplitObjects::of(&[piece(0), piece(1), piece(2)]));
-        (0..3).for_each(|index| ledger.enter((0, index), &mapped(1, [])));
+        let counting = || TaskOutput { counters: [("lines".to_owned(), 2)].into(), ..mapped(1, []) };
+        (0..3).for_each(|index| ledger.enter((0, index), &counting()));
+        assert_eq!(ledger.counters()["lines"], 6);
         assert_eq!(ledger.books(), Books { listed: 1, embedded: 1, quarantined: 0, skipped: 0 });
         for index in [1, 2] {
-            ledger.leave((0, index), &mapped(1, []));
+            ledger.leave((0, index), &counting());
             ledger.enter((0, index), &mapped(1, [7]));
         }
         let refused = Books { listed: 1, embedded: 0, quarantined: 1, skipped: 0 };
         assert_eq!(ledger.books(), refused);
         assert_eq!(ledger.balance(&graph, &[5]), Ok(()));
+        assert_eq!(ledger.counters()["lines"], 2, "the others were taken back");
         ledger.leave((0, 2), &mapped(1, [7]));
         assert_eq!(ledger.books(), refused, "the other piece says so, too");
     }

@@ -107,11 +107,19 @@ fn a_crate_with_a_job_of_its_own_is_all_three_programs() {
     };
     let told = run(&["--output", "here"]);
     assert!(told.stdout.contains("12 objects mapped, 0 quarantined, 1 skipped"), "{told}");
+    // What its code counts is said, and is the same wherever it runs.
+    let counted = told.stdout.lines().filter(|line| line.starts_with("counter  ")).map(str::to_owned);
+    let counted: Vec<_> = counted.collect();
+    assert!(counted[0].starts_with("counter  bytes ") && counted[1].starts_with("counter  lengths "), "{told}");
     let mut coordinator = start(&["coordinator", "--listen", "127.0.0.1:0", "--state", "state"]);
     let url = coordinator.first_line();
     let worker = start(&["worker", "--coordinator", &url, "--slots", "1", "--scratch", "scratch"]);
-    run(&["--output", "there", "--coordinator", &url]);
-    assert_same_bytes(&Output::open(&scratch.join("here")), &Output::open(&scratch.join("there")));
+    let told = run(&["--output", "there", "--coordinator", &url]);
+    assert!(counted.iter().all(|line| told.stdout.contains(line)), "{counted:?} here, and there {told}");
+    let [here, there] = ["here", "there"].map(|output| Output::open(&scratch.join(output)));
+    assert_same_bytes(&here, &there);
+    assert_eq!(here.report.counters, there.report.counters);
+    assert_eq!(here.report.counters.keys().collect::<Vec<_>>(), ["bytes", "lengths"]);
 
     // The programs that ship do not have it, and say so.
     let unknown =

@@ -29,11 +29,13 @@ impl MapReduce for LineLengths {
     }
 
     fn map(&self, line: Line<'_>, out: &mut Emit<'_, Self>) -> Result<(), Failure> {
+        out.count("bytes", line.bytes.len() as u64);
         out.emit(line.text().chars().count() as u64, 1);
         Ok(())
     }
 
     fn reduce(&self, characters: u64, lines: Values<'_, u64>, out: &mut Rows<Self::Row>) -> Result<(), Failure> {
+        out.count("lengths", 1);
         out.row((characters, lines.sum()))
     }
 }
