@@ -37,7 +37,7 @@ pub use plan::{
 };
 pub use report::{Books, Report};
 pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, ShuffleSettings, SplitSettings};
-pub use split::{Cut, Piece, Split, SplitObjects, plan_splits};
+pub use split::{Cut, Piece, PieceHas, Split, SplitObjects, plan_splits};
 pub use status::{JobPhase, JobStatus, StageStatus};
 pub use store::{StoreAnswers, StoreShare, StoreUsage};
 pub use task_key::{TaskKey, task_keys};

@@ -21,8 +21,19 @@ pub struct Piece {
     pub start: u64,
     /// The first that is not in it.
     pub end: u64,
-    /// It has the lines that begin in it, also what of the last one lies behind it. Otherwise it has just these bytes.
-    pub lines: bool,
+    pub has: PieceHas,
+}
+
+/// What of an object a piece has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PieceHas {
+    /// Just its bytes.
+    Bytes,
+    /// The lines that begin in it, also what of the last one lies behind it.
+    Lines,
+    /// The row groups of a Parquet file whose middles lie in it.
+    RowGroups,
 }
 
 /// Where an object may be cut.
@@ -36,6 +47,8 @@ pub enum Cut {
     Lines,
     /// Between records of so many bytes.
     Records(u32),
+    /// Between row groups of Parquet.
+    RowGroups,
 }
 
 /// An object that is not larger stays whole, and no piece is larger: a task has it in memory.
@@ -44,12 +57,13 @@ const PIECE_MAX: u64 = 64 << 20;
 impl Cut {
     /// The pieces of an object that is to be cut: about as large each, one after another.
     fn pieces(self, object: &Object, settings: &SplitSettings) -> Option<Vec<Piece>> {
-        let unit = match self {
+        let (unit, has) = match self {
             Self::Nowhere => return None,
             Self::Lines if Packing::of(&object.key).is_some() => return None,
-            Self::Lines => 1,
+            Self::Lines => (1, PieceHas::Lines),
             // What is no whole number of records is for the job to refuse.
-            Self::Records(bytes) => u64::from(bytes.max(1)),
+            Self::Records(bytes) => (u64::from(bytes.max(1)), PieceHas::Bytes),
+            Self::RowGroups => (1, PieceHas::RowGroups),
         };
         let most = (settings.bytes_max.min(PIECE_MAX) / unit).max(1);
         let units = object.bytes.div_ceil(unit);
@@ -59,8 +73,7 @@ impl Cut {
             let units = u128::from(units) * u128::from(place) / u128::from(count);
             (units as u64).saturating_mul(unit).min(object.bytes)
         };
-        let lines = self == Self::Lines;
-        let piece = |place| Piece { start: at(place), end: at(place + 1), lines };
+        let piece = |place| Piece { start: at(place), end: at(place + 1), has };
         (count > 1).then(|| (0..count).map(piece).collect())
     }
 }
@@ -210,7 +223,7 @@ mod tests {
         for split in &splits {
             let of_all = objects[split.range()].iter().map(|object| object.bytes).sum();
             assert_eq!(split.bytes, split.piece.map_or(of_all, |piece| piece.end - piece.start));
-            assert!(split.piece.is_none_or(|piece| piece.lines == (cut == Cut::Lines)));
+            assert!(split.piece.is_none_or(|piece| (piece.has == PieceHas::Lines) == (cut == Cut::Lines)));
         }
         let told = |split: &Split| (split.first, split.count, split.piece.map(|piece| (piece.start, piece.end)));
         splits.iter().map(told).collect()
@@ -240,7 +253,7 @@ mod tests {
 
     #[test]
     fn an_object_that_is_cut_counts_once() {
-        let piece = |start| Some(Piece { start, end: start + 1, lines: true });
+        let piece = |start| Some(Piece { start, end: start + 1, has: PieceHas::Lines });
         let split =
             |piece: Option<Piece>| Split { first: 0, count: if piece.is_some() { 1 } else { 3 }, bytes: 1, piece };
         let objects = SplitObjects::of(&[split(None), split(piece(0)), split(piece(1)), split(piece(2)), split(None)]);

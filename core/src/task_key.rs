@@ -6,7 +6,8 @@
 //! the listing and the plan alone. Ids, hosts and times have no part in it.
 
 use crate::{
-    FRAMEWORK_VERSION, JobPlan, Object, ParamValue, Piece, Split, StagePlan, TaskGraph, TaskKind, TaskNode, TaskStage,
+    FRAMEWORK_VERSION, JobPlan, Object, ParamValue, Piece, PieceHas, Split, StagePlan, TaskGraph, TaskKind, TaskNode,
+    TaskStage,
 };
 use sha2::{Digest, Sha256};
 
@@ -28,8 +29,12 @@ pub fn task_keys(plan: &JobPlan, graph: &TaskGraph, objects: &[Object], splits: 
                         words.number(object.bytes);
                         words.text(&object.etag);
                     }
-                    if let Some(Piece { start, end, lines }) = split.and_then(|split| split.piece) {
-                        words.text(if lines { "lines" } else { "bytes" });
+                    if let Some(Piece { start, end, has }) = split.and_then(|split| split.piece) {
+                        words.text(match has {
+                            PieceHas::Bytes => "bytes",
+                            PieceHas::Lines => "lines",
+                            PieceHas::RowGroups => "row groups",
+                        });
                         words.number(start);
                         words.number(end);
                     }
@@ -209,8 +214,10 @@ mod tests {
         type Change = fn(&mut JobPlan, &mut [Object]);
         let split = |piece| vec![Split { first: 0, count: 1, bytes: 1, piece }];
         let of = |piece| task_keys(&plan(), &expand(&plan(), 1).unwrap(), &objects, &split(piece))[0][0];
-        let piece = |start, end, lines| Some(Piece { start, end, lines });
-        let pieces = [None, piece(0, 1, true), piece(0, 2, true), piece(1, 2, true), piece(0, 1, false)].map(of);
+        let piece = |start, end, has| Some(Piece { start, end, has });
+        let lines = |start, end| piece(start, end, PieceHas::Lines);
+        let others = [PieceHas::Bytes, PieceHas::RowGroups].map(|has| piece(0, 1, has));
+        let pieces = [None, lines(0, 1), lines(0, 2), lines(1, 2), others[0], others[1]].map(of);
         assert_eq!(BTreeSet::from(pieces).len(), pieces.len());
 
         let changes: [(&str, Change, [&str; 4]); 10] = [

@@ -83,7 +83,10 @@ fn journals() -> Vec<Vec<u8>> {
     };
     let plan = Some(convert::plan_to(messages::plan()));
     let object = |key: &str| v1::Object { key: key.into(), bytes: 10, etag: "e".into() };
-    let piece = |split, start, end| v1::SplitPiece { split, piece: Some(v1::Piece { start, end, lines: true }) };
+    let piece = |split, start, end| v1::SplitPiece {
+        split,
+        piece: Some(v1::Piece { start, end, has: v1::PieceHas::Lines as i32 }),
+    };
     let listing = v1::Listing {
         objects: ["a", "b", "c"].map(object).into(),
         split_objects: vec![2, 1, 1],

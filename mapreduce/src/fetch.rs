@@ -2,11 +2,12 @@
 
 use crate::job::ObjectRecord;
 use crate::lost::{self, Unread};
+use crate::row_groups;
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream::{self, StreamExt};
 use memchr::memchr;
-use mr_core::{Failure, FileRef, Object, Packing, Piece};
+use mr_core::{Failure, FileRef, Object, Packing, Piece, PieceHas};
 use mr_storage::{DynStore, GetOptions, Native, StoreError, object_url, story};
 use std::ops::Range;
 use std::sync::Arc;
@@ -63,8 +64,8 @@ pub async fn objects<F: Fn(Range<u64>) -> Option<Vec<Range<u64>>>>(
         .map(|object| {
             let range = wanted.piece.map_or(0..object.bytes, |piece| piece.start..piece.end.min(object.bytes));
             let parts = (wanted.reads)(range.clone()).map(|parts| within(parts, &range));
-            let lines = wanted.piece.is_some_and(|piece| piece.lines);
-            Asked { object, range, parts, lines }
+            let has = wanted.piece.map_or(PieceHas::Bytes, |piece| piece.has);
+            Asked { object, range, parts, has }
         })
         // In their order, and before anything is begun: an object that had its bytes while one in front of it had none would
         // wait for that one, and that one for it.
@@ -95,8 +96,8 @@ struct Asked {
     range: Range<u64>,
     /// Of the range; `None`: all of it.
     parts: Option<Vec<Range<u64>>>,
-    /// Those that begin in the range, whole.
-    lines: bool,
+    /// What the range stands for, without parts.
+    has: PieceHas,
 }
 
 impl Asked {
@@ -108,7 +109,7 @@ impl Asked {
     }
 
     async fn fetch(&self, store: &DynStore, bytes_max: u64) -> Result<ObjectRecord, NotFetched> {
-        let Self { object, range, parts, lines } = self;
+        let Self { object, range, parts, has } = self;
         let bytes = self.bytes();
         if bytes > bytes_max {
             let mut message = format!("{bytes} bytes, where objects of up to {bytes_max} are read");
@@ -117,13 +118,20 @@ impl Asked {
             }
             return Err(NotFetched::Verdict { class: "too-large", message, environment: false });
         }
-        let (range, bytes) = match parts {
-            Some(parts) => (range.clone(), several(store, object, parts).await?),
-            None if *lines => whole_lines(store, object, range).await?,
-            None => (range.clone(), one(store, object, range).await?),
+        let (range, from, bytes) = match (parts, has) {
+            (Some(parts), _) => (range.clone(), parts.clone(), several(store, object, parts).await?),
+            (None, PieceHas::Lines) => {
+                let (range, lines) = whole_lines(store, object, range).await?;
+                (range.clone(), vec![range], lines)
+            }
+            (None, PieceHas::RowGroups) => {
+                let from = row_groups::places(store, object, range, bytes_max).await?;
+                (range.clone(), from.clone(), several(store, object, &from).await?)
+            }
+            (None, PieceHas::Bytes) => (range.clone(), vec![range.clone()], one(store, object, range).await?),
         };
         let uri = object_url(store.url(), &object.key);
-        Ok(ObjectRecord { uri, key: object.key.clone(), size: object.bytes, range, bytes })
+        Ok(ObjectRecord { uri, key: object.key.clone(), size: object.bytes, range, bytes, from })
     }
 }
 
@@ -202,7 +210,7 @@ async fn whole_lines(store: &DynStore, object: &Object, range: &Range<u64>) -> R
 }
 
 /// Some bytes of an object, or all of it.
-async fn one(store: &DynStore, object: &Object, range: &Range<u64>) -> Result<Bytes, NotFetched> {
+pub(crate) async fn one(store: &DynStore, object: &Object, range: &Range<u64>) -> Result<Bytes, NotFetched> {
     let verdict = |class, message, environment| Err(NotFetched::Verdict { class, message, environment });
     let wanted = range.end - range.start;
     let part = (*range != (0..object.bytes)).then(|| range.clone());

@@ -163,8 +163,10 @@ pub struct ObjectRecord {
     /// Which of them this record is about: all, or a piece's. Of a piece that has lines, from the beginning of the first to the
     /// end of the last.
     pub range: Range<u64>,
-    /// Those, or [what the stage reads](StageCode::reads) of them.
+    /// Those, or [what the stage reads](StageCode::reads) of them, one range after another.
     pub bytes: Bytes,
+    /// Where in the object `bytes` come from.
+    pub from: Vec<Range<u64>>,
 }
 
 pub trait Mapper {

@@ -23,6 +23,7 @@ mod params;
 pub mod plans;
 mod recompute;
 mod registry;
+mod row_groups;
 mod rows;
 mod run;
 mod run_stream;
@@ -43,6 +44,6 @@ pub use recompute::{Recomputed, broadcasts_on_the_way, recompute};
 pub use registry::Registry;
 pub use run::{Pair, RunReader, RunWriter};
 pub use typed::{
-    Column, Emit, Input, Key, Line, Lines, MapOnly, MapReduce, Objects, Part, Row, Rows, Value, Values, run_local,
-    run_map_only,
+    Column, Emit, Input, Key, Line, Lines, MapOnly, MapReduce, Objects, ParquetRow, ParquetRows, Part, Row, Rows,
+    Value, Values, run_local, run_map_only,
 };

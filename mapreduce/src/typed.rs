@@ -13,6 +13,7 @@ mod input;
 mod local;
 mod map_only;
 mod map_reduce;
+mod parquet_rows;
 mod row;
 mod table;
 
@@ -22,6 +23,7 @@ pub use input::{Input, Line, Lines, Objects};
 pub use local::{run_local, run_map_only};
 pub(crate) use map_only::MapOnlyJob;
 pub(crate) use map_reduce::MapReduceJob;
+pub use parquet_rows::{ParquetRow, ParquetRows};
 pub(crate) use row::columns;
 pub use row::{Column, Row, Rows};
 

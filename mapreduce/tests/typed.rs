@@ -1,19 +1,24 @@
 //! A typed job on the engine, task by task, against the same job in one thread.
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use mr_core::{
     AttemptId, Failure, JobId, JobSpec, Limits, Mode, Order, ParamValue, Params, QuarantineSource, ShuffleSettings,
     Source, SplitSettings, TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work, expand, plan_splits,
 };
 use mr_mapreduce::{
     Control, Emit, Host, HostSettings, Input, Line, Lines, MapOnly, MapReduce, ObjectRecord, Objects, ParamError,
-    RecordError, Registry, Rows, Values, execute, run_local, run_map_only,
+    ParquetRow, ParquetRows, RecordError, Registry, Rows, Values, execute, run_local, run_map_only,
 };
 use mr_storage::{Directory, GetOptions, Store};
+use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Strings the lines of each first letter together, so that order and what is combined with what show.
 struct Strings<const COMBINES: bool>;
@@ -317,6 +322,116 @@ proptest! {
         }
         prop_assert_eq!(rows, run_map_only(&Places, &files).unwrap());
         prop_assert!(files[0].1.len() as u64 <= bytes_max || ran.outputs[0].len() > 2);
+    }
+}
+
+/// Rows of Parquet, and where they are.
+struct Numbered;
+
+impl MapOnly for Numbered {
+    const NAME: &str = "numbered";
+    const VERSION: u32 = 1;
+    const ABOUT: &str = "";
+    const COLUMNS: &[&str] = &["path", "number", "n", "text"];
+    type Input = ParquetRows;
+    type Row = (String, u64, i64, Option<String>);
+
+    fn open(_: &Params) -> Result<Self, ParamError> {
+        Ok(Self)
+    }
+
+    fn map(&self, row: ParquetRow<'_>, out: &mut Rows<Self::Row>) -> Result<(), RecordError> {
+        let n = row.integer("n")?.unwrap_or(-1);
+        let text = row.text("text")?.map(str::to_owned);
+        Ok(out.row((row.key.to_owned(), row.number, n, text))?)
+    }
+}
+
+/// So many rows in row groups of so many, packed in one of a few ways.
+fn parquet(rows: i64, group: usize, compression: Compression) -> Vec<u8> {
+    let numbers: ArrayRef = Arc::new((0..rows).map(|n| (n % 7 > 0).then_some(n * n)).collect::<Int64Array>());
+    let texts: ArrayRef =
+        Arc::new((0..rows).map(|n| (n % 5 > 0).then(|| format!("text {n}"))).collect::<StringArray>());
+    let batch = RecordBatch::try_from_iter_with_nullable([("n", numbers, true), ("text", texts, true)]).unwrap();
+    let properties = WriterProperties::builder().set_compression(compression).set_max_row_group_row_count(Some(group));
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build())).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn however_a_parquet_file_is_cut_each_of_its_rows_is_mapped_once_in_its_place(
+        rows in 0i64..60,
+        group in 1usize..30,
+        compression in prop::sample::select(vec![
+            Compression::UNCOMPRESSED,
+            Compression::SNAPPY,
+            Compression::GZIP(Default::default()),
+            Compression::LZ4_RAW,
+            Compression::ZSTD(Default::default()),
+        ]),
+        bytes_max in 1u64..4000,
+    ) {
+        let files = [("1".to_owned(), parquet(rows, group, compression)), ("2".to_owned(), parquet(3, 2, compression))];
+        let split = SplitSettings { objects_max: 2, bytes_max };
+        let registry = Registry::default().with_map_only::<Numbered>();
+        let ran = block_on(engine_with(registry, &files, split, None, ShuffleSettings::default()));
+        let mut found = Vec::new();
+        for batch in ran.parts.iter().flatten() {
+            let numbers = |at: usize| batch.column(at).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec();
+            let texts = |at: usize| batch.column(at).as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>();
+            let (paths, places, of_n, of_text) = (texts(0), numbers(1), numbers(2), texts(3));
+            for at in 0..batch.num_rows() {
+                found.push((paths[at].clone().unwrap(), places[at] as u64, of_n[at], of_text[at].clone()));
+            }
+        }
+        let row = |file: &str, n: i64| {
+            let text = (n % 5 > 0).then(|| format!("text {n}"));
+            (file.to_owned(), n as u64, if n % 7 > 0 { n * n } else { -1 }, text)
+        };
+        let expected: Vec<_> = (0..rows).map(|n| row("1", n)).chain((0..3).map(|n| row("2", n))).collect();
+        prop_assert_eq!(&found, &expected);
+        prop_assert_eq!(run_map_only(&Numbered, &files).unwrap(), expected);
+        prop_assert!(files[0].1.len() as u64 <= bytes_max || ran.outputs[0].len() > 2);
+    }
+}
+
+#[test]
+fn what_is_no_parquet_and_what_has_other_columns_is_set_aside_with_a_sentence() {
+    let whole = parquet(20, 5, Compression::SNAPPY);
+    let (mut flipped, cut) = (whole.clone(), whole[..whole.len() - 9].to_vec());
+    // The head of the first page.
+    flipped[4..20].fill(0xff);
+    let other: ArrayRef = Arc::new(StringArray::from(vec!["1"]));
+    let other = RecordBatch::try_from_iter([("n", other)]).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), other.schema(), None).unwrap();
+    writer.write(&other).unwrap();
+    let other = writer.into_inner().unwrap();
+    let file = |name: &str, bytes: &[u8]| (name.to_owned(), bytes.to_vec());
+    let files = [
+        file("1", &whole),
+        file("2", b"no Parquet"),
+        file("3", &cut),
+        file("4", &other),
+        file("5", &flipped),
+        file("6", b""),
+    ];
+    for bytes_max in [u64::MAX, 100] {
+        let split = SplitSettings { objects_max: 9, bytes_max };
+        let registry = Registry::default().with_map_only::<Numbered>();
+        let ran = block_on(engine_with(registry, &files, split, None, ShuffleSettings::default()));
+        let verdicts: BTreeMap<_, _> = ran.outputs[0]
+            .iter()
+            .flat_map(|output| &output.quarantined)
+            .map(|verdict| (verdict.key.as_str(), (verdict.class.as_str(), verdict.message.clone())))
+            .collect();
+        assert_eq!(verdicts.keys().copied().collect::<Vec<_>>(), ["2", "3", "4", "5", "6"]);
+        assert!(["2", "3", "5", "6"].iter().all(|key| verdicts[key].0 == "broken-parquet"), "{verdicts:?}");
+        assert_eq!(verdicts["4"].0, "other-columns");
+        assert!(verdicts["4"].1.starts_with("its column `n` is Utf8, which is not an integer"), "{verdicts:?}");
     }
 }
 

@@ -52,6 +52,8 @@ pub use mr_mapreduce::{
     ParamError,
     ParamKind,
     ParamSpec,
+    ParquetRow,
+    ParquetRows,
     Part,
     RecordError,
     ReduceOutput,

@@ -212,6 +212,7 @@ pub fn plan_to(plan: core::JobPlan) -> v1::JobPlan {
             core::Cut::Nowhere => None,
             core::Cut::Lines => Some(v1::job_plan::Cut::CutAtLines(true)),
             core::Cut::Records(bytes) => Some(v1::job_plan::Cut::CutAtRecordsOf(bytes)),
+            core::Cut::RowGroups => Some(v1::job_plan::Cut::CutAtRowGroups(true)),
         },
         objects_min: plan.objects_min.map(|min| v1::ObjectsMin { count: min.count, why: min.why }),
         kernels: Some(v1::KernelWish { arithmetics: plan.kernels.arithmetics, why: plan.kernels.why }),
@@ -227,7 +228,10 @@ pub fn plan_from(plan: v1::JobPlan) -> Wire<core::JobPlan> {
         job_version: plan.job_version,
         filter: core::InputFilter { extensions: plan.extensions },
         cut: match plan.cut {
-            None | Some(v1::job_plan::Cut::CutAtLines(false)) => core::Cut::Nowhere,
+            None | Some(v1::job_plan::Cut::CutAtLines(false) | v1::job_plan::Cut::CutAtRowGroups(false)) => {
+                core::Cut::Nowhere
+            }
+            Some(v1::job_plan::Cut::CutAtRowGroups(true)) => core::Cut::RowGroups,
             Some(v1::job_plan::Cut::CutAtLines(true)) => core::Cut::Lines,
             Some(v1::job_plan::Cut::CutAtRecordsOf(0)) => return Err(WireError::OutOfRange("plan.cut")),
             Some(v1::job_plan::Cut::CutAtRecordsOf(bytes)) => core::Cut::Records(bytes),
@@ -522,12 +526,23 @@ pub fn object_from(object: v1::Object) -> core::Object {
 }
 
 pub fn piece_to(piece: core::Piece) -> v1::Piece {
-    v1::Piece { start: piece.start, end: piece.end, lines: piece.lines }
+    let has = match piece.has {
+        core::PieceHas::Bytes => v1::PieceHas::Bytes,
+        core::PieceHas::Lines => v1::PieceHas::Lines,
+        core::PieceHas::RowGroups => v1::PieceHas::RowGroups,
+    };
+    v1::Piece { start: piece.start, end: piece.end, has: has as i32 }
 }
 
 pub fn piece_from(piece: v1::Piece) -> Wire<core::Piece> {
-    let v1::Piece { start, end, lines } = piece;
-    if start < end { Ok(core::Piece { start, end, lines }) } else { Err(WireError::OutOfRange("piece.end")) }
+    let has = match v1::PieceHas::try_from(piece.has).map_err(|_| WireError::OutOfRange("piece.has"))? {
+        v1::PieceHas::Unspecified => return Err(WireError::Missing("piece.has")),
+        v1::PieceHas::Bytes => core::PieceHas::Bytes,
+        v1::PieceHas::Lines => core::PieceHas::Lines,
+        v1::PieceHas::RowGroups => core::PieceHas::RowGroups,
+    };
+    let v1::Piece { start, end, .. } = piece;
+    if start < end { Ok(core::Piece { start, end, has }) } else { Err(WireError::OutOfRange("piece.end")) }
 }
 
 pub fn order_to(order: core::Order) -> v1::Order {

@@ -195,7 +195,7 @@ fn one_row_per_object(graph: &TaskGraph, position: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mr_core::{Piece, QuarantineSource, Split, TaskNode, TaskStage};
+    use mr_core::{Piece, PieceHas, QuarantineSource, Split, TaskNode, TaskStage};
 
     fn quarantined(key: usize) -> Quarantined {
         Quarantined {
@@ -249,8 +249,12 @@ mod tests {
     #[test]
     fn an_object_in_pieces_is_listed_once_and_quarantined_with_any_of_them() {
         let graph = TaskGraph { stages: vec![stage("embed", TaskKind::MapSplit, &[], true, false)] };
-        let piece =
-            |start| Split { first: 0, count: 1, bytes: 1, piece: Some(Piece { start, end: start + 1, lines: true }) };
+        let piece = |start| Split {
+            first: 0,
+            count: 1,
+            bytes: 1,
+            piece: Some(Piece { start, end: start + 1, has: PieceHas::Lines }),
+        };
         let mut ledger = Ledger::new(&graph, SplitObjects::of(&[piece(0), piece(1), piece(2)]));
         let counting = || TaskOutput { counters: [("lines".to_owned(), 2)].into(), ..mapped(1, []) };
         (0..3).for_each(|index| ledger.enter((0, index), &counting()));

@@ -199,14 +199,14 @@ pub fn listing_file(prepared: &v1::JournalPrepared) -> Result<FileRef, WireError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mr_core::Object;
+    use mr_core::{Object, PieceHas};
 
     #[test]
     fn a_listing_comes_back_with_its_splits_and_one_that_they_do_not_cover_is_refused() {
         let object = |key: &str, bytes| Object { key: key.into(), bytes, etag: String::new() };
         let listing = Listing { objects: vec![object("a", 1), object("b", 2), object("c", 9)], skipped: 4 };
         let of_c = |start, end| {
-            let piece = Some(Piece { start, end, lines: true });
+            let piece = Some(Piece { start, end, has: PieceHas::Lines });
             Split { first: 2, count: 1, bytes: end - start, piece }
         };
         let splits = vec![Split { first: 0, count: 2, bytes: 3, piece: None }, of_c(0, 4), of_c(4, 9)];

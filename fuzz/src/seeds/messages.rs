@@ -129,7 +129,7 @@ pub fn order() -> Order {
         partitions: 3,
         memory_bytes_max: 256 << 20,
         record_seconds_max: 300,
-        piece: Some(Piece { start: 1, end: 9, lines: true }),
+        piece: Some(Piece { start: 1, end: 9, has: mr_core::PieceHas::Lines }),
         landmark: "journal/landmark-00ff".into(),
         work: Work::MapObjects {
             objects: vec![Object { key: "a".into(), bytes: 10, etag: "e".into() }],

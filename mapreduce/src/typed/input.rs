@@ -165,7 +165,14 @@ mod tests {
     fn object(key: &str, bytes: impl Into<bytes::Bytes>) -> ObjectRecord {
         let bytes = bytes.into();
         let size = bytes.len() as u64;
-        ObjectRecord { uri: format!("file:///in/{key}"), key: key.into(), size, range: 0..size, bytes }
+        ObjectRecord {
+            uri: format!("file:///in/{key}"),
+            key: key.into(),
+            size,
+            range: 0..size,
+            bytes,
+            from: vec![0..size],
+        }
     }
 
     fn read(object: &ObjectRecord) -> Result<Vec<(u64, String)>, RecordError> {
