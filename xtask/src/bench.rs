@@ -8,9 +8,7 @@ mod machine;
 mod peers;
 mod precision;
 mod scheduler;
-mod sort;
 mod spread;
-mod stream;
 mod submit;
 mod workers;
 
@@ -26,11 +24,9 @@ pub fn main(mut args: Args) -> Result<()> {
         Some("peers") => peers::main(args),
         Some("precision") => precision::main(args),
         Some("scheduler") => scheduler::main(args),
-        Some("sort") => sort::main(args),
-        Some("stream") => stream::main(args),
         Some("workers") => workers::main(args),
         other => bail!(
-            "cargo xtask bench has data, job, kernel, peers, precision, scheduler, sort, stream and workers, not {:?}",
+            "cargo xtask bench has data, job, kernel, peers, precision, scheduler and workers, not {:?}",
             other.unwrap_or_default()
         ),
     }

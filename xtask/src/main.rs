@@ -26,7 +26,9 @@ Working on it
   tidy       which room may import which, and other house rules (see ARCHITECTURE.md)
   venv       a Python with the Parquet readers that the tests use, in target/venv
   npm        the programs of npm's that the tests run, in target/npm
-  bench data       time a word count beside DuckDB, Polars and PySpark  [--rounds 5] [--spark-rounds 1] [--megabytes 1000]
+  bench data       time all of it, or one: a word count beside DuckDB, Polars and PySpark; a sort beside GNU sort and
+                   PySpark, and how it grows; two programs in Python beside the same in a pipe
+                     [words|sort|stream] [--rounds 5|3|3] [--megabytes 1000|1000|100] [--spark-rounds 1]
   bench job        time the whole job  [--rounds 5] [--slots N] [--input DIR] [--markdown]
   bench peers      time it beside a Python process and PySpark  [--rounds 5] [--spark-rounds 1]
   bench kernel     time the network beside onnxruntime and OpenVINO  [--rounds 5] [--seconds 3] [--model FILE.onnx]

@@ -1,5 +1,7 @@
 //! Several runs of one thing: a median, and how far they lie apart.
 
+use std::fmt;
+
 pub struct Spread {
     pub low: f64,
     pub median: f64,
@@ -13,6 +15,13 @@ impl Spread {
         let middle = values.len() / 2;
         let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
         Self { low: values[0], median, high: values[values.len() - 1] }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { low, median, high } = self;
+        write!(f, "{median:>8.2}   ({low:.2} to {high:.2})")
     }
 }
 
