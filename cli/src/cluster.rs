@@ -137,8 +137,13 @@ impl Cluster {
         let plan = convert::plan_to(plan);
         self.ask(self.patience, |mut client| {
             let prior_us = began.elapsed().as_micros() as u64;
-            let request =
-                v1::SubmitRequest { job_id: id.to_string(), plan: Some(plan.clone()), prior_us, renews_quarantined };
+            let request = v1::SubmitRequest {
+                job_id: id.to_string(),
+                plan: Some(plan.clone()),
+                prior_us,
+                renews_quarantined,
+                framework_version: FRAMEWORK_VERSION.to_owned(),
+            };
             async move { client.submit(request).await }
         })
         .await?;

@@ -27,7 +27,7 @@ pub fn of_success(status: &JobStatus) -> String {
 
 /// What the job's own code has counted.
 fn counters(status: &JobStatus) -> Vec<String> {
-    let said = |(name, count): (&String, &u64)| format!("counter  {} {}", words::harmless(name), words::count(*count));
+    let said = |(name, count)| format!("counter  {} {}", words::harmless(name), words::count(count));
     status.counters.iter().map(said).collect()
 }
 
@@ -56,11 +56,11 @@ fn how_to_read(output: &str, format: OutputFormat) -> Vec<String> {
     lines.extend(match format {
         OutputFormat::Parquet => of_parquet(output, &python, &sql),
         OutputFormat::Text(_) => vec![
-            format!(r#"polars   polars.read_csv({python}, separator="\t", has_header=False, quote_char=None)"#),
-            format!(r"duckdb   select * from read_csv('{sql}', delim='\t', header=false, quote='')"),
+            format!(r#"polars   polars.read_csv({python}, separator="\t", has_header=False, quote_char=None, infer_schema=False)"#),
+            format!(r"duckdb   select * from read_csv('{sql}', delim='\t', header=false, quote='', all_varchar=true)"),
         ],
         OutputFormat::Json(_) => {
-            vec![format!("polars   polars.read_ndjson({python})"), format!("duckdb   select * from '{sql}'")]
+            vec![format!("polars   polars.read_ndjson({python}, infer_schema_length=None)"), format!("duckdb   select * from '{sql}'")]
         }
     });
     lines
@@ -246,12 +246,12 @@ duckdb   select * from '/home/me/my "results"/*.parquet'"#;
         status.output = "file:///o'ut/".into();
         status.format = OutputFormat::Text(Some(mr_core::Packing::Gzip));
         let text = r#"output   /o'ut
-polars   polars.read_csv("/o'ut/*.txt.gz", separator="\t", has_header=False, quote_char=None)
-duckdb   select * from read_csv('/o''ut/*.txt.gz', delim='\t', header=false, quote='')"#;
+polars   polars.read_csv("/o'ut/*.txt.gz", separator="\t", has_header=False, quote_char=None, infer_schema=False)
+duckdb   select * from read_csv('/o''ut/*.txt.gz', delim='\t', header=false, quote='', all_varchar=true)"#;
         assert!(of_success(&status).ends_with(text), "{}", of_success(&status));
         status.format = OutputFormat::Json(None);
         let json = r#"output   /o'ut
-polars   polars.read_ndjson("/o'ut/*.jsonl")
+polars   polars.read_ndjson("/o'ut/*.jsonl", infer_schema_length=None)
 duckdb   select * from '/o''ut/*.jsonl'"#;
         assert!(of_success(&status).ends_with(json), "{}", of_success(&status));
     }

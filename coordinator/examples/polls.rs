@@ -54,7 +54,13 @@ async fn measure(tasks: usize, workers: usize, rate: Option<usize>) -> anyhow::R
     };
     let mut jobs = JobsClient::new(Endpoint::from_shared(url.clone())?.connect_lazy());
     let plan = Some(convert::plan_to(plan()));
-    jobs.submit(v1::SubmitRequest { job_id: "polls".into(), plan, ..Default::default() }).await?;
+    jobs.submit(v1::SubmitRequest {
+        job_id: "polls".into(),
+        plan,
+        framework_version: mr_core::FRAMEWORK_VERSION.into(),
+        ..Default::default()
+    })
+    .await?;
     let status = v1::StatusRequest { job_id: "polls".into() };
     while jobs.status(status.clone()).await?.into_inner().phase != v1::JobPhase::Running as i32 {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -21,8 +21,8 @@ pub struct Finished {
     counters: Counters,
     parts: Vec<(FileRef, u64)>,
     side: Vec<(String, FileRef)>,
-    /// One verdict an object, by its key: two stages may have set it aside, or two tasks that had a piece of it each.
-    quarantined: BTreeMap<String, Quarantined>,
+    /// One of each, by key and message: two stages may have set the same aside. Pieces of an object have one each.
+    quarantined: BTreeMap<(String, String), Quarantined>,
     seconds: BTreeMap<String, f64>,
     measured: Measured,
     kernel_family: String,
@@ -74,7 +74,8 @@ impl Finished {
         }
         self.side.extend(output.side.iter().cloned());
         for verdict in &output.quarantined {
-            self.quarantined.entry(verdict.key.clone()).or_insert_with(|| verdict.clone());
+            let which = (verdict.key.clone(), verdict.message.clone());
+            self.quarantined.entry(which).or_insert_with(|| verdict.clone());
         }
     }
 

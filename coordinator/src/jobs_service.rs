@@ -91,7 +91,8 @@ impl Jobs for JobsService {
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         check_leads(&self.standing)?;
-        let v1::SubmitRequest { job_id, plan, prior_us, renews_quarantined } = request.into_inner();
+        let v1::SubmitRequest { job_id, plan, prior_us, renews_quarantined, framework_version } = request.into_inner();
+        check_version("submitter", &framework_version)?;
         let id = convert::job_id(&job_id).map_err(invalid)?;
         let plan = plan.ok_or_else(|| Status::invalid_argument("the message lacks `plan`"))?;
         let plan = Box::new(convert::plan_from(plan).map_err(invalid)?);

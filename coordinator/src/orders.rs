@@ -2,7 +2,7 @@
 
 use crate::job::Job;
 use mr_core::{
-    AttemptId, BroadcastRef, Failure, FileRef, JobId, Object, Order, QuarantineSource, Quarantined, StageIndex,
+    AttemptId, BroadcastRef, Failure, FileRef, JobId, Object, Order, Piece, QuarantineSource, Quarantined, StageIndex,
     TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work,
 };
 use mr_scheduler::{Condemned, KILLS, Scheduler};
@@ -31,14 +31,14 @@ pub fn order(
             let objects = &input.listing.objects[split.range()];
             match scheduler.probe(attempt) {
                 Some(part) => {
-                    let condemned = condemned(scheduler, objects, &stage.name, attempt);
+                    let condemned = condemned(scheduler, (objects, piece), &stage.name, attempt);
                     let part = objects.get(part.start as usize..part.end as usize).unwrap_or_default();
                     let tried = part.iter().filter(|object| condemned.iter().all(|verdict| verdict.key != object.key));
                     Work::Probe { objects: tried.cloned().collect() }
                 }
                 None => Work::MapObjects {
                     objects: objects.to_vec(),
-                    condemned: condemned(scheduler, objects, &stage.name, attempt),
+                    condemned: condemned(scheduler, (objects, piece), &stage.name, attempt),
                 },
             }
         }
@@ -74,7 +74,12 @@ pub fn order(
 }
 
 /// The verdicts on objects of a split that are not to be mapped any more.
-fn condemned(scheduler: &Scheduler, objects: &[Object], stage: &str, attempt: &AttemptId) -> Vec<Quarantined> {
+fn condemned(
+    scheduler: &Scheduler,
+    (objects, piece): (&[Object], Option<Piece>),
+    stage: &str,
+    attempt: &AttemptId,
+) -> Vec<Quarantined> {
     let verdict = |condemned: &Condemned| match condemned {
         Condemned::Verdict(verdict) => Some((**verdict).clone()),
         Condemned::Kills(position) => objects.get(*position as usize).map(|object| Quarantined {
@@ -83,7 +88,10 @@ fn condemned(scheduler: &Scheduler, objects: &[Object], stage: &str, attempt: &A
             bytes: object.bytes,
             stage: stage.to_owned(),
             class: KILLS.to_owned(),
-            message: "whichever process works on it dies; two have".to_owned(),
+            message: format!(
+                "whichever process works on it dies; two have{}",
+                piece.map(|piece| piece.told()).unwrap_or_default()
+            ),
             source: QuarantineSource::Environment,
             attempts: attempt.number,
         }),

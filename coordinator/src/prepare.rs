@@ -104,7 +104,7 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
         let (noun, count, why) = (if objects == 1 { "object" } else { "objects" }, min.count, &min.why);
         return Err(Failure::refused(format!("the input has {objects} {noun}, and {count} are needed: {why}")));
     }
-    let splits = plan_splits(&listing.objects, &spec.split, plan.cut);
+    let splits = plan_splits(&listing.objects, &spec.split, plan.cut).map_err(Failure::refused)?;
     if splits
         .iter()
         .any(|split| listing.objects[split.range()].iter().map(object_weight).sum::<usize>() > SPLIT_WEIGHT_MAX)

@@ -64,7 +64,7 @@ impl Workers for WorkersService {
     async fn poll(&self, request: Request<v1::PollRequest>) -> Result<Response<v1::PollResponse>, Status> {
         check_leads(&self.standing)?;
         let mut message = request.into_inner();
-        check_version(&message.framework_version)?;
+        check_version("worker", &message.framework_version)?;
         let peak_rss_bytes = message.peak_rss_bytes;
         let refuse = |error: WireError| Status::invalid_argument(error.to_string());
         let (process, usage) = read_stores(&mut message).map_err(refuse)?;
@@ -136,14 +136,14 @@ fn read_jobs(jobs: Vec<v1::JobCode>) -> Result<BTreeSet<JobCode>, WireError> {
     if jobs.len() == count { Ok(jobs) } else { Err(WireError::OutOfRange("poll.jobs")) }
 }
 
-/// What workers of another version make need not be the same, nor mean the same when they say it.
-fn check_version(worker: &str) -> Result<(), Status> {
-    if worker == FRAMEWORK_VERSION {
+/// What workers of another version make need not be the same, nor mean the same when they say it; nor do plans.
+pub fn check_version(who: &str, version: &str) -> Result<(), Status> {
+    if version == FRAMEWORK_VERSION {
         return Ok(());
     }
-    let worker = if (1..=64).contains(&worker.len()) { worker } else { "unknown" };
+    let version = if (1..=64).contains(&version.len()) { version } else { "unknown" };
     Err(Status::failed_precondition(format!(
-        "this worker is of version {worker} and the coordinator of version {FRAMEWORK_VERSION}: start both with one version"
+        "this {who} is of version {version} and the coordinator of version {FRAMEWORK_VERSION}: start both with one version"
     )))
 }
 
@@ -217,8 +217,8 @@ mod tests {
 
     #[test]
     fn a_worker_is_of_the_coordinators_version() {
-        assert!(check_version(FRAMEWORK_VERSION).is_ok());
-        let told = |version: &str| check_version(version).unwrap_err().message().to_owned();
+        assert!(check_version("worker", FRAMEWORK_VERSION).is_ok());
+        let told = |version: &str| check_version("worker", version).unwrap_err().message().to_owned();
         let other = format!("{FRAMEWORK_VERSION}.1");
         assert!(told(&other).starts_with(&format!("this worker is of version {other} and the coordinator of version")));
         for none in ["", &"9".repeat(65)] {

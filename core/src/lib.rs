@@ -4,6 +4,7 @@
 //! speaks in these types, so they hold what is true after the door and need no second check.
 
 mod columns;
+mod counters;
 mod digest;
 mod failure;
 mod format;
@@ -23,6 +24,7 @@ mod task_key;
 mod work;
 
 pub use columns::is_column_name;
+pub use counters::Counters;
 pub use digest::{ObjectsDigest, sha256_hex};
 pub use failure::{Failure, FailureClass};
 pub use format::OutputFormat;
@@ -30,7 +32,7 @@ pub use graph::{TaskGraph, TaskKind, TaskNode, TaskStage, expand};
 pub use ids::{AttemptId, Epoch, JobId, StageIndex, TaskId, WorkerId};
 pub use job_code::JobCode;
 pub use listing::{Listing, Object, select};
-pub use output::{BlobRef, Counters, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
+pub use output::{BlobRef, FileRef, QuarantineSource, Quarantined, TaskOutput, TaskTimes};
 pub use packing::Packing;
 pub use plan::{
     BroadcastPlan, InputFilter, JobPlan, KERNEL_FAMILY, KernelWish, NO_KERNELS, ObjectsMin, Source, StagePlan,

@@ -1,7 +1,8 @@
 //! What a successful attempt brings back: references to what it wrote, and its part of the books.
 
+use crate::Counters;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A file that an attempt wrote into the state store, with what is needed to know it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,9 +29,6 @@ impl BlobRef {
         Self { key: format!("blobs/{sha256}"), sha256, bytes }
     }
 }
-
-/// Numbers that a job's code adds up beside its result, by their names.
-pub type Counters = BTreeMap<String, u64>;
 
 /// All that an attempt has to show. Only the winner's becomes part of the job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -133,14 +133,17 @@ pub enum Source {
 /// Which objects under the input's root are the job's; the others are counted as skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFilter {
-    /// Without a dot; compared without regard to case. Empty: all objects.
+    /// Without a dot; compared without regard to case. Empty: all objects but those of which a segment begins with `_` or `.`, as
+    /// what others keep beside data does.
     pub extensions: Vec<String>,
 }
 
 impl InputFilter {
     pub fn wants(&self, key: &str) -> bool {
         let name = key.rsplit('/').next().unwrap_or(key);
-        self.extensions.is_empty()
-            || name.rsplit_once('.').is_some_and(|(_, ext)| self.extensions.iter().any(|e| e.eq_ignore_ascii_case(ext)))
+        if self.extensions.is_empty() {
+            return !key.split('/').any(|segment| segment.starts_with(['_', '.']));
+        }
+        name.rsplit_once('.').is_some_and(|(_, ext)| self.extensions.iter().any(|e| e.eq_ignore_ascii_case(ext)))
     }
 }

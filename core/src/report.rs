@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
     pub listed: u64,
-    /// Objects whose rows are in the result.
+    /// Objects of which nothing was set aside: their rows are in the result.
     pub embedded: u64,
+    /// Objects that were set aside, whole or, of those in pieces, in part.
     pub quarantined: u64,
     /// Objects under the input's root that the job's filter does not want.
     pub skipped: u64,

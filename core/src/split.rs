@@ -24,6 +24,13 @@ pub struct Piece {
     pub has: PieceHas,
 }
 
+impl Piece {
+    /// What is added to a verdict on it, which is a verdict on a part of its object alone.
+    pub fn told(&self) -> String {
+        format!(" (in its bytes {} to {})", self.start, self.end)
+    }
+}
+
 /// What of an object a piece has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -52,11 +59,37 @@ pub enum Cut {
 }
 
 /// An object that is not larger stays whole, and no piece is larger: a task has it in memory.
-const PIECE_MAX: u64 = 64 << 20;
+const PIECE_MAX: u64 = 32 << 20;
+
+/// Each is a task, or two, which a coordinator has in memory.
+const PIECES_MAX: u64 = 1 << 20;
+
+/// How an object is cut.
+#[derive(Clone, Copy, Debug)]
+struct Pieces {
+    has: PieceHas,
+    count: u64,
+    /// Bytes that stay together, and how many of these there are, the last of which may be short.
+    unit: u64,
+    units: u64,
+}
+
+impl Pieces {
+    /// About as large each, one after another.
+    fn of(self, object: &Object) -> impl Iterator<Item = Piece> {
+        let at = move |place: u64| {
+            // In 128 bits, since an object may have any size.
+            let units = u128::from(self.units) * u128::from(place) / u128::from(self.count);
+            (units as u64).saturating_mul(self.unit)
+        };
+        let bytes = object.bytes;
+        (0..self.count).map(move |place| Piece { start: at(place), end: at(place + 1).min(bytes), has: self.has })
+    }
+}
 
 impl Cut {
-    /// The pieces of an object that is to be cut: about as large each, one after another.
-    fn pieces(self, object: &Object, settings: &SplitSettings) -> Option<Vec<Piece>> {
+    /// How an object is to be cut, if it is.
+    fn pieces(self, object: &Object, settings: &SplitSettings) -> Option<Pieces> {
         let (unit, has) = match self {
             Self::Nowhere => return None,
             Self::Lines if Packing::of(&object.key).is_some() => return None,
@@ -68,13 +101,7 @@ impl Cut {
         let most = (settings.bytes_max.min(PIECE_MAX) / unit).max(1);
         let units = object.bytes.div_ceil(unit);
         let count = units.div_ceil(most);
-        let at = |place: u64| {
-            // In 128 bits, since an object may have any size.
-            let units = u128::from(units) * u128::from(place) / u128::from(count);
-            (units as u64).saturating_mul(unit).min(object.bytes)
-        };
-        let piece = |place| Piece { start: at(place), end: at(place + 1), has };
-        (count > 1).then(|| (0..count).map(piece).collect())
+        (count > 1).then_some(Pieces { has, count, unit, units })
     }
 }
 
@@ -130,7 +157,19 @@ const CHOICE_MIN: usize = 8;
 /// A split ends where the next one would begin with the key of the smallest hash, in the second half of what the limits
 /// allow. So ends are a matter of the keys around them: one object more or less moves a few splits, and after them the
 /// others are as they were. Limits of less than eight objects are simply filled.
-pub fn plan_splits(objects: &[Object], settings: &SplitSettings, cut: Cut) -> Vec<Split> {
+///
+/// # Errors
+/// A sentence when objects would be cut into more pieces than a job may have.
+pub fn plan_splits(objects: &[Object], settings: &SplitSettings, cut: Cut) -> Result<Vec<Split>, String> {
+    let pieces = objects.iter().filter_map(|object| Some(cut.pieces(object, settings)?.count));
+    let pieces = pieces.fold(0u64, u64::saturating_add);
+    if pieces > PIECES_MAX {
+        let bytes_max = settings.bytes_max;
+        return Err(format!(
+            "with split.bytes_max = {bytes_max} large objects would be cut into {pieces} pieces, and {PIECES_MAX} is the most: \
+             set more, or give fewer objects to a job"
+        ));
+    }
     let mut splits = Vec::new();
     let mut first = 0;
     // Where the next object is that is cut: nothing goes past it.
@@ -143,9 +182,9 @@ pub fn plan_splits(objects: &[Object], settings: &SplitSettings, cut: Cut) -> Ve
         if let Some((at, pieces)) = &ahead
             && *at == first
         {
-            splits.extend(pieces.iter().map(|piece| {
+            splits.extend(pieces.of(&objects[first]).map(|piece| {
                 let bytes = piece.end - piece.start;
-                Split { first: first as u64, count: 1, bytes, piece: Some(*piece) }
+                Split { first: first as u64, count: 1, bytes, piece: Some(piece) }
             }));
             first += 1;
             ahead = next_cut(first);
@@ -165,7 +204,7 @@ pub fn plan_splits(objects: &[Object], settings: &SplitSettings, cut: Cut) -> Ve
         splits.push(Split { first: first as u64, count: count as u32, bytes, piece: None });
         first += count;
     }
-    splits
+    Ok(splits)
 }
 
 /// How many objects from the front the limits allow, one at least.
@@ -200,7 +239,7 @@ mod tests {
             .enumerate()
             .map(|(i, &bytes)| Object { key: format!("{i:03}"), bytes, etag: String::new() })
             .collect();
-        let splits = plan_splits(&objects, &SplitSettings { objects_max, bytes_max }, Cut::Nowhere);
+        let splits = plan_splits(&objects, &SplitSettings { objects_max, bytes_max }, Cut::Nowhere).unwrap();
         splits.iter().map(|s| objects[s.range()].iter().map(|o| o.bytes).collect()).collect()
     }
 
@@ -219,7 +258,7 @@ mod tests {
     fn pieces(objects: &[(&str, u64)], bytes_max: u64, cut: Cut) -> Vec<Has> {
         let object = |&(key, bytes): &(&str, u64)| Object { key: key.into(), bytes, etag: String::new() };
         let objects: Vec<_> = objects.iter().map(object).collect();
-        let splits = plan_splits(&objects, &SplitSettings { objects_max: 9, bytes_max }, cut);
+        let splits = plan_splits(&objects, &SplitSettings { objects_max: 9, bytes_max }, cut).unwrap();
         for split in &splits {
             let of_all = objects[split.range()].iter().map(|object| object.bytes).sum();
             assert_eq!(split.bytes, split.piece.map_or(of_all, |piece| piece.end - piece.start));
@@ -248,7 +287,13 @@ mod tests {
         let large = pieces(&[("a", 2 * PIECE_MAX + 1)], u64::MAX, Cut::Lines);
         assert_eq!(large.len(), 3);
         let tera = pieces(&[("a", 1 << 40)], u64::MAX, Cut::Lines);
-        assert_eq!((tera.len(), tera.last().unwrap().2.unwrap().1), (1 << 14, 1 << 40));
+        assert_eq!((tera.len(), tera.last().unwrap().2.unwrap().1), (1 << 15, 1 << 40));
+        // A file may say that it has any number of bytes.
+        let huge = Object { key: "a".into(), bytes: u64::MAX, etag: String::new() };
+        let refused = plan_splits(std::slice::from_ref(&huge), &SplitSettings::default(), Cut::Lines).unwrap_err();
+        assert!(refused.contains("into 549755813888 pieces, and 1048576 is the most"), "{refused}");
+        let many = plan_splits(&[huge.clone(), huge], &SplitSettings { objects_max: 1, bytes_max: 1 }, Cut::RowGroups);
+        assert!(many.unwrap_err().contains("18446744073709551615 pieces"));
     }
 
     #[test]
@@ -270,7 +315,11 @@ mod tests {
     fn the_ends_of_splits_are_pinned() {
         assert_eq!(hash(""), 0xf52a_15e9_a9b5_e89b);
         let counts = |settings| {
-            plan_splits(&named(0..300), &settings, Cut::Nowhere).iter().map(|split| split.count).collect::<Vec<_>>()
+            plan_splits(&named(0..300), &settings, Cut::Nowhere)
+                .unwrap()
+                .iter()
+                .map(|split| split.count)
+                .collect::<Vec<_>>()
         };
         assert_eq!(counts(SplitSettings::default()), [49, 34, 63, 46, 57, 51]);
         assert_eq!(
@@ -284,7 +333,7 @@ mod tests {
     fn one_object_more_moves_few_splits() {
         let settings = SplitSettings::default();
         let keys = |objects: &[Object]| -> BTreeSet<Vec<String>> {
-            let splits = plan_splits(objects, &settings, Cut::Nowhere);
+            let splits = plan_splits(objects, &settings, Cut::Nowhere).unwrap();
             assert!(splits.iter().all(|split| split.count <= settings.objects_max));
             assert_eq!(splits.iter().map(|split| split.count as usize).sum::<usize>(), objects.len());
             splits.iter().map(|split| objects[split.range()].iter().map(|o| o.key.clone()).collect()).collect()

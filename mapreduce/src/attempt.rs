@@ -17,7 +17,7 @@ use crate::run_stream::{self, Part};
 use crate::slots::story;
 use crate::spool::Spool;
 use mr_core::{
-    Failure, FailureClass, FileRef, KERNEL_FAMILY, Object, ObjectsDigest, Order, Piece, QuarantineSource, Quarantined,
+    Failure, FailureClass, FileRef, KERNEL_FAMILY, Object, ObjectsDigest, Order, QuarantineSource, Quarantined,
     TaskOutput, Work,
 };
 use mr_storage::DynStore;
@@ -373,9 +373,7 @@ fn rows_writer(host: &Host, order: &Order) -> Result<RowsWriter, Failure> {
 fn verdict(object: &Object, order: &Order, class: &str, message: String, source: QuarantineSource) -> Quarantined {
     const MESSAGE_CHARS: usize = 300;
     let mut message: String = message.chars().take(MESSAGE_CHARS).collect();
-    if let Some(Piece { start, end, .. }) = order.piece {
-        message += &format!(" (found in its bytes {start} to {end})");
-    }
+    message.extend(order.piece.map(|piece| piece.told()));
     Quarantined {
         key: object.key.clone(),
         etag: object.etag.clone(),

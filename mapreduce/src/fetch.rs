@@ -114,7 +114,7 @@ impl Asked {
         if bytes > bytes_max {
             let mut message = format!("{bytes} bytes, where objects of up to {bytes_max} are read");
             if Packing::of(&object.key).is_some() {
-                message += "; as it lies there it is packed, and can't be cut: unpack it, or pack it as several";
+                message += "; a file of lines that is not packed would be cut";
             }
             return Err(NotFetched::Verdict { class: "too-large", message, environment: false });
         }
@@ -190,20 +190,25 @@ async fn whole_lines(store: &DynStore, object: &Object, range: &Range<u64>) -> R
     if let Some(ends) = ends.or_else(|| (until == object.bytes).then_some(got.len())) {
         return Ok((first..from + ends as u64, got.slice(begins..ends)));
     }
-    let mut lines = got[begins..].to_vec();
+    // Where the last line begins.
+    let last = memchr::memrchr(b'\n', &got[..within]).map_or(begins, |end| end + 1);
+    let most = (from + last as u64).saturating_add(LINE_MAX as u64);
+    let mut lines = Vec::from(got);
+    lines.drain(..begins);
     let mut ahead = LINE_AHEAD;
     while until < object.bytes {
-        let more = one(store, object, &(until..until.saturating_add(ahead).min(object.bytes))).await?;
+        if until >= most {
+            let message = format!("it has a line of more than {} MiB", LINE_MAX >> 20);
+            return Err(NotFetched::Verdict { class: "line-too-long", message, environment: false });
+        }
+        let next = until.saturating_add(ahead).min(object.bytes).min(most);
+        let more = one(store, object, &(until..next)).await?;
         let ends = memchr(b'\n', &more).map(|end| end + 1);
         lines.extend_from_slice(&more[..ends.unwrap_or(more.len())]);
         if ends.is_some() {
             break;
         }
-        until += more.len() as u64;
-        if until - range.end > LINE_MAX as u64 {
-            let message = format!("it has a line of more than {} MiB", LINE_MAX >> 20);
-            return Err(NotFetched::Verdict { class: "line-too-long", message, environment: false });
-        }
+        until = next;
         ahead *= 2;
     }
     Ok((first..first + lines.len() as u64, lines.into()))

@@ -58,8 +58,9 @@ impl Registry {
     }
 
     /// # Panics
-    /// When two jobs have one name, or two of its parameters.
+    /// When two jobs have one name, or two of its parameters, or its name has none or more than 256 bytes.
     pub fn with(mut self, job: impl Job) -> Self {
+        assert!((1..=256).contains(&job.name().len()), "`{}` is no name of 1 to 256 bytes", job.name());
         assert!(self.find(job.name()).is_none(), "two jobs are named `{}`", job.name());
         let mut names: Vec<_> = job.params().into_iter().map(|param| param.name).collect();
         names.sort_unstable();

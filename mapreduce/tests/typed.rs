@@ -171,7 +171,7 @@ async fn engine_with(
         *fan_in = wanted;
     }
     let listed = Directory::open(&folder.path().join("input")).unwrap().list("").await.unwrap();
-    let splits = plan_splits(&listed, &spec.split, plan.cut);
+    let splits = plan_splits(&listed, &spec.split, plan.cut).unwrap();
     let graph: TaskGraph = expand(&plan, splits.len() as u32).unwrap();
     let mut outputs: Vec<Vec<TaskOutput>> = Vec::new();
     for (position, stage) in graph.stages.iter().enumerate() {
@@ -518,7 +518,7 @@ fn rows_of_a_map_alone_are_in_the_order_of_the_input() {
     assert_eq!(ran.parts.iter().map(rows).collect::<Vec<_>>(), [vec!["b", "c", "a"], vec![], vec!["f"]]);
     let quarantined: Vec<_> = ran.outputs[0].iter().flat_map(|output| &output.quarantined).collect();
     assert_eq!(quarantined.iter().map(|verdict| &*verdict.key).collect::<Vec<_>>(), ["3"]);
-    let counted: Vec<_> = ran.outputs[0].iter().map(|output| output.counters.get("letters").copied()).collect();
+    let counted: Vec<_> = ran.outputs[0].iter().map(|output| output.counters.get("letters")).collect();
     assert_eq!(counted, [Some(3), None, Some(1)], "what the third file counted went with it");
     let fit: Vec<_> = files.into_iter().filter(|(name, _)| name != "3").collect();
     let local = run_map_only(&Letters, &fit).unwrap();

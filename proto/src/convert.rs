@@ -2,6 +2,7 @@
 
 use crate::v1;
 use mr_core as core;
+use std::collections::BTreeMap;
 use thiserror::Error;
 
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -57,11 +58,11 @@ fn param_from(param: v1::Param, depth: u32) -> Wire<core::ParamValue> {
     })
 }
 
-fn params_from(params: std::collections::BTreeMap<String, v1::Param>) -> Wire<core::Params> {
+fn params_from(params: BTreeMap<String, v1::Param>) -> Wire<core::Params> {
     params.into_iter().map(|(key, value)| Ok((key, param_from(value, 4)?))).collect()
 }
 
-fn params_to(params: core::Params) -> std::collections::BTreeMap<String, v1::Param> {
+fn params_to(params: core::Params) -> BTreeMap<String, v1::Param> {
     params.into_iter().map(|(key, value)| (key, param_to(value))).collect()
 }
 
@@ -330,7 +331,7 @@ pub fn status_to(status: core::JobStatus) -> v1::JobStatus {
         input: status.input,
         output: status.output,
         format: format_to(status.format),
-        counters: status.counters,
+        counters: status.counters.into(),
         phase: phase as i32,
         submitted_ms: status.submitted_ms,
         elapsed_ms: status.elapsed_ms,
@@ -371,7 +372,7 @@ pub fn status_from(status: v1::JobStatus) -> Wire<core::JobStatus> {
         input: status.input,
         output: status.output,
         format: format_from(status.format, "status.format")?,
-        counters: status.counters,
+        counters: status.counters.into(),
         phase,
         submitted_ms: status.submitted_ms,
         elapsed_ms: status.elapsed_ms,
@@ -457,6 +458,14 @@ pub fn file_from(file: v1::File) -> Wire<core::FileRef> {
     Ok(core::FileRef { key: file.key, bytes: file.bytes, crc32: file.crc32 })
 }
 
+/// As many as a job may have, and one more that says that there were others.
+fn counters_from(counters: BTreeMap<String, u64>) -> Wire<core::Counters> {
+    match counters.len() <= core::Counters::NAMES_MAX + 1 {
+        true => Ok(counters.into()),
+        false => Err(WireError::OutOfRange("output.counters")),
+    }
+}
+
 pub fn output_to(output: core::TaskOutput) -> v1::TaskOutput {
     v1::TaskOutput {
         records: output.records,
@@ -470,7 +479,7 @@ pub fn output_to(output: core::TaskOutput) -> v1::TaskOutput {
         mapped_sha256: output.mapped_sha256,
         busy_us: output.times.busy_us,
         first_record_us: output.times.first_record_us,
-        counters: output.counters,
+        counters: output.counters.into(),
         probed: output.probed,
     }
 }
@@ -487,7 +496,7 @@ pub fn output_from(output: v1::TaskOutput) -> Wire<core::TaskOutput> {
         quarantined: output.quarantined.into_iter().map(quarantined_from).collect(),
         mapped_sha256: output.mapped_sha256,
         times: core::TaskTimes { busy_us: output.busy_us, first_record_us: output.first_record_us },
-        counters: output.counters,
+        counters: counters_from(output.counters)?,
         probed: output.probed,
     })
 }

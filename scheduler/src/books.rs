@@ -31,7 +31,7 @@ impl Ledger {
             mapped: 0,
             quarantined: BTreeMap::new(),
             first: Vec::new(),
-            counters: Counters::new(),
+            counters: Counters::default(),
         }
     }
 
@@ -46,20 +46,21 @@ impl Ledger {
 
     pub fn enter(&mut self, task: (StageIndex, u32), output: &TaskOutput) {
         self.mapped += self.counts(task, output);
-        for (name, count) in &output.counters {
-            let sum = self.counters.entry(name.clone()).or_default();
-            *sum = sum.saturating_add(*count);
-        }
+        self.counters.merge(&output.counters);
         for quarantined in &output.quarantined {
             let say_so = self.quarantined.entry(quarantined.key.clone()).or_default();
             *say_so += 1;
-            if *say_so == 1 {
-                // The first in the order of keys, not of arrival, so that two runs show the same.
-                let at = self.first.partition_point(|other| other.key < quarantined.key);
-                if at < FIRST {
+            // The first in the order of keys, not of arrival, so that two runs show the same; of several of one object, say of
+            // its pieces, the least.
+            let at = self.first.partition_point(|other| other.key < quarantined.key);
+            match self.first.get_mut(at).filter(|first| first.key == quarantined.key) {
+                Some(first) if quarantined < first => *first = quarantined.clone(),
+                Some(_) => {}
+                None if *say_so == 1 && at < FIRST => {
                     self.first.insert(at, quarantined.clone());
                     self.first.truncate(FIRST);
                 }
+                None => {}
             }
         }
     }
@@ -67,13 +68,7 @@ impl Ledger {
     /// Takes back what an output has entered. The first reasons may be fewer then, until it is entered again.
     pub fn leave(&mut self, task: (StageIndex, u32), output: &TaskOutput) {
         self.mapped -= self.counts(task, output);
-        for (name, count) in &output.counters {
-            let left = self.counters.get(name).map_or(0, |sum| sum.saturating_sub(*count));
-            match left {
-                0 => _ = self.counters.remove(name),
-                left => _ = self.counters.insert(name.clone(), left),
-            }
-        }
+        self.counters.take_back(&output.counters);
         for Quarantined { key, .. } in &output.quarantined {
             let Some(say_so) = self.quarantined.get_mut(key) else { continue };
             *say_so -= 1;
@@ -256,9 +251,9 @@ mod tests {
             piece: Some(Piece { start, end: start + 1, has: PieceHas::Lines }),
         };
         let mut ledger = Ledger::new(&graph, SplitObjects::of(&[piece(0), piece(1), piece(2)]));
-        let counting = || TaskOutput { counters: [("lines".to_owned(), 2)].into(), ..mapped(1, []) };
+        let counting = || TaskOutput { counters: BTreeMap::from([("lines".to_owned(), 2)]).into(), ..mapped(1, []) };
         (0..3).for_each(|index| ledger.enter((0, index), &counting()));
-        assert_eq!(ledger.counters()["lines"], 6);
+        assert_eq!(ledger.counters().get("lines"), Some(6));
         assert_eq!(ledger.books(), Books { listed: 1, embedded: 1, quarantined: 0, skipped: 0 });
         for index in [1, 2] {
             ledger.leave((0, index), &counting());
@@ -267,7 +262,7 @@ mod tests {
         let refused = Books { listed: 1, embedded: 0, quarantined: 1, skipped: 0 };
         assert_eq!(ledger.books(), refused);
         assert_eq!(ledger.balance(&graph, &[5]), Ok(()));
-        assert_eq!(ledger.counters()["lines"], 2, "the others were taken back");
+        assert_eq!(ledger.counters().get("lines"), Some(2), "the others were taken back");
         ledger.leave((0, 2), &mapped(1, [7]));
         assert_eq!(ledger.books(), refused, "the other piece says so, too");
     }

@@ -200,7 +200,8 @@ impl Scheduler {
         }
         let job = &self.jobs[&number];
         let Some(tasks) = job.running() else { return };
-        if let Some(why) = tasks.ledger.over_share(job.limits.quarantine_share_max) {
+        let over = tasks.ledger.over_share(job.limits.quarantine_share_max);
+        if let Some(why) = over.or_else(|| tasks.ledger.counters().check().err()) {
             return self.end(number, Ending::Failed(Failure::permanent(why)), out);
         }
         if tasks.all_done() {

@@ -85,9 +85,19 @@ pub(crate) fn marker(job: &JobId) -> String {
     format!("{RUNS}{job}/{MARKER}")
 }
 
-/// What the marker says.
-pub(crate) fn mark(job: &JobId) -> String {
-    json!({ "jobId": job, "writer": format!("{WRITER}{}", env!("CARGO_PKG_VERSION")) }).to_string()
+/// What the marker says. Of Parquet it says nothing, as it was the only one once.
+pub(crate) fn mark(job: &JobId, format: OutputFormat) -> String {
+    let mut said = json!({ "jobId": job, "writer": format!("{WRITER}{}", env!("CARGO_PKG_VERSION")) });
+    if format != OutputFormat::Parquet {
+        said["format"] = json!(format);
+    }
+    said.to_string()
+}
+
+/// The format of the rows whose job has set this mark.
+pub(crate) fn format_in(mark: &[u8]) -> OutputFormat {
+    let said = serde_json::from_slice::<Value>(mark).unwrap_or_default();
+    said["format"].as_str().and_then(OutputFormat::of_extension).unwrap_or_default()
 }
 
 /// Whether these bytes are that job's mark, by whatever version of this program.
@@ -95,7 +105,11 @@ pub(crate) fn marks(bytes: &[u8], job: &JobId) -> bool {
     let Ok(said) = serde_json::from_slice::<Value>(bytes) else { return false };
     let version = said["writer"].as_str().and_then(|writer| writer.strip_prefix(WRITER)).unwrap_or_default();
     let plain = !version.is_empty() && version.bytes().all(|b| b.is_ascii_alphanumeric() || b".-+".contains(&b));
-    said == json!({ "jobId": job, "writer": said["writer"] }) && plain
+    let mut expected = json!({ "jobId": job, "writer": said["writer"] });
+    if format_in(bytes) != OutputFormat::Parquet {
+        expected["format"] = said["format"].clone();
+    }
+    said == expected && plain
 }
 
 /// The job whose run folder this key lies in, and the rest of the key.
@@ -111,10 +125,10 @@ pub(crate) fn of_the_table(key: &str) -> bool {
 
 /// Where the copy of a run's file lies for people to find.
 ///
-/// A file of rows gets a folder of its name, which Parquet readers open like a file: DuckDB and Polars take `_x.parquet`
+/// A Parquet file gets a folder of its name, which Parquet readers open like a file: DuckDB and Polars take `_x.parquet`
 /// for data when they are given `*.parquet`, since for a glob an underscore is a letter.
 pub(crate) fn copy_of(run_path: &str) -> String {
-    if run_path.contains('/') || !(is_parquet(run_path) || format_of(run_path).is_some()) {
+    if run_path.contains('/') || !is_parquet(run_path) {
         return format!("_{run_path}");
     }
     format!("_{run_path}/{run_path}")
@@ -236,7 +250,6 @@ mod tests {
         assert_eq!(copy_of("pca/mean.npy"), "_pca/mean.npy");
         assert_eq!(copy_of("quarantine.parquet"), "_quarantine.parquet/quarantine.parquet");
         assert_eq!(copy_of("more/x.parquet"), "_more/x.parquet");
-        assert_eq!(copy_of("x.txt"), "_x.txt/x.txt");
     }
 
     #[test]

@@ -109,6 +109,38 @@ async fn rows_of_two_kinds_never_share_a_folder() {
     assert!(refusal(inspect(&output).await).starts_with("the output has two logs, _delta_log and _mr_log"));
 }
 
+/// Two that begin at once: neither has an entry yet when the other looks, and never do both write one.
+#[tokio::test]
+async fn of_two_kinds_that_race_for_a_folder_one_wins_at_most() {
+    for round in 0..20 {
+        let output = memory();
+        let (lines, parquet) =
+            (job("lines", OutputFormat::Text(None), &["a\n"]).await, Job::new("parquet", &[&[1]]).await);
+        let one = async { lines.commit(&output).await };
+        let other = async {
+            // From before the first step of the other to behind its last.
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            parquet.commit(&output).await
+        };
+        let (one, other) = tokio::join!(one, other);
+        assert!(one.is_err() || other.is_err(), "round {round}: both are the table");
+        let told = |error: &TableError| match error {
+            TableError::Conflict { by } => by.contains("text") || by.contains("Parquet"),
+            TableError::Refused(refusal) => refusal.0.contains("this job writes"),
+            _ => false,
+        };
+        assert!([one.err(), other.err()].iter().flatten().all(told));
+        assert!(inspect(&output).await.is_ok(), "round {round}");
+    }
+    // What a killed job left is named, since nobody knows that it is dead.
+    let output = memory();
+    output.put("_runs/dead/job.json", r#"{"jobId":"dead","writer":"mr/0.1.0"}"#.into(), Put::Overwrite).await.unwrap();
+    let blocked = job("lines", OutputFormat::Text(None), &["a\n"]).await.commit(&output).await;
+    assert!(matches!(&blocked, Err(TableError::Conflict { by }) if by.contains("(_runs/dead/)")), "{blocked:?}");
+}
+
 #[tokio::test]
 async fn what_became_of_lines_is_seen() {
     let output = memory();

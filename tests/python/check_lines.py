@@ -17,6 +17,9 @@ found = {
     of_polars: eval(of_polars, {"polars": polars}).rows(),
     of_duckdb: duckdb.sql(of_duckdb).fetchall(),
 }
+# Text has no types.
+texts = [tuple(map(str, row)) for row in expected]
 for how, rows in found.items():
-    assert sorted(rows) == expected, f"{how}: {len(rows)} rows, and Parquet has {len(expected)}"
+    wanted = texts if "read_csv" in how else expected
+    assert sorted(rows) == sorted(wanted), f"{how}: {len(rows)} rows, and Parquet has {len(expected)}: {rows[:3]}"
 print(f"{len(expected)} rows are the same")

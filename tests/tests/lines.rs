@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 fn texts(scratch: &Scratch) -> PathBuf {
     for file in 0..5 {
-        let text =
-            (0..400).map(|n| format!("word{} \"quoted\" 'and' ü{}\n", n * file % 37, n % 11)).collect::<String>();
+        let text = (0..400)
+            .map(|n| format!("{:03} {n} word{} \"quoted\" 'and' ü{}\n", n / 2, n * file % 37, n % 11))
+            .collect::<String>();
         scratch.write(&format!("texts/{file}.txt"), text);
     }
     scratch.join("texts")

@@ -10,6 +10,7 @@ use mr_mapreduce::{Host, HostSettings, Registry};
 use mr_proto::v1::workers_client::WorkersClient;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
 use mr_storage::{BackOff, chance, pace};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -98,6 +99,9 @@ impl Worker {
         let mut failed = 0;
         let mut lease = LEASE;
         let mut sent_on: Option<Instant> = None;
+        // Coordinators that want none of this worker. One that was replaced without knowing may be of another version than the
+        // one that leads.
+        let mut refused = BTreeSet::new();
         while !stop.is_cancelled() {
             let (poll, carried) = self.poll(&attempts, false);
             let (at, mut client) = self.client();
@@ -118,6 +122,7 @@ impl Worker {
                 Ok(answer) => {
                     self.contact.heard();
                     failed = 0;
+                    refused.clear();
                     lease = Duration::from_millis(answer.lease_ms.max(1000));
                     attempts.heard(&carried);
                     // It may have been replaced without knowing. If not, the next one stands by and sends us back.
@@ -129,8 +134,12 @@ impl Worker {
                     self.host.rest(REST_AFTER);
                 }
                 Err(status) if status.code() == Code::FailedPrecondition => {
-                    attempts.stop_all();
-                    return Stopped::Refused(status.message().to_owned());
+                    refused.insert(at);
+                    if refused.len() >= self.coordinators.count() {
+                        attempts.stop_all();
+                        return Stopped::Refused(status.message().to_owned());
+                    }
+                    self.coordinators.turn(at);
                 }
                 Err(status) => {
                     self.contact.failed(&self.coordinators.name(at), &status);

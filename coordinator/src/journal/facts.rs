@@ -82,7 +82,7 @@ fn ended_to(ending: &Ending, remains: &Remains, skipped: u64) -> v1::JournalEnde
         embedded: remains.books.embedded,
         quarantined: remains.books.quarantined,
         skipped,
-        counters: remains.counters.clone(),
+        counters: remains.counters.clone().into(),
         quarantined_first: remains.quarantined_first.iter().cloned().map(convert::quarantined_to).collect(),
     }
 }
@@ -116,7 +116,7 @@ pub fn ended_from(ended: v1::JournalEnded, at: u64) -> Result<(Ending, Remains, 
         ended_at: at,
         stages: ended.stages.into_iter().map(stage).collect(),
         books: Books { listed, embedded, quarantined, skipped: 0 },
-        counters: ended.counters,
+        counters: ended.counters.into(),
         quarantined_first: ended.quarantined_first.into_iter().map(convert::quarantined_from).collect(),
     };
     Ok((ending, remains, ended.skipped))

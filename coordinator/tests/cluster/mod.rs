@@ -183,6 +183,7 @@ impl Cluster {
             job_id: id.into(),
             plan: Some(convert::plan_to(plan)),
             prior_us: 1_500_000,
+            framework_version: mr_core::FRAMEWORK_VERSION.into(),
             ..Default::default()
         };
         self.jobs().submit(request).await.map(drop)

@@ -83,7 +83,9 @@ pub fn failure() -> Failure {
 }
 
 fn counters() -> Counters {
-    [("lines".to_owned(), 7)].into()
+    let mut counters = Counters::default();
+    counters.add("lines", 7);
+    counters
 }
 
 pub fn output() -> TaskOutput {

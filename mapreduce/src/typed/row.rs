@@ -234,12 +234,12 @@ impl<R: Row> Rows<R> {
     pub(super) fn columns(names: &[&str]) -> Self {
         let schema = Arc::new(Schema::new(R::fields(names)));
         let to = To::Columns { schema, builders: R::Builders::default(), pending: 0, full: Vec::new() };
-        Self { to, counted: Counters::new() }
+        Self { to, counted: Counters::default() }
     }
 
     /// For rows as they are.
     pub(super) fn plain() -> Self {
-        Self { to: To::Plain(Vec::new()), counted: Counters::new() }
+        Self { to: To::Plain(Vec::new()), counted: Counters::default() }
     }
 
     /// One row more.
@@ -265,17 +265,12 @@ impl<R: Row> Rows<R> {
 
     /// Adds to a counter, as [`Attempt::count`](crate::Attempt::count) does.
     pub fn count(&mut self, name: &str, by: u64) {
-        match self.counted.get_mut(name) {
-            Some(sum) => *sum = sum.saturating_add(by),
-            None => _ = self.counted.insert(name.to_owned(), by),
-        }
+        self.counted.add(name, by);
     }
 
     /// Hands on what was counted.
     pub(super) fn counted_to(&mut self, attempt: &mut Attempt) {
-        for (name, by) in &self.counted {
-            attempt.count(name, *by);
-        }
+        self.counted.iter().for_each(|(name, by)| attempt.count(name, by));
         self.counted.clear();
     }
 
