@@ -142,7 +142,7 @@ impl Cluster {
                 plan: Some(plan.clone()),
                 prior_us,
                 renews_quarantined,
-                framework_version: FRAMEWORK_VERSION.to_owned(),
+                framework_version: mr_core::FRAMEWORK_VERSION.to_owned(),
             };
             async move { client.submit(request).await }
         })

@@ -3,7 +3,7 @@
 use crate::blobs;
 use crate::lead::Standing;
 use crate::shell::{Message, Retried};
-use crate::workers_service::{check_leads, in_doubt, stopping, unless_in_doubt};
+use crate::workers_service::{check_leads, check_version, in_doubt, stopping, unless_in_doubt};
 use futures::stream::{self, Stream};
 use mr_core::{JobId, JobStatus};
 use mr_proto::v1::jobs_server::Jobs;

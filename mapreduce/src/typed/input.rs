@@ -171,7 +171,7 @@ mod tests {
             size,
             range: 0..size,
             bytes,
-            from: vec![0..size],
+            from: std::iter::once(0..size).collect(),
         }
     }
 

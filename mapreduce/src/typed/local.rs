@@ -95,7 +95,7 @@ fn sorted(objects: &[(impl AsRef<str>, impl AsRef<[u8]>)]) -> Vec<ObjectRecord> 
         let (key, bytes): (&str, &[u8]) = (AsRef::as_ref(key), AsRef::as_ref(bytes));
         let uri = format!("memory:///{key}");
         let (size, bytes) = (bytes.len() as u64, Bytes::copy_from_slice(bytes));
-        ObjectRecord { uri, key: key.to_owned(), size, range: 0..size, bytes, from: vec![0..size] }
+        ObjectRecord { uri, key: key.to_owned(), size, range: 0..size, bytes, from: std::iter::once(0..size).collect() }
     };
     let mut objects: Vec<_> = objects.iter().map(record).collect();
     objects.sort_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));
