@@ -117,11 +117,16 @@ async fn one_who_hears_of_a_successor_looks_whether_there_is_one() {
     let task = |epoch| v1::AttemptId { job_id: "one".into(), stage: 0, index: 0, epoch, number: 1 };
     assert_eq!(puppet.poll(&[task(57)], Vec::new()).await.stop, [task(57)]);
     // Somebody has taken over, whom this one has not noticed. Who else would have given that?
-    let entry = v1::JournalEntry { epoch: 3, writer: "another".into(), ..Default::default() };
-    let next = cluster.path("state/journal/00000000000000000003");
-    assert!(next.with_file_name("00000000000000000002").exists(), "it wrote an entry to see that it could");
-    fs::write(next, mr_proto::journal::entry_to(&entry)).unwrap();
-    let refused = puppet.try_poll(&[task(3)], Vec::new()).await.unwrap_err();
+    let (journal, aside) = (cluster.path("state/journal"), cluster.path("aside"));
+    assert!(journal.join("00000000000000000002").exists(), "it wrote an entry to see that it could");
+    let takes = |epoch: &u64| {
+        let entry = v1::JournalEntry { epoch: *epoch, writer: "another".into(), ..Default::default() };
+        fs::write(&aside, mr_proto::journal::entry_to(&entry)).unwrap();
+        // As the store does it: whole, and only if nobody has that number. It may be at one more of its own.
+        fs::hard_link(&aside, journal.join(format!("{epoch:020}"))).is_ok()
+    };
+    let epoch = (3..).find(takes).unwrap();
+    let refused = puppet.try_poll(&[task(epoch)], Vec::new()).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unavailable);
     let deciding = std::mem::replace(&mut cluster.deciding, tokio::spawn(async { Ok(()) }));
     let fenced = within(deciding).await.unwrap().unwrap_err();
