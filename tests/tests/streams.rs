@@ -126,9 +126,10 @@ fn a_map_alone_keeps_what_it_prints_and_a_program_may_stop_reading() {
     scratch.write("lines/1.txt", "one\ntwo\n");
     scratch.write("lines/2.txt", "three\n".repeat(200_000));
     // The first ends before it has read all, and says who it is.
-    let map = "head -n 1; echo \"$MR_STAGE\t$MR_TASK.$MR_ATTEMPT\"";
+    let map = "head -n 1; echo \"$MR_STAGE\t$MR_TASK.$MR_ATTEMPT\"; echo reporter:counter:tasks,begun,1 >&2";
     let ended = run(&scratch, map, None, &["split.objects_max=1"]).done();
     assert!(ended.stdout.contains("2 objects mapped, 0 quarantined"), "{ended}");
+    assert!(ended.stdout.contains("\ncounter  tasks.begun 2\n"), "{ended}");
     let output = Output::open(&scratch.join("out"));
     assert_eq!(output.parts.len(), 2);
     let Some(python) = Python::ready() else { return };

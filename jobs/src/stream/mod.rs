@@ -4,12 +4,14 @@
 //! sorted by their keys, those of one key together, and prints others of the kind, which are the result. One process serves
 //! a whole task. Programs and what they need lie with the job file and travel to the workers, known by their content.
 
+mod complaints;
 mod files;
 mod lines;
 mod program;
 mod rows;
 
 use arrow::array::RecordBatch;
+use complaints::Complaints;
 use files::Shipped;
 use lines::{Fields, fields};
 use mr_core::{Failure, JobPlan, JobSpec, ParamValue, Params, Source, StagePlan};
@@ -291,8 +293,9 @@ impl<'a> Running<'a> {
         self.feed(out)?;
         let Self { code, process, rows, .. } = self;
         let process = process.take().expect("it was fed");
-        let log = process.end(&mut |line| out.line(code, line, rows))?;
-        out.attempt().log(&log);
+        let Complaints { last, counters } = process.end(&mut |line| out.line(code, line, rows))?;
+        out.attempt().log(&last);
+        counters.iter().for_each(|(name, by)| out.attempt().count(name, by));
         if !code.emits {
             out.keep_rows(rows.rest());
         }

@@ -3,12 +3,12 @@
 //! One thread writes to it, one reads what it prints, and one what it complains of, so that whatever it does first, nobody
 //! waits for it who should listen.
 
+use super::complaints::{self, Complaints};
 use super::files::{Folder, Shipped};
 use super::lines::Pieces;
 use mr_core::{AttemptId, Failure, FailureClass};
 use mr_mapreduce::Attempt;
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,9 +23,7 @@ const HEARD: usize = 8;
 const LOOK: Duration = Duration::from_millis(200);
 /// A line is in memory as a whole.
 const LINE_MAX: usize = 64 << 20;
-/// What is kept of its complaints: the last of them.
-const COMPLAINTS: usize = 64 << 10;
-/// And what of those is told with a failure.
+/// What of its last words is told with a failure.
 const TOLD: usize = 2 << 10;
 
 /// What is run for each task of a stage.
@@ -92,7 +90,7 @@ impl Program {
         thread::spawn(move || write(stdin, &fed, &told));
         thread::spawn(move || listen(stdout, &hear));
         let (complain, complaints) = mpsc::sync_channel(1);
-        thread::spawn(move || complain.send(last(stderr)));
+        thread::spawn(move || complain.send(complaints::hear(stderr)));
         Ok(Process {
             called: self.called(),
             idle: self.idle,
@@ -126,7 +124,7 @@ pub struct Process {
     /// Pieces that the program has not taken yet.
     on_the_way: usize,
     pieces: Pieces,
-    complaints: Receiver<Vec<u8>>,
+    complaints: Receiver<Complaints>,
     /// Where it runs.
     _folder: Folder,
     is_stopped: Box<dyn Fn() -> bool + Send>,
@@ -166,11 +164,11 @@ impl Process {
         Ok(())
     }
 
-    /// Tells it that there is no more, hears it to its end, and gives what it complained of.
+    /// Tells it that there is no more, hears it to its end, and gives what it wrote to standard error.
     ///
     /// # Errors
     /// The first of `each`, that it does nothing, or how it ended.
-    pub fn end(mut self, each: &mut Each<'_>) -> Result<Vec<u8>, Failure> {
+    pub fn end(mut self, each: &mut Each<'_>) -> Result<Complaints, Failure> {
         self.feed = None;
         while self.hear(each)? {}
         let mut pieces = std::mem::take(&mut self.pieces);
@@ -182,7 +180,8 @@ impl Process {
         if status.success() {
             return Ok(complaints);
         }
-        let told = String::from_utf8_lossy(&complaints[complaints.len().saturating_sub(TOLD)..]);
+        let last = complaints.last;
+        let told = String::from_utf8_lossy(&last[last.len().saturating_sub(TOLD)..]);
         // A failure is one line.
         let told = told.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ");
         let how = match (status.code(), status.signal()) {
@@ -298,21 +297,4 @@ fn listen(mut from: impl Read, hear: &SyncSender<Event>) {
         }
     }
     _ = hear.send(Event::Ended);
-}
-
-/// The end of what comes.
-fn last(mut from: impl Read) -> Vec<u8> {
-    let (mut kept, mut piece) = (VecDeque::new(), [0; 4096]);
-    loop {
-        match from.read(&mut piece) {
-            Ok(0) => break,
-            Ok(length) => {
-                kept.extend(&piece[..length]);
-                kept.drain(..kept.len().saturating_sub(COMPLAINTS));
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    kept.into()
 }
