@@ -42,7 +42,13 @@ pub fn order(
                 },
             }
         }
-        TaskKind::MapKept => Work::MapKept { rows: reads.files(node, |output| output.kept.clone())? },
+        TaskKind::MapKept => {
+            let rows = reads.files(node, |output| output.kept.clone())?;
+            if rows.is_empty() {
+                reads.keeps_something(node, graph, &stage.name)?;
+            }
+            Work::MapKept { rows }
+        }
         TaskKind::Combine => Work::Combine { runs: reads.files(node, |output| output.run.clone())? },
         TaskKind::Reduce { partition } => {
             Work::Reduce { runs: reads.files(node, |output| output.run.clone())?, partition }
@@ -142,6 +148,29 @@ impl Reads<'_> {
     fn files(&self, node: &TaskNode, of: impl Fn(&TaskOutput) -> Option<FileRef>) -> Result<Vec<FileRef>, Failure> {
         let outputs = node.reads.iter().map(|&(stage, index)| self.output(stage, index));
         Ok(outputs.collect::<Result<Vec<_>, _>>()?.into_iter().filter_map(|output| of(output)).collect())
+    }
+
+    /// Of a node that is brought no rows: whether there are any in the stage that it reads. All records of some of its tasks may be
+    /// quarantined, but a stage that keeps nothing at all is not meant to be read so.
+    fn keeps_something(&self, node: &TaskNode, graph: &TaskGraph, name: &str) -> Result<(), Failure> {
+        let Some(&(source, _)) = node.reads.first() else { return Ok(()) };
+        let of = &graph.stages[source as usize];
+        let mut mapped = 0;
+        for index in 0..of.tasks.len() as u32 {
+            let output = self.output(source, index)?;
+            if output.kept.is_some() {
+                return Ok(());
+            }
+            mapped += output.records.saturating_sub(output.quarantined.len() as u64);
+        }
+        match mapped {
+            0 => Ok(()),
+            _ => Err(Failure::permanent(format!(
+                "stage `{name}` reads the rows that `{}` keeps, and that keeps none: its code has to keep rows, if only an empty \
+                 batch of them, or `{name}` to read what it emits",
+                of.name
+            ))),
+        }
     }
 
     fn broadcasts(&self, node: &TaskNode) -> Result<Vec<BroadcastRef>, Failure> {

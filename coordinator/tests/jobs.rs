@@ -111,6 +111,23 @@ async fn a_failure_for_good_ends_the_job_at_once() {
 }
 
 #[tokio::test]
+async fn a_stage_that_reads_rows_which_nobody_keeps_is_told_so() {
+    let cluster = Cluster::start().await;
+    cluster.write(&WORDS);
+    let _worker = cluster.worker(1);
+    let mut plan = cluster.plan(Wanted::default());
+    plan.stages[2].source = Source::Kept { stage: "sum".into(), group_min: 1, group_max: 1 };
+    cluster.submit_plan("one", plan).await.unwrap();
+    let failure = cluster.failure("one").await;
+    assert_eq!(failure.class, FailureClass::Permanent);
+    assert!(
+        failure.message.starts_with("stage `rows` reads the rows that `sum` keeps, and that keeps none"),
+        "{failure}"
+    );
+    assert!(!cluster.path("output").exists());
+}
+
+#[tokio::test]
 async fn a_running_job_can_be_cancelled_and_its_slots_serve_the_next() {
     let cluster = Cluster::start().await;
     cluster.write(&["wait", "bee"]);
