@@ -5,7 +5,7 @@ mod cluster;
 mod toy;
 
 use cluster::{Between, Change, Cluster, Puppet, until, within};
-use mr_core::{FailureClass, JobPhase, Limits, Mode};
+use mr_core::{FailureClass, JobPhase, Limits, Mode, Source};
 use mr_proto::v1;
 use mr_worker::{Coordinators, Stopped};
 use std::fs;
