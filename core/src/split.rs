@@ -167,7 +167,7 @@ pub fn plan_splits(objects: &[Object], settings: &SplitSettings, cut: Cut) -> Re
         let bytes_max = settings.bytes_max;
         return Err(format!(
             "with split.bytes_max = {bytes_max} large objects would be cut into {pieces} pieces, and {PIECES_MAX} is the most: \
-             set more, or give fewer objects to a job"
+             set it higher"
         ));
     }
     let mut splits = Vec::new();

@@ -121,8 +121,7 @@ fn text(batch: &RecordBatch, lines: &mut Vec<u8>) -> Result<(), Failure> {
             }
             let begins = lines.len();
             column.append(row, lines).map_err(|error| Failure::permanent(format!("rows can't be text: {error}")))?;
-            let last = at + 1 == columns.len();
-            if lines[begins..].iter().any(|byte| matches!(byte, b'\n' | b'\r') || (*byte == b'\t' && !last)) {
+            if lines[begins..].iter().any(|byte| matches!(byte, b'\n' | b'\r' | b'\t')) {
                 let name = schema.field(at).name();
                 return Err(Failure::permanent(format!(
                     "a row has a tab or the end of a line in its column `{name}`, so that its line would be read as \
@@ -228,8 +227,10 @@ mod tests {
             let [key, value] = texts.map(|text| Arc::new(StringArray::from(vec![text])) as ArrayRef);
             written(Kind::Text, None, &[batch(vec![("key", key), ("value", value)])])
         };
-        assert_eq!(text(["a", "b\tc"]).unwrap(), b"a\tb\tc\n", "the rest of the line is the last column's");
-        for (texts, column) in [(["a\tb", "c"], "`key`"), (["a", "b\nc"], "`value`"), (["a\r", "b"], "`key`")] {
+        assert_eq!(text(["a", "b c"]).unwrap(), b"a\tb c\n");
+        for (texts, column) in
+            [(["a\tb", "c"], "`key`"), (["a", "b\tc"], "`value`"), (["a", "b\nc"], "`value`"), (["a\r", "b"], "`key`")]
+        {
             let failure = text(texts).unwrap_err();
             assert_eq!(failure.class, mr_core::FailureClass::Permanent);
             assert!(failure.message.contains(column) && failure.message.contains("output_format = \"json\""));

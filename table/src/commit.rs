@@ -1,6 +1,7 @@
 //! Making a job's results the table: look, publish, and then one conditional write.
 
 use crate::action::{self, Action};
+use crate::begin::may_begin;
 use crate::entry::{Draft, NewFile};
 use crate::error::TableError;
 use crate::footer::footer;
@@ -10,7 +11,7 @@ use crate::schema::delta_schema;
 use crate::seal;
 use crate::settle::abandon;
 use crate::snapshot::{Run, run_in};
-use crate::state::{OutputState, may_write, uncommitted};
+use crate::state::{OutputState, may_write};
 use crate::survey::{Survey, survey};
 use arrow::datatypes::Schema;
 use bytes::Bytes;
@@ -157,33 +158,9 @@ pub async fn commit(commit: Commit<'_>) -> Result<Committed, TableError> {
 
     publish(&commit, &parts, &files).await?;
     if survey.table().is_none() {
-        is_alone(&commit).await?;
+        may_begin(commit.output, commit.format, Some(commit.job)).await?;
     }
     write_entry(&commit, version, entry).await
-}
-
-/// Whether nobody is about to make a table with the other log here: of entries in two logs both would be written. Whoever comes to
-/// this has set its mark before, so of two that do it at once one sees the other, if not both.
-async fn is_alone(commit: &Commit<'_>) -> Result<(), TableError> {
-    let own = Log::of(commit.format);
-    let survey = survey(commit.output).await?;
-    if let Some(table) = survey.table().filter(|table| table.log() != own) {
-        return Err(TableError::Conflict { by: format!("a job that has written {} there", table.format.word()) });
-    }
-    for job in uncommitted(&survey.listing, survey.table()).iter().filter(|job| *job != commit.job) {
-        let format = match commit.output.get(&names::marker(job), GetOptions::default()).await {
-            Ok(mark) => names::format_in(&mark.bytes),
-            // It has given up since.
-            Err(StoreError::NotFound { .. }) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        if Log::of(format) != own {
-            let (folder, word) = (names::run_folder(job), format.word());
-            let by = format!("job {job}, which is about to write {word} there, or was killed before it had ({folder})");
-            return Err(TableError::Conflict { by });
-        }
-    }
-    Ok(())
 }
 
 /// Parquet that is no table of ours and is to be replaced: `may_write` has let it pass, so the user said so.

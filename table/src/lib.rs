@@ -32,6 +32,7 @@
 
 mod action;
 mod audit;
+mod begin;
 mod commit;
 mod entry;
 mod error;
@@ -48,6 +49,7 @@ mod state;
 mod survey;
 
 pub use audit::{Audit, Audited, Exactness, Records, Row, SetAside, audit, compare_rows};
+pub use begin::may_begin;
 pub use commit::{Commit, Committed, Late, RunFile, RunSource, StagedPart, commit};
 pub use error::{Refusal, TableError};
 pub use findings::{Finding, Findings};

@@ -34,7 +34,9 @@ pub(crate) fn classify(listing: &[Object], table: Option<Snapshot>) -> OutputSta
     {
         return OutputState::Ours(table.expect("it is some"));
     }
-    let left = uncommitted(listing, table.as_ref());
+    // With a mark of success they are a result whose log was lost, which somebody would miss.
+    let finished = listing.iter().any(|object| object.key == names::SUCCESS);
+    let left = if finished { BTreeSet::new() } else { uncommitted(listing, table.as_ref()) };
     let leftover = |key: &str| names::job_of_part(key).is_some_and(|job| left.contains(&job));
     let known: BTreeSet<&str> = table.iter().flat_map(|t| &t.files).filter_map(|f| f.key.as_deref()).collect();
     let (mut parquet, mut below, mut other) = (Vec::new(), Vec::new(), 0);
@@ -73,9 +75,15 @@ pub fn may_write(state: &OutputState, mode: Mode, adopt: bool, format: OutputFor
         )),
         // Whoever reads a folder of lines reads all of it.
         OutputState::Foreign { parquet, below, other, .. } if Log::of(format) == Log::Lines => {
-            let count = parquet.len() + below.len() + other;
-            let files = if count == 1 { "1 file, which is not" } else { "files that are not" };
-            refuse(format!("the output holds {files} of a table of ours, and {} would be read with it", format.word()))
+            let (count, word) = (parquet.len() + below.len() + other, format.word());
+            let (files, them) = if count == 1 {
+                ("1 file that is not".to_owned(), "it")
+            } else {
+                (format!("{count} files that are not"), "them")
+            };
+            refuse(format!(
+                "the output holds {files} of a table of ours, and readers of {word} would read {them}, too: move {them} away"
+            ))
         }
         OutputState::Ours(table) => match mode {
             Mode::Overwrite => Ok(()),
@@ -155,6 +163,8 @@ mod tests {
         assert_eq!(verdicts(&[".gitkeep", "_temporary/x.parquet", "_SUCCESS"]), always);
         assert_eq!(verdicts(&["_runs/j/job.json", "part-00000-j.parquet"]), always, "a killed job's leftovers");
         assert_eq!(verdicts(&["part-00000-j.parquet"]), [false, false, false, true], "anybody's");
+        let finished = ["_runs/j/job.json", "part-00000-j.parquet", "_SUCCESS"];
+        assert_eq!(verdicts(&finished), [false, false, false, true], "a result whose log is lost");
         assert_eq!(verdicts(&["a.parquet", "notes.txt"]), [false, false, false, true]);
         assert_eq!(verdicts(&["notes.txt"]), [false, false, true, true]);
         assert_eq!(verdicts(&["a.parquet", "year=1/a.parquet"]), never);

@@ -74,5 +74,5 @@ fn what_is_no_line_is_refused_and_so_is_a_folder_of_something_else() {
     scratch.write("notes/notes.md", "mine");
     let refused = stream("notes", "text");
     assert_eq!(refused.code(), Some(2), "{refused}");
-    assert!(refused.stderr.contains("the output holds 1 file, which is not of a table of ours"), "{refused}");
+    assert!(refused.stderr.contains("the output holds 1 file that is not of a table of ours"), "{refused}");
 }
