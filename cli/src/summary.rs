@@ -55,13 +55,19 @@ fn how_to_read(output: &str, format: OutputFormat) -> Vec<String> {
     let (python, sql) = (quoted(&parts, '"'), parts.replace('\'', "''"));
     lines.extend(match format {
         OutputFormat::Parquet => of_parquet(output, &python, &sql),
-        OutputFormat::Text(_) => vec![
-            format!(r#"polars   polars.read_csv({python}, separator="\t", has_header=False, quote_char=None, infer_schema=False)"#),
-            format!(r"duckdb   select * from read_csv('{sql}', delim='\t', header=false, quote='', all_varchar=true)"),
-        ],
-        OutputFormat::Json(_) => {
-            vec![format!("polars   polars.read_ndjson({python}, infer_schema_length=None)"), format!("duckdb   select * from '{sql}'")]
+        OutputFormat::Text(_) => {
+            // All of it is text: what looks like a number at first need not be one further down.
+            let of_polars = r#"separator="\t", has_header=False, quote_char=None, infer_schema=False"#;
+            let of_duckdb = r"delim='\t', header=false, quote='', all_varchar=true";
+            vec![
+                format!("polars   polars.read_csv({python}, {of_polars})"),
+                format!("duckdb   select * from read_csv('{sql}', {of_duckdb})"),
+            ]
         }
+        OutputFormat::Json(_) => vec![
+            format!("polars   polars.read_ndjson({python}, infer_schema_length=None)"),
+            format!("duckdb   select * from '{sql}'"),
+        ],
     });
     lines
 }

@@ -58,7 +58,8 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
         tracing::warn!("tidying up after an earlier job: {}", error.failure().message);
     }
     may_write(&state, spec.mode, spec.adopt, spec.format).map_err(|refusal| Failure::refused(refusal.to_string()))?;
-    if !matches!(state, OutputState::Ours(_)) {
+    // Where nothing is, nobody has begun either; and of a table it is settled.
+    if matches!(state, OutputState::Empty | OutputState::Foreign { .. }) {
         mr_table::may_begin(&output, spec.format, Some(job)).await.map_err(|error| refused(error.failure()))?;
     }
     // A bucket that is not there or may not be written to is found now and not when every photo is embedded, and so

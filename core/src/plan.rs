@@ -140,10 +140,10 @@ pub struct InputFilter {
 
 impl InputFilter {
     pub fn wants(&self, key: &str) -> bool {
-        let name = key.rsplit('/').next().unwrap_or(key);
         if self.extensions.is_empty() {
             return !key.split('/').any(|segment| segment.starts_with(['_', '.']));
         }
+        let name = key.rsplit('/').next().unwrap_or(key);
         name.rsplit_once('.').is_some_and(|(_, ext)| self.extensions.iter().any(|e| e.eq_ignore_ascii_case(ext)))
     }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Job, keys, memory};
+use common::{Job, Verdict, Watched, keys, memory};
 use mr_core::{Mode, OutputFormat, Packing};
 use mr_storage::{DynStore, GetOptions, Put};
 use mr_table::*;
@@ -109,30 +109,41 @@ async fn rows_of_two_kinds_never_share_a_folder() {
     assert!(refusal(inspect(&output).await).starts_with("the output has two logs, _delta_log and _mr_log"));
 }
 
-/// Two that begin at once: neither has an entry yet when the other looks, and never do both write one.
+/// The store as it is to one of several who use it in turn, an operation each.
+fn in_turn(output: &DynStore) -> DynStore {
+    let yields = || async {
+        tokio::task::yield_now().await;
+        Verdict::Go
+    };
+    Watched::over(output.clone(), Box::new(move |_| Box::pin(yields())))
+}
+
+/// Two that begin at once, the one some operations ahead of the other: never do both write an entry.
 #[tokio::test]
 async fn of_two_kinds_that_race_for_a_folder_one_wins_at_most() {
-    for round in 0..20 {
+    let (mut won, mut met) = (0, 0);
+    for ahead in 0..40 {
         let output = memory();
-        let (lines, parquet) =
-            (job("lines", OutputFormat::Text(None), &["a\n"]).await, Job::new("parquet", &[&[1]]).await);
-        let one = async { lines.commit(&output).await };
-        let other = async {
-            // From before the first step of the other to behind its last.
-            for _ in 0..round {
+        let (first, second) = (in_turn(&output), in_turn(&output));
+        let lines = job("lines", OutputFormat::Text(None), &["a\n"]).await;
+        let parquet = Job::new("parquet", &[&[1]]).await;
+        let later = async {
+            for _ in 0..ahead {
                 tokio::task::yield_now().await;
             }
-            parquet.commit(&output).await
+            parquet.commit(&second).await
         };
-        let (one, other) = tokio::join!(one, other);
-        assert!(one.is_err() || other.is_err(), "round {round}: both are the table");
-        let told = |error: &TableError| match error {
-            TableError::Refused(refusal) => refusal.0.contains("choose another output"),
-            _ => false,
-        };
-        assert!([one.err(), other.err()].iter().flatten().all(told));
-        assert!(inspect(&output).await.is_ok(), "round {round}");
+        let (one, other) = tokio::join!(lines.commit(&first), later);
+        assert!(one.is_err() || other.is_err(), "{ahead} ahead: both are the table");
+        won += u32::from(one.is_ok() || other.is_ok());
+        for result in [one, other].into_iter().filter(Result::is_err) {
+            let sentence = refusal(result);
+            assert!(sentence.contains("choose another output"), "{sentence}");
+            met += u32::from(sentence.contains("has begun to write"));
+        }
+        assert!(inspect(&output).await.is_ok(), "{ahead} ahead");
     }
+    assert!(won > 0 && met > 0, "{won} have won, and {met} have met the other's mark");
     // What a killed job left is named, since nobody knows that it is dead.
     let output = memory();
     output.put("_runs/dead/job.json", r#"{"jobId":"dead","writer":"mr/0.1.0"}"#.into(), Put::Overwrite).await.unwrap();

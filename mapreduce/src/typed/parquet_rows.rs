@@ -42,7 +42,7 @@ impl Input for ParquetRows {
         object: &ObjectRecord,
         mut map: impl FnMut(ParquetRow<'_>) -> Result<(), RecordError>,
     ) -> Result<(), RecordError> {
-        // What other programs say of their own types beside Parquet's makes no difference.
+        // What other programs say of their own types beside Parquet's makes no difference, and there is one type of texts.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Sparse::of(object), options);
         let builder = builder.map_err(broken)?;
@@ -71,8 +71,6 @@ impl<'a> ParquetRow<'a> {
     pub fn text(&self, column: &str) -> Result<Option<&'a str>, RecordError> {
         self.value(column, "text", |values| match values.data_type() {
             DataType::Utf8 => Some(values.as_string::<i32>().value(self.at)),
-            DataType::LargeUtf8 => Some(values.as_string::<i64>().value(self.at)),
-            DataType::Utf8View => Some(values.as_string_view().value(self.at)),
             _ => None,
         })
     }
@@ -84,8 +82,6 @@ impl<'a> ParquetRow<'a> {
     pub fn bytes(&self, column: &str) -> Result<Option<&'a [u8]>, RecordError> {
         self.value(column, "bytes", |values| match values.data_type() {
             DataType::Binary => Some(values.as_binary::<i32>().value(self.at)),
-            DataType::LargeBinary => Some(values.as_binary::<i64>().value(self.at)),
-            DataType::BinaryView => Some(values.as_binary_view().value(self.at)),
             DataType::FixedSizeBinary(_) => Some(values.as_fixed_size_binary().value(self.at)),
             DataType::Utf8 => Some(values.as_string::<i32>().value(self.at).as_bytes()),
             _ => None,
