@@ -20,7 +20,7 @@ pub struct Finished {
     books: Books,
     counters: Counters,
     parts: Vec<(FileRef, u64)>,
-    side: Vec<(String, FileRef)>,
+    side: BTreeMap<String, FileRef>,
     /// One of each, by key and message: two stages may have set the same aside. Pieces of an object have one each.
     quarantined: BTreeMap<(String, String), Quarantined>,
     seconds: BTreeMap<String, f64>,
@@ -34,7 +34,7 @@ pub struct Finished {
 
 impl Finished {
     /// # Errors
-    /// When the job is not one that commits: a defect of ours, and the job must not wait for it.
+    /// When tasks made files of one name, or the job is not one that commits: a defect of ours, and the job must not wait for it.
     pub fn gather(
         scheduler: &Scheduler,
         id: &JobId,
@@ -51,7 +51,7 @@ impl Finished {
             books: Books { skipped: job.skipped, ..view.books },
             counters: view.counters.clone(),
             parts: Vec::new(),
-            side: Vec::new(),
+            side: BTreeMap::new(),
             quarantined: BTreeMap::new(),
             seconds: seconds(&view, job),
             measured: job.measured.clone(),
@@ -62,21 +62,21 @@ impl Finished {
         };
         for (index, stage) in graph.stages.iter().enumerate() {
             for output in scheduler.outputs(id, index as u32) {
-                finished.add(stage.writes_output, &output);
+                finished.add(stage.writes_output, &output)?;
             }
         }
         Ok(finished)
     }
 
-    fn add(&mut self, writes_output: bool, output: &TaskOutput) {
+    fn add(&mut self, writes_output: bool, output: &TaskOutput) -> Result<(), Failure> {
         if writes_output {
             self.parts.extend(output.part.iter().map(|part| (part.clone(), output.rows)));
         }
-        self.side.extend(output.side.iter().cloned());
         for verdict in &output.quarantined {
             let which = (verdict.key.clone(), verdict.message.clone());
             self.quarantined.entry(which).or_insert_with(|| verdict.clone());
         }
+        add_side_files(&mut self.side, output)
     }
 
     fn report(&self) -> Report {
@@ -100,6 +100,27 @@ impl Finished {
         }
     }
 }
+
+/// # Errors
+/// When there is a file of that name already: one of the two would be lost.
+fn add_side_files(side: &mut BTreeMap<String, FileRef>, output: &TaskOutput) -> Result<(), Failure> {
+    for (path, file) in &output.side {
+        if [QUARANTINE, REPORT].contains(&path.as_str()) {
+            return Err(Failure::permanent(format!(
+                "the job's side file {path:?} has the name of one of the framework's"
+            )));
+        }
+        if side.insert(path.clone(), file.clone()).is_some() {
+            let why = "two tasks made one: put what tells them apart, such as their keys, into the name";
+            return Err(Failure::permanent(format!("the job's side file {path:?}: {why}")));
+        }
+    }
+    Ok(())
+}
+
+/// The framework's own files beside the result.
+const QUARANTINE: &str = "quarantine.parquet";
+const REPORT: &str = "report.json";
 
 /// Commits, trying again as long as that is safe. What the output was stays as it was unless this succeeds.
 ///
@@ -191,10 +212,10 @@ fn request<'a>(finished: &'a Arc<Finished>, output: &'a DynStore, state: &DynSto
     let mut run_files: Vec<_> =
         finished.side.iter().map(|(path, file)| RunFile { path: path.clone(), source: stored(file) }).collect();
     let named = |path: &str, source| RunFile { path: path.to_owned(), source };
-    run_files.push(named("quarantine.parquet", RunSource::Bytes(quarantine.clone())));
+    run_files.push(named(QUARANTINE, RunSource::Bytes(quarantine.clone())));
     let report = finished.clone();
     let report = move || Bytes::from(serde_json::to_vec_pretty(&report.report()).expect("a report is plain data"));
-    run_files.push(named("report.json", RunSource::Late(Late(Arc::new(report)))));
+    run_files.push(named(REPORT, RunSource::Late(Late(Arc::new(report)))));
     let staged = |(part, rows): &(FileRef, u64)| StagedPart {
         store: state.clone(),
         key: part.key.clone(),
@@ -259,4 +280,25 @@ fn seconds_of(millis: u64) -> f64 {
 pub fn of_store(error: &StoreError) -> Failure {
     let story = mr_storage::story(error);
     if error.retryable() { Failure::transient(story) } else { Failure::permanent(story) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_beside_the_result_is_written_over_another() {
+        let output = |path: &str| {
+            let file = FileRef { key: format!("work/{path}"), bytes: 1, crc32: 0 };
+            TaskOutput { side: vec![(path.to_owned(), file)], ..TaskOutput::default() }
+        };
+        let mut side = BTreeMap::new();
+        add_side_files(&mut side, &output("a.txt")).unwrap();
+        add_side_files(&mut side, &output("b.txt")).unwrap();
+        assert_eq!(side.keys().collect::<Vec<_>>(), ["a.txt", "b.txt"]);
+        let twice = add_side_files(&mut side, &output("a.txt")).unwrap_err();
+        assert!(twice.message.starts_with("the job's side file \"a.txt\": two tasks made one"), "{twice}");
+        let own = add_side_files(&mut side, &output("report.json")).unwrap_err();
+        assert!(own.message.ends_with("has the name of one of the framework's"), "{own}");
+    }
 }

@@ -73,16 +73,11 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
     let (mut graph, mut room) = (TaskGraph::default(), Room(GRAPH_BYTES_MAX));
     for (position, stage) in plan.stages.iter().enumerate() {
         let broadcasts = broadcasts(&graph, &stage.broadcasts_of)?;
-        let mut take = |tasks, reads, last| room.take(stage, tasks, reads, if last { &broadcasts } else { &[] });
+        let mut take = |tasks, reads| room.take(stage, tasks, reads, &broadcasts);
         let push = |graph: &mut TaskGraph, tasks: Vec<(TaskKind, Vec<(StageIndex, u32)>)>, last: bool| {
             let tasks = tasks
                 .into_iter()
-                .map(|(kind, reads)| TaskNode {
-                    kind,
-                    reads,
-                    // Combining is given no broadcast: it only adds up what others emitted.
-                    broadcasts: if last { broadcasts.clone() } else { Vec::new() },
-                })
+                .map(|(kind, reads)| TaskNode { kind, reads, broadcasts: broadcasts.clone() })
                 .collect();
             graph.stages.push(TaskStage {
                 name: stage.name.clone(),
@@ -100,7 +95,7 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
                 ));
             }
             Source::Input => {
-                take(splits, 0, true)?;
+                take(splits, 0)?;
                 push(&mut graph, (0..splits).map(|_| (TaskKind::MapSplit, Vec::new())).collect(), true);
             }
             Source::Kept { stage: of, group_min, group_max } => {
@@ -108,7 +103,7 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
                     return Err(format!("stage `{}` needs groups of at least one task", stage.name));
                 }
                 let (of, count) = find(&graph, of)?;
-                take(count, 1, true)?;
+                take(count, 1)?;
                 let group = count.div_ceil(KEPT_TASKS).clamp(*group_min, *group_max);
                 let members = |first: u32| (first..count.min(first + group)).map(|i| (of, i)).collect();
                 let tasks = (0..count).step_by(group as usize).map(|first| (TaskKind::MapKept, members(first)));
@@ -122,7 +117,7 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
                 graph.stages[of as usize].partitions = *partitions;
                 while count > *fan_in {
                     let groups = count.div_ceil(*fan_in);
-                    take(groups, *fan_in, false)?;
+                    take(groups, *fan_in)?;
                     let members =
                         |group: u32| (group * fan_in..count.min((group + 1) * fan_in)).map(|i| (of, i)).collect();
                     push(&mut graph, (0..groups).map(|group| (TaskKind::Combine, members(group))).collect(), false);
@@ -130,7 +125,7 @@ pub fn expand(plan: &JobPlan, splits: u32) -> Result<TaskGraph, String> {
                     graph.stages[of as usize].partitions = *partitions;
                     count = groups;
                 }
-                take(*partitions, count, true)?;
+                take(*partitions, count)?;
                 let all: Vec<_> = (0..count).map(|index| (of, index)).collect();
                 let tasks = (0..*partitions).map(|partition| (TaskKind::Reduce { partition }, all.clone())).collect();
                 push(&mut graph, tasks, true);

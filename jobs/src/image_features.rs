@@ -20,7 +20,7 @@ use mr_core::{
 use mr_linalg::{Certificate, Components, Fitted, Moments, Pca, npy};
 use mr_mapreduce::{
     Broadcast, BroadcastSource, Combiner, Content, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError,
-    ParamKind, ParamSpec, RecordError, ReduceOutput, Reducer, RowMapper, RowOutput, StageCode, ValueSource, extensions,
+    ParamKind, ParamSpec, RecordError, ReduceOutput, Reducer, RowMapper, StageCode, ValueSource, extensions,
 };
 use mr_vision::image::{Budget, DecodeOptions, Preparer};
 use mr_vision::kernels::{Arithmetic, Kernels};
@@ -587,7 +587,7 @@ struct Projector<'a> {
 }
 
 impl RowMapper for Projector<'_> {
-    fn map(&mut self, photos: &RecordBatch, out: &mut RowOutput) -> Result<(), Failure> {
+    fn map(&mut self, photos: &RecordBatch, out: &mut MapOutput) -> Result<(), Failure> {
         let unfit = || Failure::permanent("kept rows do not have their features");
         let features = photos.column_by_name("features").ok_or_else(unfit)?;
         let features = features.as_list_opt::<i32>().ok_or_else(unfit)?;

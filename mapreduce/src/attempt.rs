@@ -4,7 +4,7 @@
 //! given back before the results are stored. Nothing that an attempt writes is visible until the coordinator has
 //! chosen it, so a second attempt of the same task may run beside it.
 
-use crate::emit::{Attempt, MapOutput, ReduceOutput, RowOutput};
+use crate::emit::{Attempt, MapOutput, ReduceOutput};
 use crate::fetch::{self, Fetched, NotFetched, Wanted};
 use crate::host::Host;
 use crate::job::{RecordError, StageCode};
@@ -251,9 +251,10 @@ async fn map_kept(
     let (sender, mut fetched) = mpsc::channel(1);
     let fetching = fetch::files_ahead(state.clone(), files.to_vec(), sender);
     let mut written = rows_writer(host, order)?;
+    let pairs = Pairs::new(code.clone(), pairs_to(host, order));
     let mapping = compute(host, order, control, move |order, control| {
         let mut mapper = code.row_mapper()?;
-        let mut out = RowOutput::new(attempt(order, control));
+        let mut out = MapOutput::new(attempt(order, control), pairs);
         let mut output = TaskOutput::default();
         let mut files = 0;
         while let Some(file) = fetched.blocking_recv() {
@@ -261,6 +262,10 @@ async fn map_kept(
                 check(control)?;
                 mapper.map(&batch, &mut out)?;
                 written.push_all(out.rows.drain(..))?;
+                if let Some(failure) = out.pairs.failed() {
+                    return Err(failure);
+                }
+                out.pairs.accept();
                 output.records += batch.num_rows() as u64;
                 control.progress.records.store(output.records, Ordering::Relaxed);
             }
@@ -277,7 +282,9 @@ async fn map_kept(
             return Err(Failure::application(format!("{} rows became {}", output.records, output.rows)));
         }
         output.counters = out.attempt.counting.finish()?;
-        Ok(Made { rows: written.finish()?, log: out.attempt.log.into(), output, ..Made::default() })
+        // Most such stages emit nothing.
+        let run = (!out.pairs.is_empty()).then(|| out.pairs.finish()).transpose()?;
+        Ok(Made { rows: written.finish()?, run, log: out.attempt.log.into(), output, ..Made::default() })
     });
     let ((), made) = tokio::join!(fetching, mapping);
     made

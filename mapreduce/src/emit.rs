@@ -54,7 +54,7 @@ impl Attempt {
     }
 }
 
-/// What a map task has so far.
+/// What a map task has so far, over objects or over rows.
 pub struct MapOutput {
     pub attempt: Attempt,
     pub(crate) pairs: Pairs,
@@ -69,23 +69,6 @@ impl MapOutput {
     /// Sends a value to the reduce of `key`. What a record emitted that is then set aside is dropped.
     pub fn emit(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         self.pairs.push(key.as_ref(), value.as_ref());
-    }
-
-    /// Keeps rows for a later stage.
-    pub fn keep(&mut self, rows: RecordBatch) {
-        self.rows.push(rows);
-    }
-}
-
-/// What a task over kept rows has so far.
-pub struct RowOutput {
-    pub attempt: Attempt,
-    pub(crate) rows: Vec<RecordBatch>,
-}
-
-impl RowOutput {
-    pub(crate) fn new(attempt: Attempt) -> Self {
-        Self { attempt, rows: Vec::new() }
     }
 
     /// Rows of the result, or rows for a later stage, as the plan says.

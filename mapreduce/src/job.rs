@@ -5,7 +5,7 @@
 //! to the reduce of its key; what it **keeps** stays as its task's rows for a later stage.
 
 use crate::Broadcast;
-use crate::emit::{MapOutput, ReduceOutput, RowOutput};
+use crate::emit::{MapOutput, ReduceOutput};
 use crate::params::{ParamError, ParamSpec};
 use crate::run::partition_of;
 use arrow::array::RecordBatch;
@@ -186,13 +186,13 @@ pub trait Mapper {
 pub trait RowMapper {
     /// # Errors
     /// A failure of the attempt.
-    fn map(&mut self, rows: &RecordBatch, out: &mut RowOutput) -> Result<(), Failure>;
+    fn map(&mut self, rows: &RecordBatch, out: &mut MapOutput) -> Result<(), Failure>;
 
     /// After the task's last rows.
     ///
     /// # Errors
     /// A failure of the attempt.
-    fn finish(&mut self, _out: &mut RowOutput) -> Result<(), Failure> {
+    fn finish(&mut self, _out: &mut MapOutput) -> Result<(), Failure> {
         Ok(())
     }
 }
@@ -241,6 +241,16 @@ pub enum RecordError {
         message: String,
     },
     Fail(Failure),
+}
+
+impl RecordError {
+    /// Of rows, none of which can be set aside: their objects are long behind.
+    pub(crate) fn of_rows(self) -> Failure {
+        match self {
+            Self::Fail(failure) => failure,
+            Self::Quarantine { class, message } => Failure::application(format!("{class}: {message}")),
+        }
+    }
 }
 
 impl From<Failure> for RecordError {

@@ -18,6 +18,7 @@ mod lines;
 mod lost;
 mod made;
 mod merge;
+mod oracle;
 mod pairs;
 mod params;
 pub mod plans;
@@ -33,17 +34,19 @@ mod typed;
 
 pub use attempt::{Control, Progress, execute};
 pub use broadcast::Broadcast;
-pub use emit::{Attempt, MapOutput, ReduceOutput, RowOutput};
+pub use emit::{Attempt, MapOutput, ReduceOutput};
 pub use host::{Host, HostSettings};
 pub use job::{
     BroadcastSource, Combiner, Content, Context, Job, Mapper, ObjectRecord, RecordError, Reducer, RowMapper, StageCode,
     ValueSource,
 };
+pub use oracle::{Oracle, Told};
 pub use params::{ParamError, ParamKind, ParamSpec, extensions, param_key};
 pub use recompute::{Recomputed, broadcasts_on_the_way, recompute};
 pub use registry::Registry;
 pub use run::{Pair, RunReader, RunWriter};
 pub use typed::{
-    Column, Emit, Input, Key, Line, Lines, MapOnly, MapReduce, Objects, ParquetRow, ParquetRows, Part, Row, Rows,
-    Value, Values, run_local, run_map_only,
+    Column, Emit, Given, Input, Keeps, Kept, Key, Line, Lines, MapOnly, MapReduce, Mapped, Objects, ParquetRow,
+    ParquetRows, Part, Pipeline, Reduced, Row, Rows, Stage, Stages, Value, Values, run_local, run_map_only,
+    run_pipeline,
 };

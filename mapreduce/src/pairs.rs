@@ -66,6 +66,11 @@ impl Pairs {
         self.failed.take()
     }
 
+    /// Whether nothing was emitted.
+    pub fn is_empty(&self) -> bool {
+        self.spills.is_empty() && self.buffer.is_empty() && self.failed.is_none()
+    }
+
     pub fn memory_max(&self) -> u64 {
         self.to.memory_max
     }

@@ -12,6 +12,13 @@ pub struct ParamSpec {
     pub help: &'static str,
 }
 
+impl ParamSpec {
+    /// Whether both are the same parameter, however they are told of.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (self.name, self.kind, &self.default) == (other.name, other.kind, &other.default)
+    }
+}
+
 /// The whole key of a parameter in a job file: under `[params]`, or in a table of its own if its name says one, as
 /// `map.command` does.
 pub fn param_key(name: &str) -> String {

@@ -1,9 +1,8 @@
 //! The jobs that a binary knows, by name.
 
 use crate::Job;
-use crate::typed::{MapOnly, MapOnlyJob, MapReduce, MapReduceJob, columns};
+use crate::typed::{MapOnly, MapReduce, Pipeline, TypedJob};
 use mr_core::{JobCode, NO_KERNELS};
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -46,15 +45,23 @@ impl Registry {
     /// # Panics
     /// When two jobs have one name, or the job's columns can't have theirs.
     pub fn with_map_only<J: MapOnly>(self) -> Self {
-        columns::<J::Row>(J::COLUMNS).unwrap_or_else(|why| panic!("job `{}`: {why}", J::NAME));
-        self.with(MapOnlyJob::<J>(PhantomData))
+        self.with_typed(J::NAME, TypedJob::of_map_only::<J>())
     }
 
     /// # Panics
     /// When two jobs have one name, or the job's columns can't have theirs.
     pub fn with_map_reduce<J: MapReduce>(self) -> Self {
-        columns::<J::Row>(J::COLUMNS).unwrap_or_else(|why| panic!("job `{}`: {why}", J::NAME));
-        self.with(MapReduceJob::<J>(PhantomData))
+        self.with_typed(J::NAME, TypedJob::of_map_reduce::<J>())
+    }
+
+    /// # Panics
+    /// When two jobs have one name, a stage's columns can't have theirs, or it does not stand behind those that it reads.
+    pub fn with_pipeline<P: Pipeline>(self) -> Self {
+        self.with_typed(P::NAME, TypedJob::of_pipeline::<P>())
+    }
+
+    fn with_typed(self, name: &str, job: Result<TypedJob, String>) -> Self {
+        self.with(job.unwrap_or_else(|why| panic!("job `{name}`: {why}")))
     }
 
     /// # Panics

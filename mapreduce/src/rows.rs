@@ -201,6 +201,17 @@ fn repeats(column: &dyn Array) -> bool {
     distinct.len() * 2 <= column.len()
 }
 
+/// Batches as a file of kept rows; none of them are nothing at all.
+///
+/// # Errors
+/// When they can't be encoded.
+pub fn to_ipc(batches: &[RecordBatch]) -> Result<Bytes, Failure> {
+    let Some(first) = batches.first() else { return Ok(Bytes::new()) };
+    let mut writer = StreamWriter::try_new(Vec::new(), &first.schema()).map_err(of_rows)?;
+    batches.iter().try_for_each(|batch| writer.write(batch)).map_err(of_rows)?;
+    writer.into_inner().map(Bytes::from).map_err(of_rows)
+}
+
 /// The batches of a file of kept rows. They share its memory.
 ///
 /// # Errors

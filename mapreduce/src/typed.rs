@@ -1,34 +1,42 @@
 //! A job as its author writes it: typed records, keys, values and rows.
 //!
-//! [`MapReduce`] is one map and one reduce over a folder of text or of objects, and [`MapOnly`] does without the reduce.
-//! [`Registry::with_map_reduce`] and [`Registry::with_map_only`] make a [`Job`](crate::Job) of them, which is what the engine
+//! [`MapReduce`] is one map and one reduce over a folder of text or of objects, and [`MapOnly`] does without the reduce. A
+//! [`Pipeline`] has several of them as its stages. The registry makes a [`Job`](crate::Job) of each, which is what the engine
 //! runs.
-//!
-//! [`Registry::with_map_reduce`]: crate::Registry::with_map_reduce
-//! [`Registry::with_map_only`]: crate::Registry::with_map_only
 
 mod codec;
 mod emit;
+mod given;
 mod input;
+mod job;
+mod keep;
 mod local;
 mod map_only;
 mod map_reduce;
 mod parquet_rows;
+mod pipeline;
 mod row;
+mod stage_rows;
 mod table;
 
 pub use codec::{Key, Part, Value};
 pub use emit::{Emit, Values};
+pub use given::Given;
 pub use input::{Input, Line, Lines, Objects};
-pub use local::{run_local, run_map_only};
-pub(crate) use map_only::MapOnlyJob;
-pub(crate) use map_reduce::MapReduceJob;
+pub(crate) use job::TypedJob;
+pub use keep::Keeps;
+pub use local::{run_local, run_map_only, run_pipeline};
 pub use parquet_rows::{ParquetRow, ParquetRows};
-pub(crate) use row::columns;
+pub use pipeline::{Pipeline, Stage, Stages};
 pub use row::{Column, Row, Rows};
+pub use stage_rows::{Kept, Mapped, Reduced};
 
 use crate::params::{ParamError, ParamSpec};
 use mr_core::{Failure, Params};
+
+/// Of what there are the kinds that are here, and no others.
+#[doc(hidden)]
+pub trait Sealed {}
 
 /// A map over every record, and a reduce over all values of each key.
 ///
@@ -103,6 +111,14 @@ pub trait MapReduce: Send + Sync + Sized + 'static {
     /// The parameter that can't be, and why.
     fn open(params: &Params) -> Result<Self, ParamError>;
 
+    /// Takes what this stage of a [`Pipeline`] is [given](Stage::given), before its first record.
+    ///
+    /// # Errors
+    /// A failure of the attempt.
+    fn receive(&mut self, _given: &Given<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Whether there is a [`combine`](Self::combine).
     const COMBINES: bool = false;
 
@@ -167,6 +183,14 @@ pub trait MapOnly: Send + Sync + Sized + 'static {
     /// # Errors
     /// The parameter that can't be, and why.
     fn open(params: &Params) -> Result<Self, ParamError>;
+
+    /// Takes what this stage of a [`Pipeline`] is [given](Stage::given), before its first record.
+    ///
+    /// # Errors
+    /// A failure of the attempt.
+    fn receive(&mut self, _given: &Given<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// # Errors
     /// A failure of the attempt; for objects, a verdict that sets this one aside as well, with the rows that it gave.

@@ -15,7 +15,7 @@ use hash::{bands, difference_hash, first_common};
 use mr_core::{Failure, JobPlan, JobSpec, ParamValue, Params, Source, sha256_hex};
 use mr_mapreduce::{
     Broadcast, BroadcastSource, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamKind, ParamSpec,
-    RecordError, ReduceOutput, Reducer, RowMapper, RowOutput, StageCode, ValueSource, plans,
+    RecordError, ReduceOutput, Reducer, RowMapper, StageCode, ValueSource, plans,
 };
 use mr_vision::image::{Budget, DecodeOptions, Resizer, decode};
 use std::collections::BTreeMap;
@@ -222,7 +222,7 @@ struct Grouping {
 }
 
 impl RowMapper for Grouping {
-    fn map(&mut self, links: &RecordBatch, _: &mut RowOutput) -> Result<(), Failure> {
+    fn map(&mut self, links: &RecordBatch, _: &mut MapOutput) -> Result<(), Failure> {
         let end = |first: usize, row: usize| -> Option<Seen> {
             let text = |at: usize| Some(links.columns().get(first + at)?.as_string_opt::<i32>()?.value(row).to_owned());
             let number = |at: usize| Some(links.columns().get(first + at)?.as_primitive_opt::<Int64Type>()?.value(row));
@@ -234,7 +234,7 @@ impl RowMapper for Grouping {
         Ok(())
     }
 
-    fn finish(&mut self, out: &mut RowOutput) -> Result<(), Failure> {
+    fn finish(&mut self, out: &mut MapOutput) -> Result<(), Failure> {
         let groups = std::mem::take(&mut self.groups).finish();
         let all =
             || (0..).zip(&groups).flat_map(|(number, group)| group.iter().map(move |seen| (number, &group[0], seen)));

@@ -14,10 +14,10 @@ use arrow::array::RecordBatch;
 use complaints::Complaints;
 use files::Shipped;
 use lines::{Fields, fields};
-use mr_core::{Failure, JobPlan, JobSpec, ParamValue, Params, Source, StagePlan};
+use mr_core::{Cut, Failure, JobPlan, JobSpec, ParamValue, Params, Source, StagePlan};
 use mr_mapreduce::{
-    Attempt, Broadcast, BroadcastSource, Content, Context, Input as _, Job, Lines, MapOutput, Mapper, ObjectRecord,
-    ParamError, ParamKind, ParamSpec, RecordError, ReduceOutput, Reducer, StageCode, ValueSource, plans,
+    Attempt, Broadcast, BroadcastSource, Content, Context, Job, Lines, MapOutput, Mapper, ObjectRecord, ParamError,
+    ParamKind, ParamSpec, RecordError, ReduceOutput, Reducer, StageCode, ValueSource, plans,
 };
 use program::{Process, Program};
 use rows::Pairs;
@@ -160,7 +160,7 @@ impl Job for Stream {
             plan.footer.insert(format!("mr.files.{name}"), blob.sha256.clone());
         }
         plan.broadcasts = plans::broadcasts(broadcasts);
-        plan.cut = Lines::CUT;
+        plan.cut = Cut::Lines;
         Ok(plan)
     }
 
@@ -305,7 +305,7 @@ impl<'a> Running<'a> {
 
 impl Mapper for Running<'_> {
     fn map(&mut self, object: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError> {
-        Lines::each(object, |line| self.push(&[line.bytes], out))
+        Lines::of(object, |line| self.push(&[line.bytes], out))
     }
 
     fn finish(&mut self, out: &mut MapOutput) -> Result<(), Failure> {

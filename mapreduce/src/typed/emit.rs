@@ -5,7 +5,8 @@ use crate::job::ValueSource;
 use crate::typed::MapReduce;
 use crate::typed::codec::{self, Key, Value};
 use crate::typed::input::Input;
-use crate::typed::row::Rows;
+use crate::typed::keep::{Keeping, Keeps, keep};
+use crate::typed::row::{Row, Rows};
 use crate::typed::table::Table;
 use mr_core::Failure;
 use std::marker::PhantomData;
@@ -23,6 +24,8 @@ pub(super) struct Emitted<J: MapReduce> {
     /// The key and the value at hand.
     key: Vec<u8>,
     value: Vec<u8>,
+    /// Where rows go that it keeps, if a later stage reads them.
+    kept: Option<Box<dyn Keeping>>,
 }
 
 /// Whether values are combined as they are emitted. Of those with memory of their own nobody knows how much that is, so they
@@ -32,13 +35,21 @@ const fn combines_early<J: MapReduce>() -> bool {
 }
 
 impl<J: MapReduce> Emitted<J> {
-    pub fn new() -> Self {
+    pub fn new(kept: Option<Box<dyn Keeping>>) -> Self {
         let combined = combines_early::<J>().then(Table::new);
-        Self { combined, staged: None, key: Vec::new(), value: Vec::new() }
+        Self { combined, staged: None, key: Vec::new(), value: Vec::new(), kept }
     }
 
-    /// Takes what the record at hand emitted for good.
-    pub fn accept(&mut self, job: &J, out: &mut MapOutput) {
+    /// Takes what the record at hand emitted and kept for good.
+    ///
+    /// # Errors
+    /// When a row can't be kept.
+    pub fn accept(&mut self, job: &J, out: &mut MapOutput) -> Result<(), Failure> {
+        self.accept_pairs(job, out);
+        self.kept.as_mut().map_or(Ok(()), |kept| kept.accept(out))
+    }
+
+    fn accept_pairs(&mut self, job: &J, out: &mut MapOutput) {
         let Some(staged) = self.staged.take() else { return };
         let combine = |sum: &mut _, more| job.combine(sum, more);
         if let Some(combined) = &mut self.combined {
@@ -47,14 +58,19 @@ impl<J: MapReduce> Emitted<J> {
         self.make_room(job, out);
     }
 
-    /// Drops what the record at hand emitted.
+    /// Drops what the record at hand emitted and kept.
     pub fn refuse(&mut self) {
         self.staged = None;
+        self.kept.iter_mut().for_each(|kept| kept.refuse());
     }
 
     /// Sends on all of it.
-    pub fn finish(&mut self, job: &J, out: &mut MapOutput) {
+    ///
+    /// # Errors
+    /// When a row can't be kept.
+    pub fn finish(&mut self, job: &J, out: &mut MapOutput) -> Result<(), Failure> {
         Self::send(&mut self.value, job, &mut self.combined, out);
+        self.kept.as_mut().map_or(Ok(()), |kept| kept.finish(out))
     }
 
     /// Sends on what is in a table, which is empty then.
@@ -126,6 +142,19 @@ impl<J: MapReduce> Emit<'_, J> {
         J::Key::encode(key, &mut bytes);
         self.emitted.emit(self.job, &bytes, value, self.out);
         self.emitted.key = bytes;
+    }
+}
+
+impl<J: Keeps> Emit<'_, J> {
+    /// Keeps a row for a later stage, which reads it as [`Kept`](crate::Kept). Where none does it goes nowhere.
+    ///
+    /// # Errors
+    /// When a number does not fit into its column.
+    pub fn keep(&mut self, row: J::Kept) -> Result<(), Failure> {
+        match &mut self.emitted.kept {
+            Some(kept) => keep::<J>(kept.as_mut(), row),
+            None => row.check(),
+        }
     }
 }
 

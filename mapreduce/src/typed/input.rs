@@ -1,46 +1,93 @@
-//! What a job's `map` is given: lines of text, or whole objects.
+//! What a job's `map` is given: lines of text, whole objects, or what other modules say.
 
 use crate::fetch::LINE_MAX;
 use crate::job::{ObjectRecord, RecordError};
+use crate::typed::Sealed;
+use crate::typed::keep::Keeper;
+use arrow::array::RecordBatch;
 use memchr::memchr;
 use mr_core::{Cut, Failure, FailureClass, Packing};
 use std::borrow::Cow;
 use std::io::{self, Read};
 
-/// A kind of record, [`Lines`] or [`Objects`].
-pub trait Input: 'static {
+/// A kind of record: [`Lines`], [`Objects`] or [`ParquetRows`](crate::ParquetRows) of the input, or rows of an earlier stage,
+/// [`Reduced`](crate::Reduced), [`Mapped`](crate::Mapped) or [`Kept`](crate::Kept).
+pub trait Input: Sealed + 'static {
     type Record<'a>;
     /// What a record may be refused with: an object can be set aside, while a line is a part of one.
     type Error: From<Failure> + Into<RecordError>;
     /// Whether what a record emitted is dropped when it is refused.
+    #[doc(hidden)]
     const SETS_ASIDE: bool;
-    /// Where an object may be cut.
-    const CUT: Cut;
+    #[doc(hidden)]
+    const READS: Reads;
 
-    /// Gives the records of an object, one after another.
+    /// Gives the records of an object or of some rows, one after another.
     ///
     /// # Errors
     /// A verdict on the object, before any record of it was given, or the first error of `map`.
-    fn each(
-        object: &ObjectRecord,
-        map: impl FnMut(Self::Record<'_>) -> Result<(), Self::Error>,
-    ) -> Result<(), RecordError>;
+    #[doc(hidden)]
+    fn each(chunk: &Chunk<'_>, map: impl FnMut(Self::Record<'_>) -> Result<(), Self::Error>)
+    -> Result<(), RecordError>;
+}
+
+/// What holds records.
+#[doc(hidden)]
+pub enum Chunk<'a> {
+    Object(&'a ObjectRecord),
+    Rows(&'a RecordBatch),
+}
+
+impl<'a> Chunk<'a> {
+    /// # Errors
+    /// When it is none: the plan does not fit the code.
+    pub(super) fn object(&self) -> Result<&'a ObjectRecord, Failure> {
+        match self {
+            Self::Object(object) => Ok(object),
+            Self::Rows(_) => Err(Failure::permanent("the stage was given rows, and takes objects")),
+        }
+    }
+
+    /// # Errors
+    /// When they are none: the plan does not fit the code.
+    pub(super) fn rows(&self) -> Result<&'a RecordBatch, Failure> {
+        match self {
+            Self::Rows(rows) => Ok(rows),
+            Self::Object(_) => Err(Failure::permanent("the stage was given an object, and takes rows")),
+        }
+    }
+}
+
+/// Where records lie.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub enum Reads {
+    /// In the input, whose objects may be cut so.
+    Input(Cut),
+    /// In the rows of that job's reduce.
+    Reduced(&'static str),
+    /// In the rows of that job, which has none.
+    Mapped(&'static str),
+    /// In the rows that the map of that job keeps.
+    Kept(&'static str, Keeper),
 }
 
 /// An object is a record. One of more than 256 MiB is set aside.
 pub enum Objects {}
 
+impl Sealed for Objects {}
+
 impl Input for Objects {
     type Record<'a> = &'a ObjectRecord;
     type Error = RecordError;
     const SETS_ASIDE: bool = true;
-    const CUT: Cut = Cut::Nowhere;
+    const READS: Reads = Reads::Input(Cut::Nowhere);
 
     fn each(
-        object: &ObjectRecord,
+        chunk: &Chunk<'_>,
         mut map: impl FnMut(&ObjectRecord) -> Result<(), RecordError>,
     ) -> Result<(), RecordError> {
-        map(object)
+        map(chunk.object()?)
     }
 }
 
@@ -67,13 +114,25 @@ impl<'a> Line<'a> {
     }
 }
 
+impl Sealed for Lines {}
+
 impl Input for Lines {
     type Record<'a> = Line<'a>;
     type Error = Failure;
     const SETS_ASIDE: bool = false;
-    const CUT: Cut = Cut::Lines;
+    const READS: Reads = Reads::Input(Cut::Lines);
 
-    fn each(object: &ObjectRecord, mut map: impl FnMut(Line<'_>) -> Result<(), Failure>) -> Result<(), RecordError> {
+    fn each(chunk: &Chunk<'_>, map: impl FnMut(Line<'_>) -> Result<(), Failure>) -> Result<(), RecordError> {
+        Self::of(chunk.object()?, map)
+    }
+}
+
+impl Lines {
+    /// Gives the lines of an object, one after another.
+    ///
+    /// # Errors
+    /// A verdict on the object, before any line of it was given, or the first error of `map`.
+    pub fn of(object: &ObjectRecord, mut map: impl FnMut(Line<'_>) -> Result<(), Failure>) -> Result<(), RecordError> {
         let mut given = |offset, block: &[u8]| {
             lines(block, |at, bytes| map(Line { uri: &object.uri, key: &object.key, offset: offset + at, bytes }))
         };
@@ -177,7 +236,7 @@ mod tests {
 
     fn read(object: &ObjectRecord) -> Result<Vec<(u64, String)>, RecordError> {
         let mut found = Vec::new();
-        Lines::each(object, |line| {
+        Lines::of(object, |line| {
             found.push((line.offset, line.text().into_owned()));
             Ok(())
         })?;
@@ -247,7 +306,7 @@ mod tests {
             for broken in [whole[..whole.len() / 2].to_vec(), flipped, b"no archive at all".to_vec()] {
                 let key = format!("a.{}", packing.extension());
                 let mut given = 0;
-                let verdict = Lines::each(&object(&key, broken), |_| {
+                let verdict = Lines::of(&object(&key, broken), |_| {
                     given += 1;
                     Ok(())
                 });

@@ -1,19 +1,16 @@
 //! A typed job in one thread and in memory, for its first test: no coordinator, no files.
 
-use crate::attempt::Control;
 use crate::buffer::ValuesOf;
-use crate::emit::{Attempt, MapOutput};
-use crate::job::{ObjectRecord, RecordError, StageCode};
-use crate::pairs::{Pairs, PairsTo};
-use crate::spool::Scratch;
+use crate::emit::MapOutput;
+use crate::job::{Job, ObjectRecord, RecordError, StageCode};
+use crate::oracle::{Oracle, attempt, in_memory};
 use crate::typed::emit::{Emit, Emitted, combined, reduced};
-use crate::typed::input::Input;
-use crate::typed::row::{Rows, columns};
-use crate::typed::{MapOnly, MapReduce};
+use crate::typed::input::{Chunk, Input};
+use crate::typed::row::{Row, Rows, columns};
+use crate::typed::{MapOnly, MapReduce, Pipeline, TypedJob};
 use bytes::Bytes;
-use mr_core::{AttemptId, Failure, JobId, TaskId};
+use mr_core::{Failure, JobSpec, Limits, Mode, NO_KERNELS, Params, SplitSettings};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The rows that a job makes of some objects, each a key and what is in it, in the order of their keys. They are those of
@@ -29,14 +26,16 @@ pub fn run_local<J: MapReduce>(
 ) -> Result<Vec<J::Row>, Failure> {
     columns::<J::Row>(J::COLUMNS).map_err(Failure::permanent)?;
     let mut groups = Groups::new();
+    let plain: Arc<dyn StageCode> = Arc::new(Plain);
     for object in sorted(objects) {
-        let mut out = MapOutput::new(attempt(), Pairs::new(Arc::new(Plain), in_memory()));
-        let mut emitted = Emitted::<J>::new();
-        let mapped =
-            J::Input::each(&object, |record| job.map(record, &mut Emit { job, emitted: &mut emitted, out: &mut out }));
+        let mut out = MapOutput::new(attempt(0, 0), in_memory(&plain, 1));
+        let mut emitted = Emitted::<J>::new(None);
+        let mapped = J::Input::each(&Chunk::Object(&object), |record| {
+            job.map(record, &mut Emit { job, emitted: &mut emitted, out: &mut out })
+        });
         mapped.map_err(|error| told(&object, error))?;
-        emitted.accept(job, &mut out);
-        emitted.finish(job, &mut out);
+        emitted.accept(job, &mut out)?;
+        emitted.finish(job, &mut out)?;
         let mut of_object = Groups::new();
         out.pairs.into_each(|key, value| of_object.entry(key.to_vec()).or_default().push(value.to_vec()));
         for (key, mut values) in of_object {
@@ -48,7 +47,7 @@ pub fn run_local<J: MapReduce>(
             groups.entry(key).or_default().extend(values);
         }
     }
-    let mut rows = Rows::plain();
+    let mut rows = Rows::plain().with_side_files();
     for (key, values) in groups {
         reduced(job, &key, &mut ValuesOf::new(values.iter().map(Vec::as_slice)), &mut rows)?;
     }
@@ -66,10 +65,52 @@ pub fn run_map_only<J: MapOnly>(
     columns::<J::Row>(J::COLUMNS).map_err(Failure::permanent)?;
     let mut rows = Rows::plain();
     for object in sorted(objects) {
-        let mapped = J::Input::each(&object, |record| job.map(record, &mut rows));
+        let mapped = J::Input::each(&Chunk::Object(&object), |record| job.map(record, &mut rows));
         mapped.map_err(|error| told(&object, error))?;
     }
     Ok(rows.take_plain())
+}
+
+/// The rows that a pipeline makes of some objects, with these parameters and the defaults of the others.
+///
+/// # Errors
+/// What it fails with, or why it sets an object aside.
+pub fn run_pipeline<P: Pipeline>(
+    params: &Params,
+    objects: &[(impl AsRef<str>, impl AsRef<[u8]>)],
+) -> Result<Vec<P::Row>, Failure> {
+    let job = TypedJob::of_pipeline::<P>().map_err(Failure::permanent)?;
+    let defaults = job.params().into_iter().filter_map(|spec| Some((spec.name.to_owned(), spec.default?)));
+    let mut all: Params = defaults.collect();
+    all.extend(params.clone());
+    let plan = job.plan(&spec(P::NAME, all), &[]).map_err(|error| Failure::refused(error.to_string()))?;
+    let scratch = std::env::temp_dir();
+    let oracle = Oracle { job: &job, plan: &plan, broadcasts: &[], kernel_family: NO_KERNELS, scratch: &scratch };
+    let objects: Vec<_> =
+        objects.iter().map(|(key, bytes)| (key.as_ref().to_owned(), Bytes::copy_from_slice(bytes.as_ref()))).collect();
+    let told = oracle.run(&objects)?;
+    if let Some((key, class, message)) = told.set_aside.first() {
+        return Err(Failure::application(format!("{key}: {class}: {message}")));
+    }
+    let unfit = || Failure::permanent("the rows of the last stage are not of its type");
+    let rows = told.parts.iter().flatten().map(|batch| P::Row::read(batch).ok_or_else(unfit));
+    Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+/// A job over objects that are nowhere but in memory, one in a split.
+pub(super) fn spec(job: &str, params: Params) -> JobSpec {
+    JobSpec {
+        job: job.to_owned(),
+        input: "memory:///".to_owned(),
+        output: "memory:///".to_owned(),
+        mode: Mode::Fail,
+        format: Default::default(),
+        adopt: false,
+        params,
+        limits: Limits::default(),
+        split: SplitSettings { objects_max: 1, ..SplitSettings::default() },
+        shuffle: Default::default(),
+    }
 }
 
 /// Values by their keys.
@@ -79,15 +120,6 @@ type Groups = BTreeMap<Vec<u8>, Vec<Vec<u8>>>;
 struct Plain;
 
 impl StageCode for Plain {}
-
-fn attempt() -> Attempt {
-    let job = JobId::parse("local").expect("it is one");
-    Attempt::new(AttemptId { task: TaskId { job, stage: 0, index: 0 }, epoch: 0, number: 1 }, &Control::default())
-}
-
-fn in_memory() -> PairsTo {
-    PairsTo { partitions: 1, memory_max: u64::MAX, scratch: Scratch::new(PathBuf::new()) }
-}
 
 /// As they are listed.
 fn sorted(objects: &[(impl AsRef<str>, impl AsRef<[u8]>)]) -> Vec<ObjectRecord> {

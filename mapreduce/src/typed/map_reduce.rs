@@ -1,79 +1,43 @@
-//! A [`MapReduce`] as the engine runs it: its plan of two stages, and code that turns bytes into its types and back.
+//! The code of a [`MapReduce`]: what turns bytes into its types and back.
 
-use crate::broadcast::Broadcast;
 use crate::emit::{MapOutput, ReduceOutput};
-use crate::job::{
-    BroadcastSource, Combiner, Context, Job, Mapper, ObjectRecord, RecordError, Reducer, StageCode, ValueSource,
-};
-use crate::params::{ParamError, ParamSpec};
-use crate::plans;
+use crate::job::{Combiner, Mapper, ObjectRecord, RecordError, Reducer, RowMapper, StageCode, ValueSource};
+use crate::rows::to_ipc;
 use crate::run::partition_of;
 use crate::typed::emit::{Emit, Emitted, combined, reduced};
-use crate::typed::input::Input;
+use crate::typed::input::{Chunk, Input};
+use crate::typed::keep::Keeper;
 use crate::typed::row::Rows;
 use crate::typed::{MapReduce, codec};
-use mr_core::{Failure, JobPlan, JobSpec, Params, Source};
-use std::marker::PhantomData;
-use std::sync::Arc;
+use arrow::array::RecordBatch;
+use mr_core::Failure;
 
-const MAP: &str = "map";
-const REDUCE: &str = "reduce";
-
-/// Runs that are merged at a time.
-const FAN_IN: u32 = 64;
-
-/// The engine's face of a [`MapReduce`].
-pub(crate) struct MapReduceJob<J>(pub PhantomData<fn() -> J>);
-
-impl<J: MapReduce> Job for MapReduceJob<J> {
-    fn name(&self) -> &'static str {
-        J::NAME
-    }
-
-    fn version(&self) -> u32 {
-        J::VERSION
-    }
-
-    fn about(&self) -> &'static str {
-        J::ABOUT
-    }
-
-    fn params(&self) -> Vec<ParamSpec> {
-        let mut params = vec![plans::extensions_param(J::EXTENSIONS), plans::partitions_param()];
-        params.extend(J::params());
-        params
-    }
-
-    fn broadcasts(&self, _: &Params) -> Result<Vec<BroadcastSource>, ParamError> {
-        Ok(Vec::new())
-    }
-
-    fn plan(&self, spec: &JobSpec, _: &[Broadcast]) -> Result<JobPlan, ParamError> {
-        // What it says of the parameters is to be heard now.
-        J::open(&spec.params)?;
-        let partitions = plans::partitions(&spec.params)?;
-        let emitted = Source::Emitted { stage: MAP.to_owned(), partitions, fan_in: FAN_IN };
-        let stages = vec![plans::stage(MAP, Source::Input, self), plans::stage(REDUCE, emitted, self)];
-        Ok(JobPlan { cut: J::Input::CUT, ..plans::plan(self, spec, stages)? })
-    }
-
-    fn open(&self, context: &Context<'_>) -> Result<Arc<dyn StageCode>, Failure> {
-        let job = J::open(context.params).map_err(|error| Failure::permanent(error.to_string()))?;
-        Ok(Arc::new(Code { job }))
-    }
+pub(super) struct Code<J> {
+    pub job: J,
+    /// Of the rows that its map keeps, if a later stage reads them.
+    pub keeper: Option<Keeper>,
+    /// Whether later stages are given all its rows.
+    pub gives: bool,
 }
 
-struct Code<J> {
-    job: J,
+impl<J: MapReduce> Code<J> {
+    fn mapping(&self) -> Mapping<'_, J> {
+        Mapping { job: &self.job, emitted: Emitted::new(self.keeper.map(|keeper| (keeper.make)())) }
+    }
 }
 
 impl<J: MapReduce> StageCode for Code<J> {
     fn mapper(&self) -> Result<Box<dyn Mapper + '_>, Failure> {
-        Ok(Box::new(Mapping { job: &self.job, emitted: Emitted::new() }))
+        Ok(Box::new(self.mapping()))
+    }
+
+    fn row_mapper(&self) -> Result<Box<dyn RowMapper + '_>, Failure> {
+        Ok(Box::new(self.mapping()))
     }
 
     fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
-        Ok(Box::new(Reducing { job: &self.job, rows: Rows::columns(J::COLUMNS) }))
+        let rows = Rows::columns(J::COLUMNS).with_side_files();
+        Ok(Box::new(Reducing { job: &self.job, rows, given: self.gives.then(Vec::new) }))
     }
 
     fn partition(&self, key: &[u8], partitions: u32) -> u32 {
@@ -100,38 +64,67 @@ struct Mapping<'a, J: MapReduce> {
     emitted: Emitted<J>,
 }
 
-impl<J: MapReduce> Mapper for Mapping<'_, J> {
-    fn map(&mut self, object: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError> {
+impl<J: MapReduce> Mapping<'_, J> {
+    fn chunk(&mut self, chunk: &Chunk<'_>, out: &mut MapOutput) -> Result<(), RecordError> {
         let Self { job, emitted } = self;
-        let mapped = J::Input::each(object, |record| job.map(record, &mut Emit { job, emitted, out }));
+        let mapped = J::Input::each(chunk, |record| job.map(record, &mut Emit { job, emitted, out }));
         match mapped {
-            Ok(()) => emitted.accept(job, out),
+            Ok(()) => emitted.accept(job, out)?,
             Err(_) => emitted.refuse(),
         }
         mapped
     }
+}
+
+impl<J: MapReduce> Mapper for Mapping<'_, J> {
+    fn map(&mut self, object: &ObjectRecord, out: &mut MapOutput) -> Result<(), RecordError> {
+        self.chunk(&Chunk::Object(object), out)
+    }
 
     fn finish(&mut self, out: &mut MapOutput) -> Result<(), Failure> {
-        self.emitted.finish(self.job, out);
-        Ok(())
+        self.emitted.finish(self.job, out)
+    }
+}
+
+impl<J: MapReduce> RowMapper for Mapping<'_, J> {
+    fn map(&mut self, rows: &RecordBatch, out: &mut MapOutput) -> Result<(), Failure> {
+        self.chunk(&Chunk::Rows(rows), out).map_err(RecordError::of_rows)
+    }
+
+    fn finish(&mut self, out: &mut MapOutput) -> Result<(), Failure> {
+        self.emitted.finish(self.job, out)
     }
 }
 
 struct Reducing<'a, J: MapReduce> {
     job: &'a J,
     rows: Rows<J::Row>,
+    /// All rows so far, if later stages are given them.
+    given: Option<Vec<RecordBatch>>,
+}
+
+impl<J: MapReduce> Reducing<'_, J> {
+    fn hand_on(&mut self, batches: Vec<RecordBatch>, out: &mut ReduceOutput) {
+        self.given.iter_mut().for_each(|given| given.extend(batches.iter().cloned()));
+        batches.into_iter().for_each(|batch| out.keep(batch));
+    }
 }
 
 impl<J: MapReduce> Reducer for Reducing<'_, J> {
     fn reduce(&mut self, key: &[u8], values: &mut dyn ValueSource, out: &mut ReduceOutput) -> Result<(), Failure> {
         reduced(self.job, key, values, &mut self.rows)?;
-        self.rows.counted_to(&mut out.attempt);
-        self.rows.full().for_each(|batch| out.keep(batch));
+        self.rows.beside_to(out);
+        let full = self.rows.full().collect();
+        self.hand_on(full, out);
         Ok(())
     }
 
     fn finish(&mut self, out: &mut ReduceOutput) -> Result<(), Failure> {
-        self.rows.rest()?.for_each(|batch| out.keep(batch));
-        Ok(())
+        let rest = self.rows.rest()?.collect();
+        self.hand_on(rest, out);
+        match &self.given {
+            Some(given) => to_ipc(given).map(|bytes| out.broadcast(bytes)),
+            None => Ok(()),
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Rows of Parquet files as what a job maps.
 
-use crate::job::{ObjectRecord, RecordError};
+use crate::job::RecordError;
 use crate::row_groups::{Sparse, of_record};
-use crate::typed::input::Input;
+use crate::typed::Sealed;
+use crate::typed::input::{Chunk, Input, Reads};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
@@ -32,16 +33,19 @@ pub struct ParquetRow<'a> {
     at: usize,
 }
 
+impl Sealed for ParquetRows {}
+
 impl Input for ParquetRows {
     type Record<'a> = ParquetRow<'a>;
     type Error = RecordError;
     const SETS_ASIDE: bool = true;
-    const CUT: Cut = Cut::RowGroups;
+    const READS: Reads = Reads::Input(Cut::RowGroups);
 
     fn each(
-        object: &ObjectRecord,
+        chunk: &Chunk<'_>,
         mut map: impl FnMut(ParquetRow<'_>) -> Result<(), RecordError>,
     ) -> Result<(), RecordError> {
+        let object = chunk.object()?;
         // What other programs say of their own types beside Parquet's makes no difference, and there is one type of texts.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Sparse::of(object), options);

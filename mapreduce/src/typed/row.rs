@@ -3,18 +3,23 @@
 //! Only types that every reader of a Delta table takes: Polars refuses unsigned integers and lists of fixed size, so
 //! unsigned numbers become signed ones of the next size, and a `u64` an `Int64` that it has to fit in.
 
-use crate::emit::Attempt;
+use crate::emit::{Attempt, ReduceOutput};
+use crate::typed::Sealed;
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder,
-    Int64Builder, ListBuilder, RecordBatch, StringBuilder,
+    Array, ArrayBuilder, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, Float32Array,
+    Float32Builder, Float64Array, Float64Builder, Int16Array, Int16Builder, Int32Array, Int32Builder, Int64Array,
+    Int64Builder, ListArray, ListBuilder, RecordBatch, StringArray, StringBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
 use mr_core::{Counters, Failure, is_column_name};
 use std::sync::Arc;
 
 /// What a column holds.
-pub trait Column: Sized + Send {
+pub trait Column: Sealed + Sized + Send {
     type Builder: ArrayBuilder + Default;
+    /// What the builder makes.
+    type Array: Array + 'static;
     const NULLABLE: bool = false;
 
     fn data_type() -> DataType;
@@ -30,10 +35,13 @@ pub trait Column: Sized + Send {
     fn append(self, to: &mut Self::Builder) -> Result<(), Failure>;
 
     fn append_null(to: &mut Self::Builder);
+
+    /// What was appended to it in that place; `None`: nothing of this type was.
+    fn value(column: &Self::Array, at: usize) -> Option<Self>;
 }
 
 /// The columns of a row: a tuple of up to eight.
-pub trait Row: Sized + Send + 'static {
+pub trait Row: Sealed + Sized + Send + 'static {
     type Builders: Default + Send;
     const COLUMNS: usize;
 
@@ -49,12 +57,18 @@ pub trait Row: Sized + Send + 'static {
 
     /// What was appended, a column each; the builders are empty afterwards.
     fn finish(builders: &mut Self::Builders) -> Vec<ArrayRef>;
+
+    /// The rows of a batch that was made of such; `None`: it was made of others.
+    fn read(batch: &RecordBatch) -> Option<Vec<Self>>;
 }
 
 macro_rules! columns {
-    ($($type:ty as $wide:ty: $builder:ty, $data_type:ident);* $(;)?) => {$(
+    ($($type:ty as $wide:ty: $builder:ty, $array:ty, $data_type:ident);* $(;)?) => {$(
+        impl Sealed for $type {}
+
         impl Column for $type {
             type Builder = $builder;
+            type Array = $array;
 
             fn data_type() -> DataType {
                 DataType::$data_type
@@ -68,26 +82,33 @@ macro_rules! columns {
             fn append_null(to: &mut Self::Builder) {
                 to.append_null();
             }
+
+            fn value(column: &Self::Array, at: usize) -> Option<Self> {
+                Self::try_from(column.value(at)).ok()
+            }
         }
     )*};
 }
 
 columns! {
-    bool as bool: BooleanBuilder, Boolean;
-    i16 as i16: Int16Builder, Int16;
-    u8 as i16: Int16Builder, Int16;
-    i32 as i32: Int32Builder, Int32;
-    u16 as i32: Int32Builder, Int32;
-    i64 as i64: Int64Builder, Int64;
-    u32 as i64: Int64Builder, Int64;
-    f32 as f32: Float32Builder, Float32;
-    f64 as f64: Float64Builder, Float64;
-    String as String: StringBuilder, Utf8;
-    Vec<u8> as Vec<u8>: BinaryBuilder, Binary;
+    bool as bool: BooleanBuilder, BooleanArray, Boolean;
+    i16 as i16: Int16Builder, Int16Array, Int16;
+    u8 as i16: Int16Builder, Int16Array, Int16;
+    i32 as i32: Int32Builder, Int32Array, Int32;
+    u16 as i32: Int32Builder, Int32Array, Int32;
+    i64 as i64: Int64Builder, Int64Array, Int64;
+    u32 as i64: Int64Builder, Int64Array, Int64;
+    f32 as f32: Float32Builder, Float32Array, Float32;
+    f64 as f64: Float64Builder, Float64Array, Float64;
+    String as String: StringBuilder, StringArray, Utf8;
+    Vec<u8> as Vec<u8>: BinaryBuilder, BinaryArray, Binary;
 }
+
+impl Sealed for u64 {}
 
 impl Column for u64 {
     type Builder = Int64Builder;
+    type Array = Int64Array;
 
     fn data_type() -> DataType {
         DataType::Int64
@@ -107,10 +128,17 @@ impl Column for u64 {
     fn append_null(to: &mut Self::Builder) {
         to.append_null();
     }
+
+    fn value(column: &Self::Array, at: usize) -> Option<Self> {
+        column.value(at).try_into().ok()
+    }
 }
+
+impl<C: Column> Sealed for Option<C> {}
 
 impl<C: Column> Column for Option<C> {
     type Builder = C::Builder;
+    type Array = C::Array;
     const NULLABLE: bool = true;
 
     fn data_type() -> DataType {
@@ -134,12 +162,19 @@ impl<C: Column> Column for Option<C> {
     fn append_null(to: &mut Self::Builder) {
         C::append_null(to);
     }
+
+    fn value(column: &Self::Array, at: usize) -> Option<Self> {
+        if column.is_null(at) { Some(None) } else { C::value(column, at).map(Some) }
+    }
 }
 
 macro_rules! lists {
     ($($type:ty),*) => {$(
+        impl Sealed for Vec<$type> {}
+
         impl Column for Vec<$type> {
             type Builder = ListBuilder<<$type as Column>::Builder>;
+            type Array = ListArray;
 
             fn data_type() -> DataType {
                 DataType::List(Arc::new(Field::new_list_field(<$type>::data_type(), true)))
@@ -154,6 +189,12 @@ macro_rules! lists {
             fn append_null(to: &mut Self::Builder) {
                 to.append_null();
             }
+
+            fn value(column: &Self::Array, at: usize) -> Option<Self> {
+                let list = column.value(at);
+                let values = list.as_any().downcast_ref::<<$type as Column>::Array>()?;
+                (0..values.len()).map(|at| <$type>::value(values, at)).collect()
+            }
         }
     )*};
 }
@@ -162,6 +203,8 @@ lists!(i32, i64, f32, f64, String);
 
 macro_rules! rows {
     ($count:literal: $($name:ident $at:tt),*) => {
+        impl<$($name: Column),*> Sealed for ($($name,)*) {}
+
         impl<$($name: Column + 'static),*> Row for ($($name,)*) {
             type Builders = ($($name::Builder,)*);
             const COLUMNS: usize = $count;
@@ -182,6 +225,12 @@ macro_rules! rows {
 
             fn finish(builders: &mut Self::Builders) -> Vec<ArrayRef> {
                 vec![$(ArrayBuilder::finish(&mut builders.$at)),*]
+            }
+
+            fn read(batch: &RecordBatch) -> Option<Vec<Self>> {
+                let columns: [&ArrayRef; $count] = batch.columns().iter().collect::<Vec<_>>().try_into().ok()?;
+                let columns = ($(columns[$at].as_any().downcast_ref::<$name::Array>()?,)*);
+                (0..batch.num_rows()).map(|row| Some(($($name::value(columns.$at, row)?,)*))).collect()
             }
         }
     };
@@ -222,6 +271,8 @@ const BATCH_ROWS: usize = 8192;
 pub struct Rows<R: Row> {
     to: To<R>,
     counted: Counters,
+    /// Files beside the result, if this is where some can come from.
+    side: Option<Vec<(String, Bytes)>>,
 }
 
 enum To<R: Row> {
@@ -234,12 +285,17 @@ impl<R: Row> Rows<R> {
     pub(super) fn columns(names: &[&str]) -> Self {
         let schema = Arc::new(Schema::new(R::fields(names)));
         let to = To::Columns { schema, builders: R::Builders::default(), pending: 0, full: Vec::new() };
-        Self { to, counted: Counters::default() }
+        Self { to, counted: Counters::default(), side: None }
     }
 
     /// For rows as they are.
     pub(super) fn plain() -> Self {
-        Self { to: To::Plain(Vec::new()), counted: Counters::default() }
+        Self { to: To::Plain(Vec::new()), counted: Counters::default(), side: None }
+    }
+
+    /// With room for files beside the result, as a reduce has it.
+    pub(super) fn with_side_files(self) -> Self {
+        Self { side: Some(Vec::new()), ..self }
     }
 
     /// One row more.
@@ -266,6 +322,28 @@ impl<R: Row> Rows<R> {
     /// Adds to a counter, as [`Attempt::count`](crate::Attempt::count) does.
     pub fn count(&mut self, name: &str, by: u64) {
         self.counted.add(name, by);
+    }
+
+    /// A file beside the result, such as `totals/summary.json`, which readers of the rows do not see: of a reduce. Its path
+    /// is relative, without `..`, and no other task of the job may give the same.
+    ///
+    /// # Errors
+    /// In a map: tasks of that there may be any number of, by how the input is split.
+    pub fn side_file(&mut self, path: impl Into<String>, bytes: impl Into<Bytes>) -> Result<(), Failure> {
+        let path = path.into();
+        let Some(side) = &mut self.side else {
+            return Err(Failure::permanent(format!(
+                "the map puts {path:?} beside the result, which only a reduce does"
+            )));
+        };
+        side.push((path, bytes.into()));
+        Ok(())
+    }
+
+    /// Hands on what was counted, and files.
+    pub(super) fn beside_to(&mut self, out: &mut ReduceOutput) {
+        self.counted_to(&mut out.attempt);
+        self.side.iter_mut().flat_map(|side| side.drain(..)).for_each(|(path, bytes)| out.side_file(path, bytes));
     }
 
     /// Hands on what was counted.
@@ -311,7 +389,7 @@ impl<R: Row> Rows<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array, AsArray};
+    use arrow::array::AsArray;
     use arrow::datatypes::{Int16Type, Int64Type};
 
     #[test]

@@ -15,7 +15,7 @@ use mr_core::{
 };
 use mr_mapreduce::{
     Broadcast, BroadcastSource, Combiner, Context, Job, MapOutput, Mapper, ObjectRecord, ParamError, ParamSpec,
-    RecordError, ReduceOutput, Reducer, Registry, RowMapper, RowOutput, StageCode, ValueSource,
+    RecordError, ReduceOutput, Reducer, Registry, RowMapper, StageCode, ValueSource,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -280,7 +280,7 @@ impl Reducer for &Stage {
 }
 
 impl RowMapper for &Stage {
-    fn map(&mut self, rows: &RecordBatch, out: &mut RowOutput) -> Result<(), Failure> {
+    fn map(&mut self, rows: &RecordBatch, out: &mut MapOutput) -> Result<(), Failure> {
         let mut fields: Vec<_> = rows.schema().fields().iter().cloned().collect();
         fields.push(Arc::new(Field::new("total", DataType::Int64, false)));
         let mut columns = rows.columns().to_vec();

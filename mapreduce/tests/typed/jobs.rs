@@ -1,23 +1,20 @@
 //! A typed job on the engine, task by task, against the same job in one thread.
 
+use crate::engine::{Wanted, block_on, run};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use mr_core::{
-    AttemptId, Failure, JobId, JobSpec, Limits, Mode, Order, ParamValue, Params, QuarantineSource, ShuffleSettings,
-    Source, SplitSettings, TaskGraph, TaskId, TaskKind, TaskNode, TaskOutput, Work, expand, plan_splits,
+    Failure, JobSpec, Limits, Mode, ParamValue, Params, QuarantineSource, ShuffleSettings, SplitSettings, TaskOutput,
 };
 use mr_mapreduce::{
-    Control, Emit, Host, HostSettings, Input, Line, Lines, MapOnly, MapReduce, ObjectRecord, Objects, ParamError,
-    ParquetRow, ParquetRows, RecordError, Registry, Rows, Values, execute, run_local, run_map_only,
+    Emit, Input, Line, Lines, MapOnly, MapReduce, ObjectRecord, Objects, ParamError, ParquetRow, ParquetRows,
+    RecordError, Registry, Rows, Values, run_local, run_map_only,
 };
-use mr_storage::{Directory, GetOptions, Store};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Strings the lines of each first letter together, so that order and what is combined with what show.
@@ -117,14 +114,6 @@ impl MapOnly for Letters {
     }
 }
 
-/// What a run on the engine came to.
-struct Ran {
-    /// Stage after stage.
-    outputs: Vec<Vec<TaskOutput>>,
-    /// The parts' rows.
-    parts: Vec<Vec<RecordBatch>>,
-}
-
 /// Runs every task of the registry's one job once, one after another.
 async fn engine(registry: Registry, files: &[(String, Vec<u8>)], objects_max: u32, reduce: Option<(i64, u32)>) -> Ran {
     let split = SplitSettings { objects_max, ..SplitSettings::default() };
@@ -138,95 +127,18 @@ async fn engine_with(
     reduce: Option<(i64, u32)>,
     shuffle: ShuffleSettings,
 ) -> Ran {
-    let folder = tempfile::tempdir().unwrap();
-    let url = |name: &str| format!("file://{}/{name}/", folder.path().display());
-    std::fs::create_dir(folder.path().join("input")).unwrap();
-    for (name, bytes) in files {
-        std::fs::write(folder.path().join("input").join(name), bytes).unwrap();
-    }
-    let job = registry.jobs().next().unwrap().clone();
-    let settings = HostSettings {
-        slots: 1,
-        scratch: folder.path().join("scratch"),
-        decode_budget_bytes: 1 << 20,
-        work_outlives: false,
-    };
-    let kernel_family = registry.kernel_families()[0].clone();
-    let host = Host::new(registry, settings);
-    let spec = JobSpec {
-        job: job.name().into(),
-        input: url("input"),
-        output: url("output"),
-        mode: Mode::Fail,
-        format: Default::default(),
-        adopt: false,
-        params: reduce.map(|(count, _)| ("partitions".into(), ParamValue::Integer(count))).into_iter().collect(),
-        limits: Limits::default(),
-        split,
-        shuffle,
-    };
-    let mut plan = job.plan(&spec, &[]).unwrap();
-    if let Some((_, wanted)) = reduce {
-        let Source::Emitted { fan_in, .. } = &mut plan.stages[1].source else { panic!("the second reduces") };
-        *fan_in = wanted;
-    }
-    let listed = Directory::open(&folder.path().join("input")).unwrap().list("").await.unwrap();
-    let splits = plan_splits(&listed, &spec.split, plan.cut).unwrap();
-    let graph: TaskGraph = expand(&plan, splits.len() as u32).unwrap();
-    let mut outputs: Vec<Vec<TaskOutput>> = Vec::new();
-    for (position, stage) in graph.stages.iter().enumerate() {
-        let mut done = Vec::new();
-        for (index, node) in stage.tasks.iter().enumerate() {
-            let runs = |node: &TaskNode| {
-                let read = node.reads.iter().map(|(stage, index)| &outputs[*stage as usize][*index as usize]);
-                read.map(|output| output.run.clone().unwrap()).collect()
-            };
-            let work = match node.kind {
-                TaskKind::MapSplit => {
-                    Work::MapObjects { objects: listed[splits[index].range()].to_vec(), condemned: Vec::new() }
-                }
-                TaskKind::Combine => Work::Combine { runs: runs(node) },
-                TaskKind::Reduce { partition } => Work::Reduce { runs: runs(node), partition },
-                TaskKind::MapKept => panic!("the plan keeps nothing"),
-            };
-            let task = TaskId { job: JobId::parse("job").unwrap(), stage: position as u32, index: index as u32 };
-            let order = Order {
-                attempt: AttemptId { task, epoch: 1, number: 1 },
-                job: job.name().into(),
-                job_version: job.version(),
-                kernel_family: kernel_family.clone(),
-                params: spec.params.clone(),
-                stage: stage.name.clone(),
-                input: spec.input.clone(),
-                state: url("state"),
-                landmark: String::new(),
-                broadcasts: Vec::new(),
-                footer: plan.footer.clone(),
-                writes_output: stage.writes_output,
-                format: Default::default(),
-                one_row_per_record: stage.one_row_per_record,
-                partitions: stage.partitions,
-                memory_bytes_max: shuffle.memory_bytes_max,
-                record_seconds_max: 300,
-                piece: (node.kind == TaskKind::MapSplit).then(|| splits[index].piece).flatten(),
-                work,
-            };
-            done.push(execute(&host, &order, &Control::default()).await.unwrap());
-        }
-        outputs.push(done);
-    }
-    let mut parts = Vec::new();
-    for output in outputs.last().unwrap() {
-        parts.push(rows(folder.path(), &output.part.as_ref().unwrap().key).await);
-    }
-    Ran { outputs, parts }
+    let partitions = reduce.map(|(count, _)| ("partitions".into(), ParamValue::Integer(count)));
+    let params = partitions.into_iter().collect();
+    let ran = run(registry, files, &Wanted { split, shuffle, params, fan_in: reduce.map(|(_, fan_in)| fan_in) }).await;
+    Ran { parts: ran.parts(), outputs: ran.outputs }
 }
 
-async fn rows(folder: &Path, key: &str) -> Vec<RecordBatch> {
-    let state = Directory::open(&folder.join("state")).unwrap();
-    let bytes = state.get(key, GetOptions::default()).await.unwrap().bytes;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
-    reader.map(Result::unwrap).collect()
+/// What a run came to.
+struct Ran {
+    /// Stage after stage.
+    outputs: Vec<Vec<TaskOutput>>,
+    /// The parts' rows.
+    parts: Vec<Vec<RecordBatch>>,
 }
 
 /// The rows of two columns of text, which every part has in the order of the first.
@@ -242,10 +154,6 @@ fn texts(parts: &[Vec<RecordBatch>]) -> Vec<(String, String)> {
     }
     all.sort();
     all
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Runtime::new().unwrap().block_on(work)
 }
 
 proptest! {

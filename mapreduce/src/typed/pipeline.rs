@@ -1,0 +1,140 @@
+//! Several jobs as the stages of one.
+
+use crate::job::{Context, StageCode};
+use crate::params::{ParamError, ParamSpec};
+use crate::typed::given::Given;
+use crate::typed::input::{Input, Reads};
+use crate::typed::keep::Keeper;
+use crate::typed::row::{Row, columns};
+use crate::typed::{MapOnly, MapReduce, map_only, map_reduce};
+use mr_core::{Failure, Params};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// A job of several stages, each of which is a [`MapReduce`] or a [`MapOnly`] and could be a job by itself.
+///
+/// A stage reads the input, as [`Lines`](crate::Lines) for instance, or what an earlier one made: its `Input` says which,
+/// [`Reduced`](crate::Reduced), [`Mapped`](crate::Mapped) or [`Kept`](crate::Kept). It may also be [given](Stage::given) all
+/// rows of an earlier reduce at once. The rows of the last stage are the result.
+///
+/// Its parameters are those of its stages, which all see the same. A stage with a reduce has `partitions` tasks that reduce, and
+/// one if others are given its rows.
+pub trait Pipeline: Sized + 'static {
+    /// What `job = "…"` in a job file calls it.
+    const NAME: &'static str;
+    /// Raised with every change of the code of any stage that changes results, so that old and new are never mixed. Versions
+    /// of the stages themselves are not looked at.
+    const VERSION: u32;
+    /// A line for `--help`.
+    const ABOUT: &'static str;
+
+    /// That of the last stage.
+    type Row: Row;
+
+    /// Adds the stages, each behind those whose rows it reads, and returns the last.
+    fn stages(stages: &mut Stages) -> Stage<'_, Self::Row>;
+}
+
+/// The stages of a [`Pipeline`], one after another.
+#[derive(Default)]
+pub struct Stages(pub(super) Vec<Step>);
+
+/// A stage just added.
+pub struct Stage<'a, R> {
+    step: &'a mut Step,
+    rows: PhantomData<fn() -> R>,
+}
+
+/// A stage without its types.
+pub(super) struct Step {
+    pub job: &'static str,
+    pub reduces: bool,
+    pub reads: Reads,
+    /// The jobs whose rows it is given.
+    pub given: Vec<&'static str>,
+    pub extensions: &'static [&'static str],
+    pub params: Vec<ParamSpec>,
+    /// What is wrong with the names of its columns.
+    pub columns: Result<(), String>,
+    pub check: fn(&Params) -> Result<(), ParamError>,
+    pub open: fn(&Opening<'_>) -> Result<Arc<dyn StageCode>, Failure>,
+}
+
+/// What the code of a stage is made from.
+pub(super) struct Opening<'a> {
+    pub context: &'a Context<'a>,
+    /// Whether it is given anything.
+    pub is_given: bool,
+    /// Of the rows that its map keeps, if a later stage reads them.
+    pub keeper: Option<Keeper>,
+    /// Whether later stages are given its rows.
+    pub gives: bool,
+}
+
+impl Stages {
+    /// Adds a stage with a reduce.
+    pub fn map_reduce<J: MapReduce>(&mut self) -> Stage<'_, J::Row> {
+        self.add(Step {
+            job: J::NAME,
+            reduces: true,
+            reads: J::Input::READS,
+            given: Vec::new(),
+            extensions: J::EXTENSIONS,
+            params: J::params(),
+            columns: columns::<J::Row>(J::COLUMNS),
+            check: |params| J::open(params).map(drop),
+            open: |opening| {
+                let mut job = opened(opening, J::open)?;
+                opening.given().map_or(Ok(()), |given| job.receive(&given))?;
+                Ok(Arc::new(map_reduce::Code { job, keeper: opening.keeper, gives: opening.gives }))
+            },
+        })
+    }
+
+    /// Adds a stage without one.
+    pub fn map_only<J: MapOnly>(&mut self) -> Stage<'_, J::Row> {
+        self.add(Step {
+            job: J::NAME,
+            reduces: false,
+            reads: J::Input::READS,
+            given: Vec::new(),
+            extensions: J::EXTENSIONS,
+            params: J::params(),
+            columns: columns::<J::Row>(J::COLUMNS),
+            check: |params| J::open(params).map(drop),
+            open: |opening| {
+                let mut job = opened(opening, J::open)?;
+                opening.given().map_or(Ok(()), |given| job.receive(&given))?;
+                Ok(Arc::new(map_only::Code { job }))
+            },
+        })
+    }
+
+    fn add<R>(&mut self, step: Step) -> Stage<'_, R> {
+        self.0.push(step);
+        Stage { step: self.0.last_mut().expect("it was pushed"), rows: PhantomData }
+    }
+}
+
+impl<R> Stage<'_, R> {
+    pub(super) fn step(self) -> *const Step {
+        self.step
+    }
+
+    /// Broadcasts all rows of that job's reduce, an earlier stage's, to this one, which [receives](MapReduce::receive) them
+    /// before its first record. They are in the memory of every worker, so there should not be many: that reduce is one task.
+    pub fn given<J: MapReduce>(self) -> Self {
+        self.step.given.push(J::NAME);
+        self
+    }
+}
+
+impl Opening<'_> {
+    fn given(&self) -> Option<Given<'_>> {
+        self.is_given.then_some(Given { context: self.context })
+    }
+}
+
+fn opened<J>(opening: &Opening<'_>, open: fn(&Params) -> Result<J, ParamError>) -> Result<J, Failure> {
+    open(opening.context.params).map_err(|error| Failure::permanent(error.to_string()))
+}
