@@ -299,7 +299,8 @@ async fn combine(
 ) -> Result<Made, Failure> {
     let code = host.code(order, state).await?;
     let to = pairs_to(host, order);
-    let (runs, records) = run_stream::open(state, runs, Part::Whole(order.partitions), memory_for_runs(order)).await?;
+    let (runs, records) =
+        run_stream::open(state, runs, Part::Whole(order.partitions), run_stream::share(order.memory_bytes_max)).await?;
     compute(host, order, control, move |_, control| {
         let run = merge_runs(code.as_ref(), runs, &to, || check(control))?;
         let output = TaskOutput { records, ..TaskOutput::default() };
@@ -318,7 +319,8 @@ async fn reduce(
 ) -> Result<Made, Failure> {
     let code = host.code(order, state).await?;
     let mut written = rows_writer(host, order)?;
-    let (runs, _) = run_stream::open(state, runs, Part::Partition(partition), memory_for_runs(order)).await?;
+    let (runs, _) =
+        run_stream::open(state, runs, Part::Partition(partition), run_stream::share(order.memory_bytes_max)).await?;
     compute(host, order, control, move |order, control| {
         let mut out = ReduceOutput::new(attempt(order, control));
         let mut output = TaskOutput::default();
@@ -339,11 +341,6 @@ async fn reduce(
         Ok(Made { rows: written.finish()?, side, broadcast, log: attempt.log.into(), output, ..Made::default() })
     })
     .await
-}
-
-/// The rest is for what the job's code does with it.
-fn memory_for_runs(order: &Order) -> u64 {
-    order.memory_bytes_max / 2
 }
 
 fn attempt(order: &Order, control: &Control) -> Attempt {

@@ -3,19 +3,28 @@
 use crate::broadcast::Broadcast;
 use crate::job::Job;
 use crate::params::{ParamError, ParamKind, ParamSpec, extensions};
+use crate::run_stream;
 use mr_core::{
     BroadcastPlan, FRAMEWORK_VERSION, InputFilter, JobPlan, JobSpec, KERNEL_FAMILY, KernelWish, NO_KERNELS, ParamValue,
     Params, Source, StagePlan,
 };
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 const EXTENSIONS: &str = "extensions";
 const PARTITIONS: &str = "partitions";
 /// Each is a file of the result.
 const PARTITIONS_MAX: i64 = 10_000;
 
-/// Runs that are merged at a time where nothing is combined: a level of merging more would only move all of it once more.
-pub const WIDE_FAN_IN: u32 = 512;
+/// Each run that is merged costs some time, however little is in it.
+const WIDE_FAN_IN: RangeInclusive<u64> = 64..=512;
+
+/// Runs that are merged at a time where nothing is combined: a level of merging more would only move all of it once more, so as
+/// many as there is memory for.
+pub fn wide_fan_in(spec: &JobSpec) -> u32 {
+    let runs = run_stream::runs_within(run_stream::share(spec.shuffle.memory_bytes_max));
+    runs.clamp(*WIDE_FAN_IN.start(), *WIDE_FAN_IN.end()) as u32
+}
 
 /// `extensions`: which objects are read.
 pub fn extensions_param(default: &[&str]) -> ParamSpec {

@@ -26,6 +26,17 @@ const IN_FLIGHT: usize = 16;
 /// No block is larger.
 const BLOCK_MAX: u64 = HEAD as u64 + RAW_MAX;
 
+/// What reading runs may take of the memory of an attempt: as many attempts as there are slots read ahead while they wait for
+/// one, and the job's code needs some as well.
+pub fn share(memory_bytes_max: u64) -> u64 {
+    memory_bytes_max / 4
+}
+
+/// How many runs can be read at a time in so many bytes.
+pub fn runs_within(memory: u64) -> u64 {
+    memory / (CHUNKS * CHUNK_MIN)
+}
+
 /// What of a run is read.
 #[derive(Clone, Copy, Debug)]
 pub enum Part {

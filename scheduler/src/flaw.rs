@@ -40,6 +40,8 @@ pub enum Flaw {
     NeverDoubts,
     /// A task whose output was lost comes to something else, and what was made of the first stays.
     KeepsWhatFollows,
+    /// What was counted for what is undone stays, and is counted again.
+    CountsWhatIsUndone,
     /// One worker that misses a file is enough, though the file may be there.
     MissesAtOnce,
 }
@@ -66,6 +68,7 @@ impl Flaw {
         Self::BlamesTheLiving,
         Self::NeverDoubts,
         Self::KeepsWhatFollows,
+        Self::CountsWhatIsUndone,
         Self::MissesAtOnce,
     ];
 

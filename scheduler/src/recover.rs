@@ -165,11 +165,12 @@ impl Scheduler {
                     }
                 };
                 self.running.insert(number);
+                let counts_what_is_undone = self.flaw == Some(Flaw::CountsWhatIsUndone);
                 let tasks = job.running_mut().expect("it runs again");
                 if tasks.find(place).is_none_or(|task| task.state.output().is_none()) {
                     return Err(format!("task {index} of stage {stage} was undone before it was done"));
                 }
-                tasks.undo(place);
+                tasks.undo(place, counts_what_is_undone);
             }
             What::Condemned { stage, index, condemned } => {
                 let tasks = job.running_mut().ok_or("a record was condemned while it did not run")?;

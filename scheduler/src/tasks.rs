@@ -8,7 +8,9 @@ use crate::care::{Care, Found, LOSSES_SUSPECT, Probing};
 use crate::event::Millis;
 use crate::fact::Condemned;
 use crate::fleet::WorkerNo;
-use mr_core::{AttemptId, Epoch, Failure, JobId, SplitObjects, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput};
+use mr_core::{
+    AttemptId, Counters, Epoch, Failure, JobId, SplitObjects, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput,
+};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -560,7 +562,9 @@ impl Tasks {
 
     /// Done → ready, or waiting where what it reads is undone as well. What has not been done yet of that which reads it
     /// waits for it again, without the attempts that are under way; what has been done stays so.
-    pub fn undo(&mut self, place: Place) {
+    ///
+    /// `counts` is [`Flaw::CountsWhatIsUndone`](crate::Flaw::CountsWhatIsUndone).
+    pub fn undo(&mut self, place: Place, counts: bool) {
         let TaskState::Done { output } = &self.task(place).state else {
             unreachable!("what is undone was done");
         };
@@ -582,7 +586,8 @@ impl Tasks {
             self.make_ready(place);
         }
         self.undid = true;
-        self.ledger.leave((place.stage(), place.index()), &output);
+        let left = if counts { &TaskOutput { counters: Counters::default(), ..(*output).clone() } } else { &*output };
+        self.ledger.leave((place.stage(), place.index()), left);
         self.care(place).spoiled.extend(output.files().map(|(key, _)| key.to_owned()));
     }
 

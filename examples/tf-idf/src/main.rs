@@ -41,7 +41,12 @@ impl MapReduce for Counts {
         Ok(())
     }
 
-    fn reduce(&self, (word, path): Self::Key, counts: Values<'_, u64>, out: &mut Rows<Self::Row>) -> Result<(), Failure> {
+    fn reduce(
+        &self,
+        (word, path): Self::Key,
+        counts: Values<'_, u64>,
+        out: &mut Rows<Self::Row>,
+    ) -> Result<(), Failure> {
         out.row((word, path, counts.sum()))
     }
 }
@@ -154,7 +159,8 @@ fn main() -> ExitCode {
 fn a_word_that_every_text_has_tells_nothing() {
     let texts = [("a.txt", "To be or not to be"), ("b.txt", "be\nquick")];
     let rows = mr::run_pipeline::<TfIdf>(&Params::new(), &texts).unwrap();
-    let score = |of: &str| rows.iter().find(|(word, ..)| word == of).map(|(_, path, count, score)| (&**path, *count, *score));
+    let score =
+        |of: &str| rows.iter().find(|(word, ..)| word == of).map(|(_, path, count, score)| (&**path, *count, *score));
     assert_eq!(score("be"), Some(("a.txt", 2, 0.0)));
     assert_eq!(score("to"), Some(("a.txt", 2, 2.0 / 6.0 * std::f64::consts::LN_2)));
     assert_eq!(score("quick"), Some(("b.txt", 1, 0.5 * std::f64::consts::LN_2)));

@@ -146,8 +146,10 @@ impl Job for Stream {
         let [map, reduce] = &HALVES;
         let mut stages = vec![stage(map, Source::Input)];
         if reduce.command(&spec.params)?.is_some() {
-            stages
-                .push(stage(reduce, Source::Emitted { stage: MAP.to_owned(), partitions, fan_in: plans::WIDE_FAN_IN }));
+            stages.push(stage(
+                reduce,
+                Source::Emitted { stage: MAP.to_owned(), partitions, fan_in: plans::wide_fan_in(spec) },
+            ));
         }
         // With a reduce, what the map prints is sent on instead of being the result.
         let mut plan = plans::plan(self, spec, stages)?;

@@ -63,7 +63,7 @@ impl Job for TeraSort {
     fn plan(&self, spec: &JobSpec, _: &[Broadcast]) -> Result<JobPlan, ParamError> {
         let partitions = plans::partitions(&spec.params)?;
         let emitted = |stage: &str, partitions| {
-            let fan_in = plans::WIDE_FAN_IN;
+            let fan_in = plans::wide_fan_in(spec);
             Source::Emitted { stage: stage.to_owned(), partitions, fan_in }
         };
         // Neither depends on how many partitions there are.

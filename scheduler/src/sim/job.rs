@@ -285,6 +285,7 @@ impl SimJob {
             kept: Some(wrote.clone()),
             part: stage.writes_output.then_some(wrote),
             quarantined,
+            counters: BTreeMap::from([("objects".to_owned(), good.len() as u64)]).into(),
             ..TaskOutput::default()
         };
         Ok((output, good))

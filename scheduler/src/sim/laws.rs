@@ -6,7 +6,7 @@ use crate::fact::{Condemned, What};
 use crate::scheduler::Scheduler;
 use crate::view::WorkerView;
 use mr_core::{
-    AttemptId, Epoch, FailureClass, JobId, JobPhase, QuarantineSource, TaskId, TaskKind, TaskOutput, WorkerId,
+    AttemptId, Counters, Epoch, FailureClass, JobId, JobPhase, QuarantineSource, TaskId, TaskKind, TaskOutput, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -424,7 +424,7 @@ impl Laws {
         if view.phase != JobPhase::Committing || !view.books.balanced() || view.books.listed != job.listed() {
             return Err(format!("{id} was told to commit with {:?} in {:?}", view.books, view.phase));
         }
-        let (mut families, mut lost) = (BTreeSet::new(), Vec::new());
+        let (mut families, mut lost, mut counted) = (BTreeSet::new(), Vec::new(), Counters::default());
         let mut written: Vec<u32> = Vec::new();
         for (position, stage) in job.graph.stages.iter().enumerate() {
             let outputs = scheduler.outputs(id, position as u32);
@@ -432,6 +432,7 @@ impl Laws {
                 return Err(format!("{id} was told to commit with {} tasks of `{}` done", outputs.len(), stage.name));
             }
             for (index, output) in outputs.iter().enumerate() {
+                counted.merge(&output.counters);
                 let key = &output.kept.as_ref().ok_or("an output without its file")?.key;
                 let Some(file) = files.get(key) else {
                     lost.extend(output.part.is_some().then(|| key.clone()));
@@ -447,6 +448,9 @@ impl Laws {
                     written.extend(&file.objects);
                 }
             }
+        }
+        if view.counters != counted {
+            return Err(format!("{id} would commit {:?} where its tasks have counted {counted:?}", view.counters));
         }
         if !lost.is_empty() {
             return Ok(lost);
