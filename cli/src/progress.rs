@@ -30,7 +30,7 @@ impl Progress {
         self.stages.resize_with(status.stages.len().max(self.stages.len()), Speed::default);
         let mut lines = Vec::new();
         for (position, stage) in status.stages.iter().enumerate() {
-            let (done, of, noun) = measure(stage, words::records(&status.job));
+            let (done, of, noun) = measure(stage, words::of_stage(status, position));
             let speed = &mut self.stages[position];
             let ended = stage.tasks > 0 && stage.tasks_done == stage.tasks;
             let begun = done > 0 || stage.tasks_running > 0 || ended;

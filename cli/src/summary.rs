@@ -101,7 +101,6 @@ fn quoted(text: &str, quote: char) -> String {
 
 /// One job in full.
 pub fn of_job(status: &JobStatus) -> String {
-    let noun = words::records(&status.job);
     let mut lines = vec![
         format!("id       {}", status.id),
         format!("job      {}", words::harmless(&status.job)),
@@ -126,8 +125,12 @@ pub fn of_job(status: &JobStatus) -> String {
         ));
     }
     let width = status.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0);
-    for stage in &status.stages {
-        lines.push(format!("stage    {:width$}  {}", words::harmless(&stage.name), tasks(stage, noun)));
+    for (position, stage) in status.stages.iter().enumerate() {
+        lines.push(format!(
+            "stage    {:width$}  {}",
+            words::harmless(&stage.name),
+            tasks(stage, words::of_stage(status, position))
+        ));
     }
     lines.extend(counters(status));
     if let Some(note) = &status.note {
@@ -178,13 +181,14 @@ pub fn of_jobs(jobs: &[JobStatus]) -> String {
 }
 
 fn done(job: &JobStatus) -> String {
-    let listed = words::count(job.books.listed);
     match job.phase {
         JobPhase::Committed => words::count(job.books.embedded),
         JobPhase::Listing => "-".to_owned(),
         JobPhase::Running | JobPhase::Committing | JobPhase::Failed | JobPhase::Cancelled => {
-            let done = job.stages.first().map_or(0, |stage| stage.records);
-            format!("{}/{listed}", words::count(done))
+            let first = job.stages.first();
+            // Pieces, where objects are cut.
+            let all = first.and_then(|stage| stage.records_total).unwrap_or(job.books.listed);
+            format!("{}/{}", words::count(first.map_or(0, |stage| stage.records)), words::count(all))
         }
     }
 }
@@ -306,5 +310,9 @@ workers  1 with 2 slots
 stage    count  2 of 4 tasks done, 1 running, 50 of 100 records
 note     no worker is in touch";
         assert_eq!(of_job(&running), expected);
+        // Some of them are cut.
+        running.stages[0].records_total = Some(160);
+        assert!(of_job(&running).contains("50 of 160 pieces"), "{}", of_job(&running));
+        assert!(of_jobs(&[running]).contains("  50/160  "));
     }
 }

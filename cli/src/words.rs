@@ -1,5 +1,7 @@
 //! Numbers and times as people read them.
 
+use mr_core::JobStatus;
+
 /// `4,020`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -43,6 +45,15 @@ pub fn about(seconds: f64) -> String {
         seconds @ 0..90 => format!("{seconds} s"),
         seconds @ 90..5400 => format!("{} min", seconds.div_ceil(60)),
         seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// What the records of a stage are called: of the first, where objects are cut, there are more than objects.
+pub fn of_stage(status: &JobStatus, position: usize) -> &'static str {
+    let total = status.stages.get(position).and_then(|stage| stage.records_total);
+    match position {
+        0 if total.is_some_and(|total| total > status.books.listed) => "pieces",
+        _ => records(&status.job),
     }
 }
 
