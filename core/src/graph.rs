@@ -247,6 +247,22 @@ mod tests {
     }
 
     #[test]
+    fn what_combines_is_given_what_its_stage_is() {
+        let emitted = Source::Emitted { stage: "rows".into(), partitions: 1, fan_in: 2 };
+        let stages = vec![
+            stage("embed", Source::Input, &[]),
+            stage("fit", Source::Emitted { stage: "embed".into(), partitions: 1, fan_in: 9 }, &[]),
+            stage("rows", Source::Kept { stage: "embed".into(), group_min: 1, group_max: 1 }, &[]),
+            stage("sum", emitted, &["fit"]),
+        ];
+        let graph = expand(&plan(stages), 3).unwrap();
+        let shape: Vec<_> = graph.stages.iter().map(|s| (s.name.as_str(), s.tasks.len())).collect();
+        assert_eq!(shape, [("embed", 3), ("fit", 1), ("rows", 3), ("sum", 2), ("sum", 1)]);
+        assert_eq!(graph.stages[3].tasks[0].kind, TaskKind::Combine);
+        assert_eq!(graph.stages[3].tasks[0].waits_for().collect::<Vec<_>>(), [(2, 0), (2, 1), (1, 0)]);
+    }
+
+    #[test]
     fn few_runs_need_no_tree() {
         let graph = expand(&features(4), 3).unwrap();
         assert_eq!(graph.stages.len(), 3);

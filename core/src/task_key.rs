@@ -6,8 +6,8 @@
 //! the listing and the plan alone. Ids, hosts and times have no part in it.
 
 use crate::{
-    FRAMEWORK_VERSION, JobPlan, Object, ParamValue, Piece, PieceHas, Split, StagePlan, TaskGraph, TaskKind, TaskNode,
-    TaskStage,
+    FRAMEWORK_VERSION, JobPlan, Object, ParamValue, Piece, PieceHas, Source, Split, StagePlan, TaskGraph, TaskKind,
+    TaskNode, TaskStage,
 };
 use sha2::{Digest, Sha256};
 
@@ -78,6 +78,10 @@ fn common(plan: &JobPlan, stage: &TaskStage) -> Words {
     words.number(plan.spec.shuffle.memory_bytes_max);
     words.number(u64::from(stage.writes_output));
     words.number(u64::from(stage.one_row_per_record));
+    // Code may keep rows, or broadcast, only where a later stage has a use for it.
+    let is_kept = |other: &StagePlan| matches!(&other.source, Source::Kept { stage: of, .. } if *of == stage.name);
+    words.number(u64::from(plan.stages.iter().any(is_kept)));
+    words.number(u64::from(plan.stages.iter().any(|other| other.broadcasts_of.contains(&stage.name))));
     let planned: Option<&StagePlan> = plan.stages.iter().find(|planned| planned.name == stage.name);
     let shapes = |name: &String| planned.and_then(|p| p.params.as_ref()).is_none_or(|names| names.contains(name));
     for (name, value) in plan.spec.params.iter().filter(|(name, _)| shapes(name)) {
@@ -138,7 +142,7 @@ impl Words {
 mod tests {
     use super::*;
     use crate::{
-        BlobRef, BroadcastPlan, InputFilter, JobSpec, Limits, Mode, OutputFormat, Params, Source, SplitSettings, expand,
+        BlobRef, BroadcastPlan, InputFilter, JobSpec, Limits, Mode, OutputFormat, Params, SplitSettings, expand,
     };
     use std::collections::BTreeSet;
 
@@ -220,7 +224,7 @@ mod tests {
         let pieces = [None, lines(0, 1), lines(0, 2), lines(1, 2), others[0], others[1]].map(of);
         assert_eq!(BTreeSet::from(pieces).len(), pieces.len());
 
-        let changes: [(&str, Change, [&str; 4]); 10] = [
+        let changes: [(&str, Change, [&str; 4]); 12] = [
             ("etag", |_, objects| objects[2].etag = "other".into(), ["=!=", "!=", "!", "!!!"]),
             ("size", |_, objects| objects[5].bytes = 7, ["==!", "=!", "!", "!!!"]),
             (
@@ -237,6 +241,8 @@ mod tests {
             ("version", |plan, _| plan.job_version = 2, ["!!!", "!!", "!", "!!!"]),
             ("weights", |plan, _| plan.broadcasts[0].blob.sha256 = "01".into(), ["!!!", "!!", "!", "!!!"]),
             ("input", |plan, _| plan.spec.input = "file:///on/".into(), ["!!!", "!!", "!", "!!!"]),
+            ("not broadcast", |plan, _| plan.stages[2].broadcasts_of.clear(), ["===", "!!", "!", "!!!"]),
+            ("not kept", |plan, _| plan.stages[2].source = Source::Input, ["!!!", "!!", "!", "!!!"]),
             ("footer", |plan, _| plan.footer.clear(), ["===", "==", "=", "!!!"]),
             ("format", |plan, _| plan.spec.format = OutputFormat::Text(None), ["===", "==", "=", "!!!"]),
         ];

@@ -166,6 +166,9 @@ impl Running<'_> {
                 let ReduceOutput { attempt, rows, side, broadcast } = out;
                 self.told.counters.merge(&attempt.counting.finish()?);
                 for (path, bytes) in side {
+                    mr_storage::check_key(&path).map_err(|error| {
+                        Failure::permanent(format!("the job's side file {path:?}: {}", mr_storage::story(&error)))
+                    })?;
                     if self.told.side.insert(path.clone(), bytes).is_some() {
                         return Err(Failure::permanent(format!("the job's side file {path:?}: it is there twice")));
                     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 const EXTENSIONS: &str = "extensions";
-const PARTITIONS: &str = "partitions";
+pub(crate) const PARTITIONS: &str = "partitions";
 /// Each is a file of the result.
 const PARTITIONS_MAX: i64 = 10_000;
 

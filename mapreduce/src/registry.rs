@@ -55,7 +55,8 @@ impl Registry {
     }
 
     /// # Panics
-    /// When two jobs have one name, a stage's columns can't have theirs, or it does not stand behind those that it reads.
+    /// When two jobs have one name, or its stages can't stand so: columns that can't have their names, rows that are read before they
+    /// are made or by nobody, an input that is read as two things, parameters of one name.
     pub fn with_pipeline<P: Pipeline>(self) -> Self {
         self.with_typed(P::NAME, TypedJob::of_pipeline::<P>())
     }

@@ -34,7 +34,7 @@ pub fn share(memory_bytes_max: u64) -> u64 {
 
 /// How many runs can be read at a time in so many bytes.
 pub fn runs_within(memory: u64) -> u64 {
-    memory / (CHUNKS * CHUNK_MIN)
+    memory / (CHUNKS * CHUNK_MIN).max(WHOLE_RUN)
 }
 
 /// What of a run is read.

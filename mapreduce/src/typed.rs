@@ -83,7 +83,7 @@ pub trait Sealed {}
 /// assert_eq!(rows, [(5, 2), (6, 1)]);
 /// ```
 pub trait MapReduce: Send + Sync + Sized + 'static {
-    /// What `job = "…"` in a job file calls it.
+    /// What `job = "…"` in a job file calls it, and a [`Pipeline`] its stage.
     const NAME: &'static str;
     /// Raised with every change of the code that changes results, so that old and new are never mixed.
     const VERSION: u32;
@@ -147,7 +147,7 @@ pub trait MapReduce: Send + Sync + Sized + 'static {
         panic!("job `{}`: `PARTITIONS` is true, and there is no `partition`", Self::NAME)
     }
 
-    /// All values of one key, in the order of the input.
+    /// All values of one key, in the order of the input, or of the rows that the stage reads.
     ///
     /// # Errors
     /// A failure of the attempt.
@@ -159,7 +159,7 @@ pub trait MapReduce: Send + Sync + Sized + 'static {
 ///
 /// Rows are in the order of the input: of its objects by the byte order of their keys, and of the lines in each.
 pub trait MapOnly: Send + Sync + Sized + 'static {
-    /// What `job = "…"` in a job file calls it.
+    /// What `job = "…"` in a job file calls it, and a [`Pipeline`] its stage.
     const NAME: &'static str;
     /// Raised with every change of the code that changes results, so that old and new are never mixed.
     const VERSION: u32;
@@ -178,7 +178,7 @@ pub trait MapOnly: Send + Sync + Sized + 'static {
         Vec::new()
     }
 
-    /// Made once in each process, and shared by its slots.
+    /// Made once for each stage in each process, and shared by its slots.
     ///
     /// # Errors
     /// The parameter that can't be, and why.

@@ -11,11 +11,14 @@
 /// Bytes from which on memory is the system's again as soon as it is freed.
 const LARGE: i32 = 1 << 20;
 
+/// Bytes that a heap keeps at its end: giving them back and asking for them again takes time for each photo.
+const KEPT: i32 = 64 << 20;
+
 /// Lets the process have a heap for each slot and two more, for what is not large. To be called before there are many threads,
 /// since a heap that is there already stays.
 pub fn bound_heaps(slots: u32) {
     imp::arenas_max(slots.saturating_add(2));
-    imp::large_from(LARGE);
+    imp::large_from(LARGE, KEPT);
 }
 
 /// Gives what was freed back to the system.
@@ -28,6 +31,7 @@ mod imp {
     use std::ffi::c_int;
 
     const M_ARENA_MAX: c_int = -8;
+    const M_TRIM_THRESHOLD: c_int = -1;
     const M_MMAP_THRESHOLD: c_int = -3;
 
     // SAFETY: these are their signatures in malloc.h. The first takes any two numbers and refuses what it does not know; of
@@ -42,8 +46,8 @@ mod imp {
         malloc_trim(0);
     }
 
-    pub fn large_from(bytes: c_int) {
-        if mallopt(M_MMAP_THRESHOLD, bytes) == 0 {
+    pub fn large_from(bytes: c_int, kept: c_int) {
+        if mallopt(M_MMAP_THRESHOLD, bytes) == 0 || mallopt(M_TRIM_THRESHOLD, kept) == 0 {
             tracing::debug!("the allocator takes no bound from which on memory is given back");
         }
     }
@@ -59,7 +63,7 @@ mod imp {
 mod imp {
     pub fn arenas_max(_: u32) {}
 
-    pub fn large_from(_: i32) {}
+    pub fn large_from(_: i32, _: i32) {}
 
     pub fn trim() {}
 }

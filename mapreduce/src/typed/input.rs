@@ -7,6 +7,7 @@ use crate::typed::keep::Keeper;
 use arrow::array::RecordBatch;
 use memchr::memchr;
 use mr_core::{Cut, Failure, FailureClass, Packing};
+use std::any::TypeId;
 use std::borrow::Cow;
 use std::io::{self, Read};
 
@@ -65,11 +66,29 @@ pub enum Reads {
     /// In the input, whose objects may be cut so.
     Input(Cut),
     /// In the rows of that job's reduce.
-    Reduced(&'static str),
+    Reduced(Named),
     /// In the rows of that job, which has none.
-    Mapped(&'static str),
+    Mapped(Named),
     /// In the rows that the map of that job keeps.
-    Kept(&'static str, Keeper),
+    Kept(Named, Keeper),
+}
+
+/// A job among the stages of another: two may have one name, and only its type tells it.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Named {
+    pub(super) name: &'static str,
+    id: fn() -> TypeId,
+}
+
+impl Named {
+    pub(super) const fn new<J: 'static>(name: &'static str) -> Self {
+        Self { name, id: TypeId::of::<J> }
+    }
+
+    pub(super) fn is(self, other: Self) -> bool {
+        (self.id)() == (other.id)()
+    }
 }
 
 /// An object is a record. One of more than 256 MiB is set aside.

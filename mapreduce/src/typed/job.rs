@@ -4,7 +4,7 @@ use crate::broadcast::Broadcast;
 use crate::job::{BroadcastSource, Context, Job, StageCode};
 use crate::params::{ParamError, ParamSpec};
 use crate::plans;
-use crate::typed::input::Reads;
+use crate::typed::input::{Named, Reads};
 use crate::typed::keep::Keeper;
 use crate::typed::pipeline::{Opening, Pipeline, Stages, Step};
 use crate::typed::{MapOnly, MapReduce};
@@ -42,27 +42,24 @@ impl TypedJob {
     /// # Errors
     /// A sentence about what the job's author has to put right.
     pub fn of_map_reduce<J: MapReduce>() -> Result<Self, String> {
-        let mut stages = Stages::default();
+        let mut stages = Stages(Vec::new());
         stages.map_reduce::<J>();
-        Self::of((J::NAME, J::VERSION, J::ABOUT), stages, false)
+        Self::of((J::NAME, 1, J::ABOUT), stages, false)
     }
 
     /// # Errors
     /// A sentence about what the job's author has to put right.
     pub fn of_map_only<J: MapOnly>() -> Result<Self, String> {
-        let mut stages = Stages::default();
+        let mut stages = Stages(Vec::new());
         stages.map_only::<J>();
-        Self::of((J::NAME, J::VERSION, J::ABOUT), stages, false)
+        Self::of((J::NAME, 1, J::ABOUT), stages, false)
     }
 
     /// # Errors
     /// A sentence about what the job's author has to put right.
     pub fn of_pipeline<P: Pipeline>() -> Result<Self, String> {
-        let mut stages = Stages::default();
-        let last: *const Step = P::stages(&mut stages).step();
-        if stages.0.last().is_some_and(|step| !std::ptr::eq(step, last)) {
-            return Err("`stages` returns another stage than the last".to_owned());
-        }
+        let mut stages = Stages(Vec::new());
+        P::stages(&mut stages);
         Self::of((P::NAME, P::VERSION, P::ABOUT), stages, true)
     }
 
@@ -72,73 +69,108 @@ impl TypedJob {
         is_pipeline: bool,
     ) -> Result<Self, String> {
         for (place, step) in steps.iter().enumerate() {
-            step.columns.clone().map_err(|why| format!("stage `{}`: {why}", step.job))?;
-            check_place(step, &steps[..place])?;
+            step.columns.clone().map_err(|why| format!("stage `{}`: {why}", step.job.name))?;
+            check_place(step, &steps[..place], &steps[place + 1..])?;
         }
-        let mut cuts = steps.iter().filter_map(|step| match step.reads {
-            Reads::Input(cut) => Some((step.job, cut)),
-            Reads::Reduced(_) | Reads::Mapped(_) | Reads::Kept(..) => None,
-        });
-        let (first, cut) = cuts.next().ok_or("no stage reads the input")?;
-        if let Some((other, _)) = cuts.find(|(_, other)| *other != cut) {
-            return Err(format!("stages `{first}` and `{other}` read the input as different kinds of records"));
-        }
-        let params = params(&steps)?;
+        let (cut, extensions) = input(&steps)?;
+        let params = params(&steps, extensions)?;
+        // What each has raised.
+        let version = steps.iter().fold(version, |all, step| all.saturating_add(step.version.saturating_sub(1)));
         Ok(Self { name, version, about, is_pipeline, cut, params, steps })
     }
 
     fn map_name(&self, step: &Step) -> String {
-        if self.is_pipeline { map_of(step.job) } else { "map".to_owned() }
+        if self.is_pipeline { map_of(step.job.name) } else { "map".to_owned() }
     }
 
     fn reduce_name(&self, step: &Step) -> String {
-        if self.is_pipeline { reduce_of(step.job) } else { "reduce".to_owned() }
+        if self.is_pipeline { reduce_of(step.job.name) } else { "reduce".to_owned() }
     }
 
     /// Whether later stages are given its rows.
     fn gives(&self, step: &Step) -> bool {
-        self.steps.iter().any(|other| other.given.contains(&step.job))
+        self.steps.iter().any(|other| other.given.iter().any(|given| given.is(step.job)))
     }
 
     /// What keeps the rows of its map, if a later stage reads them.
     fn keeper(&self, step: &Step) -> Option<Keeper> {
         self.steps.iter().find_map(|other| match other.reads {
-            Reads::Kept(job, keeper) if job == step.job => Some(keeper),
+            Reads::Kept(job, keeper) if job.is(step.job) => Some(keeper),
             Reads::Input(_) | Reads::Reduced(_) | Reads::Mapped(_) | Reads::Kept(..) => None,
         })
     }
 }
 
-/// Whether it can stand behind those.
-fn check_place(step: &Step, before: &[Step]) -> Result<(), String> {
-    let job = step.job;
-    if before.iter().any(|other| other.job == job) {
+/// What the stages that read the input read it as, and the endings of names that it has if nothing else is said.
+fn input(steps: &[Step]) -> Result<(Cut, &'static [&'static str]), String> {
+    let mut readers = steps.iter().filter_map(|step| match step.reads {
+        Reads::Input(cut) => Some((step.job.name, cut, step.extensions)),
+        Reads::Reduced(_) | Reads::Mapped(_) | Reads::Kept(..) => None,
+    });
+    let (first, cut, extensions) = readers.next().ok_or("no stage reads the input")?;
+    for (other, other_cut, other_extensions) in readers {
+        if other_cut != cut {
+            return Err(format!("stages `{first}` and `{other}` read the input as different kinds of records"));
+        }
+        if other_extensions != extensions {
+            return Err(format!(
+                "stages `{first}` and `{other}` read the same objects, and have different `EXTENSIONS`"
+            ));
+        }
+    }
+    Ok((cut, extensions))
+}
+
+impl Step {
+    /// The parameters that it sees, and that what it makes depends on.
+    fn own_params(&self) -> impl Iterator<Item = &'static str> {
+        self.params.iter().map(|param| param.name).chain([plans::PARTITIONS])
+    }
+
+    fn own(&self, params: &Params) -> Params {
+        let own = self.own_params().filter_map(|name| Some((name.to_owned(), params.get(name)?.clone())));
+        own.collect()
+    }
+}
+
+/// Whether it can stand between those.
+fn check_place(step: &Step, before: &[Step], behind: &[Step]) -> Result<(), String> {
+    let job = step.job.name;
+    if before.iter().any(|other| other.job.name == job) {
         return Err(format!("two stages are named `{job}`"));
     }
+    let is_read = |other: &Step| matches!(other.reads, Reads::Mapped(of) if of.is(step.job));
+    if !step.reduces && !behind.is_empty() && !behind.iter().any(is_read) {
+        return Err(format!("no stage reads the rows of `{job}`, and it is not the last"));
+    }
     let stands =
-        |wanted: &str, reduces: bool| before.iter().any(|other| other.job == wanted && other.reduces == reduces);
+        |wanted: Named, reduces: bool| before.iter().any(|other| other.job.is(wanted) && other.reduces == reduces);
     let (reads, reduces) = match step.reads {
         Reads::Input(_) => (None, true),
         Reads::Reduced(other) => (Some(other), true),
         Reads::Mapped(other) => (Some(other), false),
         Reads::Kept(other, Keeper { check, .. }) => {
-            check().map_err(|why| format!("what `{other}` keeps: {why}"))?;
+            check().map_err(|why| format!("what `{}` keeps: {why}", other.name))?;
             (Some(other), true)
         }
     };
-    if let Some(other) = reads.filter(|other| !stands(other, reduces)) {
-        return Err(format!("stage `{job}` reads rows of `{other}`, which is no stage before it"));
+    if let Some(other) = reads.filter(|other| !stands(*other, reduces)) {
+        return Err(format!("stage `{job}` reads rows of `{}`, which is no stage before it", other.name));
     }
-    match step.given.iter().find(|given| !stands(given, true)) {
-        Some(given) => Err(format!("stage `{job}` is given the rows of `{given}`, which is no stage before it")),
-        None => Ok(()),
+    for (place, given) in step.given.iter().enumerate() {
+        let name = given.name;
+        if !stands(*given, true) {
+            return Err(format!("stage `{job}` is given the rows of `{name}`, which is no stage before it"));
+        }
+        if step.given[..place].iter().any(|other| other.is(*given)) {
+            return Err(format!("stage `{job}` is given the rows of `{name}` twice"));
+        }
     }
+    Ok(())
 }
 
 /// Those of all stages.
-fn params(steps: &[Step]) -> Result<Vec<ParamSpec>, String> {
-    let reads_input = |step: &&Step| matches!(step.reads, Reads::Input(_));
-    let extensions = steps.iter().find(reads_input).map_or(&[][..], |step| step.extensions);
+fn params(steps: &[Step], extensions: &[&str]) -> Result<Vec<ParamSpec>, String> {
     let mut params = vec![plans::extensions_param(extensions)];
     if steps.iter().any(|step| step.reduces) {
         params.push(plans::partitions_param());
@@ -149,7 +181,9 @@ fn params(steps: &[Step]) -> Result<Vec<ParamSpec>, String> {
             None => params.push(param.clone()),
             // Several stages may ask for the same.
             Some(place) if place >= own && params[place].is_like(param) => {}
-            Some(_) => return Err(format!("stage `{}` has a parameter `{}` that is another's", step.job, param.name)),
+            Some(_) => {
+                return Err(format!("stage `{}` has a parameter `{}` that is another's", step.job.name, param.name));
+            }
         }
     }
     Ok(params)
@@ -182,16 +216,22 @@ impl Job for TypedJob {
         let mut stages = Vec::new();
         for step in &self.steps {
             // What it says of the parameters is to be heard now.
-            (step.check)(&spec.params)?;
+            (step.check)(&step.own(&spec.params))?;
             let map = self.map_name(step);
             let source = match step.reads {
                 Reads::Input(_) => Source::Input,
-                Reads::Reduced(job) => Source::Kept { stage: reduce_of(job), group_min, group_max },
-                Reads::Mapped(job) | Reads::Kept(job, _) => Source::Kept { stage: map_of(job), group_min, group_max },
+                Reads::Reduced(job) => Source::Kept { stage: reduce_of(job.name), group_min, group_max },
+                Reads::Mapped(job) | Reads::Kept(job, _) => {
+                    Source::Kept { stage: map_of(job.name), group_min, group_max }
+                }
             };
-            let given: Vec<_> = step.given.iter().map(|job| reduce_of(job)).collect();
-            let stage =
-                |name: &str, source| StagePlan { broadcasts_of: given.clone(), ..plans::stage(name, source, self) };
+            let given: Vec<_> = step.given.iter().map(|job| reduce_of(job.name)).collect();
+            let params = Some(step.own_params().map(str::to_owned).collect::<Vec<_>>());
+            let stage = |name: &str, source| StagePlan {
+                broadcasts_of: given.clone(),
+                params: params.clone(),
+                ..plans::stage(name, source, self)
+            };
             stages.push(stage(&map, source));
             if step.reduces {
                 let partitions = if self.gives(step) { 1 } else { partitions };
@@ -213,7 +253,7 @@ impl Job for TypedJob {
             .ok_or_else(|| Failure::permanent(format!("`{}` has no stage `{}`", self.name, context.stage)))?;
         (step.open)(&Opening {
             context,
-            is_given: !step.given.is_empty(),
+            params: step.own(context.params),
             keeper: self.keeper(step),
             gives: self.gives(step),
         })
@@ -232,7 +272,7 @@ mod tests {
 
     impl<const NAME: char, const DEFAULT: i64> MapReduce for Counts<NAME, DEFAULT> {
         const NAME: &str = if NAME == 'a' { "a" } else { "b" };
-        const VERSION: u32 = 1;
+        const VERSION: u32 = if NAME == 'a' { 3 } else { 1 };
         const ABOUT: &str = "";
         const COLUMNS: &[&str] = &["n"];
         const EXTENSIONS: &[&str] = &["txt"];
@@ -300,7 +340,7 @@ mod tests {
 
     /// What is said of a pipeline of these stages.
     fn said<R: Row>(add: impl FnOnce(&mut Stages) -> Stage<'_, R>) -> Result<TypedJob, String> {
-        let mut stages = Stages::default();
+        let mut stages = Stages(Vec::new());
         add(&mut stages);
         TypedJob::of(("p", 1, ""), stages, true)
     }
@@ -320,6 +360,23 @@ mod tests {
             stages.map_reduce::<A>()
         }));
         assert_eq!(twice, "two stages are named `a`");
+        let given = why(said(|stages| {
+            stages.map_reduce::<A>();
+            stages.map_only::<Over<Kept<A>>>().given::<A>().given::<A>()
+        }));
+        assert_eq!(given, "stage `kept` is given the rows of `a` twice");
+        let unread = why(said(|stages| {
+            stages.map_reduce::<A>();
+            stages.map_only::<Over<Kept<A>>>();
+            stages.map_only::<Over<Reduced<A>>>()
+        }));
+        assert_eq!(unread, "no stage reads the rows of `kept`, and it is not the last");
+        // Of one name, and not of one type.
+        let other = why(said(|stages| {
+            stages.map_reduce::<Counts<'a', 2>>();
+            stages.map_only::<Over<Reduced<A>>>()
+        }));
+        assert_eq!(other, "stage `reduced` reads rows of `a`, which is no stage before it");
         let given = why(said(|stages| stages.map_reduce::<A>().given::<A>()));
         assert_eq!(given, "stage `a` is given the rows of `a`, which is no stage before it");
         let cuts = why(said(|stages| {
@@ -337,7 +394,7 @@ mod tests {
             stages.map_reduce::<Counts<'b', 2>>()
         }));
         assert_eq!(params, "stage `b` has a parameter `least` that is another's");
-        assert_eq!(why(TypedJob::of(("p", 1, ""), Stages::default(), true)), "no stage reads the input");
+        assert_eq!(why(TypedJob::of(("p", 1, ""), Stages(Vec::new()), true)), "no stage reads the input");
     }
 
     #[test]
@@ -350,6 +407,7 @@ mod tests {
         let job = job.unwrap();
         let names: Vec<_> = job.params().into_iter().map(|param| param.name).collect();
         assert_eq!(names, ["extensions", "partitions", "least"]);
+        assert_eq!(job.version(), 1 + 2, "the first stage has raised its own twice");
         let partitions = Params::from([("partitions".into(), ParamValue::Integer(3))]);
         let spec = crate::typed::local::spec("p", partitions);
         let plan = job.plan(&spec, &[]).unwrap();

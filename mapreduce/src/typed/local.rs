@@ -82,6 +82,9 @@ pub fn run_pipeline<P: Pipeline>(
     let job = TypedJob::of_pipeline::<P>().map_err(Failure::permanent)?;
     let defaults = job.params().into_iter().filter_map(|spec| Some((spec.name.to_owned(), spec.default?)));
     let mut all: Params = defaults.collect();
+    if let Some(unknown) = params.keys().find(|name| job.params().iter().all(|spec| spec.name != *name)) {
+        return Err(Failure::refused(format!("`{}` has no parameter `{unknown}`", P::NAME)));
+    }
     all.extend(params.clone());
     let plan = job.plan(&spec(P::NAME, all), &[]).map_err(|error| Failure::refused(error.to_string()))?;
     let scratch = std::env::temp_dir();

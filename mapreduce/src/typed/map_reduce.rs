@@ -12,6 +12,9 @@ use crate::typed::{MapReduce, codec};
 use arrow::array::RecordBatch;
 use mr_core::Failure;
 
+/// What later stages are given is in the memory of every worker, as bytes and as rows.
+const GIVEN_BYTES_MAX: usize = 256 << 20;
+
 pub(super) struct Code<J> {
     pub job: J,
     /// Of the rows that its map keeps, if a later stage reads them.
@@ -104,9 +107,21 @@ struct Reducing<'a, J: MapReduce> {
 }
 
 impl<J: MapReduce> Reducing<'_, J> {
-    fn hand_on(&mut self, batches: Vec<RecordBatch>, out: &mut ReduceOutput) {
-        self.given.iter_mut().for_each(|given| given.extend(batches.iter().cloned()));
+    fn hand_on(&mut self, batches: Vec<RecordBatch>, out: &mut ReduceOutput) -> Result<(), Failure> {
+        if let Some(given) = &mut self.given {
+            given.extend(batches.iter().cloned());
+            let bytes: usize = given.iter().map(RecordBatch::get_array_memory_size).sum();
+            if bytes > GIVEN_BYTES_MAX {
+                return Err(Failure::permanent(format!(
+                    "later stages are given all rows of `{}`, which are more than {} MiB: every worker has them in memory, so \
+                     give less, or read them as `Reduced`",
+                    J::NAME,
+                    GIVEN_BYTES_MAX >> 20
+                )));
+            }
+        }
         batches.into_iter().for_each(|batch| out.keep(batch));
+        Ok(())
     }
 }
 
@@ -115,13 +130,12 @@ impl<J: MapReduce> Reducer for Reducing<'_, J> {
         reduced(self.job, key, values, &mut self.rows)?;
         self.rows.beside_to(out);
         let full = self.rows.full().collect();
-        self.hand_on(full, out);
-        Ok(())
+        self.hand_on(full, out)
     }
 
     fn finish(&mut self, out: &mut ReduceOutput) -> Result<(), Failure> {
         let rest = self.rows.rest()?.collect();
-        self.hand_on(rest, out);
+        self.hand_on(rest, out)?;
         match &self.given {
             Some(given) => to_ipc(given).map(|bytes| out.broadcast(bytes)),
             None => Ok(()),

@@ -3,7 +3,7 @@
 use crate::job::{Context, StageCode};
 use crate::params::{ParamError, ParamSpec};
 use crate::typed::given::Given;
-use crate::typed::input::{Input, Reads};
+use crate::typed::input::{Input, Named, Reads};
 use crate::typed::keep::Keeper;
 use crate::typed::row::{Row, columns};
 use crate::typed::{MapOnly, MapReduce, map_only, map_reduce};
@@ -17,13 +17,12 @@ use std::sync::Arc;
 /// [`Reduced`](crate::Reduced), [`Mapped`](crate::Mapped) or [`Kept`](crate::Kept). It may also be [given](Stage::given) all
 /// rows of an earlier reduce at once. The rows of the last stage are the result.
 ///
-/// Its parameters are those of its stages, which all see the same. A stage with a reduce has `partitions` tasks that reduce, and
-/// one if others are given its rows.
+/// Its parameters are those of its stages, each of which sees its own and `partitions`. A stage with a reduce has `partitions`
+/// tasks that reduce, and one if others are given its rows.
 pub trait Pipeline: Sized + 'static {
     /// What `job = "…"` in a job file calls it.
     const NAME: &'static str;
-    /// Raised with every change of the code of any stage that changes results, so that old and new are never mixed. Versions
-    /// of the stages themselves are not looked at.
+    /// Raised when the stages are others, or stand otherwise. What a stage raises of its own is added to it.
     const VERSION: u32;
     /// A line for `--help`.
     const ABOUT: &'static str;
@@ -36,7 +35,6 @@ pub trait Pipeline: Sized + 'static {
 }
 
 /// The stages of a [`Pipeline`], one after another.
-#[derive(Default)]
 pub struct Stages(pub(super) Vec<Step>);
 
 /// A stage just added.
@@ -47,11 +45,12 @@ pub struct Stage<'a, R> {
 
 /// A stage without its types.
 pub(super) struct Step {
-    pub job: &'static str,
+    pub job: Named,
+    pub version: u32,
     pub reduces: bool,
     pub reads: Reads,
     /// The jobs whose rows it is given.
-    pub given: Vec<&'static str>,
+    pub given: Vec<Named>,
     pub extensions: &'static [&'static str],
     pub params: Vec<ParamSpec>,
     /// What is wrong with the names of its columns.
@@ -63,8 +62,8 @@ pub(super) struct Step {
 /// What the code of a stage is made from.
 pub(super) struct Opening<'a> {
     pub context: &'a Context<'a>,
-    /// Whether it is given anything.
-    pub is_given: bool,
+    /// Its own.
+    pub params: Params,
     /// Of the rows that its map keeps, if a later stage reads them.
     pub keeper: Option<Keeper>,
     /// Whether later stages are given its rows.
@@ -75,7 +74,8 @@ impl Stages {
     /// Adds a stage with a reduce.
     pub fn map_reduce<J: MapReduce>(&mut self) -> Stage<'_, J::Row> {
         self.add(Step {
-            job: J::NAME,
+            job: Named::new::<J>(J::NAME),
+            version: J::VERSION,
             reduces: true,
             reads: J::Input::READS,
             given: Vec::new(),
@@ -85,7 +85,7 @@ impl Stages {
             check: |params| J::open(params).map(drop),
             open: |opening| {
                 let mut job = opened(opening, J::open)?;
-                opening.given().map_or(Ok(()), |given| job.receive(&given))?;
+                job.receive(&Given { context: opening.context })?;
                 Ok(Arc::new(map_reduce::Code { job, keeper: opening.keeper, gives: opening.gives }))
             },
         })
@@ -94,7 +94,8 @@ impl Stages {
     /// Adds a stage without one.
     pub fn map_only<J: MapOnly>(&mut self) -> Stage<'_, J::Row> {
         self.add(Step {
-            job: J::NAME,
+            job: Named::new::<J>(J::NAME),
+            version: J::VERSION,
             reduces: false,
             reads: J::Input::READS,
             given: Vec::new(),
@@ -104,7 +105,7 @@ impl Stages {
             check: |params| J::open(params).map(drop),
             open: |opening| {
                 let mut job = opened(opening, J::open)?;
-                opening.given().map_or(Ok(()), |given| job.receive(&given))?;
+                job.receive(&Given { context: opening.context })?;
                 Ok(Arc::new(map_only::Code { job }))
             },
         })
@@ -117,24 +118,14 @@ impl Stages {
 }
 
 impl<R> Stage<'_, R> {
-    pub(super) fn step(self) -> *const Step {
-        self.step
-    }
-
     /// Broadcasts all rows of that job's reduce, an earlier stage's, to this one, which [receives](MapReduce::receive) them
     /// before its first record. They are in the memory of every worker, so there should not be many: that reduce is one task.
     pub fn given<J: MapReduce>(self) -> Self {
-        self.step.given.push(J::NAME);
+        self.step.given.push(Named::new::<J>(J::NAME));
         self
     }
 }
 
-impl Opening<'_> {
-    fn given(&self) -> Option<Given<'_>> {
-        self.is_given.then_some(Given { context: self.context })
-    }
-}
-
 fn opened<J>(opening: &Opening<'_>, open: fn(&Params) -> Result<J, ParamError>) -> Result<J, Failure> {
-    open(opening.context.params).map_err(|error| Failure::permanent(error.to_string()))
+    open(&opening.params).map_err(|error| Failure::permanent(error.to_string()))
 }

@@ -142,6 +142,7 @@ impl<C: Column> Column for Option<C> {
     const NULLABLE: bool = true;
 
     fn data_type() -> DataType {
+        const { assert!(!C::NULLABLE, "an `Option` of an `Option`: a column knows one kind of nothing") };
         C::data_type()
     }
 

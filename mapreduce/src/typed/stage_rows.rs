@@ -1,7 +1,7 @@
 //! Rows of an earlier stage of a pipeline as what a map is given.
 
 use crate::job::RecordError;
-use crate::typed::input::{Chunk, Input, Reads};
+use crate::typed::input::{Chunk, Input, Named, Reads};
 use crate::typed::keep::{Keeper, Keeps};
 use crate::typed::row::Row;
 use crate::typed::{MapOnly, MapReduce, Sealed};
@@ -37,6 +37,6 @@ macro_rules! stage_rows {
     };
 }
 
-stage_rows!(Reduced, MapReduce, Row, Reads::Reduced(J::NAME));
-stage_rows!(Mapped, MapOnly, Row, Reads::Mapped(J::NAME));
-stage_rows!(Kept, Keeps, Kept, Reads::Kept(J::NAME, Keeper::of::<J>()));
+stage_rows!(Reduced, MapReduce, Row, Reads::Reduced(Named::new::<J>(J::NAME)));
+stage_rows!(Mapped, MapOnly, Row, Reads::Mapped(Named::new::<J>(J::NAME)));
+stage_rows!(Kept, Keeps, Kept, Reads::Kept(Named::new::<J>(J::NAME), Keeper::of::<J>()));

@@ -115,8 +115,10 @@ impl MapOnly for Shares {
     }
 }
 
-/// Words by their length, with what is left of the share.
-struct Lengths;
+/// Words by their length with their shares, and how many different words there are.
+struct Lengths {
+    different: u64,
+}
 
 impl MapReduce for Lengths {
     const NAME: &str = "lengths";
@@ -127,9 +129,22 @@ impl MapReduce for Lengths {
     type Key = u32;
     type Value = String;
     type Row = (u32, Vec<String>);
+    const COMBINES: bool = true;
 
-    fn open(_: &Params) -> Result<Self, ParamError> {
-        Ok(Self)
+    fn open(params: &Params) -> Result<Self, ParamError> {
+        assert!(!params.contains_key("least"), "it is another stage's");
+        Ok(Self { different: 0 })
+    }
+
+    fn receive(&mut self, given: &Given<'_>) -> Result<(), Failure> {
+        self.different = given.reduced::<Total>()?.first().map_or(0, |(_, different)| *different);
+        Ok(())
+    }
+
+    fn combine(&self, words: &mut String, more: String) {
+        assert!(self.different > 0, "there are words, and it was given how many");
+        words.push('\n');
+        words.push_str(&more);
     }
 
     fn map(&self, (word, share): (String, f64), out: &mut Emit<'_, Self>) -> Result<(), Failure> {
@@ -138,9 +153,10 @@ impl MapReduce for Lengths {
     }
 
     fn reduce(&self, length: u32, words: Values<'_, String>, out: &mut Rows<Self::Row>) -> Result<(), Failure> {
-        let mut words: Vec<_> = words.collect();
-        words.sort();
-        out.row((length, words))
+        let mut all: Vec<_> = words.flat_map(|words| words.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        all.sort();
+        all.push(format!("of {}", self.different));
+        out.row((length, all))
     }
 }
 
@@ -157,7 +173,7 @@ impl Pipeline for ByLength {
         stages.map_reduce::<Words>();
         stages.map_reduce::<Total>();
         stages.map_only::<Shares>().given::<Total>();
-        stages.map_reduce::<Lengths>()
+        stages.map_reduce::<Lengths>().given::<Total>()
     }
 }
 
@@ -245,14 +261,19 @@ proptest! {
 #[test]
 fn a_pipelines_first_test_is_three_lines() {
     let rows = run_pipeline::<ByLength>(&Params::new(), &[("a.txt", "to be or\nnot to be"), ("b.txt", "whether")]);
-    let (two, others) = (vec!["be 0.286", "or 0.143", "to 0.286"], [(3, "not 0.143"), (7, "whether 0.143")]);
-    let expected: Vec<(u32, Vec<String>)> = std::iter::once((2, two.into_iter().map(str::to_owned).collect()))
-        .chain(others.map(|(length, word)| (length, vec![word.to_owned()])))
-        .collect();
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let expected = [
+        (2, texts(&["be 0.286", "or 0.143", "to 0.286", "of 5"])),
+        (3, texts(&["not 0.143", "of 5"])),
+        (7, texts(&["whether 0.143", "of 5"])),
+    ];
     assert_eq!(rows.unwrap(), expected);
     let least = Params::from([("least".to_owned(), ParamValue::Integer(2))]);
     let rows = run_pipeline::<ByLength>(&least, &[("a.txt", "to be or\nnot to be")]).unwrap();
-    assert_eq!(rows, [(2, vec!["be 0.333".to_owned(), "to 0.333".to_owned()])]);
+    assert_eq!(rows, [(2, texts(&["be 0.333", "to 0.333", "of 4"]))]);
+    let unknown = Params::from([("leest".to_owned(), ParamValue::Integer(2))]);
+    let refused = run_pipeline::<ByLength>(&unknown, &[("a.txt", "")]).unwrap_err();
+    assert_eq!(refused.message, "`by-length` has no parameter `leest`");
     let least = Params::from([("least".to_owned(), ParamValue::Integer(-1))]);
     let refused = run_pipeline::<ByLength>(&least, &[("a.txt", "")]).unwrap_err();
     assert_eq!(refused.message, "`params.least`: should be at least 0");
@@ -260,6 +281,27 @@ fn a_pipelines_first_test_is_three_lines() {
     assert_eq!(run_pipeline::<ByLength>(&Params::new(), &[("a.txt", "")]).unwrap(), []);
     let rare = run_pipeline::<RareLines>(&Params::new(), &[("a.txt", "to be\nor\n\nto be")]).unwrap();
     assert_eq!(rare, [("a.txt".to_owned(), 6)]);
+}
+
+/// Forgets to say what a stage is given.
+struct Forgotten;
+
+impl Pipeline for Forgotten {
+    const NAME: &str = "forgotten";
+    const VERSION: u32 = 1;
+    const ABOUT: &str = "";
+    type Row = (String, u64);
+
+    fn stages(stages: &mut Stages) -> Stage<'_, Self::Row> {
+        stages.map_reduce::<Words>();
+        stages.map_only::<Rare>()
+    }
+}
+
+#[test]
+fn a_stage_that_asks_for_what_it_is_not_given_fails_with_a_sentence() {
+    let failed = run_pipeline::<Forgotten>(&Params::new(), &[("a.txt", "to be")]).unwrap_err();
+    assert_eq!(failed.message, "stage `rare-map` asks for the rows of `words`, which it is not `given`");
 }
 
 /// Sizes of objects, and their names as what it keeps. An `x` sets its object aside, after it has kept one.
