@@ -124,7 +124,7 @@ impl Verdict {
             Ok(_) if same.is_empty() => {
                 self.unchecked.add("sample", "no row was computed again: no object of the input is there as it was");
             }
-            Ok((job, Planned { plan, broadcasts })) => {
+            Ok((job, Planned { plan, broadcasts, .. })) => {
                 let wanted = sample::Wanted { job, plan, broadcasts, table, records, report, compared: &compared };
                 let sampled = wanted.check(args, registry, output).await;
                 self.faults.extend(sampled.faults.clone());
