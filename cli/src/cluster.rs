@@ -4,8 +4,8 @@
 //! may be starting anew. What it answers decides the exit code.
 
 use crate::stop::Stop;
-use mr_core::{JobId, JobPlan, JobStatus};
-use mr_mapreduce::Broadcast;
+use bytes::Bytes;
+use mr_core::{BlobRef, JobId, JobPlan, JobStatus};
 use mr_proto::v1::jobs_client::JobsClient;
 use mr_proto::v1::put_blob_request::Part;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
@@ -116,20 +116,20 @@ impl Cluster {
         id: &JobId,
         plan: JobPlan,
         renews_quarantined: bool,
-        broadcasts: &[Broadcast],
+        blobs: &[(BlobRef, Bytes)],
         began: Instant,
     ) -> Result<(), Stop> {
-        let blobs: Vec<_> = broadcasts.iter().map(|broadcast| convert::blob_to(broadcast.blob.clone())).collect();
+        let wanted: Vec<_> = blobs.iter().map(|(blob, _)| convert::blob_to(blob.clone())).collect();
         let missing = self
             .ask(self.first_patience(), |mut client| {
-                let request = v1::MissingBlobsRequest { blobs: blobs.clone() };
+                let request = v1::MissingBlobsRequest { blobs: wanted.clone() };
                 async move { client.missing_blobs(request).await }
             })
             .await?
             .sha256;
-        for broadcast in broadcasts.iter().filter(|broadcast| missing.contains(&broadcast.blob.sha256)) {
+        for (blob, bytes) in blobs.iter().filter(|(blob, _)| missing.contains(&blob.sha256)) {
             self.ask(self.patience, |mut client| {
-                let parts = parts(broadcast);
+                let parts = parts(blob, bytes);
                 async move { client.put_blob(tokio_stream::iter(parts)).await }
             })
             .await?;
@@ -352,9 +352,8 @@ fn reason(status: &Status) -> String {
     if words.is_empty() { "it does not answer".to_owned() } else { words.to_lowercase() }
 }
 
-fn parts(broadcast: &Broadcast) -> Vec<v1::PutBlobRequest> {
-    let head = Part::Blob(convert::blob_to(broadcast.blob.clone()));
-    let bytes = &broadcast.bytes;
+fn parts(blob: &BlobRef, bytes: &Bytes) -> Vec<v1::PutBlobRequest> {
+    let head = Part::Blob(convert::blob_to(blob.clone()));
     let chunks = (0..bytes.len()).step_by(CHUNK).map(|at| bytes.slice(at..bytes.len().min(at + CHUNK)));
     let chunks = chunks.map(Part::Chunk);
     std::iter::once(head).chain(chunks).map(|part| v1::PutBlobRequest { part: Some(part) }).collect()
@@ -472,15 +471,14 @@ mod tests {
         *fake.lose.lock().unwrap() = 2;
         let asked = fake.asked.clone();
         let (url, _serving) = fake.serve().await;
-        let broadcast = |byte, len| {
-            let bytes = bytes::Bytes::from(vec![byte; len]);
-            let blob = mr_core::BlobRef::shared(sha256_hex(&bytes), len as u64);
-            Broadcast { name: "w".into(), blob, bytes }
+        let blob = |byte, len| {
+            let bytes = Bytes::from(vec![byte; len]);
+            (BlobRef::shared(sha256_hex(&bytes), len as u64), bytes)
         };
-        let broadcasts = [broadcast(1, 2 * CHUNK + 5), broadcast(2, 7)];
+        let blobs = [blob(1, 2 * CHUNK + 5), blob(2, 7)];
         let cluster = Cluster::at(&url, Duration::from_secs(30)).unwrap();
         assert_eq!(cluster.first_patience(), FIRST_PATIENCE);
-        cluster.submit(&id(), testing::plan(), false, &broadcasts, Instant::now()).await.unwrap();
+        cluster.submit(&id(), testing::plan(), false, &blobs, Instant::now()).await.unwrap();
         // If it goes away before the first word of the watch, the address was right all the same.
         assert_eq!(cluster.first_patience(), Duration::from_secs(30));
         let submit = format!("submit {}", id());

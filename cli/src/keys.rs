@@ -4,6 +4,7 @@ use mr_mapreduce::{Job, param_key};
 
 pub const JOB: &str = "job";
 pub const INPUT: &str = "input";
+pub const INPUT_LIST: &str = "input_list";
 pub const OUTPUT: &str = "output";
 pub const MODE: &str = "mode";
 pub const OUTPUT_FORMAT: &str = "output_format";
@@ -15,9 +16,10 @@ pub const OBJECTS_MAX: &str = "split.objects_max";
 pub const BYTES_MAX: &str = "split.bytes_max";
 pub const MEMORY_BYTES_MAX: &str = "shuffle.memory_bytes_max";
 
-const COMMON: [&str; 12] = [
+const COMMON: [&str; 13] = [
     JOB,
     INPUT,
+    INPUT_LIST,
     OUTPUT,
     MODE,
     OUTPUT_FORMAT,

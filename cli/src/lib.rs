@@ -11,6 +11,7 @@ mod embedded;
 mod interrupt;
 mod job_file;
 mod job_id;
+mod key_list;
 mod keys;
 mod location;
 mod log;

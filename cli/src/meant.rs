@@ -7,7 +7,7 @@ use crate::keys;
 use crate::location::{self, Overlap, Place};
 use crate::mistake::{At, Mistake};
 use mr_core::{JobSpec, Limits, Mode, OutputFormat, Packing, ParamValue, Params, ShuffleSettings, SplitSettings};
-use mr_mapreduce::{Job, ParamKind, ParamSpec, Registry, param_key};
+use mr_mapreduce::{Job, ListFormat, ParamKind, ParamSpec, Registry, param_key};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -40,6 +40,7 @@ pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) 
     let job = reader.job(registry);
     reader.unknown_keys(job.as_ref());
     let input = reader.root(keys::INPUT, place);
+    let input_list = reader.list(place);
     let output = reader.root(keys::OUTPUT, place);
     if let (Some(input), Some(output)) = (&input, &output) {
         reader.apart(input, output);
@@ -59,6 +60,7 @@ pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) 
             let spec = JobSpec {
                 job: job.name().to_owned(),
                 input,
+                input_list,
                 output,
                 mode,
                 format,
@@ -188,6 +190,17 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// Whether it can be read is seen when the job is planned; that nobody could read it is seen now.
+    fn list(&mut self, place: &Place) -> Option<String> {
+        let typed = self.text(keys::INPUT_LIST)?;
+        let url = location::object_url(&typed, place).and_then(|url| ListFormat::of(&url).map(|_| url));
+        url.map_err(|message| {
+            let at = self.file.value_at(keys::INPUT_LIST);
+            self.wrong(&at, format!("`{}`: {message}", keys::INPUT_LIST));
+        })
+        .ok()
     }
 
     fn apart(&mut self, input: &str, output: &str) {
@@ -422,6 +435,14 @@ mod tests {
                 "mode = \"overwite\"",
                 "j.toml:4:8: `mode` is \"fail\" or \"overwrite\", not \"overwite\", did you mean \"overwrite\"?",
             ),
+            ("input_list = 3", "j.toml:4:14: `input_list` takes a text in quotes, not an integer"),
+            ("input_list = \"\"", "j.toml:4:14: `input_list`: this is empty; name a place"),
+            (
+                "input_list = \"keys.tsv\"",
+                "j.toml:4:14: `input_list`: a list of keys is a .txt or .csv (also with .gz or .zst after it), a .parquet, or \
+                 the manifest.json of an S3 Inventory",
+            ),
+            ("input_lst = \"keys.txt\"", "j.toml:4:1: unknown key `input_lst`, did you mean `input_list`?"),
             (
                 "output_format = \"jsn\"",
                 "j.toml:4:17: `output_format` is \"parquet\", \"text\" or \"json\", not \"jsn\", did you mean \"json\"?",

@@ -1,10 +1,14 @@
-//! From what is meant to a plan and the blobs that it needs: broadcasts are read and checked here, where the user is.
+//! From what is meant to a plan and the blobs that it needs: broadcasts and lists of keys are read and checked here, where
+//! the user is.
 
 use crate::job_file::JobFile;
+use crate::key_list;
+use crate::keys;
 use crate::location::{self, Place};
 use crate::meant::Meant;
 use crate::mistake::Mistake;
 use bytes::Bytes;
+use mr_coordinator::BLOB_BYTES_MAX;
 use mr_core::{BlobRef, JobPlan, JobSpec, ParamValue, sha256_hex};
 use mr_mapreduce::{Broadcast, BroadcastSource, Content, Job, ParamError, param_key};
 
@@ -12,21 +16,50 @@ use mr_mapreduce::{Broadcast, BroadcastSource, Content, Job, ParamError, param_k
 pub struct Planned {
     pub plan: JobPlan,
     pub broadcasts: Vec<Broadcast>,
+    /// The bytes of the plan's `keys`.
+    pub keys: Option<Bytes>,
+}
+
+impl Planned {
+    /// All that has to be in the state store before the plan is carried out.
+    pub fn blobs(&self) -> Vec<(BlobRef, Bytes)> {
+        let broadcasts = self.broadcasts.iter().map(|broadcast| (broadcast.blob.clone(), broadcast.bytes.clone()));
+        broadcasts.chain(self.plan.keys.clone().zip(self.keys.clone())).collect()
+    }
 }
 
 /// What lies beside the job file is found from `beside`, and everything else from `place`.
 ///
 /// # Errors
-/// The parameter that can't be, at its place.
+/// The parameter, or the list of keys, that can't be, at its place.
 pub async fn plan(meant: Meant, file: &JobFile, place: &Place, beside: &Place) -> Result<Planned, Mistake> {
     let planned = plan_of(meant.job.as_ref(), meant.spec, place, beside).await;
-    planned.map_err(|error| {
+    let mut planned = planned.map_err(|error| {
         let key = param_key(error.param);
         Mistake::new(&file.value_at(&key), format!("`{key}`: {}", error.message))
-    })
+    })?;
+    if let Some(list) = &planned.plan.spec.input_list {
+        let keys = key_blob(list, &planned.plan).await;
+        let (blob, bytes) = keys.map_err(|message| {
+            let key = keys::INPUT_LIST;
+            Mistake::new(&file.value_at(key), format!("`{key}`: {message}"))
+        })?;
+        (planned.plan.keys, planned.keys) = (Some(blob), Some(bytes));
+    }
+    Ok(planned)
 }
 
-/// The same without a file to point to.
+/// What a list names, as it travels.
+async fn key_blob(list: &str, plan: &JobPlan) -> Result<(BlobRef, Bytes), String> {
+    let keys = key_list::read(list, &plan.spec.input, &plan.filter).await?;
+    let (count, bytes) = (keys.objects().len(), Bytes::from(keys.encode()));
+    if bytes.len() as u64 > BLOB_BYTES_MAX {
+        return Err(format!("it names {count} objects, which are too many for one job: make several lists of it"));
+    }
+    Ok((BlobRef::shared(sha256_hex(&bytes), bytes.len() as u64), bytes))
+}
+
+/// The same without a file to point to, and without what a list of keys names.
 ///
 /// # Errors
 /// The parameter that can't be.
@@ -55,7 +88,7 @@ pub async fn plan_of(job: &dyn Job, mut spec: JobSpec, place: &Place, beside: &P
         broadcasts.push(Broadcast { name, blob: BlobRef::shared(sha256, bytes.len() as u64), bytes });
     }
     let plan = job.plan(&spec, &broadcasts)?;
-    Ok(Planned { plan, broadcasts })
+    Ok(Planned { plan, broadcasts, keys: None })
 }
 
 /// The text of a parameter, or of a list's item, if it is this one.
@@ -67,7 +100,11 @@ fn that_says<'a>(value: &'a mut ParamValue, typed: &str) -> Option<&'a mut Strin
     }
 }
 
-async fn fetch(url: &str) -> Result<Bytes, String> {
+/// The object at that URL, a file or in a store.
+///
+/// # Errors
+/// A sentence.
+pub async fn fetch(url: &str) -> Result<Bytes, String> {
     let Some(path) = location::path_of(url) else {
         return mr_storage::fetch(url).await.map_err(|error| mr_storage::story(&error));
     };
@@ -86,7 +123,11 @@ mod tests {
     use std::path::Path;
 
     async fn planned(params: &str, here: &Path) -> Result<Planned, String> {
-        let text = format!("job = \"count\"\ninput = \"in\"\noutput = \"out\"\n[params]\n{params}\n");
+        planned_of(&format!("[params]\n{params}"), here).await
+    }
+
+    async fn planned_of(rest: &str, here: &Path) -> Result<Planned, String> {
+        let text = format!("job = \"count\"\ninput = \"in\"\noutput = \"out\"\n{rest}\n");
         let source = Source { name: "j.toml".into(), text };
         let file = JobFile::parse(&source).unwrap();
         let place = Place { here: here.to_owned(), home: None };
@@ -106,6 +147,54 @@ mod tests {
             assert_eq!(planned.plan.broadcasts[0].blob, planned.broadcasts[0].blob);
             let url = format!("file://{}/w 1.onnx", folder.path().display());
             assert_eq!(planned.plan.spec.params["weights"], ParamValue::Text(url));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_and_what_it_names_is_a_blob_that_the_plan_refers_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path().display().to_string();
+        std::fs::write(folder.path().join("k.txt"), format!("b.jpg\n{here}/in/a.jpg\nx/_hidden\nb.jpg\n")).unwrap();
+        let planned = planned_of("input_list = \"k.txt\"", folder.path()).await.unwrap();
+        let bytes = b"1\n[\"a.jpg\"]\n[\"b.jpg\"]\n";
+        let blob = BlobRef::shared(sha256_hex(bytes), bytes.len() as u64);
+        assert_eq!(planned.plan.spec.input_list, Some(format!("file://{here}/k.txt")));
+        assert_eq!(planned.plan.keys.as_ref(), Some(&blob));
+        let blobs = planned.blobs();
+        assert_eq!(blobs[1], (blob, Bytes::from_static(bytes)));
+        assert_eq!(blobs.len(), 2, "the weights are one as well");
+    }
+
+    #[tokio::test]
+    async fn a_list_that_cannot_be_is_shown_at_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path().display();
+        for (name, content, expected) in [
+            ("k.txt", None, format!("there is no file {here}/k.txt")),
+            (
+                "k.txt",
+                Some("a\n..\n"),
+                "line 2: using the key \"..\": it can't be done: a key has no segment . or ..".into(),
+            ),
+            ("k.txt", Some("\n"), "it names no objects".into()),
+            (
+                "k.csv",
+                Some("key,is_latest\na,false\n"),
+                format!("it names no object under the input file://{here}/in/, only 1 that are elsewhere or gone"),
+            ),
+            (
+                "k.txt",
+                Some("_a\n.b/c\n"),
+                "none of the 2 objects that it names begins otherwise than with _ or ., as the job wants".into(),
+            ),
+            ("k.json", Some("{}"), "it is no manifest of an S3 Inventory: missing field `sourceBucket`".into()),
+            ("k.parquet", Some("PAR1"), "it can't be read as Parquet: ".into()),
+        ] {
+            _ = content.map(|content| std::fs::write(folder.path().join(name), content).unwrap());
+            let said = planned_of(&format!("input_list = \"{name}\""), folder.path()).await.unwrap_err();
+            let said = said.lines().next().unwrap();
+            assert!(said.starts_with(&format!("j.toml:4:14: `input_list`: {expected}")), "{name}: {said}");
+            _ = std::fs::remove_file(folder.path().join(name));
         }
     }
 

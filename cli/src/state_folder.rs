@@ -184,6 +184,7 @@ mod tests {
             output: "file:///out/".into(),
             mode: Mode::Fail,
             format: Default::default(),
+            input_list: None,
             adopt: false,
             params: Params::new(),
             limits: Limits::default(),

@@ -94,8 +94,9 @@ impl Submission {
     /// On a cluster. The job goes on without whoever watches it.
     async fn there(self, cluster: &Cluster, interrupts: &mut Interrupts) -> Result<(), Stop> {
         let Self { id, planned, renews_quarantined, began, json } = self;
+        let blobs = planned.blobs();
         tokio::select! {
-            submitted = cluster.submit(&id, planned.plan, renews_quarantined, &planned.broadcasts, began) => submitted?,
+            submitted = cluster.submit(&id, planned.plan, renews_quarantined, &blobs, began) => submitted?,
             () = interrupts.next() => {
                 let list = cluster.command_line("list");
                 return Err(Stop::Interrupted(format!("interrupted while submitting job {id}: see `{list}` for whether it runs")));
@@ -108,7 +109,8 @@ impl Submission {
     /// In this process.
     async fn here(self, run: &Run, registry: Registry, place: &Place, interrupts: &mut Interrupts) -> Result<(), Stop> {
         let Self { id, planned, renews_quarantined, began, json } = self;
-        let Planned { plan, broadcasts } = planned;
+        let blobs = planned.blobs();
+        let plan = planned.plan;
         served(&plan.kernels, registry.kernel_families())?;
         let root = state_root(run.state.as_deref(), place)?;
         apart(&root, &plan.spec.input, &plan.spec.output)?;
@@ -126,7 +128,7 @@ impl Submission {
         let mut embedded = Embedded::start(settings, registry).await.map_err(failed)?;
         let cluster = Cluster::in_process(embedded.channel());
         let watched = async {
-            cluster.submit(&id, plan, renews_quarantined, &broadcasts, began).await?;
+            cluster.submit(&id, plan, renews_quarantined, &blobs, began).await?;
             let mut talk = Talk::new();
             let watched = cluster.watch(&id, |status| talk.see(status), |_| {}).await;
             drop(talk);

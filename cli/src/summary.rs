@@ -107,16 +107,20 @@ pub fn of_job(status: &JobStatus) -> String {
         format!("phase    {}", phase(status.phase)),
         format!("elapsed  {}", words::duration(status.elapsed_ms)),
         format!("input    {}", words::harmless(words::place(&status.input))),
+    ];
+    // Which objects of that.
+    lines.extend(status.input_list.iter().map(|list| format!("list     {}", words::harmless(words::place(list)))));
+    lines.extend([
         format!("output   {}", words::harmless(words::place(&status.output))),
         format!("listed   {}", words::of(status.books.listed, words::objects(&status.job))),
-    ];
+    ]);
     let books = [
         (words::mapped(&status.job), status.books.embedded),
         ("quarantined", status.books.quarantined),
         ("skipped", status.books.skipped),
     ];
     let books = books.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!(", {} {word}", words::count(*n)));
-    lines.last_mut().expect("there are seven").extend(books);
+    lines.last_mut().expect("there are some").extend(books);
     if !status.phase.ended() {
         lines.push(format!(
             "workers  {} with {}",
@@ -310,6 +314,8 @@ workers  1 with 2 slots
 stage    count  2 of 4 tasks done, 1 running, 50 of 100 records
 note     no worker is in touch";
         assert_eq!(of_job(&running), expected);
+        let listed = JobStatus { input_list: Some("file:///k eys.csv".into()), ..running.clone() };
+        assert!(of_job(&listed).contains("\ninput    /in\nlist     /k eys.csv\noutput   "), "{}", of_job(&listed));
         // Some of them are cut.
         running.stages[0].records_total = Some(160);
         assert!(of_job(&running).contains("50 of 160 pieces"), "{}", of_job(&running));

@@ -64,6 +64,7 @@ impl Job for Count {
             filter: InputFilter::default(),
             cut: Default::default(),
             objects_min: None,
+            keys: None,
             kernels: Default::default(),
             broadcasts: broadcasts
                 .iter()
@@ -92,6 +93,7 @@ pub fn status(phase: JobPhase) -> JobStatus {
         id: JobId::parse("20261124-073112-abcdef").expect("it is one"),
         job: "count".into(),
         input: "file:///in/".into(),
+        input_list: None,
         output: "file:///out/".into(),
         format: Default::default(),
         counters: Default::default(),
@@ -123,6 +125,7 @@ pub fn plan() -> JobPlan {
         output: "file:///out/".into(),
         mode: Default::default(),
         format: Default::default(),
+        input_list: None,
         adopt: false,
         params: Params::new(),
         limits: Default::default(),

@@ -102,8 +102,9 @@ impl Verdict {
             self.notes.add("", format!("it was written by version {then} of this program, and this is version {now}"));
         }
         let planned = planned(report, registry).await;
-        let listing = match input::list(&report.settings.input).await {
-            Ok(listing) => listing,
+        let filter = planned.as_ref().ok().map(|(_, planned)| &planned.plan.filter);
+        let there = match input::there(&report.settings, table.records.as_ref(), filter).await {
+            Ok(there) => there,
             Err(why) => return self.unchecked.add(&report.settings.input, format!("{why}; see --no-input")),
         };
         let Some(records) = &table.records else {
@@ -111,10 +112,12 @@ impl Verdict {
                 .notes
                 .add("", "the rows do not say which objects they are of, so they are not held against the input");
         };
-        let filter = planned.as_ref().ok().map(|(_, planned)| &planned.plan.filter);
-        let compared = input::compare(records, listing, filter);
+        let compared = input::compare(records, there.objects, filter.filter(|_| there.list_unread.is_none()));
         if filter.is_none() {
             self.notes.add("input", "which of its objects the job wants is not known here, so new ones are not told");
+        } else if let Some(why) = &there.list_unread {
+            self.notes
+                .add("input", format!("what its list names is not known any more, so new ones are not told: {why}"));
         }
         compared.tell(report, records, &mut self.faults, &mut self.notes);
         let (rows, same) = (records.rows.len(), &compared.same);
@@ -124,7 +127,7 @@ impl Verdict {
             Ok(_) if same.is_empty() => {
                 self.unchecked.add("sample", "no row was computed again: no object of the input is there as it was");
             }
-            Ok((job, Planned { plan, broadcasts })) => {
+            Ok((job, Planned { plan, broadcasts, .. })) => {
                 let wanted = sample::Wanted { job, plan, broadcasts, table, records, report, compared: &compared };
                 let sampled = wanted.check(args, registry, output).await;
                 self.faults.extend(sampled.faults.clone());

@@ -174,6 +174,7 @@ fn plan() -> JobPlan {
             output: "memory://polls-output/".into(),
             mode: Mode::Fail,
             format: Default::default(),
+            input_list: None,
             adopt: false,
             params: Params::new(),
             limits: Limits::default(),
@@ -184,6 +185,7 @@ fn plan() -> JobPlan {
         filter: InputFilter::default(),
         cut: Default::default(),
         objects_min: None,
+        keys: None,
         kernels: Default::default(),
         broadcasts: Vec::new(),
         stages: vec![

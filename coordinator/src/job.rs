@@ -117,6 +117,7 @@ pub mod tests {
                 output: "file:///out/".into(),
                 mode: Mode::Fail,
                 format: Default::default(),
+                input_list: None,
                 adopt: false,
                 params: Params::new(),
                 limits: Limits::default(),
@@ -127,6 +128,7 @@ pub mod tests {
             filter: InputFilter::default(),
             cut: Default::default(),
             objects_min: None,
+            keys: None,
             kernels: Default::default(),
             broadcasts: Vec::new(),
             stages: vec![

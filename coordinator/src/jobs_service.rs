@@ -96,7 +96,13 @@ impl Jobs for JobsService {
         let id = convert::job_id(&job_id).map_err(invalid)?;
         let plan = plan.ok_or_else(|| Status::invalid_argument("the message lacks `plan`"))?;
         let plan = Box::new(convert::plan_from(plan).map_err(invalid)?);
-        plan.broadcasts.iter().try_for_each(|broadcast| blobs::check(&broadcast.blob))?;
+        plan.broadcasts.iter().map(|broadcast| &broadcast.blob).chain(&plan.keys).try_for_each(blobs::check)?;
+        // Without what the list names, the job would work on all that is there.
+        if plan.spec.input_list.is_some() != plan.keys.is_some() {
+            return Err(Status::invalid_argument(
+                "a job with `input_list` has what that names as `keys`, and no other",
+            ));
+        }
         let taken = self
             .ask(|reply| Message::Submit { id, plan, prior_ms: prior_us / 1000, renews_quarantined, reply })
             .await?;

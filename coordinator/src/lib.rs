@@ -13,6 +13,7 @@ mod heed;
 mod job;
 mod jobs_service;
 mod journal;
+mod key_list;
 mod lead;
 mod memo;
 mod orders;
@@ -25,6 +26,7 @@ mod status;
 mod troubles;
 mod workers_service;
 
+pub use blobs::BLOB_BYTES_MAX;
 pub use journal::Fenced;
 #[doc(hidden)]
 pub use journal::replayed;

@@ -2,9 +2,10 @@
 
 use crate::job::Input;
 use crate::journal::to_listing;
+use crate::key_list;
 use crate::orders::object_weight;
 use bytes::Bytes;
-use mr_core::{Epoch, Failure, FailureClass, FileRef, JobId, JobPlan, expand, plan_splits, select, task_keys};
+use mr_core::{Epoch, Failure, FailureClass, FileRef, JobId, JobPlan, Object, expand, plan_splits, select, task_keys};
 use mr_proto::{journal, v1};
 use mr_storage::{DANGLING, DynStore, Put, StoreError, check_conditional_writes, object_url};
 use mr_table::{LOG_FOLDERS, OutputState, TableError, inspect, may_write};
@@ -88,18 +89,12 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
     }
 
     let input = mr_storage::open(&spec.input).await.map_err(|error| failed("opening the input", &error))?;
-    let objects = input.list("").await.map_err(|error| match error {
-        StoreError::NotFound { .. } => Failure::refused(no_input(&spec.input)),
-        error => failed("listing the input", &error),
-    })?;
-    // Whatever was behind it, a folder of photos perhaps, the job would be done without it and nobody would know.
-    if let Some(link) = objects.iter().find(|object| object.etag == DANGLING && !plan.filter.wants(&object.key)) {
-        let url = object_url(&spec.input, &link.key);
-        return Err(Failure::refused(format!(
-            "{url} is a link to something that is not there: bring that back, or remove the link"
-        )));
-    }
-    let listing = select(objects, &plan.filter);
+    let (objects, skipped) = match &plan.keys {
+        None => (all_under(&input, plan).await?, 0),
+        Some(keys) => key_list::objects(&at.state, &input, keys, &plan.filter).await?,
+    };
+    let mut listing = select(objects, &plan.filter);
+    listing.skipped += skipped;
     if listing.objects.is_empty() {
         return Err(Failure::refused(nothing_to_do(plan, listing.skipped)));
     }
@@ -122,6 +117,22 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
     let file = write_down(job, at, &to_listing(&listing, &splits)).await?;
     let there = if looks { Some(work_files(&at.state).await?) } else { None };
     Ok(Prepared { input: Arc::new(Input { listing, splits, graph, keys, file, there }) })
+}
+
+/// All that is there now.
+async fn all_under(input: &DynStore, plan: &JobPlan) -> Result<Vec<Object>, Failure> {
+    let objects = input.list("").await.map_err(|error| match error {
+        StoreError::NotFound { .. } => Failure::refused(no_input(&plan.spec.input)),
+        error => failed("listing the input", &error),
+    })?;
+    // Whatever was behind it, a folder of photos perhaps, the job would be done without it and nobody would know.
+    if let Some(link) = objects.iter().find(|object| object.etag == DANGLING && !plan.filter.wants(&object.key)) {
+        let url = object_url(&plan.spec.input, &link.key);
+        return Err(Failure::refused(format!(
+            "{url} is a link to something that is not there: bring that back, or remove the link"
+        )));
+    }
+    Ok(objects)
 }
 
 /// Freezes the listing: whoever goes on with this job works on these objects, whatever has come and gone since.
@@ -164,6 +175,10 @@ fn no_input(url: &str) -> String {
 fn nothing_to_do(plan: &JobPlan, skipped: u64) -> String {
     let wanted = plan.filter.extensions.iter().map(|ext| format!(".{ext}")).collect::<Vec<_>>().join(", ");
     match (skipped, wanted.as_str()) {
+        _ if plan.keys.is_some() => format!(
+            "the list names no object for this job to work on, and {skipped} that it does not: check `input_list` and \
+             `params.extensions`"
+        ),
         (0, _) => format!("the input at {} is empty", plan.spec.input),
         (_, wanted) => format!(
             "none of the {skipped} objects at {} ends in {wanted}: check `input` and `params.extensions`",
@@ -173,7 +188,7 @@ fn nothing_to_do(plan: &JobPlan, skipped: u64) -> String {
 }
 
 /// What will not go well another time either is the user's to put right.
-fn failed(doing: &str, error: &StoreError) -> Failure {
+pub fn failed(doing: &str, error: &StoreError) -> Failure {
     let failure = refused(crate::commit::of_store(error));
     Failure::new(failure.class, format!("{doing}: {}", failure.message))
 }

@@ -18,6 +18,7 @@ pub fn status(
         id: view.id.clone(),
         job: job.plan.spec.job.clone(),
         input: job.plan.spec.input.clone(),
+        input_list: job.plan.spec.input_list.clone(),
         output: job.plan.spec.output.clone(),
         format: job.plan.spec.format,
         phase,

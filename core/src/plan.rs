@@ -23,6 +23,9 @@ pub struct JobPlan {
     pub cut: Cut,
     /// A job that can do nothing with fewer objects is refused as soon as they are counted.
     pub objects_min: Option<ObjectsMin>,
+    /// What the input's list names, as [`KeyList`](crate::KeyList) has it; `None`: the job works on all that is under its input.
+    #[serde(default)]
+    pub keys: Option<BlobRef>,
     pub kernels: KernelWish,
     pub broadcasts: Vec<BroadcastPlan>,
     pub stages: Vec<StagePlan>,

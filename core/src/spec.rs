@@ -25,6 +25,9 @@ pub struct JobSpec {
     pub job: String,
     /// Root of the input, ending in `/`: `file:///…/` or `s3://bucket/prefix/`.
     pub input: String,
+    /// URL of a list that names the objects of the input which the job works on; `None`: all that are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_list: Option<String>,
     /// Root of the output, ending in `/`.
     pub output: String,
     pub mode: Mode,

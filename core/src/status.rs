@@ -28,6 +28,8 @@ pub struct JobStatus {
     pub id: JobId,
     pub job: String,
     pub input: String,
+    /// Where the list of its objects was, if there is one.
+    pub input_list: Option<String>,
     pub output: String,
     /// Of the rows there.
     pub format: OutputFormat,

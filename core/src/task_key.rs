@@ -162,6 +162,7 @@ mod tests {
                 output: "file:///out/".into(),
                 mode: Mode::Fail,
                 format: Default::default(),
+                input_list: None,
                 adopt: false,
                 params: Params::from([
                     ("size".into(), ParamValue::Integer(3)),
@@ -175,6 +176,7 @@ mod tests {
             filter: InputFilter::default(),
             cut: Default::default(),
             objects_min: None,
+            keys: None,
             kernels: Default::default(),
             broadcasts: vec![BroadcastPlan { name: "weights".into(), blob: BlobRef::shared("00".into(), 1) }],
             stages: vec![

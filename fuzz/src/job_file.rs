@@ -47,6 +47,9 @@ fn printed(spec: &JobSpec) -> String {
     };
     let (job, input, output) = (quoted(&spec.job), quoted(&spec.input), quoted(&spec.output));
     writeln!(file, "job = {job}\ninput = {input}\noutput = {output}\nmode = \"{mode}\"").expect("it is a text");
+    if let Some(list) = &spec.input_list {
+        writeln!(file, "input_list = {}", quoted(list)).expect("it is a text");
+    }
     let format = match spec.format {
         OutputFormat::Parquet => None,
         OutputFormat::Text(packing) => Some(("text", packing)),

@@ -7,6 +7,7 @@
 mod delta_log;
 mod job_file;
 mod journal;
+mod key_list;
 mod memory;
 mod photo;
 mod pieces;
@@ -18,6 +19,7 @@ mod wire;
 pub use delta_log::delta_log;
 pub use job_file::job_file;
 pub use journal::journal;
+pub use key_list::key_list;
 pub use photo::photo;
 pub use run_file::run_file;
 pub use wire::wire;
@@ -25,10 +27,11 @@ pub use wire::wire;
 pub type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("delta_log", delta_log),
     ("job_file", job_file),
     ("journal", journal),
+    ("key_list", key_list),
     ("photo", photo),
     ("run_file", run_file),
     ("wire", wire),

@@ -21,6 +21,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "delta_log" => texts::DELTA_LOGS.map(|text| text.as_bytes().to_vec()).into(),
         "job_file" => texts::JOB_FILES.map(|text| text.as_bytes().to_vec()).into(),
         "journal" => journals(),
+        "key_list" => texts::KEY_LISTS.map(|text| text.as_bytes().to_vec()).into(),
         "photo" => photos::photos(),
         "run_file" => run_files(),
         "wire" => wires(),

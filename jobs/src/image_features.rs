@@ -136,6 +136,7 @@ impl Job for ImageFeatures {
             filter: InputFilter { extensions: settings.extensions.clone() },
             cut: mr_core::Cut::Nowhere,
             objects_min: Some(objects_min(settings.components)),
+            keys: None,
             kernels: settings.precision.wish(),
             broadcasts: vec![BroadcastPlan { name: WEIGHTS.into(), blob: weights.blob.clone() }],
             stages: vec![

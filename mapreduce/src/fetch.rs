@@ -234,7 +234,9 @@ pub(crate) async fn one(store: &DynStore, object: &Object, range: &Range<u64>) -
             Err(NotFetched::Failed(Failure::transient(story)))
         }
         Err(StoreError::NotFound { .. }) => {
-            verdict("missing", "is not there: it was removed after it was listed, or is a link to nothing".into(), true)
+            let message = "is not there: it was removed after it was listed, a list names it and it never was there, or it is a \
+                           link to nothing";
+            verdict("missing", message.into(), true)
         }
         Err(error) => Err(NotFetched::Failed(failure(&error))),
     }

@@ -14,6 +14,7 @@ mod emit;
 mod fetch;
 mod host;
 mod job;
+mod key_list;
 mod lines;
 mod lost;
 mod made;
@@ -40,6 +41,7 @@ pub use job::{
     BroadcastSource, Combiner, Content, Context, Job, Mapper, ObjectRecord, RecordError, Reducer, RowMapper, StageCode,
     ValueSource,
 };
+pub use key_list::{Inventory, InventoryFile, ListFormat, read_list};
 pub use oracle::{Oracle, Told};
 pub use params::{ParamError, ParamKind, ParamSpec, extensions, param_key};
 pub use recompute::{Recomputed, broadcasts_on_the_way, recompute};

@@ -100,6 +100,7 @@ pub fn plan(job: &dyn Job, spec: &JobSpec, mut stages: Vec<StagePlan>) -> Result
         filter: InputFilter { extensions: extensions.clone() },
         cut: Default::default(),
         objects_min: None,
+        keys: None,
         // Machines of all kernels may have a part in it.
         kernels: KernelWish {
             arithmetics: vec![NO_KERNELS.to_owned()],

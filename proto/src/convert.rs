@@ -94,6 +94,7 @@ fn spec_to(spec: core::JobSpec) -> v1::JobSpec {
     v1::JobSpec {
         job: spec.job,
         input: spec.input,
+        input_list: spec.input_list,
         output: spec.output,
         mode: match spec.mode {
             core::Mode::Fail => v1::Mode::Fail,
@@ -137,6 +138,7 @@ fn spec_from(spec: v1::JobSpec) -> Wire<core::JobSpec> {
     Ok(core::JobSpec {
         job: spec.job,
         input: spec.input,
+        input_list: spec.input_list,
         output: spec.output,
         mode,
         format: format_from(spec.format, "spec.format")?,
@@ -216,6 +218,7 @@ pub fn plan_to(plan: core::JobPlan) -> v1::JobPlan {
             core::Cut::RowGroups => Some(v1::job_plan::Cut::CutAtRowGroups(true)),
         },
         objects_min: plan.objects_min.map(|min| v1::ObjectsMin { count: min.count, why: min.why }),
+        keys: plan.keys.map(blob_to),
         kernels: Some(v1::KernelWish { arithmetics: plan.kernels.arithmetics, why: plan.kernels.why }),
         broadcasts: plan.broadcasts.into_iter().map(|b| broadcast_to(b.name, b.blob)).collect(),
         stages: plan.stages.into_iter().map(stage_to).collect(),
@@ -238,6 +241,7 @@ pub fn plan_from(plan: v1::JobPlan) -> Wire<core::JobPlan> {
             Some(v1::job_plan::Cut::CutAtRecordsOf(bytes)) => core::Cut::Records(bytes),
         },
         objects_min: plan.objects_min.map(|min| core::ObjectsMin { count: min.count, why: min.why }),
+        keys: plan.keys.map(blob_from).transpose()?,
         kernels: plan
             .kernels
             .map(|wish| core::KernelWish { arithmetics: wish.arithmetics, why: wish.why })
@@ -329,6 +333,7 @@ pub fn status_to(status: core::JobStatus) -> v1::JobStatus {
         job_id: status.id.into(),
         job: status.job,
         input: status.input,
+        input_list: status.input_list,
         output: status.output,
         format: format_to(status.format),
         counters: status.counters.into(),
@@ -370,6 +375,7 @@ pub fn status_from(status: v1::JobStatus) -> Wire<core::JobStatus> {
         id: job_id(&status.job_id)?,
         job: status.job,
         input: status.input,
+        input_list: status.input_list,
         output: status.output,
         format: format_from(status.format, "status.format")?,
         counters: status.counters.into(),

@@ -13,6 +13,11 @@ pub fn object_url(root: &str, key: &str) -> String {
     format!("{root}{key}")
 }
 
+/// Whether an object only stands for a folder: consoles show folders by means of empty objects, which are nobody's data.
+pub fn stands_for_folder(key: &str, bytes: u64) -> bool {
+    key.ends_with('/') && bytes == 0
+}
+
 /// Refuses a key that could leave the root or mean different things in different stores.
 pub fn check_key(key: &str) -> Result<(), StoreError> {
     let reason = if key.len() > KEY_BYTES_MAX {

@@ -17,7 +17,7 @@ use crate::memory::cut;
 use crate::pace::Place;
 use crate::retry::BackOff;
 use crate::unique::{chance, unique};
-use crate::{GetOptions, Got, Native, Object, Put, Store, StoreError, check_key, object_url};
+use crate::{GetOptions, Got, Native, Object, Put, Store, StoreError, check_key, object_url, stands_for_folder};
 use answers::{classify, unquoted};
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -341,8 +341,7 @@ impl Store for S3 {
                     return Err(StoreError::fatal(doing(), format!("the store listed {key}, which is elsewhere")));
                 };
                 let bytes = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
-                // Consoles show folders by means of empty objects, which are nobody's data.
-                if key.is_empty() || (key.ends_with('/') && bytes == 0) {
+                if key.is_empty() || stands_for_folder(key, bytes) {
                     continue;
                 }
                 objects.push(Object { key: key.into(), bytes, etag: unquoted(object.e_tag(), doing)? });

@@ -73,6 +73,7 @@ fn report(job: &str) -> Report {
             output: "file:///out/".into(),
             mode: Default::default(),
             format: Default::default(),
+            input_list: None,
             adopt: false,
             params: Params::new(),
             limits: Default::default(),

@@ -172,6 +172,7 @@ impl Job for Sleep {
             filter: InputFilter::default(),
             cut: Default::default(),
             objects_min: None,
+            keys: None,
             kernels: Default::default(),
             broadcasts: Vec::new(),
             stages: vec![stage],

@@ -1,10 +1,11 @@
 //! The input as it is now beside what the table says of it. What happened to it since is no fault of the output.
 
+use crate::key_list;
 use crate::words;
-use mr_core::{InputFilter, Object, Report};
-use mr_storage::story;
+use mr_core::{InputFilter, JobSpec, KeyList, ListedVersion, Object, Report};
+use mr_storage::{DANGLING, DynStore, StoreError, present, story};
 use mr_table::{Findings, Records};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys that a note shows.
 const NAMED: usize = 3;
@@ -24,11 +25,63 @@ pub struct Compared {
     pub same: Vec<(usize, Object)>,
 }
 
+/// What is there now.
+#[derive(Debug, Default)]
+pub struct There {
+    pub objects: Vec<Object>,
+    /// Why it is not known what the input's list names, if it has one.
+    pub list_unread: Option<String>,
+}
+
+/// All that is under the input. Of one with a list, what that names and what there are `records` of: the rest is not the
+/// job's, and may be very much.
+///
 /// # Errors
 /// A sentence.
-pub async fn list(url: &str) -> Result<Vec<Object>, String> {
-    let failed = |error: mr_storage::StoreError| format!("the input can't be listed: {}", story(&error));
-    mr_storage::open(url).await.map_err(failed)?.list("").await.map_err(failed)
+pub async fn there(
+    settings: &JobSpec,
+    records: Option<&Records>,
+    filter: Option<&InputFilter>,
+) -> Result<There, String> {
+    let failed = |error: StoreError| format!("the input can't be listed: {}", story(&error));
+    let store = mr_storage::open(&settings.input).await.map_err(failed)?;
+    let Some(url) = &settings.input_list else {
+        let objects = store.list("").await.map_err(failed)?;
+        return Ok(There { objects, list_unread: None });
+    };
+    let Some(records) = records else { return Ok(There::default()) };
+    // Without the job's filter new ones are not told, whatever the list names.
+    let list = match filter {
+        Some(filter) => key_list::read(url, &settings.input, filter).await,
+        None => Ok(KeyList::default()),
+    };
+    let (list, list_unread) = match list {
+        Ok(list) => (list, None),
+        Err(why) => (KeyList::default(), Some(format!("{url}: {why}"))),
+    };
+    let objects = listed(&store, records, &list).await.map_err(failed)?;
+    Ok(There { objects, list_unread })
+}
+
+async fn listed(store: &DynStore, records: &Records, list: &KeyList) -> Result<Vec<Object>, StoreError> {
+    let recorded = records.rows.iter().map(|row| row.key.as_str());
+    let mut keys: BTreeSet<_> = recorded.chain(records.quarantined.iter().map(|object| object.key.as_str())).collect();
+    let mut objects = Vec::new();
+    for listed in list.objects() {
+        match &listed.version {
+            // The job took it at its word as well.
+            Some(ListedVersion { bytes, etag }) if !keys.contains(listed.key.as_str()) => {
+                objects.push(Object { key: listed.key.clone(), bytes: *bytes, etag: etag.clone() });
+            }
+            _ => _ = keys.insert(&listed.key),
+        }
+    }
+    objects.extend(present(store.as_ref(), keys.iter().copied()).await?.into_iter().flatten());
+    let found: BTreeSet<_> = objects.iter().map(|object| object.key.clone()).collect();
+    // What the list named and was not there is as it was, if it still is not.
+    let never = records.quarantined.iter().filter(|object| object.etag == DANGLING && !found.contains(&object.key));
+    objects.extend(never.map(|object| Object { key: object.key.clone(), bytes: 0, etag: DANGLING.to_owned() }));
+    Ok(objects)
 }
 
 /// `filter`: which objects the job wants, if that is known.

@@ -24,6 +24,7 @@ pub fn plan() -> JobPlan {
         spec: JobSpec {
             job: "toy".into(),
             input: "file:///in/".into(),
+            input_list: Some("file:///keys.csv".into()),
             output: "s3://bucket/out/".into(),
             mode: mr_core::Mode::Overwrite,
             format: OutputFormat::Json(Some(Packing::Zstd)),
@@ -37,6 +38,7 @@ pub fn plan() -> JobPlan {
         filter: InputFilter { extensions: vec!["jpg".into()] },
         cut: Cut::Records(100),
         objects_min: Some(ObjectsMin { count: 1, why: "it wants one".into() }),
+        keys: Some(blob()),
         kernels: KernelWish { arithmetics: vec!["f32".into()], why: "so".into() },
         broadcasts: vec![BroadcastPlan { name: "weights".into(), blob: blob() }],
         stages: vec![
@@ -145,6 +147,7 @@ pub fn status() -> JobStatus {
         id: job(),
         job: "toy".into(),
         input: "file:///in/".into(),
+        input_list: Some("s3://bucket/manifest.json".into()),
         output: "file:///out/".into(),
         format: OutputFormat::Text(None),
         counters: counters(),

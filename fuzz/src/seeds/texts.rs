@@ -1,6 +1,6 @@
-//! Seeds that are text: job files and Delta logs.
+//! Seeds that are text: job files, lists of keys and Delta logs.
 
-pub const JOB_FILES: [&str; 5] = [
+pub const JOB_FILES: [&str; 6] = [
     "job = \"image-features\"\ninput = \"in\"\noutput = \"out\"\n",
     "job = 'image-features'\ninput = \"s3://bucket/a b/\"\noutput = \"file:///out\" # there\nmode = \"overwrite\"\n\n\
      [params]\ncomponents = 0.95\nextensions = [\"jpg\",\n \"png\"]\nlabel = -1\nexif_orientation = true\ndecode = \"scaled\"\n\
@@ -8,8 +8,22 @@ pub const JOB_FILES: [&str; 5] = [
      attempts_max = 7\nrecord_seconds_max = 0x10\n[split]\nobjects_max = 1_000\nbytes_max = \"1.5 MiB\"\n[shuffle]\nmemory_bytes_max = 4_000_000\n",
     "job = \"image-features\"\ninput = \"~/in\"\noutput = \"../out/.\"\n%%\nparams.components=3\nmode=overwrite\n\
      params.extensions=[\"a\", 'b']\nlimits.quarantine_share_max=1e-3\nsplit.bytes_max=1GB\n",
+    "job = \"image-features\"\ninput = \"in\"\ninput_list = \"a b/keys.CSV.gz\"\noutput = \"out\"\n",
     "jo = 1\ninput = 1979-05-27T07:32:00Z\n[param]\nx = { a = [1, 2.5, nan] }\n[[split]]\na.b.c = \"\"\"\n\\u00e9\\\n  x\"\"\"\n",
     "job = image-features\n= 3\n[limits\nattempts_max = 99999999999999999999\n%%\n=1\nparams=2\nx\n",
+];
+
+pub const KEY_LISTS: [&str; 9] = [
+    "\0\u{0}3\n[\"a b\"]\n[\"b/\u{fc}\",12,\"e-2\"]\n",
+    "\0\u{0}1\n[\"a\",1]\n",
+    "\u{1}\u{1}\u{feff}a b\r\n\r\n/in/\u{fc}/c\nfile:///in/d",
+    "\u{1}\0../a\n",
+    "\u{2}\0bucket,key,size,e_tag,is_latest,IsDeleteMarker\nb,p/a,3,e,true,false\nb,q/a,,,,\nb,p/f/,0,,,\n",
+    "\u{2}\0\"b\",\"p/a+b%2B%C3%BC\",\"x\"\n",
+    "\u{2}\u{1}a\n\"b,\"\"c\"\n",
+    "\u{2}\u{1}label,PATH\n1,/in/a\n",
+    "\u{3}\0{\"sourceBucket\":\"b\",\"destinationBucket\":\"arn:aws:s3:::lists\",\"fileFormat\":\"CSV\",\
+     \"fileSchema\":\"Bucket, Key, Size, ETag\",\"files\":[{\"key\":\"d/1.csv.gz\",\"size\":9,\"MD5checksum\":\"00\"}]}",
 ];
 
 pub const DELTA_LOGS: [&str; 6] = [

@@ -108,6 +108,7 @@ pub(super) fn spec(job: &str, params: Params) -> JobSpec {
         output: "memory:///".to_owned(),
         mode: Mode::Fail,
         format: Default::default(),
+        input_list: None,
         adopt: false,
         params,
         limits: Limits::default(),

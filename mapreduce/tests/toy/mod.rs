@@ -104,6 +104,7 @@ pub fn plan(input: &str, output: &str, wanted: Wanted) -> JobPlan {
             output: output.into(),
             mode,
             format: Default::default(),
+            input_list: None,
             adopt: false,
             params: Params::new(),
             limits,
@@ -114,6 +115,7 @@ pub fn plan(input: &str, output: &str, wanted: Wanted) -> JobPlan {
         filter: InputFilter { extensions: vec!["txt".into()] },
         cut: Default::default(),
         objects_min: None,
+        keys: None,
         kernels: Default::default(),
         broadcasts,
         stages: vec![

@@ -65,6 +65,7 @@ pub async fn run(registry: Registry, files: &[(String, Vec<u8>)], wanted: &Wante
         output: url("output"),
         mode: Mode::Fail,
         format: Default::default(),
+        input_list: None,
         adopt: false,
         params: wanted.params.clone(),
         limits: Limits::default(),

@@ -444,6 +444,7 @@ fn what_a_user_gets_wrong_is_said_when_it_is_planned() {
             output: "file:///out/".into(),
             mode: Mode::Fail,
             format: Default::default(),
+            input_list: None,
             adopt: false,
             params: Params::from([(name.to_owned(), value)]),
             limits: Limits::default(),

@@ -103,6 +103,7 @@ mod tests {
                 output: "file:///out/".into(),
                 mode: Default::default(),
                 format: Default::default(),
+                input_list: None,
                 adopt: false,
                 params: Params::new(),
                 limits: Default::default(),
