@@ -30,6 +30,23 @@ pub fn groups(splits: u32, fan_in: u32, partitions: u32) -> Arc<TaskGraph> {
     made(vec![stage("map", Source::Input, &[], Rows::None), reduce], splits)
 }
 
+/// A pipeline's: what is reduced by key is kept, added up, and mapped with the sum to pairs that are reduced by key again.
+pub fn chain(splits: u32, fan_in: u32, partitions: u32) -> Arc<TaskGraph> {
+    let emitted = |stage: &str, partitions| Source::Emitted { stage: stage.to_owned(), partitions, fan_in };
+    let reduced = || Source::Kept { stage: "count".to_owned(), group_min: 1, group_max: 2 };
+    let mut last = stage("group", emitted("spread", partitions), &["sum"], Rows::Written);
+    last.one_row_per_record = false;
+    let stages = vec![
+        stage("words", Source::Input, &[], Rows::None),
+        stage("count", emitted("words", partitions), &[], Rows::None),
+        stage("counts", reduced(), &[], Rows::None),
+        stage("sum", emitted("counts", 1), &[], Rows::None),
+        stage("spread", reduced(), &["sum"], Rows::None),
+        last,
+    ];
+    made(stages, splits)
+}
+
 #[derive(PartialEq)]
 enum Rows {
     None,

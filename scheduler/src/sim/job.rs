@@ -66,9 +66,10 @@ impl SimJob {
         let splits: Vec<_> = (0..random.between(1, 24)).map(|_| random.between(1, 4) as u32).collect();
         let count = splits.len() as u32;
         let (fan_in, other) = (random.between(2, 4) as u32, random.between(1, 3) as u32);
-        let graph = match random.between(0, 3) {
+        let graph = match random.between(0, 4) {
             0 => graphs::plain(count),
             1 => graphs::groups(count, fan_in, other),
+            2 => graphs::chain(count, fan_in, other),
             _ => graphs::features(count, fan_in, other),
         };
         let stage = random.between(0, graph.stages.len() as u64 - 1) as StageIndex;
