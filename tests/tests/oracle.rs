@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use mr_mapreduce::{Broadcast, Content, Job, Oracle};
-use mr_tests::{Output, Running, Scratch, Submit, assert_same_bytes, drawn, program, tree};
+use mr_tests::{Output, Running, Scratch, Submit, assert_same_bytes, drawn, program, submit, tree};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -150,6 +150,9 @@ fn a_pipeline_comes_to_the_same_when_a_worker_dies_of_it() {
     let [here, there] = ["here", "there"].map(|output| Output::open(&scratch.join(output)));
     assert_same_bytes(&here, &there);
     assert_eq!(here.parts.len(), 3);
+    // Its column `path` is nobody's address.
+    let verified = submit(&scratch, ["verify", "there"]);
+    assert_eq!(verified.code(), Some(0), "{verified}");
     lives.terminate();
     coordinator.terminate();
 }

@@ -2,6 +2,7 @@
 
 use crate::key_list::columns::Columns;
 use crate::key_list::gathered::{Gathered, Row, decoded};
+use crate::key_list::quotes::Quotes;
 use csv::{ByteRecord, ErrorKind, Position, Reader, ReaderBuilder};
 use std::io::Read;
 
@@ -56,8 +57,8 @@ pub(super) fn read_inventory(bytes: impl Read, columns: &Columns, gathered: &mut
     rows(&mut reader(bytes), &mut ByteRecord::new(), gathered, |record, gathered| row(record, columns, true, gathered))
 }
 
-fn reader<R: Read>(bytes: R) -> Reader<R> {
-    ReaderBuilder::new().has_headers(false).from_reader(bytes)
+fn reader<R: Read>(bytes: R) -> Reader<Quotes<R>> {
+    ReaderBuilder::new().has_headers(false).from_reader(Quotes::new(bytes))
 }
 
 fn next<R: Read>(reader: &mut Reader<R>, record: &mut ByteRecord) -> Result<bool, String> {

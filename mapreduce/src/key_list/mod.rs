@@ -8,6 +8,7 @@ mod csv;
 mod gathered;
 mod manifest;
 mod parquet;
+mod quotes;
 mod root;
 mod text;
 

@@ -27,7 +27,8 @@ impl Root {
             (false, _) => None,
         };
         let key = match under {
-            None => entry,
+            // As `find .` prints them.
+            None => entry.strip_prefix("./").unwrap_or(entry),
             Some(root) => entry
                 .strip_prefix(root)
                 .ok_or_else(|| format!("{entry:?} does not lie under the input, which is {}", self.url))?,
@@ -60,6 +61,7 @@ mod tests {
             (&folder, "/in put/a.jpg", "a.jpg"),
             (&folder, "file:///in put/ü/%41", "ü/%41"),
             (&folder, "in put/a.jpg", "in put/a.jpg"),
+            (&folder, "./a/b.jpg", "a/b.jpg"),
             (&bucket, "a.jpg", "a.jpg"),
             (&bucket, "s3://b/p q/a.jpg", "a.jpg"),
             (&bucket, " a ", " a "),

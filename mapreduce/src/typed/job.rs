@@ -8,7 +8,7 @@ use crate::typed::input::{Named, Reads};
 use crate::typed::keep::Keeper;
 use crate::typed::pipeline::{Opening, Pipeline, Stages, Step};
 use crate::typed::{MapOnly, MapReduce};
-use mr_core::{Cut, Failure, JobPlan, JobSpec, Params, Source, StagePlan};
+use mr_core::{Cut, Failure, JobPlan, JobSpec, Params, Source, StagePlan, sha256_hex};
 use std::sync::Arc;
 
 /// Runs that are merged at a time.
@@ -44,7 +44,7 @@ impl TypedJob {
     pub fn of_map_reduce<J: MapReduce>() -> Result<Self, String> {
         let mut stages = Stages(Vec::new());
         stages.map_reduce::<J>();
-        Self::of((J::NAME, 1, J::ABOUT), stages, false)
+        Self::of((J::NAME, J::VERSION, J::ABOUT), stages, false)
     }
 
     /// # Errors
@@ -52,7 +52,7 @@ impl TypedJob {
     pub fn of_map_only<J: MapOnly>() -> Result<Self, String> {
         let mut stages = Stages(Vec::new());
         stages.map_only::<J>();
-        Self::of((J::NAME, 1, J::ABOUT), stages, false)
+        Self::of((J::NAME, J::VERSION, J::ABOUT), stages, false)
     }
 
     /// # Errors
@@ -74,8 +74,7 @@ impl TypedJob {
         }
         let (cut, extensions) = input(&steps)?;
         let params = params(&steps, extensions)?;
-        // What each has raised.
-        let version = steps.iter().fold(version, |all, step| all.saturating_add(step.version.saturating_sub(1)));
+        let version = if is_pipeline { with_stages(version, &steps) } else { version };
         Ok(Self { name, version, about, is_pipeline, cut, params, steps })
     }
 
@@ -99,6 +98,17 @@ impl TypedJob {
             Reads::Input(_) | Reads::Reduced(_) | Reads::Mapped(_) | Reads::Kept(..) => None,
         })
     }
+}
+
+/// The version of a pipeline with those of its stages: its own while they are all the first, and otherwise a number that no
+/// others come to, so that workers with one stage older and another newer are not taken for each other.
+fn with_stages(version: u32, steps: &[Step]) -> u32 {
+    if steps.iter().all(|step| step.version == 1) {
+        return version;
+    }
+    let stages: String = steps.iter().map(|step| format!("\n{} {}", step.job.name, step.version)).collect();
+    let digest = sha256_hex(format!("{version}{stages}").as_bytes());
+    u32::from_str_radix(&digest[..8], 16).expect("it is hexadecimal") | 1 << 31
 }
 
 /// What the stages that read the input read it as, and the endings of names that it has if nothing else is said.
@@ -388,7 +398,7 @@ mod tests {
             stages.map_reduce::<Counts<'a', 0>>();
             stages.map_only::<Over<Kept<Counts<'a', 0>>>>()
         }));
-        assert_eq!(names, "what `a` keeps: `COLUMNS` names [\"only one\"], and a row has 2 columns");
+        assert_eq!(names, "what `a` keeps: `KEPT` names [\"only one\"], and a row has 2 columns");
         let params = why(said(|stages| {
             stages.map_reduce::<A>();
             stages.map_reduce::<Counts<'b', 2>>()
@@ -407,7 +417,17 @@ mod tests {
         let job = job.unwrap();
         let names: Vec<_> = job.params().into_iter().map(|param| param.name).collect();
         assert_eq!(names, ["extensions", "partitions", "least"]);
-        assert_eq!(job.version(), 1 + 2, "the first stage has raised its own twice");
+        // One stage has raised its own.
+        let others = [
+            said(|stages| stages.map_reduce::<A>()),
+            said(|stages| {
+                stages.map_reduce::<Counts<'b', 1>>();
+                stages.map_reduce::<A>()
+            }),
+        ];
+        let versions = others.map(|other| other.unwrap().version());
+        assert!(job.version() > 1 << 31 && versions[0] != versions[1] && !versions.contains(&job.version()));
+        assert_eq!(said(|stages| stages.map_reduce::<Counts<'b', 1>>()).unwrap().version(), 1);
         let partitions = Params::from([("partitions".into(), ParamValue::Integer(3))]);
         let spec = crate::typed::local::spec("p", partitions);
         let plan = job.plan(&spec, &[]).unwrap();

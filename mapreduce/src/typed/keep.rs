@@ -27,7 +27,7 @@ pub struct Keeper {
 impl Keeper {
     pub(super) const fn of<J: Keeps>() -> Self {
         Self {
-            check: || columns::<J::Kept>(J::KEPT),
+            check: || columns::<J::Kept>(J::KEPT).map_err(|why| why.replacen("`COLUMNS`", "`KEPT`", 1)),
             make: || Box::new(KeptRows::<J::Kept> { rows: Rows::columns(J::KEPT), staged: Vec::new() }),
         }
     }

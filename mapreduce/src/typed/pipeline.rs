@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub trait Pipeline: Sized + 'static {
     /// What `job = "…"` in a job file calls it.
     const NAME: &'static str;
-    /// Raised when the stages are others, or stand otherwise. What a stage raises of its own is added to it.
+    /// Raised when the stages are others, or stand otherwise. Those of the stages count as well.
     const VERSION: u32;
     /// A line for `--help`.
     const ABOUT: &'static str;
