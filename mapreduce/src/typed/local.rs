@@ -80,11 +80,12 @@ pub fn run_pipeline<P: Pipeline>(
     objects: &[(impl AsRef<str>, impl AsRef<[u8]>)],
 ) -> Result<Vec<P::Row>, Failure> {
     let job = TypedJob::of_pipeline::<P>().map_err(Failure::permanent)?;
-    let defaults = job.params().into_iter().filter_map(|spec| Some((spec.name.to_owned(), spec.default?)));
-    let mut all: Params = defaults.collect();
-    if let Some(unknown) = params.keys().find(|name| job.params().iter().all(|spec| spec.name != *name)) {
+    let specs = job.params();
+    if let Some(unknown) = params.keys().find(|name| specs.iter().all(|spec| spec.name != *name)) {
         return Err(Failure::refused(format!("`{}` has no parameter `{unknown}`", P::NAME)));
     }
+    let defaults = specs.into_iter().filter_map(|spec| Some((spec.name.to_owned(), spec.default?)));
+    let mut all: Params = defaults.collect();
     all.extend(params.clone());
     let plan = job.plan(&spec(P::NAME, all), &[]).map_err(|error| Failure::refused(error.to_string()))?;
     let scratch = std::env::temp_dir();

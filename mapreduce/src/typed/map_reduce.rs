@@ -40,7 +40,7 @@ impl<J: MapReduce> StageCode for Code<J> {
 
     fn reducer(&self) -> Result<Box<dyn Reducer + '_>, Failure> {
         let rows = Rows::columns(J::COLUMNS).with_side_files();
-        Ok(Box::new(Reducing { job: &self.job, rows, given: self.gives.then(Vec::new) }))
+        Ok(Box::new(Reducing { job: &self.job, rows, given: self.gives.then(GivenRows::default) }))
     }
 
     fn partition(&self, key: &[u8], partitions: u32) -> u32 {
@@ -103,15 +103,21 @@ struct Reducing<'a, J: MapReduce> {
     job: &'a J,
     rows: Rows<J::Row>,
     /// All rows so far, if later stages are given them.
-    given: Option<Vec<RecordBatch>>,
+    given: Option<GivenRows>,
+}
+
+#[derive(Default)]
+struct GivenRows {
+    batches: Vec<RecordBatch>,
+    bytes: usize,
 }
 
 impl<J: MapReduce> Reducing<'_, J> {
     fn hand_on(&mut self, batches: Vec<RecordBatch>, out: &mut ReduceOutput) -> Result<(), Failure> {
         if let Some(given) = &mut self.given {
-            given.extend(batches.iter().cloned());
-            let bytes: usize = given.iter().map(RecordBatch::get_array_memory_size).sum();
-            if bytes > GIVEN_BYTES_MAX {
+            given.bytes += batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+            given.batches.extend(batches.iter().cloned());
+            if given.bytes > GIVEN_BYTES_MAX {
                 return Err(Failure::permanent(format!(
                     "later stages are given all rows of `{}`, which are more than {} MiB: every worker has them in memory, so \
                      give less, or read them as `Reduced`",
@@ -137,7 +143,7 @@ impl<J: MapReduce> Reducer for Reducing<'_, J> {
         let rest = self.rows.rest()?.collect();
         self.hand_on(rest, out)?;
         match &self.given {
-            Some(given) => to_ipc(given).map(|bytes| out.broadcast(bytes)),
+            Some(given) => to_ipc(&given.batches).map(|bytes| out.broadcast(bytes)),
             None => Ok(()),
         }
     }

@@ -70,45 +70,40 @@ pub(super) struct Opening<'a> {
     pub gives: bool,
 }
 
+/// A step of a job, whichever of the two kinds it is of: both say the same of themselves.
+macro_rules! step {
+    ($job:ident, reduces: $reduces:literal, |$opened:ident, $opening:ident| $code:expr) => {
+        Step {
+            job: Named::new::<$job>($job::NAME),
+            version: $job::VERSION,
+            reduces: $reduces,
+            reads: $job::Input::READS,
+            given: Vec::new(),
+            extensions: $job::EXTENSIONS,
+            params: $job::params(),
+            columns: columns::<$job::Row>($job::COLUMNS),
+            check: |params| $job::open(params).map(drop),
+            open: |$opening| {
+                let opened = $job::open(&$opening.params);
+                let mut $opened = opened.map_err(|error| Failure::permanent(error.to_string()))?;
+                $opened.receive(&Given { context: $opening.context })?;
+                Ok(Arc::new($code))
+            },
+        }
+    };
+}
+
 impl Stages {
     /// Adds a stage with a reduce.
     pub fn map_reduce<J: MapReduce>(&mut self) -> Stage<'_, J::Row> {
-        self.add(Step {
-            job: Named::new::<J>(J::NAME),
-            version: J::VERSION,
-            reduces: true,
-            reads: J::Input::READS,
-            given: Vec::new(),
-            extensions: J::EXTENSIONS,
-            params: J::params(),
-            columns: columns::<J::Row>(J::COLUMNS),
-            check: |params| J::open(params).map(drop),
-            open: |opening| {
-                let mut job = opened(opening, J::open)?;
-                job.receive(&Given { context: opening.context })?;
-                Ok(Arc::new(map_reduce::Code { job, keeper: opening.keeper, gives: opening.gives }))
-            },
-        })
+        self.add(step!(J, reduces: true, |job, opening| {
+            map_reduce::Code { job, keeper: opening.keeper, gives: opening.gives }
+        }))
     }
 
     /// Adds a stage without one.
     pub fn map_only<J: MapOnly>(&mut self) -> Stage<'_, J::Row> {
-        self.add(Step {
-            job: Named::new::<J>(J::NAME),
-            version: J::VERSION,
-            reduces: false,
-            reads: J::Input::READS,
-            given: Vec::new(),
-            extensions: J::EXTENSIONS,
-            params: J::params(),
-            columns: columns::<J::Row>(J::COLUMNS),
-            check: |params| J::open(params).map(drop),
-            open: |opening| {
-                let mut job = opened(opening, J::open)?;
-                job.receive(&Given { context: opening.context })?;
-                Ok(Arc::new(map_only::Code { job }))
-            },
-        })
+        self.add(step!(J, reduces: false, |job, opening| map_only::Code { job }))
     }
 
     fn add<R>(&mut self, step: Step) -> Stage<'_, R> {
@@ -124,8 +119,4 @@ impl<R> Stage<'_, R> {
         self.step.given.push(Named::new::<J>(J::NAME));
         self
     }
-}
-
-fn opened<J>(opening: &Opening<'_>, open: fn(&Params) -> Result<J, ParamError>) -> Result<J, Failure> {
-    open(&opening.params).map_err(|error| Failure::permanent(error.to_string()))
 }

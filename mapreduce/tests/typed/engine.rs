@@ -26,20 +26,15 @@ pub struct Wanted {
 pub struct Ran {
     /// Stage after stage.
     pub outputs: Vec<Vec<TaskOutput>>,
-    /// The files of the result.
+    /// The files of the result, and the rows in them.
     pub files: Vec<Bytes>,
+    pub parts: Vec<Vec<RecordBatch>>,
     pub told: Told,
 }
 
-impl Ran {
-    /// The parts' rows.
-    pub fn parts(&self) -> Vec<Vec<RecordBatch>> {
-        let read = |file: &Bytes| {
-            let reader = ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap().build().unwrap();
-            reader.map(Result::unwrap).collect()
-        };
-        self.files.iter().map(read).collect()
-    }
+fn rows(file: &Bytes) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap().build().unwrap();
+    reader.map(Result::unwrap).collect()
 }
 
 /// Runs every task of the registry's one job once, one after another, and asserts that the oracle makes the same bytes.
@@ -158,7 +153,7 @@ pub async fn run(registry: Registry, files: &[(String, Vec<u8>)], wanted: &Wante
     assert_eq!((&side, &counters), (&told.side, &told.counters));
     let told_aside: Vec<_> = told.set_aside.iter().map(|(key, class, _)| (key.clone(), (*class).to_owned())).collect();
     assert_eq!(set_aside, told_aside);
-    Ran { outputs, files: parts, told }
+    Ran { outputs, parts: parts.iter().map(rows).collect(), files: parts, told }
 }
 
 pub fn block_on<T>(work: impl Future<Output = T>) -> T {

@@ -1,10 +1,8 @@
 //! A typed job on the engine, task by task, against the same job in one thread.
 
-use crate::engine::{Wanted, block_on, run};
+use crate::engine::{Ran, Wanted, block_on, run};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
-use mr_core::{
-    Failure, JobSpec, Limits, Mode, ParamValue, Params, QuarantineSource, ShuffleSettings, SplitSettings, TaskOutput,
-};
+use mr_core::{Failure, JobSpec, Limits, Mode, ParamValue, Params, QuarantineSource, ShuffleSettings, SplitSettings};
 use mr_mapreduce::{
     Emit, Input, Line, Lines, MapOnly, MapReduce, ObjectRecord, Objects, ParamError, ParquetRow, ParquetRows,
     RecordError, Registry, Rows, Values, run_local, run_map_only,
@@ -129,16 +127,7 @@ async fn engine_with(
 ) -> Ran {
     let partitions = reduce.map(|(count, _)| ("partitions".into(), ParamValue::Integer(count)));
     let params = partitions.into_iter().collect();
-    let ran = run(registry, files, &Wanted { split, shuffle, params, fan_in: reduce.map(|(_, fan_in)| fan_in) }).await;
-    Ran { parts: ran.parts(), outputs: ran.outputs }
-}
-
-/// What a run came to.
-struct Ran {
-    /// Stage after stage.
-    outputs: Vec<Vec<TaskOutput>>,
-    /// The parts' rows.
-    parts: Vec<Vec<RecordBatch>>,
+    run(registry, files, &Wanted { split, shuffle, params, fan_in: reduce.map(|(_, fan_in)| fan_in) }).await
 }
 
 /// The rows of two columns of text, which every part has in the order of the first.
