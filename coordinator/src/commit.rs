@@ -168,8 +168,8 @@ pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Fail
     // The job is the table from here on, whatever happens to the old files: the next run goes on where this stops.
     // Until they are gone a plain glob reads old rows beside new ones, so one bad moment of the store is waited out.
     for tries in 1..=TRIES_MAX {
-        match mr_table::after_commit(&output).await {
-            Ok(_) => return Ok(()),
+        match tidy_up(&output, &finished).await {
+            Ok(()) => return Ok(()),
             Err(error) => {
                 tracing::warn!(job = %finished.job, "tidying up after the commit: {}", error.failure().message);
                 tokio::time::sleep(PAUSE * tries).await;
@@ -177,6 +177,22 @@ pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Fail
         }
     }
     Ok(())
+}
+
+/// Removes what the table no longer needs, and what looking at its store has left behind when that was in a bad way.
+async fn tidy_up(output: &DynStore, finished: &Finished) -> Result<(), TableError> {
+    mr_table::after_commit(output).await?;
+    if finished.plan.spec.output.starts_with("s3://") {
+        for probe in output.list(&probes(&finished.job)).await? {
+            output.delete(&probe.key).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a job looks whether its output's store honours conditions.
+pub fn probes(job: &JobId) -> String {
+    format!("_probe/{job}-")
 }
 
 async fn has_committed(output: &DynStore, job: &JobId) -> Result<bool, TableError> {

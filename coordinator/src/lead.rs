@@ -1,6 +1,7 @@
 //! From standing by to leading: waiting until nobody is at work, taking over, and showing from then on that somebody is.
 
 use crate::Settings;
+use crate::fleet::Fleet;
 use crate::journal::{
     self, BEATS, Fenced, Leader, Recovered, Watcher, claim, landmark, load, read_leader, resign, write_leader,
 };
@@ -13,6 +14,7 @@ use mr_storage::{DynStore, StoreError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How often one that stands by looks whether it is wanted.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -177,6 +179,7 @@ impl Candidate {
         let jobs = recovered.jobs.len();
         tracing::info!("leading in epoch {epoch}, with {jobs} jobs in the journal");
         let place = (epoch, self.writer.clone());
+        let listens = news.subscribe();
         let deciding = Shell::new(self.state.clone(), &self.settings, news, recovered, (place, landmark));
         let deciding =
             deciding.map_err(|why| anyhow!("the journal in {}{}: {why}", self.state.url(), journal::PREFIX))?;
@@ -188,6 +191,16 @@ impl Candidate {
             }
             std::future::pending::<()>().await
         };
+        // Ended with this coordinator's lead.
+        let fleet = self.settings.fleet.clone().map(|fleet| Fleet::new(fleet, shell.clone(), listens));
+        // Nobody is started in place of workers that are about to come back.
+        let rest = if deciding.has_open_jobs() { self.settings.lease_ms } else { 0 };
+        let _fleet = fleet.map(|fleet| {
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(rest)).await;
+                fleet.keep().await;
+            }))
+        });
         let decided = tokio::select! {
             decided = deciding.run(messages, self.settings.abandons) => decided,
             () = beating => unreachable!("it pends"),

@@ -9,6 +9,7 @@ mod blobs;
 mod clean;
 mod commit;
 mod effects;
+mod fleet;
 mod heed;
 mod job;
 mod jobs_service;
@@ -27,6 +28,7 @@ mod troubles;
 mod workers_service;
 
 pub use blobs::BLOB_BYTES_MAX;
+pub use fleet::{FleetSettings, ProviderSettings};
 pub use journal::Fenced;
 #[doc(hidden)]
 pub use journal::replayed;
@@ -52,6 +54,8 @@ pub struct Settings {
     /// Jobs that the coordinator before was at end with it: whoever submitted them is gone as well. For a coordinator
     /// inside the process that submits.
     pub abandons: bool,
+    /// `None`: workers come and go as others see fit.
+    pub fleet: Option<FleetSettings>,
 }
 
 /// Three days: a weekend and a day.
@@ -71,6 +75,7 @@ impl Settings {
             silence_ms: SILENCE_MS,
             journal_entries_max: 256,
             abandons: false,
+            fleet: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What comes before the first task: the output is looked at, the input listed and cut into splits.
 
+use crate::commit::probes;
 use crate::job::Input;
 use crate::journal::to_listing;
 use crate::key_list;
@@ -66,7 +67,7 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
     // A bucket that is not there or may not be written to is found now and not when every photo is embedded, and so
     // is a store that would let two jobs win. A folder is only made when there is something to put into it.
     if spec.output.starts_with("s3://") {
-        let probed = check_conditional_writes(output.as_ref(), "_probe/").await;
+        let probed = check_conditional_writes(output.as_ref(), &probes(job)).await;
         probed.map_err(|error| failed("checking the output", &error))?;
     }
 

@@ -6,6 +6,7 @@
 use crate::Settings;
 use crate::commit::Finished;
 use crate::effects::{Effect, Effects};
+use crate::fleet::{Seen, SeenJob, SeenWorker};
 use crate::heed;
 use crate::job::{Input, Job};
 use crate::journal::{Encoder, Fenced, Recovered, base_facts};
@@ -44,7 +45,21 @@ pub enum Message {
         poll: Poll,
         progress: Vec<AttemptProgress>,
         peak_rss_bytes: u64,
+        /// What the provider of its machine calls that.
+        instance: Option<String>,
         reply: oneshot::Sender<PollAnswer>,
+    },
+    /// What there is to do, and who does it.
+    Fleet {
+        reply: oneshot::Sender<Seen>,
+    },
+    /// What there is to say to those who miss workers.
+    FleetIs {
+        story: String,
+    },
+    /// The workers of these machines should go.
+    Leave {
+        instances: BTreeSet<String>,
     },
     Submit {
         id: JobId,
@@ -100,6 +115,7 @@ pub struct PollAnswer {
     pub orders: Vec<Order>,
     pub stop: Vec<AttemptId>,
     pub lease_ms: u64,
+    pub leave: bool,
 }
 
 struct Parked {
@@ -107,6 +123,16 @@ struct Parked {
     held: Vec<AttemptId>,
     until: Instant,
     reply: oneshot::Sender<PollAnswer>,
+}
+
+/// A worker that is in touch.
+#[derive(Default)]
+struct InTouch {
+    instance: Option<String>,
+    /// It was told to.
+    should_leave: bool,
+    /// It said so.
+    leaves: bool,
 }
 
 pub struct Shell {
@@ -127,8 +153,9 @@ pub struct Shell {
     started_ms: Millis,
     jobs: BTreeMap<JobId, Job>,
     parked: BTreeMap<WorkerId, Parked>,
-    /// Workers that are in touch, and whether they said that they leave.
-    in_touch: BTreeMap<WorkerId, bool>,
+    in_touch: BTreeMap<WorkerId, InTouch>,
+    /// Why there is none, if somebody should know.
+    no_worker: Option<String>,
     /// How far each worker said its attempts are.
     progress: BTreeMap<WorkerId, Vec<AttemptProgress>>,
     /// When an attempt's order first went out.
@@ -197,6 +224,7 @@ impl Shell {
             jobs,
             parked: BTreeMap::new(),
             in_touch: BTreeMap::new(),
+            no_worker: None,
             progress: BTreeMap::new(),
             sent: BTreeMap::new(),
             effects: Effects::default(),
@@ -204,6 +232,11 @@ impl Shell {
             news,
             fenced: None,
         })
+    }
+
+    /// Whether somebody may be at work already, for the coordinator before.
+    pub fn has_open_jobs(&self) -> bool {
+        self.scheduler.loads().next().is_some()
     }
 
     /// Runs until it is told to stop, or nobody is left who could.
@@ -307,9 +340,9 @@ impl Shell {
         if self.scheduler.next_deadline().is_some_and(|at| at <= self.now()) {
             self.handle(Event::Tick);
             let in_touch: BTreeSet<_> = self.scheduler.workers().map(|worker| worker.id.clone()).collect();
-            self.in_touch.retain(|worker, leaves| {
+            self.in_touch.retain(|worker, known| {
                 let there = in_touch.contains(worker);
-                match (there, *leaves) {
+                match (there, known.leaves) {
                     (true, _) => {}
                     (false, true) => tracing::info!(%worker, "a worker has left"),
                     (false, false) => tracing::warn!(%worker, "a worker is silent: what it had goes to others"),
@@ -323,7 +356,15 @@ impl Shell {
 
     fn receive(&mut self, message: Message) {
         match message {
-            Message::Poll { poll, progress, peak_rss_bytes, reply } => self.poll(poll, progress, peak_rss_bytes, reply),
+            Message::Poll { poll, progress, peak_rss_bytes, instance, reply } => {
+                self.poll(poll, progress, peak_rss_bytes, instance, reply);
+            }
+            Message::Fleet { reply } => _ = reply.send(self.seen()),
+            Message::FleetIs { story } => {
+                self.no_worker = Some(story);
+                self.news();
+            }
+            Message::Leave { instances } => self.tell_to_leave(&instances),
             Message::Submit { id, plan, prior_ms, renews_quarantined, reply } => {
                 let job = Job { renews_quarantined, ..Job::new(Arc::new(*plan), prior_ms) };
                 let taken = self.submit(id, job);
@@ -386,6 +427,7 @@ impl Shell {
         mut poll: Poll,
         progress: Vec<AttemptProgress>,
         peak_rss_bytes: u64,
+        instance: Option<String>,
         reply: oneshot::Sender<PollAnswer>,
     ) {
         for result in &mut poll.results {
@@ -397,14 +439,16 @@ impl Shell {
             return; // it comes late, and whoever sent it has asked anew
         }
         let families = || poll.families.join(", ");
-        let leaves = self.in_touch.entry(worker.clone()).or_insert_with(|| {
+        let known = self.in_touch.entry(worker.clone()).or_insert_with(|| {
             tracing::info!(%worker, "a worker is in touch, with {} slots and {}", poll.slots, families());
             for code in lacking(&self.scheduler, &poll.jobs) {
                 tracing::warn!(%worker, "it does not have {code}, which is at work, and gets none of those tasks");
             }
-            false
+            InTouch::default()
         });
-        *leaves |= poll.draining;
+        known.instance = instance;
+        known.leaves |= poll.draining;
+        let should_leave = known.should_leave && !known.leaves;
         for attempt in &poll.held {
             self.measure(&worker, poll.slots, peak_rss_bytes, attempt);
         }
@@ -414,7 +458,7 @@ impl Shell {
             self.progress.insert(worker.clone(), progress);
         }
         let parked = Parked { seq: poll.seq, held: poll.held.clone(), until: Instant::now() + self.parked_max, reply };
-        let says_something = !poll.results.is_empty() || poll.draining;
+        let says_something = !poll.results.is_empty() || poll.draining || should_leave;
         // A newer poll takes the place of an older one, whose caller has gone.
         self.parked.insert(worker.clone(), parked);
         self.handle(Event::Poll(poll));
@@ -720,17 +764,50 @@ impl Shell {
                 Err(failure) => broken.push((attempt.task.job, failure)),
             }
         }
-        _ = reply.send(PollAnswer { orders, stop: answer.stop, lease_ms: self.lease_ms });
+        let leave = self.in_touch.get(worker).is_some_and(|known| known.should_leave);
+        _ = reply.send(PollAnswer { orders, stop: answer.stop, lease_ms: self.lease_ms, leave });
         for (job, failure) in broken {
             tracing::error!(%job, "{failure}");
             self.handle(Event::Broken { job, failure });
         }
     }
 
+    fn seen(&self) -> Seen {
+        let workers = self.scheduler.workers().filter_map(|worker| {
+            let known = self.in_touch.get(worker.id)?;
+            let instance = known.instance.clone()?;
+            let leaves = known.leaves || known.should_leave || worker.draining;
+            Some(SeenWorker { instance, slots: worker.slots, busy: !worker.idle, leaves })
+        });
+        let jobs = self.scheduler.loads().map(|load| SeenJob::of(&load));
+        Seen { now: self.now(), jobs: jobs.collect(), workers: workers.collect() }
+    }
+
+    fn tell_to_leave(&mut self, instances: &BTreeSet<String>) {
+        let of = |known: &InTouch| known.instance.as_ref().is_some_and(|instance| instances.contains(instance));
+        let workers: Vec<_> = self
+            .in_touch
+            .iter_mut()
+            .filter(|(_, known)| of(known))
+            .map(|(worker, known)| {
+                known.should_leave = true;
+                worker.clone()
+            })
+            .collect();
+        for worker in workers {
+            tracing::info!(%worker, "there is nothing to do for it: it is told to leave");
+            self.answer(&worker);
+        }
+    }
+
     fn status(&self, id: &JobId) -> Option<JobStatus> {
         let view = self.scheduler.job(id)?;
         let workers: Vec<_> = self.scheduler.workers().collect();
-        Some(status(&view, self.jobs.get(id)?, &workers, &self.progress, self.now()))
+        let mut status = status(&view, self.jobs.get(id)?, &workers, &self.progress, self.now());
+        if workers.is_empty() && !view.phase.ended() && self.no_worker.is_some() {
+            status.note.clone_from(&self.no_worker);
+        }
+        Some(status)
     }
 
     fn news(&self) {

@@ -69,10 +69,11 @@ impl Workers for WorkersService {
         let refuse = |error: WireError| Status::invalid_argument(error.to_string());
         let (process, usage) = read_stores(&mut message).map_err(refuse)?;
         let slots = message.slots;
+        let instance = read_instance(&mut message).map_err(refuse)?;
         let (poll, progress) = read(message).map_err(refuse)?;
         self.hear(&process, slots, &usage);
         let (reply, answer) = oneshot::channel();
-        let message = Message::Poll { poll, progress, peak_rss_bytes, reply };
+        let message = Message::Poll { poll, progress, peak_rss_bytes, instance, reply };
         self.shell.send(message).await.map_err(|_| stopping())?;
         let answer = answer.await.map_err(|_| stopping())?;
         Ok(Response::new(v1::PollResponse {
@@ -80,6 +81,7 @@ impl Workers for WorkersService {
             stop: answer.stop.into_iter().map(convert::attempt_to).collect(),
             lease_ms: answer.lease_ms,
             stores: self.shares(&process).into_iter().map(convert::store_share_to).collect(),
+            leave: answer.leave,
             in_doubt: *self.standing.borrow() == Standing::InDoubt,
         }))
     }
@@ -96,6 +98,14 @@ fn read_stores(message: &mut v1::PollRequest) -> Result<(String, Vec<StoreUsage>
     // Whoever does not say shares with nobody.
     let process = if process.is_empty() { message.worker.clone() } else { process };
     Ok((process, stores.into_iter().map(convert::store_usage_from).collect::<Result<_, _>>()?))
+}
+
+fn read_instance(message: &mut v1::PollRequest) -> Result<Option<String>, WireError> {
+    let instance = std::mem::take(&mut message.instance);
+    if instance.len() > 256 {
+        return Err(WireError::OutOfRange("poll.instance"));
+    }
+    Ok(Some(instance).filter(|instance| !instance.is_empty()))
 }
 
 fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>), WireError> {

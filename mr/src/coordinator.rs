@@ -1,5 +1,6 @@
 //! The `mr-coordinator` program.
 
+use crate::fleet::Fleet;
 use crate::{process, settings};
 use anyhow::Context;
 use clap::Parser;
@@ -38,7 +39,8 @@ struct Args {
     /// none
     #[arg(long, env = "MR_KEEP_DAYS", value_name = "DAYS")]
     keep_days: Option<u32>,
-    /// A TOML file with these settings, named as the flags are but with `_`
+    /// A TOML file with these settings, named as the flags are but with `_`; a table `[fleet]` in it has the coordinator start
+    /// and stop workers as there is work
     #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -51,6 +53,8 @@ struct File {
     lease_ms: Option<u64>,
     unserved_ms: Option<u64>,
     keep_days: Option<u32>,
+    /// Workers that it starts and stops itself.
+    fleet: Option<Fleet>,
 }
 
 /// Runs until SIGTERM or SIGINT, or another has taken over: then the exit code is 1, since nothing was wrong with what it
@@ -89,6 +93,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let stop = process::stop_on_signal()?;
     // Before it takes over from anyone.
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    let fleet = file.fleet.map(|fleet| fleet.settings(listener.local_addr()?)).transpose();
+    settings.fleet = fleet.context("`[fleet]`")?;
     // A store that does not answer keeps it from starting, and must not keep it from stopping.
     let (coordinator, running) = tokio::select! {
         started = Coordinator::start(settings) => started?,

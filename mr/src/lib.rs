@@ -16,6 +16,7 @@
 struct WritingAJob;
 
 mod coordinator;
+mod fleet;
 mod main_of;
 mod process;
 mod settings;

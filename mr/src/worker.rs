@@ -8,6 +8,7 @@ use serde::Deserialize;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Runs tasks for a coordinator until it is told to stop.
 ///
@@ -32,10 +33,19 @@ struct Args {
     /// the machine has, or its container
     #[arg(long, env = "MR_MEMORY_MB", value_name = "MB")]
     memory_mb: Option<u64>,
+    /// What the provider of this machine calls it, so that a coordinator that asked for it knows it when it comes
+    #[arg(long, env = "MR_INSTANCE", value_name = "ID")]
+    instance: Option<String>,
+    /// Seconds without a word from any coordinator after which the worker ends; by default it waits for ever
+    #[arg(long, env = "MR_ALONE_MAX_S", value_name = "SECONDS")]
+    alone_max_s: Option<u64>,
     /// A TOML file with these settings, named as the flags are but with `_`
     #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
+
+/// Shorter silences are part of life.
+const ALONE_MIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -45,6 +55,8 @@ struct File {
     scratch: Option<PathBuf>,
     decode_budget_mb: Option<u64>,
     memory_mb: Option<u64>,
+    instance: Option<String>,
+    alone_max_s: Option<u64>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -75,6 +87,18 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         settings.memory_bytes = Some(bytes(mb, "--memory-mb")?);
     }
 
+    settings.instance = args.instance.or(file.instance);
+    anyhow::ensure!(
+        settings.instance.as_ref().is_none_or(|id| (1..=256).contains(&id.len())),
+        "`--instance` should have between 1 and 256 letters"
+    );
+    settings.alone_max = args.alone_max_s.or(file.alone_max_s).map(Duration::from_secs);
+    anyhow::ensure!(
+        settings.alone_max.is_none_or(|most| most >= ALONE_MIN),
+        "`--alone-max-s` should be at least {}, or a coordinator could not start again",
+        ALONE_MIN.as_secs()
+    );
+
     let coordinators = mr_worker::connect(&coordinator)?;
     let stop = process::stop_on_signal()?;
     let kernels = registry.kernel_families().join(", ");
@@ -86,6 +110,10 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         }
         Stopped::Unheard => {
             tracing::warn!("stopped; the coordinator could not be told, and leases expire by themselves");
+            0
+        }
+        Stopped::Alone => {
+            tracing::warn!("no coordinator has been heard for as long as this worker may be alone: it ends");
             0
         }
         // Whoever starts workers is to see that this one won't do.

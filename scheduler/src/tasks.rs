@@ -142,8 +142,13 @@ pub(crate) struct StageSums {
 
 impl StageSums {
     /// How long its tasks take.
-    fn usual_ms(&self) -> Option<Millis> {
+    pub fn usual_ms(&self) -> Option<Millis> {
         self.spent_ms.checked_div(self.timed.into())
+    }
+
+    /// How long those took together that have been timed.
+    pub fn spent_ms(&self) -> Millis {
+        self.spent_ms
     }
 
     fn mostly_done(&self) -> bool {

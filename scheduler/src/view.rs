@@ -71,6 +71,8 @@ pub struct WorkerView<'a> {
     pub slots: u32,
     pub capacity: u32,
     pub draining: bool,
+    /// It has been given nothing, and is at work on nothing that was taken from it.
+    pub idle: bool,
     /// Of its last poll: one with a lower number is an old message.
     pub seq: u64,
     /// In the order in which they were given.
@@ -169,6 +171,7 @@ impl<'a> WorkerView<'a> {
             slots: worker.slots,
             capacity: worker.capacity,
             draining: worker.draining,
+            idle: worker.is_idle(),
             seq: worker.seq,
             leases: leases.into_iter().map(|(attempt, _)| attempt).collect(),
             leased_until,

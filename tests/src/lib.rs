@@ -35,7 +35,7 @@ pub use moods::Moods;
 pub use output::{Output, assert_same_bytes, tree};
 pub use points::{Asks, Point, Points, Struck, When};
 pub use ports::address;
-pub use process::{Ended, Running, Signal, wait_until};
+pub use process::{Ended, Running, Signal, send, wait_until};
 pub use programs::{Coordinator, Worker, client, program};
 pub use python::Python;
 pub use s3::{BUCKET, S3Server};

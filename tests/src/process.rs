@@ -215,7 +215,7 @@ impl std::fmt::Display for Ended {
 }
 
 /// To a process that was not waited for yet, so that its number is nobody else's.
-pub(crate) fn send(process: u32, signal: Signal) {
+pub fn send(process: u32, signal: Signal) {
     let name = match signal {
         Signal::Term => "TERM",
         Signal::Int => "INT",

@@ -2,6 +2,7 @@
 
 use crate::process::Running;
 use crate::{Ended, S3Server, Scratch};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -50,8 +51,14 @@ pub struct Coordinator {
 impl Coordinator {
     /// Ready when this returns. `state` is a folder or a URL.
     pub fn start(scratch: &Scratch, state: &str, s3: Option<&S3Server>, args: &[&str]) -> Self {
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::start_at(anywhere, scratch, state, s3, args)
+    }
+
+    /// The same at an address that one [chose](crate::address).
+    pub fn start_at(address: SocketAddr, scratch: &Scratch, state: &str, s3: Option<&S3Server>, args: &[&str]) -> Self {
         let mut command = command(scratch, "mr-coordinator", s3);
-        command.args(["--listen", "127.0.0.1:0", "--state", state]).args(args);
+        command.args(["--listen", &address.to_string(), "--state", state]).args(args);
         let mut running = Running::start(command, scratch);
         let url = running.first_line();
         assert!(url.starts_with("http://127.0.0.1:"), "{url}");
@@ -64,6 +71,10 @@ impl Coordinator {
 
     pub fn terminate(self) -> Ended {
         self.running.terminate()
+    }
+
+    pub fn kill(self) -> Ended {
+        self.running.kill()
     }
 }
 

@@ -17,6 +17,7 @@ pub use poll::{Stopped, run};
 pub use rss::peak_rss_bytes;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -35,6 +36,11 @@ pub struct Settings {
     pub work_outlives: bool,
     /// Goes into the worker's name, for people who read logs.
     pub host: String,
+    /// What the provider of this machine calls it, so that the coordinator knows whom it asked for.
+    pub instance: Option<String>,
+    /// A worker that has heard from no coordinator for so long ends: nobody is there who would end its machine. `None`: it
+    /// waits for ever.
+    pub alone_max: Option<Duration>,
 }
 
 impl Settings {
@@ -47,6 +53,8 @@ impl Settings {
             memory_bytes: None,
             work_outlives: true,
             host: host(),
+            instance: None,
+            alone_max: None,
         }
     }
 }

@@ -38,6 +38,8 @@ pub enum Stopped {
     Drained,
     /// It was told to, and the coordinator could not be reached to take the leases back.
     Unheard,
+    /// No coordinator has been heard for as long as it may be alone.
+    Alone,
     /// The coordinator takes no such worker, and says why: asking again would change nothing.
     Refused(String),
 }
@@ -130,6 +132,10 @@ impl Worker {
                         sent_on = Some(Instant::now());
                         self.coordinators.turn(at);
                     }
+                    if answer.leave {
+                        tracing::info!("there is nothing left to do here: it leaves");
+                        break;
+                    }
                     take(answer, &mut attempts);
                     self.host.rest(REST_AFTER);
                 }
@@ -146,6 +152,9 @@ impl Worker {
                     self.coordinators.turn(at);
                     if self.contact.silence() > lease * CUT_OFF_LEASES && attempts.stop_all() {
                         tracing::warn!("nothing was heard for {CUT_OFF_LEASES} leases: what was running is given up");
+                    }
+                    if self.settings.alone_max.is_some_and(|most| self.contact.silence() > most) {
+                        return Stopped::Alone;
                     }
                     failed += 1;
                     tokio::select! {
@@ -229,6 +238,7 @@ impl Worker {
             kernel_families: self.families.clone(),
             jobs: self.jobs.clone(),
             framework_version: FRAMEWORK_VERSION.to_owned(),
+            instance: self.settings.instance.clone().unwrap_or_default(),
             draining,
             lingers: attempts.is_empty() && self.host.at_work() > 0,
             held: attempts.held().into_iter().map(convert::progress_to).collect(),

@@ -1,0 +1,248 @@
+//! Keeping the fleet as large as the work: what is seen goes to the autoscaler, and what it decides is carried out.
+//!
+//! It runs beside the shell, since a provider may take its time, and only while this coordinator leads.
+
+use crate::shell::Message;
+use mr_autoscaler::{Autoscaler, Decision, Facts, Instance, InstanceId, JobFacts, Policy, StageFacts, Worker};
+use mr_fleet::{Local, LocalSettings, Machine, Provider, ProviderError};
+use mr_scheduler::{Load, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How often the fleet is looked at when nothing happens, and at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_AFTER: Duration = Duration::from_millis(50);
+/// A provider that does not answer in this time is asked again.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often the log says again that a provider fails.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// A fleet that this coordinator makes larger and smaller.
+#[derive(Clone, Debug)]
+pub struct FleetSettings {
+    /// That was checked.
+    pub policy: Policy,
+    pub provider: ProviderSettings,
+    /// Kernel families of its workers, for when none is there to ask. None: whatever a job wants.
+    pub families: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum ProviderSettings {
+    Local(LocalSettings),
+}
+
+/// What the shell knows of the work and of workers.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub now: Millis,
+    pub jobs: Vec<SeenJob>,
+    /// Of those in touch that say on which machine they are.
+    pub workers: Vec<SeenWorker>,
+}
+
+#[derive(Debug)]
+pub struct SeenJob {
+    pub facts: JobFacts,
+    /// Its kernels and its code are there, or nobody is there who could lack them.
+    pub served: bool,
+    pub kernels: mr_core::KernelWish,
+}
+
+#[derive(Debug)]
+pub struct SeenWorker {
+    pub instance: String,
+    pub slots: u32,
+    pub busy: bool,
+    pub leaves: bool,
+}
+
+impl SeenJob {
+    pub fn of(load: &Load<'_>) -> Self {
+        let stages = load.stages.iter().map(|stage| StageFacts {
+            waiting: stage.waiting,
+            running: stage.running,
+            task_ms: stage.task_ms,
+        });
+        let facts = JobFacts { submitted_at: load.submitted_at, stages: stages.collect(), spent_ms: load.spent_ms };
+        Self { facts, served: !load.lacks, kernels: load.kernels.clone() }
+    }
+}
+
+pub struct Fleet {
+    settings: FleetSettings,
+    provider: Box<dyn Provider>,
+    autoscaler: Autoscaler,
+    shell: mpsc::WeakSender<Message>,
+    news: watch::Receiver<u64>,
+    /// Told to leave and not gone yet.
+    leaving: BTreeSet<String>,
+    said_size: Option<u32>,
+    told: Option<String>,
+    /// What the provider failed at, and when the log said so.
+    failing: Option<(String, Instant)>,
+}
+
+impl Fleet {
+    pub fn new(settings: FleetSettings, shell: mpsc::WeakSender<Message>, news: watch::Receiver<u64>) -> Self {
+        let provider = match &settings.provider {
+            ProviderSettings::Local(local) => Box::new(Local::new(local.clone())),
+        };
+        let autoscaler = Autoscaler::new(settings.policy.clone());
+        let leaving = BTreeSet::new();
+        Self { settings, provider, autoscaler, shell, news, leaving, said_size: None, told: None, failing: None }
+    }
+
+    /// Until nobody listens any more.
+    pub async fn keep(mut self) {
+        let policy = &self.settings.policy;
+        tracing::info!(
+            "the fleet, {}, has between {} and {} workers",
+            self.provider.name(),
+            policy.workers_min,
+            policy.most()
+        );
+        loop {
+            let Some(seen) = self.ask().await else { return };
+            let stepped = self.step(seen).await;
+            self.tell(stepped.as_ref().err()).await;
+            match stepped {
+                Ok(()) => self.works(),
+                Err(error) => self.fails(&error),
+            }
+            tokio::time::sleep(LOOK_AFTER).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                changed = self.news.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    async fn ask(&self) -> Option<Seen> {
+        let (reply, seen) = oneshot::channel();
+        self.shell.upgrade()?.send(Message::Fleet { reply }).await.ok()?;
+        seen.await.ok()
+    }
+
+    async fn step(&mut self, seen: Seen) -> Result<(), ProviderError> {
+        let machines = within(self.provider.look()).await?;
+        let facts = self.facts(&seen, &machines);
+        let decision = self.autoscaler.decide(seen.now, &facts);
+        self.say(&decision, &facts);
+        // Workers are told whatever the provider does; and those whose machine it takes away are to drain as well.
+        let taken = machines.iter().filter(|machine| machine.leaves && !self.leaving.contains(&machine.id));
+        let leave = decision.leave.iter().map(|id| &id.0).chain(taken.map(|machine| &machine.id)).cloned();
+        let leave: BTreeSet<_> = leave.collect();
+        if !leave.is_empty() {
+            self.leaving.extend(leave.iter().cloned());
+            let Some(shell) = self.shell.upgrade() else { return Ok(()) };
+            _ = shell.send(Message::Leave { instances: leave }).await;
+        }
+        self.carry_out(&decision, &facts, &machines).await
+    }
+
+    fn facts(&mut self, seen: &Seen, machines: &[Machine]) -> Facts {
+        let mut workers: BTreeMap<&str, (Worker, bool)> = BTreeMap::new();
+        for worker in &seen.workers {
+            let none = (Worker { slots: 0, busy: false }, false);
+            let (of, leaves) = workers.entry(&worker.instance).or_insert(none);
+            of.slots += worker.slots;
+            of.busy |= worker.busy;
+            *leaves |= worker.leaves;
+        }
+        // Those of a coordinator before, that the provider need not know of.
+        let there: BTreeMap<&str, bool> = machines.iter().map(|machine| (&*machine.id, machine.leaves)).collect();
+        // A worker that leaves of itself, since its machine is taken away perhaps, is not missed when it is gone.
+        self.leaving.extend(workers.iter().filter(|(_, (_, leaves))| *leaves).map(|(id, _)| (*id).to_owned()));
+        self.leaving.retain(|id| there.contains_key(&**id) || workers.contains_key(&**id));
+        let ids: BTreeSet<&str> = there.keys().chain(workers.keys()).copied().collect();
+        let instances = ids.into_iter().map(|id| {
+            let worker = workers.get(id);
+            let leaves = self.leaving.contains(id) || there.get(id).is_some_and(|leaves| *leaves);
+            Instance { id: InstanceId(id.to_owned()), worker: worker.map(|(worker, _)| *worker), leaves }
+        });
+        let instances: Vec<_> = instances.collect();
+        let jobs = seen.jobs.iter().filter(|job| self.serves(job, !seen.workers.is_empty()));
+        Facts { jobs: jobs.map(|job| job.facts.clone()).collect(), instances }
+    }
+
+    /// Whether more workers of this fleet would help a job. What those have that are there shows; else it is configured.
+    fn serves(&self, job: &SeenJob, some_there: bool) -> bool {
+        let families = &self.settings.families;
+        let fits = families.is_empty() || families.iter().any(|family| job.kernels.takes(family));
+        fits && (job.served || !some_there)
+    }
+
+    async fn carry_out(
+        &mut self,
+        decision: &Decision,
+        facts: &Facts,
+        machines: &[Machine],
+    ) -> Result<(), ProviderError> {
+        let busy = decision.busy.iter().map(|id| id.0.clone()).collect();
+        within(self.provider.protect(&busy)).await?;
+        let staying: BTreeSet<&str> = machines.iter().filter(|m| !m.leaves).map(|m| &*m.id).collect();
+        let (mut leaving, mut strangers) = (0, 0);
+        for instance in &facts.instances {
+            let id = &*instance.id.0;
+            let told = instance.leaves || decision.leave.contains(&instance.id);
+            if machines.iter().all(|machine| machine.id != id) {
+                // A worker that the provider does not know is there all the same.
+                strangers += u32::from(!told);
+            } else if instance.worker.is_none() && (told || decision.ended.contains(&instance.id)) {
+                // A worker that was told to leave has done so when it is no longer in touch: then its machine can go.
+                within(self.provider.end(id)).await?;
+            } else {
+                leaving += u32::from(told && staying.contains(id));
+            }
+        }
+        within(self.provider.resize((decision.size + leaving).saturating_sub(strangers))).await
+    }
+
+    fn say(&mut self, decision: &Decision, facts: &Facts) {
+        for id in &decision.ended {
+            tracing::warn!(instance = id.0, "it did not come up, or is lost, and is ended");
+        }
+        if self.said_size.replace(decision.size) != Some(decision.size) {
+            let there = facts.instances.iter().filter(|instance| instance.worker.is_some()).count();
+            tracing::info!("the fleet is to have {} workers; {there} are in touch", decision.size);
+        }
+    }
+
+    /// Those who watch a job that has no worker are told why it has none.
+    async fn tell(&mut self, error: Option<&ProviderError>) {
+        let story = match (error, self.said_size) {
+            (Some(error), _) => format!("no worker is in touch, and none can be asked for now: {error}"),
+            (None, Some(0) | None) => "no worker is in touch, and the fleet is to have none".to_owned(),
+            (None, Some(1)) => "no worker is in touch yet: one is being started".to_owned(),
+            (None, Some(size)) => format!("no worker is in touch yet: {size} are being started"),
+        };
+        if self.told.as_ref() != Some(&story)
+            && let Some(shell) = self.shell.upgrade()
+        {
+            self.told = Some(story.clone());
+            _ = shell.send(Message::FleetIs { story }).await;
+        }
+    }
+
+    fn works(&mut self) {
+        if self.failing.take().is_some() {
+            tracing::info!("the fleet can be changed again");
+        }
+    }
+
+    fn fails(&mut self, error: &ProviderError) {
+        let said = error.to_string();
+        let again = self.failing.as_ref().is_some_and(|(what, at)| *what == said && at.elapsed() < SAY_AGAIN);
+        if !again {
+            tracing::warn!("the fleet can't be changed now, and is tried again: {said}");
+            self.failing = Some((said, Instant::now()));
+        }
+    }
+}
+
+async fn within<T>(asked: impl Future<Output = Result<T, ProviderError>>) -> Result<T, ProviderError> {
+    let silent = |_| Err(ProviderError(format!("no answer in {} s", PATIENCE.as_secs())));
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(silent)
+}

@@ -1,0 +1,58 @@
+//! What is left to do, for whoever decides how many workers there should be.
+
+use crate::event::Millis;
+use crate::job::{Job, Phase};
+use crate::scheduler::Scheduler;
+use crate::tasks::StageSums;
+use mr_core::{JobId, KernelWish};
+
+/// Of a job that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load<'a> {
+    pub id: &'a JobId,
+    pub submitted_at: Millis,
+    pub kernels: &'a KernelWish,
+    /// It has tasks left that nobody in touch can be given, though somebody takes work.
+    pub lacks: bool,
+    /// Of the expanded graph; none before the input is listed and when all is done but the commit.
+    pub stages: Vec<StageLoad>,
+    /// Slot time of the attempts that won.
+    pub spent_ms: Millis,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageLoad {
+    /// Tasks that are neither done nor leased, whether or not they are ready.
+    pub waiting: u32,
+    pub running: u32,
+    /// How long those took that are done.
+    pub task_ms: Option<Millis>,
+}
+
+impl Scheduler {
+    /// In order of submission.
+    pub fn loads(&self) -> impl Iterator<Item = Load<'_>> {
+        self.jobs.values().filter(|job| !job.phase().ended()).map(|job| self.load(job))
+    }
+
+    fn load<'a>(&'a self, job: &'a Job) -> Load<'a> {
+        let stages: &[StageSums] = match &job.phase {
+            Phase::Running(tasks) => tasks.stages(),
+            Phase::Listing | Phase::Committing(_) => &[],
+            Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => &[],
+        };
+        let load = |sums: &StageSums| StageLoad {
+            waiting: sums.total - sums.done - sums.running,
+            running: sums.running,
+            task_ms: sums.usual_ms(),
+        };
+        Load {
+            id: &job.id,
+            submitted_at: job.submitted_at,
+            kernels: &job.kernels,
+            lacks: self.lack(job).is_some(),
+            stages: stages.iter().map(load).collect(),
+            spent_ms: stages.iter().map(StageSums::spent_ms).sum(),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A fleet that the coordinator makes: real workers come when there is work, go when there is none, and are replaced when they
+//! are lost; what they write is what one process writes.
+
+use mr_tests::{
+    Coordinator, Output, Running, Scratch, Signal, Submit, address, assert_same_bytes, drawn, send, submit, wait_until,
+};
+use serde_json::Value;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+struct Fleet {
+    scratch: Scratch,
+    photos: PathBuf,
+    alone: Output,
+    address: SocketAddr,
+}
+
+impl Fleet {
+    fn enter(name: &'static str, photos: u64) -> Self {
+        let scratch = Scratch::enter(name);
+        let photos = drawn(&scratch, "photos", photos, 5);
+        let alone = Submit::over(&scratch, &photos, "alone", None).set("split.objects_max=16").slots(2).done();
+        // Whoever has nothing to do leaves after some seconds.
+        scratch.write(
+            "coordinator.toml",
+            format!(
+                "[fleet]\nprovider = \"local\"\nworkers_max = 2\nslots = 1\ntarget_minutes = 0\nidle_minutes = 0.05\n\
+                 args = [\"--scratch\", {:?}]\n",
+                scratch.join("worker-scratch")
+            ),
+        );
+        Self { scratch, photos, alone, address: address() }
+    }
+
+    fn coordinator(&self) -> Coordinator {
+        let args = ["--config", "coordinator.toml", "--lease-ms", "2000"];
+        Coordinator::start_at(self.address, &self.scratch, "state", None, &args)
+    }
+
+    fn submit(&self, coordinator: &Coordinator) -> (Running, String) {
+        let job = Submit::job(&self.scratch, &self.photos, "out").set("split.objects_max=16");
+        let mut submitter = job.to(coordinator).start();
+        let id = submitter.submitted();
+        (submitter, id)
+    }
+
+    fn status(&self, coordinator: &Coordinator, id: &str) -> Value {
+        submit(&self.scratch, ["--coordinator", coordinator.url(), "--json", "status", id]).done().json()
+    }
+
+    /// Processes of this fleet's workers.
+    fn workers(&self) -> Vec<u32> {
+        let ours = self.scratch.join("worker-scratch");
+        let processes = fs::read_dir("/proc").expect("Linux tells").flatten();
+        let numbers = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+        let is_ours = |number: &u32| {
+            let line = fs::read_to_string(format!("/proc/{number}/cmdline")).unwrap_or_default();
+            line.contains("mr-worker") && line.contains(ours.to_str().expect("it is UTF-8"))
+        };
+        numbers.filter(is_ours).collect()
+    }
+
+    fn until_some_are_done(&self, coordinator: &Coordinator, id: &str) {
+        wait_until("photos are done", || {
+            let status = self.status(coordinator, id);
+            assert!(matches!(status["phase"].as_str(), Some("listing" | "running")), "too late to meddle: {status}");
+            status["stages"][0]["records"].as_u64().filter(|records| *records > 0)
+        });
+    }
+
+    /// The job is as if one process had done it, and then nobody is left.
+    fn holds(&self, submitter: Running, coordinator: &Coordinator, id: &str) {
+        submitter.wait(LIMIT).done();
+        assert_same_bytes(&self.alone, &Output::open(&self.scratch.join("out")));
+        wait_until("nobody is left", || (self.status(coordinator, id)["workers"] == 0).then_some(()));
+        wait_until("no process is left", || self.workers().is_empty().then_some(()));
+    }
+}
+
+#[test]
+fn an_empty_fleet_grows_with_a_job_and_is_empty_again_after_it() {
+    let fleet = Fleet::enter("fleet: from nothing and back", 300);
+    let coordinator = fleet.coordinator();
+    assert!(fleet.workers().is_empty());
+    let (submitter, id) = fleet.submit(&coordinator);
+    wait_until("both workers are in touch", || {
+        let status = fleet.status(&coordinator, &id);
+        assert!(matches!(status["phase"].as_str(), Some("listing" | "running")), "too late to see it: {status}");
+        (status["workers"] == 2).then_some(())
+    });
+    fleet.holds(submitter, &coordinator, &id);
+    let report = Output::open(&fleet.scratch.join("out")).report;
+    eprintln!("  first image after {:?} s", report.first_image_s);
+
+    // Another one finds the same.
+    let ended = Submit::job(&fleet.scratch, &fleet.photos, "again").to(&coordinator).run().done();
+    assert!(ended.stdout.starts_with("300 images embedded"), "{ended}");
+    coordinator.terminate();
+    wait_until("a coordinator that ends takes its workers with it", || fleet.workers().is_empty().then_some(()));
+}
+
+#[test]
+fn workers_that_are_lost_are_replaced_and_change_no_byte() {
+    let fleet = Fleet::enter("fleet: workers killed", 500);
+    let coordinator = fleet.coordinator();
+    let (submitter, id) = fleet.submit(&coordinator);
+    fleet.until_some_are_done(&coordinator, &id);
+    let killed = fleet.workers();
+    killed.iter().for_each(|worker| send(*worker, Signal::Kill));
+    wait_until("others are there", || {
+        let workers = fleet.workers();
+        (workers.len() == 2 && workers.iter().all(|worker| !killed.contains(worker))).then_some(())
+    });
+    fleet.holds(submitter, &coordinator, &id);
+    coordinator.terminate();
+}
+
+#[test]
+fn a_coordinator_that_is_killed_finds_its_workers_again_and_lets_them_go_in_the_end() {
+    let fleet = Fleet::enter("fleet: coordinator killed", 500);
+    let coordinator = fleet.coordinator();
+    let (submitter, id) = fleet.submit(&coordinator);
+    fleet.until_some_are_done(&coordinator, &id);
+    let before = fleet.workers();
+    coordinator.kill();
+    let coordinator = fleet.coordinator();
+    fleet.until_some_are_done(&coordinator, &id);
+    assert_eq!(fleet.workers(), before, "nobody is started in their place");
+    fleet.holds(submitter, &coordinator, &id);
+    coordinator.terminate();
+}
+
+#[test]
+fn a_fleet_that_can_t_start_anyone_says_why() {
+    let fleet = Fleet::enter("fleet: no program", 60);
+    fleet.scratch.write("coordinator.toml", "[fleet]\nprovider = \"local\"\nprogram = \"/no/such/mr-worker\"\n");
+    let coordinator = fleet.coordinator();
+    let (submitter, id) = fleet.submit(&coordinator);
+    let note = || fleet.status(&coordinator, &id)["note"].as_str().map(str::to_owned);
+    wait_until("it says why", || note().filter(|note| note.contains("starting /no/such/mr-worker: ")));
+    submit(&fleet.scratch, ["--coordinator", coordinator.url(), "cancel", &id]).done();
+    submitter.wait(LIMIT);
+    coordinator.terminate();
+}
