@@ -4,15 +4,15 @@
 
 use crate::shell::Message;
 use mr_autoscaler::{Autoscaler, Decision, Facts, Instance, InstanceId, JobFacts, Policy, StageFacts, Worker};
+use mr_fleet::ec2::{Group, GroupSettings};
 use mr_fleet::{Local, LocalSettings, Machine, Provider, ProviderError};
 use mr_scheduler::{Load, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How often the fleet is looked at when nothing happens, and at most.
+/// How long nothing may happen before the fleet is looked at again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// A provider that does not answer in this time is asked again.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the log says again that a provider fails.
@@ -31,6 +31,7 @@ pub struct FleetSettings {
 #[derive(Clone, Debug)]
 pub enum ProviderSettings {
     Local(LocalSettings),
+    Ec2(GroupSettings),
 }
 
 /// What the shell knows of the work and of workers.
@@ -86,8 +87,9 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new(settings: FleetSettings, shell: mpsc::WeakSender<Message>, news: watch::Receiver<u64>) -> Self {
-        let provider = match &settings.provider {
-            ProviderSettings::Local(local) => Box::new(Local::new(local.clone())),
+        let provider: Box<dyn Provider> = match settings.provider.clone() {
+            ProviderSettings::Local(local) => Box::new(Local::new(local)),
+            ProviderSettings::Ec2(group) => Box::new(Group::new(group)),
         };
         let autoscaler = Autoscaler::new(settings.policy.clone());
         let leaving = BTreeSet::new();
@@ -111,7 +113,7 @@ impl Fleet {
                 Ok(()) => self.works(),
                 Err(error) => self.fails(&error),
             }
-            tokio::time::sleep(LOOK_AFTER).await;
+            tokio::time::sleep(self.provider.rest()).await;
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 changed = self.news.changed() => if changed.is_err() { return },

@@ -107,6 +107,10 @@ impl Provider for Local {
         format!("processes of this machine, each {}", self.settings.program.display())
     }
 
+    fn rest(&self) -> Duration {
+        Duration::from_millis(50)
+    }
+
     async fn look(&mut self) -> Result<Vec<Machine>, ProviderError> {
         self.reap();
         let machine =

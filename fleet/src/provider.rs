@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// A machine with a worker on it, or one that will have one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,9 @@ pub struct ProviderError(pub String);
 pub trait Provider: Send + Sync {
     /// For people: "the processes of this machine".
     fn name(&self) -> String;
+
+    /// The least time between two looks, so that nobody is asked more than is good.
+    fn rest(&self) -> Duration;
 
     /// All machines that there are, those that are only starting included.
     ///

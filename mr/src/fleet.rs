@@ -4,9 +4,11 @@ use anyhow::{Context, ensure};
 use mr_autoscaler::{Aim, Policy};
 use mr_coordinator::{FleetSettings, ProviderSettings};
 use mr_fleet::LocalSettings;
+use mr_fleet::ec2::GroupSettings;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// As it is written. What is missing is as [`Policy::default`] has it.
 #[derive(Debug, Deserialize)]
@@ -33,12 +35,16 @@ pub struct Fleet {
     program: Option<PathBuf>,
     #[serde(default)]
     args: Vec<String>,
+    /// Of `ec2`.
+    group: Option<String>,
+    silence_minutes: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum ProviderName {
     Local,
+    Ec2,
 }
 
 impl Fleet {
@@ -48,7 +54,30 @@ impl Fleet {
     /// When it makes no sense.
     pub fn settings(self, listens: SocketAddr) -> anyhow::Result<FleetSettings> {
         let policy = self.policy()?;
+        match self.provider {
+            ProviderName::Local => {
+                ensure!(
+                    self.group.is_none() && self.silence_minutes.is_none(),
+                    "`group` and `silence_minutes` are of `ec2`"
+                );
+            }
+            ProviderName::Ec2 => {
+                ensure!(self.program.is_none() && self.args.is_empty(), "`program` and `args` are of `local`");
+            }
+        }
+        let silence = minutes("silence_minutes", self.silence_minutes)?.unwrap_or(SILENCE_MS);
+        ensure!(
+            silence >= SILENCE_MIN_MS,
+            "`silence_minutes` should be at least 5, or a coordinator could not start again"
+        );
         let provider = match self.provider {
+            ProviderName::Ec2 => ProviderSettings::Ec2(GroupSettings {
+                group: self
+                    .group
+                    .filter(|group| !group.is_empty())
+                    .context("`group`, an Auto Scaling group, is needed")?,
+                silence: Duration::from_millis(silence),
+            }),
             ProviderName::Local => ProviderSettings::Local(LocalSettings {
                 program: self.program.map_or_else(beside_this_one, Ok)?,
                 args: self.args.into_iter().map(Into::into).collect(),
@@ -61,13 +90,13 @@ impl Fleet {
 
     fn policy(&self) -> anyhow::Result<Policy> {
         let usual = match self.provider {
+            ProviderName::Ec2 => Policy::default(),
             // A process is there in a moment, and costs nothing to start again.
             ProviderName::Local => {
                 let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
                 Policy { workers_max: cores, start_ms: 500, idle_ms: 60_000, ..Policy::default() }
             }
         };
-        let minutes = |name: &str, minutes: Option<f64>| millis(name, minutes.map(|minutes| minutes * 60.0));
         let aim = match (minutes("target_minutes", self.target_minutes)?, self.usd_per_hour_waited) {
             (Some(_), Some(_)) => {
                 anyhow::bail!("`target_minutes` and `usd_per_hour_waited` are two aims: leave one of them out")
@@ -93,8 +122,16 @@ impl Fleet {
     }
 }
 
+/// Long enough for a coordinator's machine to be replaced.
+const SILENCE_MS: u64 = 30 * 60 * 1000;
+const SILENCE_MIN_MS: u64 = 5 * 60 * 1000;
+
 /// More than a year is a mistake.
 const SECONDS_MAX: f64 = 366.0 * 24.0 * 3600.0;
+
+fn minutes(name: &str, minutes: Option<f64>) -> anyhow::Result<Option<u64>> {
+    millis(name, minutes.map(|minutes| minutes * 60.0))
+}
 
 fn millis(name: &str, seconds: Option<f64>) -> anyhow::Result<Option<u64>> {
     let Some(seconds) = seconds else { return Ok(None) };
@@ -143,9 +180,19 @@ mod tests {
             ..Policy::default()
         };
         assert_eq!((policy, families), (expected, vec!["f32/avx512".to_owned()]));
-        let ProviderSettings::Local(local) = provider;
+        let ProviderSettings::Local(local) = provider else { panic!("it is local") };
         assert_eq!(local.coordinator, "http://127.0.0.1:7171");
         assert_eq!((local.program, local.args.len(), local.slots), ("/bin/true".into(), 2, 2));
+    }
+
+    #[test]
+    fn a_group_is_named_and_its_machines_take_a_minute() {
+        let read = |text: &str| toml::from_str::<Fleet>(text).unwrap().settings("0.0.0.0:7171".parse().unwrap());
+        let FleetSettings { policy, provider, .. } = read("provider = \"ec2\"\ngroup = \"workers\"").unwrap();
+        let ProviderSettings::Ec2(group) = provider else { panic!("it is a group") };
+        assert_eq!((group.group.as_str(), group.silence), ("workers", Duration::from_secs(1800)));
+        assert_eq!(policy, Policy::default());
+        assert!(read("provider = \"ec2\"").is_err());
     }
 
     #[test]
@@ -156,6 +203,7 @@ mod tests {
             ("workers_min = 3\nworkers_max = 2", "at least `workers_min`"),
             ("budget_usd_per_hour = 1.0", "needs `usd_per_worker_hour`"),
             ("worker_max = 3", "unknown field"),
+            ("group = \"g\"", "are of `ec2`"),
         ] {
             let error = format!("{:#}", read(text).unwrap_err());
             assert!(error.contains(said), "{text}: {error}");

@@ -3,6 +3,7 @@
 use crate::{Registry, process, settings};
 use anyhow::Context;
 use clap::Parser;
+use mr_fleet::ec2::Notices;
 use mr_worker::{Settings, Stopped};
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -36,6 +37,10 @@ struct Args {
     /// What the provider of this machine calls it, so that a coordinator that asked for it knows it when it comes
     #[arg(long, env = "MR_INSTANCE", value_name = "ID")]
     instance: Option<String>,
+    /// This is a machine of EC2's: it is named as EC2 does, and the worker leaves when spot capacity is wanted back or its Auto
+    /// Scaling group lets the machine go
+    #[arg(long, env = "MR_EC2", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    ec2: Option<bool>,
     /// Seconds without a word from any coordinator after which the worker ends; by default it waits for ever
     #[arg(long, env = "MR_ALONE_MAX_S", value_name = "SECONDS")]
     alone_max_s: Option<u64>,
@@ -56,6 +61,7 @@ struct File {
     decode_budget_mb: Option<u64>,
     memory_mb: Option<u64>,
     instance: Option<String>,
+    ec2: Option<bool>,
     alone_max_s: Option<u64>,
 }
 
@@ -99,8 +105,21 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         ALONE_MIN.as_secs()
     );
 
+    let notices = args.ec2.or(file.ec2).unwrap_or(false).then(Notices::open);
+    if let (Some(notices), None) = (&notices, &settings.instance) {
+        settings.instance = Some(notices.instance_id().await.map_err(anyhow::Error::msg)?);
+    }
+
     let coordinators = mr_worker::connect(&coordinator)?;
     let stop = process::stop_on_signal()?;
+    if let Some(notices) = notices {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let notice = notices.first().await;
+            tracing::warn!("this machine goes, for {notice}: the worker leaves");
+            stop.cancel();
+        });
+    }
     let kernels = registry.kernel_families().join(", ");
     tracing::info!(slots, coordinator, kernels, "working");
     let code = match mr_worker::run(settings, registry, coordinators, stop).await {

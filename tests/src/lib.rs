@@ -5,6 +5,7 @@
 //! machine busy, so they take turns. What is missing on a laptop (`../shared`, Python, npm) skips a test and says so; where
 //! `CI` is set it fails the test.
 
+mod auto_scaling;
 mod chance;
 mod clocks;
 mod hosts;
@@ -26,6 +27,7 @@ mod small_disk;
 mod submit;
 mod untroubled;
 
+pub use auto_scaling::{AutoScaling, GROUP, Machines};
 pub use chance::{Chance, fault_seeds};
 pub use clocks::Clocks;
 pub use hosts::{Cut, Hosts, Weather, between};

@@ -5,6 +5,7 @@ use crate::{Ended, S3Server, Scratch};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 /// The path of a program of ours: beside the test that runs, which lies in `deps`.
 pub fn program(name: &str) -> PathBuf {
@@ -57,7 +58,22 @@ impl Coordinator {
 
     /// The same at an address that one [chose](crate::address).
     pub fn start_at(address: SocketAddr, scratch: &Scratch, state: &str, s3: Option<&S3Server>, args: &[&str]) -> Self {
-        let mut command = command(scratch, "mr-coordinator", s3);
+        Self::start_in(command(scratch, "mr-coordinator", s3), address, scratch, state, args)
+    }
+
+    /// The same with this environment.
+    pub fn start_with(
+        environment: impl IntoIterator<Item = (&'static str, String)>,
+        address: SocketAddr,
+        scratch: &Scratch,
+        args: &[&str],
+    ) -> Self {
+        let mut command = command(scratch, "mr-coordinator", None);
+        command.envs(environment);
+        Self::start_in(command, address, scratch, "state", args)
+    }
+
+    fn start_in(mut command: Command, address: SocketAddr, scratch: &Scratch, state: &str, args: &[&str]) -> Self {
         command.args(["--listen", &address.to_string(), "--state", state]).args(args);
         let mut running = Running::start(command, scratch);
         let url = running.first_line();
@@ -100,6 +116,18 @@ impl Worker {
         let mut command = command(scratch, "mr-worker", None);
         command.env("MR_MEMORY_MB", mb.to_string());
         Self::start_with_slots(slots, command, scratch, coordinator)
+    }
+
+    /// On a machine of EC2's, whose metadata service is there.
+    pub fn start_on_ec2(metadata: &str, scratch: &Scratch, coordinator: &Coordinator) -> Self {
+        let mut command = command(scratch, "mr-worker", None);
+        command.arg("--ec2").env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata);
+        Self::start_in(command, scratch, coordinator)
+    }
+
+    /// By itself, and soon.
+    pub fn ends(self) -> Ended {
+        self.running.wait(Duration::from_secs(30)).done()
     }
 
     pub fn is_over(&mut self) -> bool {

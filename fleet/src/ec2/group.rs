@@ -108,6 +108,11 @@ impl Provider for Group {
         format!("the Auto Scaling group `{}`", self.settings.group)
     }
 
+    /// All of an account's requests to Auto Scaling share one bucket of tokens.
+    fn rest(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
     async fn look(&mut self) -> Result<Vec<Machine>, ProviderError> {
         let group = self.settings.group.clone();
         let groups = self.client().await.describe_auto_scaling_groups().auto_scaling_group_names(&group).send().await;

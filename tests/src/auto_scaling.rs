@@ -1,0 +1,143 @@
+//! An EC2 Auto Scaling group at `moto`, a stand-in for AWS's control plane, and its machines: workers that are started here,
+//! one for each instance that the group has, with its id.
+
+use crate::process::Running;
+use crate::programs::command;
+use crate::s3::block_on;
+use crate::shared::skipped;
+use crate::{Coordinator, Scratch, Signal, address};
+use aws_sdk_autoscaling::Client;
+use aws_sdk_autoscaling::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_autoscaling::types::AutoScalingGroup;
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+/// The group that is there.
+pub const GROUP: &str = "mr-workers";
+const KEY: &str = "testing";
+
+pub struct AutoScaling {
+    server: Running,
+    endpoint: String,
+    client: Client,
+}
+
+impl AutoScaling {
+    /// With a group of none to `max` machines. Installed at the first call, which takes a while; without it a test skips, or
+    /// fails where everything must be shown.
+    pub fn start(scratch: &Scratch, max: i32) -> Option<Self> {
+        let note = "moto goes into target/venv-aws, once (about 40 MB to download)";
+        let python = match xtask::venv::environment("target/venv-aws", "tests/requirements-aws.txt", note) {
+            Ok(python) => python,
+            Err(error) => {
+                skipped(&format!("this test needs moto: {error:#}"));
+                return None;
+            }
+        };
+        let address = address();
+        let mut moto = Command::new(python.with_file_name("moto_server"));
+        moto.args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
+        let mut server = Running::start(moto, scratch);
+        server.until("say that it runs", |server| server.stderr().contains("Running on").then_some(()));
+        let endpoint = format!("http://{address}");
+        let config = aws_sdk_autoscaling::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(Credentials::new(KEY, KEY, None, None, "given"))
+            .region(Region::from_static("us-east-1"))
+            .endpoint_url(&endpoint)
+            .build();
+        let this = Self { server, endpoint, client: Client::from_conf(config) };
+        block_on(this.make_group(max));
+        Some(this)
+    }
+
+    async fn make_group(&self, max: i32) {
+        // Moto has some images of its own.
+        let launch = self.client.create_launch_configuration().launch_configuration_name("worker");
+        let launch = launch.image_id("ami-12c6146b").instance_type("c7i.large").send();
+        launch.await.expect("moto makes a launch configuration");
+        let group = self.client.create_auto_scaling_group().auto_scaling_group_name(GROUP);
+        let group = group.launch_configuration_name("worker").availability_zones("us-east-1a");
+        group.min_size(0).max_size(max).desired_capacity(0).send().await.expect("moto makes a group");
+    }
+
+    /// Credentials and endpoint, as programs look for them.
+    pub fn environment(&self) -> [(&'static str, String); 4] {
+        [
+            ("AWS_ENDPOINT_URL_AUTO_SCALING", self.endpoint.clone()),
+            ("AWS_ACCESS_KEY_ID", KEY.into()),
+            ("AWS_SECRET_ACCESS_KEY", KEY.into()),
+            ("AWS_REGION", "us-east-1".into()),
+        ]
+    }
+
+    pub fn group(&self) -> AutoScalingGroup {
+        block_on(group(&self.client))
+    }
+
+    /// Somebody sets the group's size by hand.
+    pub fn resize(&self, size: i32) {
+        let request = self.client.set_desired_capacity().auto_scaling_group_name(GROUP).desired_capacity(size);
+        block_on(request.send()).expect("moto does so");
+    }
+
+    /// When the group is to be set to nothing, in seconds since the epoch.
+    pub fn ends_at(&self) -> Option<i64> {
+        let actions = self.client.describe_scheduled_actions().auto_scaling_group_name(GROUP).send();
+        let actions = block_on(actions).expect("moto tells");
+        let action = actions.scheduled_update_group_actions().first()?;
+        assert_eq!((action.min_size(), action.desired_capacity()), (Some(0), Some(0)));
+        action.start_time().map(|at| at.secs())
+    }
+
+    /// It answers nobody until it is continued.
+    pub fn hang(&self, hangs: bool) {
+        self.server.signal(if hangs { Signal::Stop } else { Signal::Continue });
+    }
+
+    /// What its instances are.
+    pub fn machines<'a>(&'a self, scratch: &'a Scratch, coordinator: &Coordinator) -> Machines<'a> {
+        Machines { group: self, scratch, coordinator: coordinator.url().to_owned(), workers: BTreeMap::new() }
+    }
+}
+
+async fn group(client: &Client) -> AutoScalingGroup {
+    loop {
+        // While it hangs nobody is told anything.
+        let asked = client.describe_auto_scaling_groups().auto_scaling_group_names(GROUP).send();
+        if let Ok(Ok(groups)) = tokio::time::timeout(Duration::from_secs(5), asked).await {
+            return groups.auto_scaling_groups().first().expect("it was made").clone();
+        }
+    }
+}
+
+/// The machines of a group, each a process.
+pub struct Machines<'a> {
+    group: &'a AutoScaling,
+    scratch: &'a Scratch,
+    coordinator: String,
+    workers: BTreeMap<String, Running>,
+}
+
+impl Machines<'_> {
+    /// Starts a worker for each instance that is new. One whose instance has gone is cut off from its mains.
+    pub fn tend(&mut self) {
+        let group = self.group.group();
+        let there: Vec<_> = group.instances().iter().filter_map(|instance| instance.instance_id()).collect();
+        self.workers.retain(|id, _| there.contains(&id.as_str()));
+        for id in there {
+            self.workers.entry(id.to_owned()).or_insert_with(|| {
+                let mut command = command(self.scratch, "mr-worker", None);
+                command.args(["--coordinator", &self.coordinator, "--slots", "1", "--instance", id]);
+                command.arg("--scratch").arg(self.scratch.log("scratch"));
+                Running::start(command, self.scratch)
+            });
+        }
+    }
+
+    /// Of the instances that have one.
+    pub fn workers(&mut self) -> impl Iterator<Item = (&String, &mut Running)> {
+        self.workers.iter_mut()
+    }
+}

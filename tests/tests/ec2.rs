@@ -1,0 +1,246 @@
+//! A fleet that is an EC2 Auto Scaling group, at a stand-in for AWS: the coordinator raises its size with a job and lowers it
+//! after that, and neither the cloud's moods nor anyone's hands change what comes of it. Each instance is a worker of ours.
+
+use mr_tests::{
+    AutoScaling, Coordinator, Machines, Output, Running, Scratch, Signal, Submit, address, assert_same_bytes, drawn,
+    send, submit,
+};
+use serde_json::Value;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+struct Cloud {
+    scratch: Scratch,
+    aws: AutoScaling,
+    photos: PathBuf,
+    alone: Output,
+    address: SocketAddr,
+}
+
+impl Cloud {
+    fn enter(name: &'static str, photos: u64) -> Option<Self> {
+        let scratch = Scratch::enter(name);
+        let aws = AutoScaling::start(&scratch, 3)?;
+        let photos = drawn(&scratch, "photos", photos, 5);
+        let alone = Submit::over(&scratch, &photos, "alone", None).set("split.objects_max=16").slots(2).done();
+        scratch.write(
+            "coordinator.toml",
+            "[fleet]\nprovider = \"ec2\"\ngroup = \"mr-workers\"\nworkers_max = 3\ntarget_minutes = 0\n\
+             start_seconds = 2\nidle_minutes = 0.05\n",
+        );
+        Some(Self { scratch, aws, photos, alone, address: address() })
+    }
+
+    fn coordinator(&self) -> Coordinator {
+        let args = ["--config", "coordinator.toml", "--lease-ms", "2000"];
+        Coordinator::start_with(self.aws.environment(), self.address, &self.scratch, &args)
+    }
+
+    fn submit(&self, coordinator: &Coordinator) -> Running {
+        let job = Submit::job(&self.scratch, &self.photos, "out").set("split.objects_max=16");
+        job.to(coordinator).start()
+    }
+
+    fn status(&self, coordinator: &Coordinator, id: &str) -> Value {
+        submit(&self.scratch, ["--coordinator", coordinator.url(), "--json", "status", id]).done().json()
+    }
+
+    /// Tends the machines until something is so.
+    fn until<T>(&self, machines: &mut Machines, what: &str, mut look: impl FnMut(&mut Machines) -> Option<T>) -> T {
+        let began = Instant::now();
+        loop {
+            machines.tend();
+            if let Some(found) = look(machines) {
+                return found;
+            }
+            assert!(began.elapsed() < LIMIT, "{what}: not in time");
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn until_some_are_done(&self, machines: &mut Machines, coordinator: &Coordinator, id: &str) {
+        self.until(machines, "photos are done", |_| {
+            let status = self.status(coordinator, id);
+            assert!(matches!(status["phase"].as_str(), Some("listing" | "running")), "too late to meddle: {status}");
+            status["stages"][0]["records"].as_u64().filter(|records| *records > 0)
+        });
+    }
+
+    /// The job is as if one process had done it, and then the group is empty.
+    fn holds(&self, mut submitter: Running, machines: &mut Machines) {
+        self.until(machines, "the job ends", |_| submitter.is_over().then_some(()));
+        submitter.wait(LIMIT).done();
+        assert_same_bytes(&self.alone, &Output::open(&self.scratch.join("out")));
+        let ended = Instant::now();
+        self.until(machines, "the group is empty", |_| {
+            let group = self.aws.group();
+            (group.instances().is_empty() && group.desired_capacity() == Some(0)).then_some(())
+        });
+        eprintln!("  the group is empty {:.1} s after the job", ended.elapsed().as_secs_f64());
+    }
+}
+
+#[test]
+fn a_group_of_none_grows_with_a_job_and_is_none_again_after_it() {
+    let Some(cloud) = Cloud::enter("ec2: from none to none", 600) else { return };
+    let coordinator = cloud.coordinator();
+    let mut machines = cloud.aws.machines(&cloud.scratch, &coordinator);
+    assert_eq!(cloud.aws.group().desired_capacity(), Some(0));
+    let mut submitter = cloud.submit(&coordinator);
+    submitter.submitted();
+    cloud.until(&mut machines, "those at work are protected", |_| {
+        let group = cloud.aws.group();
+        let protected = group.instances().iter().filter(|i| i.protected_from_scale_in() == Some(true)).count();
+        (group.instances().len() == 3 && protected > 0).then_some(())
+    });
+    cloud.holds(submitter, &mut machines);
+    // Who is told to leave ends well; nobody pulls the plug before.
+    for (id, worker) in machines.workers() {
+        assert!(worker.is_over(), "{id} is still there");
+    }
+    // Without a coordinator the group would end by itself in half an hour.
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs() as i64;
+    let ends_in = cloud.aws.ends_at().expect("the group is to end") - now;
+    assert!((1200..=1800).contains(&ends_in), "in {ends_in} s");
+    coordinator.terminate();
+}
+
+#[test]
+fn an_api_that_hangs_hands_that_meddle_and_machines_that_are_lost_change_no_byte() {
+    let Some(cloud) = Cloud::enter("ec2: in bad moods", 900) else { return };
+    let coordinator = cloud.coordinator();
+    let mut machines = cloud.aws.machines(&cloud.scratch, &coordinator);
+    let mut submitter = cloud.submit(&coordinator);
+    let id = submitter.submitted();
+    cloud.until_some_are_done(&mut machines, &coordinator, &id);
+    // Somebody wants none: those that are at work stay, and the others come back.
+    cloud.aws.resize(0);
+    cloud.until(&mut machines, "the size is set again", |_| {
+        (cloud.aws.group().desired_capacity() == Some(3)).then_some(())
+    });
+    cloud.aws.hang(true);
+    sleep(Duration::from_secs(3));
+    cloud.aws.hang(false);
+    // A machine is lost, and the group has not heard of it.
+    let lost = machines.workers().next().map(|(_, worker)| worker.id());
+    if let Some(lost) = lost {
+        send(lost, Signal::Kill);
+    }
+    cloud.holds(submitter, &mut machines);
+    coordinator.terminate();
+}
+
+#[test]
+fn a_coordinator_that_is_killed_goes_on_with_its_group() {
+    let Some(cloud) = Cloud::enter("ec2: coordinator killed", 900) else { return };
+    let coordinator = cloud.coordinator();
+    let mut machines = cloud.aws.machines(&cloud.scratch, &coordinator);
+    let mut submitter = cloud.submit(&coordinator);
+    let id = submitter.submitted();
+    cloud.until_some_are_done(&mut machines, &coordinator, &id);
+    let instances = |cloud: &Cloud| -> Vec<_> {
+        let group = cloud.aws.group();
+        group.instances().iter().filter_map(|instance| instance.instance_id().map(str::to_owned)).collect()
+    };
+    let before = instances(&cloud);
+    coordinator.kill();
+    let coordinator = cloud.coordinator();
+    cloud.until_some_are_done(&mut machines, &coordinator, &id);
+    let after = instances(&cloud);
+    assert!(before.iter().all(|id| after.contains(id)), "{before:?} {after:?}");
+    cloud.holds(submitter, &mut machines);
+    coordinator.terminate();
+}
+
+#[test]
+fn a_group_that_is_not_there_or_too_small_is_told() {
+    let Some(cloud) = Cloud::enter("ec2: no group", 60) else { return };
+    let note = |coordinator: &Coordinator, id: &str, words: &str| {
+        mr_tests::wait_until(words, || {
+            cloud.status(coordinator, id)["note"].as_str().filter(|note| note.contains(words)).map(str::to_owned)
+        })
+    };
+    for (file, words) in [
+        ("group = \"others\"", "there is no Auto Scaling group `others` here"),
+        ("group = \"mr-workers\"\nworkers_min = 5", "the group's MaxSize is 3: raise it, or lower `workers_max`"),
+    ] {
+        cloud.scratch.write("coordinator.toml", format!("[fleet]\nprovider = \"ec2\"\n{file}\n"));
+        let coordinator = cloud.coordinator();
+        let mut submitter = cloud.submit(&coordinator);
+        let id = submitter.submitted();
+        note(&coordinator, &id, words);
+        submit(&cloud.scratch, ["--coordinator", coordinator.url(), "cancel", &id]).done();
+        submitter.wait(LIMIT);
+        coordinator.terminate();
+    }
+}
+
+/// The instance metadata service, as far as a worker asks it: it takes tokens, and there is a notice once `notice` is there.
+fn metadata(notice: PathBuf) -> SocketAddr {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let address = listener.local_addr().expect("it is bound");
+    let answer = move |mut stream: TcpStream| -> std::io::Result<()> {
+        let (mut first, mut token, mut reader) = (String::new(), false, BufReader::new(stream.try_clone()?));
+        reader.read_line(&mut first)?;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            token |= line.to_lowercase().starts_with("x-aws-ec2-metadata-token:");
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let found = match first.split_whitespace().collect::<Vec<_>>()[..] {
+            ["PUT", "/latest/api/token", _] => Some("token"),
+            ["GET", _, _] if !token => None,
+            ["GET", "/latest/meta-data/instance-id", _] => Some("i-0123"),
+            ["GET", "/latest/meta-data/spot/instance-action", _] if notice.exists() => {
+                Some("{\"action\": \"terminate\", \"time\": \"2030-01-01T00:00:00Z\"}")
+            }
+            _ => None,
+        };
+        let status = if found.is_some() { "200 OK" } else { "404 Not Found" };
+        let body = found.unwrap_or_default();
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    std::thread::spawn(move || listener.incoming().flatten().try_for_each(&answer));
+    address
+}
+
+#[test]
+fn a_spot_notice_has_a_worker_hand_back_its_work_and_leave() {
+    let scratch = Scratch::enter("ec2: a spot notice");
+    let photos = drawn(&scratch, "photos", 300, 5);
+    let job = |output| Submit::over(&scratch, &photos, output, None).set("split.objects_max=16");
+    let alone = job("alone").slots(2).done();
+    let notice = scratch.join("notice");
+    let metadata = metadata(notice.clone());
+    let coordinator = Coordinator::start(&scratch, "state", None, &[]);
+    let mut spot = mr_tests::Worker::start_on_ec2(&format!("http://{metadata}"), &scratch, &coordinator);
+    let mut submitter = job("out").to(&coordinator).start();
+    let id = submitter.submitted();
+    mr_tests::wait_until("photos are done", || {
+        let status: Value =
+            submit(&scratch, ["--coordinator", coordinator.url(), "--json", "status", &id]).done().json();
+        status["stages"][0]["records"].as_u64().filter(|records| *records > 0)
+    });
+    std::fs::write(&notice, "").expect("there is room");
+    spot.until_it_says("its spot capacity is wanted back");
+    let ended = spot.ends();
+    assert!(ended.stderr.contains("stopped; leases are handed back"), "{ended}");
+    let stays = mr_tests::Worker::start(&scratch, &coordinator, None);
+    submitter.wait(LIMIT).done();
+    assert_same_bytes(&alone, &Output::open(&scratch.join("out")));
+    stays.terminate();
+    coordinator.terminate();
+}
