@@ -11,14 +11,24 @@ use std::collections::{BTreeMap, BTreeSet};
 const STARTS_OVERDUE: Millis = 4;
 const OVERDUE_MIN: Millis = 60_000;
 
+/// So many that did not come, one after another, are no chance any more. Then there is a pause before the next, longer each time.
+const FAILED_STARTS: u32 = 3;
+const PAUSE: Millis = 30_000;
+const PAUSE_MAX: Millis = 900_000;
+
 #[derive(Clone, Debug)]
 pub struct Autoscaler {
     policy: Policy,
     /// How long workers took to come of late.
     start_ms: Option<Millis>,
-    /// As many as one had that was in touch.
+    /// Of a worker in touch, on average.
     slots: Option<u32>,
     known: BTreeMap<InstanceId, Seen>,
+    /// Nothing was seen before.
+    first: bool,
+    /// Instances that did not come since one last came, and when another is tried.
+    failed_starts: u32,
+    retry_at: Millis,
     /// What was wanted of late.
     wanted: Steady,
 }
@@ -26,11 +36,14 @@ pub struct Autoscaler {
 /// What was seen of an instance so far.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    since: Millis,
+    /// `None`: it was there before anyone looked.
+    since: Option<Millis>,
     /// Its worker was in touch once.
     came: bool,
-    /// Its worker has had nothing to do since, or has been out of touch.
+    /// Its worker has had nothing to do since, be it that it was out of touch.
     idle_since: Option<Millis>,
+    /// Its worker has been out of touch since.
+    away_since: Option<Millis>,
 }
 
 /// What is to be done.
@@ -49,7 +62,16 @@ pub struct Decision {
 impl Autoscaler {
     /// For a policy that was [checked](Policy::check).
     pub fn new(policy: Policy) -> Self {
-        Self { policy, start_ms: None, slots: None, known: BTreeMap::new(), wanted: Steady::default() }
+        Self {
+            policy,
+            start_ms: None,
+            slots: None,
+            known: BTreeMap::new(),
+            first: true,
+            failed_starts: 0,
+            retry_at: 0,
+            wanted: Steady::default(),
+        }
     }
 
     pub fn decide(&mut self, now: Millis, facts: &Facts) -> Decision {
@@ -66,14 +88,26 @@ impl Autoscaler {
             facts.instances.iter().filter(|i| self.is_lost(i, now)).map(|i| i.id.clone()).collect();
         let stays = |instance: &&Instance| !instance.leaves && !ended.contains(&instance.id);
         let there = facts.instances.iter().filter(stays).count() as u32;
+        let came = facts.instances.iter().filter(stays).filter(|i| self.known[&i.id].came).count() as u32;
         let leave = self.to_leave(now, facts.instances.iter().filter(stays), there.saturating_sub(kept));
         let busy = |instance: &&Instance| instance.worker.is_some_and(|worker| worker.busy);
+        // What does not come is not bought again and again: one at a time, and with pauses.
+        let allowed = match self.holds_back() {
+            false => wanted,
+            true if now < self.retry_at => 0,
+            true => wanted.min(came + 1),
+        };
         Decision {
-            size: (there - leave.len() as u32).max(wanted),
+            size: (there - leave.len() as u32).max(allowed),
             leave,
             ended,
             busy: facts.instances.iter().filter(busy).map(|instance| instance.id.clone()).collect(),
         }
+    }
+
+    /// Whether those that were started last did not come.
+    pub fn holds_back(&self) -> bool {
+        self.failed_starts >= FAILED_STARTS
     }
 
     /// From asking for a worker to hearing of it, as it was measured.
@@ -83,30 +117,48 @@ impl Autoscaler {
 
     fn see(&mut self, now: Millis, instances: &[Instance]) {
         let there: BTreeSet<_> = instances.iter().map(|instance| &instance.id).collect();
-        self.known.retain(|id, _| there.contains(id));
+        let mut failed = 0;
+        self.known.retain(|id, seen| {
+            let stays = there.contains(id);
+            failed += u32::from(!stays && !seen.came && seen.since.is_some());
+            stays
+        });
         for instance in instances {
-            let new = Seen { since: now, came: false, idle_since: None };
-            let is_new = !self.known.contains_key(&instance.id);
+            let since = (!self.first).then_some(now);
+            let new = Seen { since, came: false, idle_since: None, away_since: None };
             let seen = self.known.entry(instance.id.clone()).or_insert(new);
-            if let Some(worker) = instance.worker {
-                self.slots = Some(worker.slots);
-                // One that is at work already when it is first seen was started by somebody else, or for another coordinator.
-                if !seen.came && !is_new {
-                    let took = now - seen.since;
+            if instance.worker.is_some() && !seen.came {
+                seen.came = true;
+                self.failed_starts = 0;
+                // One that is in touch when it is first seen was started for another coordinator.
+                if let Some(took) = seen.since.map(|since| now - since).filter(|took| *took > 0) {
                     self.start_ms = Some(self.start_ms.map_or(took, |usual| (3 * usual + took) / 4));
                 }
-                seen.came = true;
             }
             let idle = instance.worker.is_none_or(|worker| !worker.busy);
             seen.idle_since = if idle { seen.idle_since.or(Some(now)) } else { None };
+            seen.away_since = if instance.worker.is_none() { seen.away_since.or(Some(now)) } else { None };
         }
+        if failed > 0 {
+            self.failed_starts += failed;
+            let doublings = self.failed_starts.saturating_sub(FAILED_STARTS).min(10);
+            self.retry_at = now.saturating_add((PAUSE << doublings).min(PAUSE_MAX));
+        }
+        let staying = instances.iter().filter(|instance| !instance.leaves).filter_map(|instance| instance.worker);
+        let (workers, slots) = staying.fold((0, 0), |(workers, slots), worker| (workers + 1, slots + worker.slots));
+        if workers > 0 {
+            self.slots = Some(u32::div_ceil(slots, workers));
+        }
+        self.first = false;
     }
 
-    /// Whether its worker did not come when it should have, or has been out of touch for as long.
+    /// Whether its worker did not come when it should have, or has been out of touch for as long. Of one that leaves nobody
+    /// expects more.
     fn is_lost(&self, instance: &Instance, now: Millis) -> bool {
         let usual = self.policy.start_ms.max(self.start_ms.unwrap_or(0));
         let overdue = usual.saturating_mul(STARTS_OVERDUE).max(OVERDUE_MIN);
-        instance.worker.is_none() && self.idle_for(instance, now) > overdue
+        let away = self.known[&instance.id].away_since.map_or(0, |since| now - since);
+        !instance.leaves && away > overdue
     }
 
     fn idle_for(&self, instance: &Instance, now: Millis) -> Millis {

@@ -192,7 +192,7 @@ async fn tidy_up(output: &DynStore, finished: &Finished) -> Result<(), TableErro
 
 /// Where a job looks whether its output's store honours conditions.
 pub fn probes(job: &JobId) -> String {
-    format!("_probe/{job}-")
+    format!("_probe/{job}/")
 }
 
 async fn has_committed(output: &DynStore, job: &JobId) -> Result<bool, TableError> {

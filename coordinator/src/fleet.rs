@@ -2,8 +2,11 @@
 //!
 //! It runs beside the shell, since a provider may take its time, and only while this coordinator leads.
 
+use crate::lead::Standing;
 use crate::shell::Message;
+use crate::tally::FleetSize;
 use mr_autoscaler::{Autoscaler, Decision, Facts, Instance, InstanceId, JobFacts, Policy, StageFacts, Worker};
+use mr_core::KernelWish;
 use mr_fleet::ec2::{Group, GroupSettings};
 use mr_fleet::{Local, LocalSettings, Machine, Provider, ProviderError};
 use mr_scheduler::{Load, Millis};
@@ -48,7 +51,9 @@ pub struct SeenJob {
     pub facts: JobFacts,
     /// Its kernels and its code are there, or nobody is there who could lack them.
     pub served: bool,
-    pub kernels: mr_core::KernelWish,
+    pub kernels: KernelWish,
+    /// That it is bound to.
+    pub family: Option<String>,
 }
 
 #[derive(Debug)]
@@ -67,7 +72,8 @@ impl SeenJob {
             task_ms: stage.task_ms,
         });
         let facts = JobFacts { submitted_at: load.submitted_at, stages: stages.collect(), spent_ms: load.spent_ms };
-        Self { facts, served: !load.lacks, kernels: load.kernels.clone() }
+        let family = load.family.map(str::to_owned);
+        Self { facts, served: !load.lacks, kernels: load.kernels.clone(), family }
     }
 }
 
@@ -77,23 +83,44 @@ pub struct Fleet {
     autoscaler: Autoscaler,
     shell: mpsc::WeakSender<Message>,
     news: watch::Receiver<u64>,
+    standing: watch::Receiver<Standing>,
     /// Told to leave and not gone yet.
     leaving: BTreeSet<String>,
-    said_size: Option<u32>,
-    told: Option<String>,
+    size: FleetSize,
+    /// There are jobs, and none that its workers could be given.
+    unfit: bool,
+    /// What the shell was told last.
+    told: Option<(FleetSize, String)>,
     /// What the provider failed at, and when the log said so.
     failing: Option<(String, Instant)>,
 }
 
 impl Fleet {
-    pub fn new(settings: FleetSettings, shell: mpsc::WeakSender<Message>, news: watch::Receiver<u64>) -> Self {
+    pub fn new(
+        settings: FleetSettings,
+        shell: mpsc::WeakSender<Message>,
+        news: watch::Receiver<u64>,
+        standing: watch::Receiver<Standing>,
+    ) -> Self {
         let provider: Box<dyn Provider> = match settings.provider.clone() {
             ProviderSettings::Local(local) => Box::new(Local::new(local)),
             ProviderSettings::Ec2(group) => Box::new(Group::new(group)),
         };
         let autoscaler = Autoscaler::new(settings.policy.clone());
-        let leaving = BTreeSet::new();
-        Self { settings, provider, autoscaler, shell, news, leaving, said_size: None, told: None, failing: None }
+        let (leaving, size) = (BTreeSet::new(), FleetSize { wanted: 0, there: 0 });
+        Self {
+            settings,
+            provider,
+            autoscaler,
+            shell,
+            news,
+            standing,
+            leaving,
+            size,
+            unfit: false,
+            told: None,
+            failing: None,
+        }
     }
 
     /// Until nobody listens any more.
@@ -106,6 +133,10 @@ impl Fleet {
             policy.most()
         );
         loop {
+            // One that is replaced without knowing, perhaps, keeps its hands off what is another's then.
+            if self.standing.wait_for(|standing| *standing == Standing::Leads).await.is_err() {
+                return;
+            }
             let Some(seen) = self.ask().await else { return };
             let stepped = self.step(seen).await;
             self.tell(stepped.as_ref().err()).await;
@@ -130,23 +161,25 @@ impl Fleet {
     async fn step(&mut self, seen: Seen) -> Result<(), ProviderError> {
         let machines = within(self.provider.look()).await?;
         let facts = self.facts(&seen, &machines);
+        self.unfit = !seen.jobs.is_empty() && facts.jobs.is_empty() && !self.settings.families.is_empty();
         let decision = self.autoscaler.decide(seen.now, &facts);
         self.say(&decision, &facts);
         // Workers are told whatever the provider does; and those whose machine it takes away are to drain as well.
-        let taken = machines.iter().filter(|machine| machine.leaves && !self.leaving.contains(&machine.id));
-        let leave = decision.leave.iter().map(|id| &id.0).chain(taken.map(|machine| &machine.id)).cloned();
-        let leave: BTreeSet<_> = leave.collect();
-        if !leave.is_empty() {
-            self.leaving.extend(leave.iter().cloned());
-            let Some(shell) = self.shell.upgrade() else { return Ok(()) };
-            _ = shell.send(Message::Leave { instances: leave }).await;
+        self.leaving.extend(decision.leave.iter().map(|id| id.0.clone()));
+        self.leaving.extend(machines.iter().filter(|machine| machine.leaves).map(|machine| machine.id.clone()));
+        let untold = seen.workers.iter().filter(|worker| !worker.leaves && self.leaving.contains(&worker.instance));
+        let untold: BTreeSet<_> = untold.map(|worker| worker.instance.clone()).collect();
+        if !untold.is_empty()
+            && let Some(shell) = self.shell.upgrade()
+        {
+            _ = shell.send(Message::Leave { instances: untold }).await;
         }
         self.carry_out(&decision, &facts, &machines).await
     }
 
     fn facts(&mut self, seen: &Seen, machines: &[Machine]) -> Facts {
         let mut workers: BTreeMap<&str, (Worker, bool)> = BTreeMap::new();
-        for worker in &seen.workers {
+        for worker in seen.workers.iter().filter(|worker| self.provider.owns(&worker.instance)) {
             let none = (Worker { slots: 0, busy: false }, false);
             let (of, leaves) = workers.entry(&worker.instance).or_insert(none);
             of.slots += worker.slots;
@@ -165,17 +198,21 @@ impl Fleet {
             Instance { id: InstanceId(id.to_owned()), worker: worker.map(|(worker, _)| *worker), leaves }
         });
         let instances: Vec<_> = instances.collect();
-        let jobs = seen.jobs.iter().filter(|job| self.serves(job, !seen.workers.is_empty()));
+        let some_there = !workers.is_empty();
+        let jobs = seen.jobs.iter().filter(|job| self.serves(job, some_there));
         Facts { jobs: jobs.map(|job| job.facts.clone()).collect(), instances }
     }
 
-    /// Whether more workers of this fleet would help a job. What those have that are there shows; else it is configured.
+    /// Whether more workers of this fleet would help a job: by what is configured, else by what those have that are there.
     fn serves(&self, job: &SeenJob, some_there: bool) -> bool {
-        let families = &self.settings.families;
-        let fits = families.is_empty() || families.iter().any(|family| job.kernels.takes(family));
-        fits && (job.served || !some_there)
+        match (&*self.settings.families, &job.family) {
+            ([], _) => job.served || !some_there,
+            (families, Some(bound)) => families.contains(bound),
+            (families, None) => families.iter().any(|family| job.kernels.takes(family)),
+        }
     }
 
+    /// Does what can be done, whatever fails of it.
     async fn carry_out(
         &mut self,
         decision: &Decision,
@@ -183,48 +220,60 @@ impl Fleet {
         machines: &[Machine],
     ) -> Result<(), ProviderError> {
         let busy = decision.busy.iter().map(|id| id.0.clone()).collect();
-        within(self.provider.protect(&busy)).await?;
-        let staying: BTreeSet<&str> = machines.iter().filter(|m| !m.leaves).map(|m| &*m.id).collect();
+        let mut outcome = within(self.provider.protect(&busy)).await;
+        let machines: BTreeMap<&str, bool> = machines.iter().map(|machine| (&*machine.id, machine.leaves)).collect();
         let (mut leaving, mut strangers) = (0, 0);
         for instance in &facts.instances {
             let id = &*instance.id.0;
             let told = instance.leaves || decision.leave.contains(&instance.id);
-            if machines.iter().all(|machine| machine.id != id) {
-                // A worker that the provider does not know is there all the same.
-                strangers += u32::from(!told);
-            } else if instance.worker.is_none() && (told || decision.ended.contains(&instance.id)) {
+            match machines.get(id) {
+                // One of the coordinator before, that this provider can't count.
+                None => strangers += u32::from(!told),
                 // A worker that was told to leave has done so when it is no longer in touch: then its machine can go.
-                within(self.provider.end(id)).await?;
-            } else {
-                leaving += u32::from(told && staying.contains(id));
+                Some(_) if instance.worker.is_none() && (told || decision.ended.contains(&instance.id)) => {
+                    outcome = outcome.and(within(self.provider.end(id)).await);
+                }
+                Some(taken) => leaving += u32::from(told && !taken),
             }
         }
-        within(self.provider.resize((decision.size + leaving).saturating_sub(strangers))).await
+        let size = (decision.size + leaving).saturating_sub(strangers);
+        outcome.and(within(self.provider.resize(size)).await)
     }
 
     fn say(&mut self, decision: &Decision, facts: &Facts) {
         for id in &decision.ended {
             tracing::warn!(instance = id.0, "it did not come up, or is lost, and is ended");
         }
-        if self.said_size.replace(decision.size) != Some(decision.size) {
-            let there = facts.instances.iter().filter(|instance| instance.worker.is_some()).count();
-            tracing::info!("the fleet is to have {} workers; {there} are in touch", decision.size);
+        let size = FleetSize { wanted: decision.size, there: facts.instances.len() as u32 };
+        if self.size.wanted != size.wanted {
+            let touch = facts.instances.iter().filter(|instance| instance.worker.is_some()).count();
+            tracing::info!("the fleet is to have {} workers; {touch} are in touch", size.wanted);
         }
+        self.size = size;
     }
 
     /// Those who watch a job that has no worker are told why it has none.
     async fn tell(&mut self, error: Option<&ProviderError>) {
-        let story = match (error, self.said_size) {
+        let story = match (error, self.size.wanted) {
             (Some(error), _) => format!("no worker is in touch, and none can be asked for now: {error}"),
-            (None, Some(0) | None) => "no worker is in touch, and the fleet is to have none".to_owned(),
-            (None, Some(1)) => "no worker is in touch yet: one is being started".to_owned(),
-            (None, Some(size)) => format!("no worker is in touch yet: {size} are being started"),
+            (None, _) if self.unfit => {
+                let families = self.settings.families.join(", ");
+                format!("no worker is in touch, and the fleet starts none for it: those would have kernels {families}")
+            }
+            (None, 0) => "no worker is in touch, and the fleet is to have none".to_owned(),
+            (None, _) if self.autoscaler.holds_back() => {
+                "no worker is in touch: those that were started last did not come (their log says why), and one is tried now and then"
+                    .to_owned()
+            }
+            (None, 1) => "no worker is in touch yet: one is being started".to_owned(),
+            (None, wanted) => format!("no worker is in touch yet: {wanted} are being started"),
         };
-        if self.told.as_ref() != Some(&story)
+        let size = self.size;
+        if self.told.as_ref() != Some(&(size, story.clone()))
             && let Some(shell) = self.shell.upgrade()
         {
-            self.told = Some(story.clone());
-            _ = shell.send(Message::FleetIs { story }).await;
+            self.told = Some((size, story.clone()));
+            _ = shell.send(Message::FleetIs { size, story }).await;
         }
     }
 

@@ -192,7 +192,8 @@ impl Candidate {
             std::future::pending::<()>().await
         };
         // Ended with this coordinator's lead.
-        let fleet = self.settings.fleet.clone().map(|fleet| Fleet::new(fleet, shell.clone(), listens));
+        let fleet =
+            self.settings.fleet.clone().map(|fleet| Fleet::new(fleet, shell.clone(), listens, standing.subscribe()));
         // Nobody is started in place of workers that are about to come back.
         let rest = if deciding.has_open_jobs() { self.settings.lease_ms } else { 0 };
         let _fleet = fleet.map(|fleet| {

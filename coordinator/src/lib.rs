@@ -24,6 +24,7 @@ mod process;
 mod serve;
 mod shell;
 mod status;
+mod tally;
 mod troubles;
 mod workers_service;
 

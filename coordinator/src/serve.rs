@@ -8,6 +8,7 @@ use crate::workers_service::WorkersService;
 use anyhow::Context;
 use futures::Stream;
 use hyper_util::rt::TokioIo;
+use mr_metrics::Page;
 use mr_proto::v1::jobs_server::JobsServer;
 use mr_proto::v1::workers_server::WorkersServer;
 use mr_proto::{DESCRIPTORS, MESSAGE_BYTES_MAX};
@@ -61,6 +62,22 @@ impl Coordinator {
             Standing::Leads | Standing::InDoubt => true,
             Standing::StandsBy => false,
         }
+    }
+
+    /// What it has done and what it is at. `None` when it is stopping.
+    pub async fn metrics(&self) -> Option<Page> {
+        let leads = self.leads();
+        let mut page = if leads {
+            let (reply, page) = oneshot::channel();
+            self.shell.send(Message::Metrics { reply }).await.ok()?;
+            page.await.ok()?
+        } else {
+            let mut page = Page::default();
+            mr_metrics::stores(&mut page);
+            page
+        };
+        page.gauge("mr_leads", "Whether this coordinator leads, rather than stand by", &[], f64::from(u8::from(leads)));
+        Some(page)
     }
 
     /// Lets what is half-way end, and stops. The handle that came with [`start`](Self::start) is done then.

@@ -14,10 +14,12 @@ use crate::memo::Memo;
 use crate::orders::{self, order};
 use crate::prepare::{ListingPlace, Prepared};
 use crate::status::status;
+use crate::tally::{FleetSize, Tally};
 use mr_core::{
     AttemptId, AttemptProgress, AttemptResult, Epoch, Failure, JobCode, JobId, JobPhase, JobPlan, JobStatus, Mode,
     Order, TaskId, TaskKind, WorkerId,
 };
+use mr_metrics::Page;
 use mr_proto::v1;
 use mr_scheduler::{Command, Condemned, Config, Ending, Event, Fact, Millis, Poll, Scheduler, Step, What, WriteAhead};
 use mr_storage::{DynStore, Object};
@@ -49,12 +51,16 @@ pub enum Message {
         instance: Option<String>,
         reply: oneshot::Sender<PollAnswer>,
     },
+    Metrics {
+        reply: oneshot::Sender<Page>,
+    },
     /// What there is to do, and who does it.
     Fleet {
         reply: oneshot::Sender<Seen>,
     },
-    /// What there is to say to those who miss workers.
+    /// How large the fleet is to be and is, and what there is to say to those who miss workers.
     FleetIs {
+        size: FleetSize,
         story: String,
     },
     /// The workers of these machines should go.
@@ -154,8 +160,9 @@ pub struct Shell {
     jobs: BTreeMap<JobId, Job>,
     parked: BTreeMap<WorkerId, Parked>,
     in_touch: BTreeMap<WorkerId, InTouch>,
-    /// Why there is none, if somebody should know.
-    no_worker: Option<String>,
+    /// Of which this coordinator makes the workers: its size, and why there is none of them in touch.
+    fleet: Option<(FleetSize, String)>,
+    tally: Tally,
     /// How far each worker said its attempts are.
     progress: BTreeMap<WorkerId, Vec<AttemptProgress>>,
     /// When an attempt's order first went out.
@@ -224,7 +231,8 @@ impl Shell {
             jobs,
             parked: BTreeMap::new(),
             in_touch: BTreeMap::new(),
-            no_worker: None,
+            fleet: None,
+            tally: Tally::default(),
             progress: BTreeMap::new(),
             sent: BTreeMap::new(),
             effects: Effects::default(),
@@ -360,9 +368,13 @@ impl Shell {
                 self.poll(poll, progress, peak_rss_bytes, instance, reply);
             }
             Message::Fleet { reply } => _ = reply.send(self.seen()),
-            Message::FleetIs { story } => {
-                self.no_worker = Some(story);
+            Message::FleetIs { size, story } => {
+                self.fleet = Some((size, story));
                 self.news();
+            }
+            Message::Metrics { reply } => {
+                let size = self.fleet.as_ref().map(|(size, _)| *size);
+                _ = reply.send(self.tally.page(&self.scheduler, size));
             }
             Message::Leave { instances } => self.tell_to_leave(&instances),
             Message::Submit { id, plan, prior_ms, renews_quarantined, reply } => {
@@ -489,6 +501,9 @@ impl Shell {
         {
             result.outcome = Err(failure);
         }
+        if sent.is_some() {
+            self.tally.attempt(result);
+        }
         let output = match &result.outcome {
             Ok(output) => output,
             Err(failure) => {
@@ -571,6 +586,7 @@ impl Shell {
             }
             What::Committing => tracing::info!(job = %id, "commits"),
             What::Ended { ending, remains } => {
+                self.tally.job(ending);
                 let seconds = remains.ended_at.saturating_sub(submitted_at.unwrap_or(remains.ended_at)) as f64 / 1e3;
                 match ending {
                     Ending::Committed => tracing::info!(job = %id, "committed after {seconds:.1} s"),
@@ -602,6 +618,7 @@ impl Shell {
             (journal.entries, journal.facts, journal.base_facts) = (0, length, length);
             journal.base = Some((number, base));
         }
+        self.tally.journal_entry();
         self.effects.append(number, entry, self.state.clone());
     }
 
@@ -804,8 +821,8 @@ impl Shell {
         let view = self.scheduler.job(id)?;
         let workers: Vec<_> = self.scheduler.workers().collect();
         let mut status = status(&view, self.jobs.get(id)?, &workers, &self.progress, self.now());
-        if workers.is_empty() && !view.phase.ended() && self.no_worker.is_some() {
-            status.note.clone_from(&self.no_worker);
+        if let Some((_, story)) = self.fleet.as_ref().filter(|_| workers.is_empty() && !view.phase.ended()) {
+            status.note = Some(story.clone());
         }
         Some(status)
     }

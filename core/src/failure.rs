@@ -25,6 +25,29 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
+    pub const ALL: [Self; 7] = [
+        Self::Application,
+        Self::Permanent,
+        Self::Refused,
+        Self::Transient,
+        Self::WorkerLost,
+        Self::OutOfMemory,
+        Self::Cancelled,
+    ];
+
+    /// One word, for labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Application => "application",
+            Self::Permanent => "permanent",
+            Self::Refused => "refused",
+            Self::Transient => "transient",
+            Self::WorkerLost => "worker-lost",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether another attempt of the same task may succeed.
     pub fn retryable(self) -> bool {
         match self {

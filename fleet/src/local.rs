@@ -10,6 +10,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
+/// What the names of all begin with, those of the coordinator before included.
+const NAMES: &str = "local-";
 /// How long one may take to hand back what it has.
 const FAREWELL: Duration = Duration::from_secs(10);
 /// A coordinator that is killed starts again within that, or its workers end by themselves.
@@ -46,9 +48,12 @@ impl Local {
         let LocalSettings { program, args, coordinator, slots } = &self.settings;
         self.next += 1;
         // Unlike those of the coordinator before, whose workers may still be there.
-        let id = format!("local-{}-{}", std::process::id(), self.next);
+        let id = format!("{NAMES}{}-{}", std::process::id(), self.next);
         let child = Command::new(program)
             .args(args)
+            // Those are the coordinator's own.
+            .env_remove("MR_CONFIG")
+            .env_remove("MR_METRICS")
             .env("MR_COORDINATOR", coordinator)
             .env("MR_SLOTS", slots.to_string())
             .env("MR_INSTANCE", &id)
@@ -109,6 +114,10 @@ impl Provider for Local {
 
     fn rest(&self) -> Duration {
         Duration::from_millis(50)
+    }
+
+    fn owns(&self, machine: &str) -> bool {
+        machine.starts_with(NAMES)
     }
 
     async fn look(&mut self) -> Result<Vec<Machine>, ProviderError> {

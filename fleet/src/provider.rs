@@ -27,6 +27,9 @@ pub trait Provider: Send + Sync {
     /// The least time between two looks, so that nobody is asked more than is good.
     fn rest(&self) -> Duration;
 
+    /// Whether a machine by that name is or was one of these, as of the last look. Workers elsewhere are others' affair.
+    fn owns(&self, machine: &str) -> bool;
+
     /// All machines that there are, those that are only starting included.
     ///
     /// # Errors

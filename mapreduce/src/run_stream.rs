@@ -2,7 +2,7 @@
 
 use crate::fetch::{file, in_flight};
 use crate::lost::{self, Unread};
-use crate::run::{Block, Blocks, Counted, HEAD, Head, RAW_MAX, RunCursor, RunError, RunIndex, WholeBlocks};
+use crate::run::{BLOCK, Block, Blocks, Counted, HEAD, Head, RAW_MAX, RunCursor, RunError, RunIndex, WholeBlocks};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use mr_core::{Failure, FileRef};
@@ -57,7 +57,9 @@ pub async fn open(
 ) -> Result<(Vec<RunCursor<'static>>, u64), Failure> {
     let indexed = in_flight(store, runs.to_vec(), |store, run| async move { Indexed::read(&store, run).await });
     let indexed: Vec<Indexed> = indexed.try_collect().await?;
-    let chunk = (memory / CHUNKS / (runs.len().max(1) as u64)).clamp(CHUNK_MIN, CHUNK_MAX);
+    // Beside its chunks each run has a block that is unpacked.
+    let each = memory / runs.len().max(1) as u64;
+    let chunk = (each.saturating_sub(BLOCK as u64) / CHUNKS).clamp(CHUNK_MIN, CHUNK_MAX);
     let gate = Arc::new(Semaphore::new(IN_FLIGHT));
     let (mut cursors, mut all) = (Vec::with_capacity(runs.len()), 0);
     for Indexed { run, index, whole } in indexed {

@@ -39,6 +39,9 @@ struct Args {
     /// none
     #[arg(long, env = "MR_KEEP_DAYS", value_name = "DAYS")]
     keep_days: Option<u32>,
+    /// Address at which Prometheus finds `/metrics`, over plain HTTP; port 0 picks one; by default there is none
+    #[arg(long, env = "MR_METRICS", value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
     /// A TOML file with these settings, named as the flags are but with `_`; a table `[fleet]` in it has the coordinator start
     /// and stop workers as there is work
     #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
@@ -53,6 +56,7 @@ struct File {
     lease_ms: Option<u64>,
     unserved_ms: Option<u64>,
     keep_days: Option<u32>,
+    metrics: Option<SocketAddr>,
     /// Workers that it starts and stops itself.
     fleet: Option<Fleet>,
 }
@@ -100,6 +104,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
         started = Coordinator::start(settings) => started?,
         () = stop.cancelled() => return Ok(()),
     };
+    let told = coordinator.clone();
+    crate::metrics::serve(args.metrics.or(file.metrics), &stop, move || {
+        let coordinator = told.clone();
+        async move { coordinator.metrics().await }
+    })
+    .await?;
     println!("http://{}", listener.local_addr()?);
     let serving = serve(&coordinator, TcpListenerStream::new(listener), stop.clone());
     let mut running = running;

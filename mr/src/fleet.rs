@@ -38,6 +38,7 @@ pub struct Fleet {
     /// Of `ec2`.
     group: Option<String>,
     silence_minutes: Option<f64>,
+    lifecycle_hook: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,7 +58,7 @@ impl Fleet {
         match self.provider {
             ProviderName::Local => {
                 ensure!(
-                    self.group.is_none() && self.silence_minutes.is_none(),
+                    self.group.is_none() && self.silence_minutes.is_none() && self.lifecycle_hook.is_none(),
                     "`group` and `silence_minutes` are of `ec2`"
                 );
             }
@@ -77,6 +78,7 @@ impl Fleet {
                     .filter(|group| !group.is_empty())
                     .context("`group`, an Auto Scaling group, is needed")?,
                 silence: Duration::from_millis(silence),
+                hook: self.lifecycle_hook,
             }),
             ProviderName::Local => ProviderSettings::Local(LocalSettings {
                 program: self.program.map_or_else(beside_this_one, Ok)?,

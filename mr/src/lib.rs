@@ -18,6 +18,7 @@ struct WritingAJob;
 mod coordinator;
 mod fleet;
 mod main_of;
+mod metrics;
 mod process;
 mod settings;
 mod worker;

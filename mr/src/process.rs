@@ -24,17 +24,18 @@ pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let token = stop.clone();
     // Lives as long as the process does.
     tokio::spawn(async move {
-        loop {
+        // It may be stopping for another reason already, and is to end that well.
+        for first in [true, false] {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            if token.is_cancelled() {
-                std::process::exit(130);
+            if first {
+                tracing::info!("stopping");
+                token.cancel();
             }
-            tracing::info!("stopping");
-            token.cancel();
         }
+        std::process::exit(130);
     });
     Ok(stop)
 }

@@ -7,6 +7,7 @@ use mr_fleet::ec2::Notices;
 use mr_worker::{Settings, Stopped};
 use serde::Deserialize;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,14 +42,20 @@ struct Args {
     /// Scaling group lets the machine go
     #[arg(long, env = "MR_EC2", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     ec2: Option<bool>,
-    /// Seconds without a word from any coordinator after which the worker ends; by default it waits for ever
+    /// Seconds without a word from any coordinator after which the worker ends; by default it waits for ever,
+    /// on EC2 for 40 minutes
     #[arg(long, env = "MR_ALONE_MAX_S", value_name = "SECONDS")]
     alone_max_s: Option<u64>,
+    /// Address at which Prometheus finds `/metrics`, over plain HTTP; port 0 picks one; by default there is none
+    #[arg(long, env = "MR_METRICS", value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
     /// A TOML file with these settings, named as the flags are but with `_`
     #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
+/// Longer than it takes until the group is set to no machines for want of a coordinator, so that nobody comes in its place.
+const ALONE_ON_EC2: Duration = Duration::from_secs(40 * 60);
 /// Shorter silences are part of life.
 const ALONE_MIN: Duration = Duration::from_secs(10);
 
@@ -63,6 +70,7 @@ struct File {
     instance: Option<String>,
     ec2: Option<bool>,
     alone_max_s: Option<u64>,
+    metrics: Option<SocketAddr>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -98,20 +106,24 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         settings.instance.as_ref().is_none_or(|id| (1..=256).contains(&id.len())),
         "`--instance` should have between 1 and 256 letters"
     );
-    settings.alone_max = args.alone_max_s.or(file.alone_max_s).map(Duration::from_secs);
+    let on_ec2 = args.ec2.or(file.ec2).unwrap_or(false);
+    let alone_max = args.alone_max_s.or(file.alone_max_s).map(Duration::from_secs);
+    settings.alone_max = alone_max.or(on_ec2.then_some(ALONE_ON_EC2));
     anyhow::ensure!(
         settings.alone_max.is_none_or(|most| most >= ALONE_MIN),
         "`--alone-max-s` should be at least {}, or a coordinator could not start again",
         ALONE_MIN.as_secs()
     );
 
-    let notices = args.ec2.or(file.ec2).unwrap_or(false).then(Notices::open);
+    let notices = on_ec2.then(Notices::open);
     if let (Some(notices), None) = (&notices, &settings.instance) {
         settings.instance = Some(notices.instance_id().await.map_err(anyhow::Error::msg)?);
     }
 
     let coordinators = mr_worker::connect(&coordinator)?;
     let stop = process::stop_on_signal()?;
+    let tally = settings.tally.clone();
+    crate::metrics::serve(args.metrics.or(file.metrics), &stop, move || std::future::ready(Some(tally.page()))).await?;
     if let Some(notices) = notices {
         let stop = stop.clone();
         tokio::spawn(async move {

@@ -12,6 +12,8 @@ pub struct Load<'a> {
     pub id: &'a JobId,
     pub submitted_at: Millis,
     pub kernels: &'a KernelWish,
+    /// The kernel family that it is bound to.
+    pub family: Option<&'a str>,
     /// It has tasks left that nobody in touch can be given, though somebody takes work.
     pub lacks: bool,
     /// Of the expanded graph; none before the input is listed and when all is done but the commit.
@@ -50,6 +52,7 @@ impl Scheduler {
             id: &job.id,
             submitted_at: job.submitted_at,
             kernels: &job.kernels,
+            family: job.family.as_deref(),
             lacks: self.lack(job).is_some(),
             stages: stages.iter().map(load).collect(),
             spent_ms: stages.iter().map(StageSums::spent_ms).sum(),

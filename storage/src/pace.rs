@@ -6,9 +6,11 @@
 //!
 //! [`usage`] is what a process tells its coordinator, [`obey`] takes what comes back.
 
+mod counts;
 mod governor;
 mod pacer;
 
+pub use counts::{Counts, Outcome, Request};
 pub use governor::{CALM, FLOOR, Governor};
 pub use pacer::{Pacer, Ticket};
 
@@ -41,6 +43,11 @@ pub fn usage() -> Vec<StoreUsage> {
     used.map(|place| StoreUsage { place: place.name.clone(), answers: place.state().pacer.answers() }).collect()
 }
 
+/// What was asked of each place since the process began.
+pub fn counts() -> Vec<(String, Counts)> {
+    places().values().map(|place| (place.name.clone(), place.state().counts.clone())).collect()
+}
+
 /// Takes the shares of this process, until they are renewed; a place that is not among them has no limit but our own.
 pub fn obey(shares: &[StoreShare]) {
     let now = START.elapsed();
@@ -68,6 +75,7 @@ pub(crate) struct Place {
 struct State {
     pacer: Pacer,
     budget: Budget,
+    counts: Counts,
 }
 
 impl Place {
@@ -92,27 +100,27 @@ impl Place {
     }
 
     /// Takes in how a request was answered.
-    pub fn note<T>(&self, outcome: &Result<T, StoreError>) {
+    pub fn note<T>(&self, request: Request, outcome: &Result<T, StoreError>) {
         let mut state = self.state();
-        let mut answers = StoreAnswers::default();
-        match outcome {
-            Ok(_) => {
-                answers.accepted = 1;
+        let outcome = Outcome::of(outcome);
+        *state.counts.requests.entry((request, outcome)).or_default() += 1;
+        let answers = match outcome {
+            Outcome::Accepted => {
                 state.budget.earn();
+                StoreAnswers { accepted: 1, throttled: 0 }
             }
-            Err(StoreError::Throttled { .. }) => answers.throttled = 1,
+            Outcome::Refused => StoreAnswers { accepted: 1, throttled: 0 },
+            Outcome::Throttled => StoreAnswers { accepted: 0, throttled: 1 },
             // Perhaps there was no answer at all.
-            Err(StoreError::Transient { .. }) => return,
-            Err(
-                StoreError::NotFound { .. }
-                | StoreError::Exists { .. }
-                | StoreError::Changed { .. }
-                | StoreError::Conflict { .. }
-                | StoreError::Denied { .. }
-                | StoreError::Fatal { .. },
-            ) => answers.accepted = 1,
-        }
+            Outcome::Failed => return,
+        };
         state.pacer.note(START.elapsed(), answers);
+    }
+
+    /// Bytes of a body that came or went.
+    pub fn moved(&self, read: u64, written: u64) {
+        let counts = &mut self.state().counts;
+        (counts.read_bytes, counts.written_bytes) = (counts.read_bytes + read, counts.written_bytes + written);
     }
 
     /// How long to wait before the request is made again, after so many tries; `None`: not at all.

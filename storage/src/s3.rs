@@ -14,7 +14,7 @@ mod sums;
 
 use crate::key::check_prefix;
 use crate::memory::cut;
-use crate::pace::Place;
+use crate::pace::{Place, Request};
 use crate::retry::BackOff;
 use crate::unique::{chance, unique};
 use crate::{GetOptions, Got, Native, Object, Put, Store, StoreError, check_key, object_url, stands_for_folder};
@@ -176,7 +176,7 @@ impl S3 {
         let doing = || format!("copying {} to {}", object_url(&source.url, from_key), object_url(&self.url, to_key));
         let from = format!("{}/{}", source.bucket, source.full(from_key));
         let from = utf8_percent_encode(&from, COPY_SOURCE).to_string();
-        self.ask(|| async {
+        self.ask(Request::Copy, || async {
             let request = self.client.copy_object().bucket(&self.bucket).key(self.full(to_key));
             let request = request.copy_source(&from).customize().config_override(self.laborious.clone());
             request.send().await.map_err(|error| classify(error, doing(), None))
@@ -197,7 +197,10 @@ impl S3 {
         let etag = unquoted(answer.e_tag(), doing)?;
         let summed = sums::checked_by_sdk(&answer) || options.range.is_some() || !sums::etag_may_be_md5(&answer);
         match body(answer).await {
-            Ok(bytes) => Ok((Got { bytes, etag }, summed)),
+            Ok(bytes) => {
+                self.place.moved(bytes.len() as u64, 0);
+                Ok((Got { bytes, etag }, summed))
+            }
             Err(source) => Err(StoreError::transient(doing(), source)),
         }
     }
@@ -210,7 +213,7 @@ impl S3 {
             return Ok(got);
         }
         tracing::debug!(%key, "reading it again: it is not what its ETag says");
-        let (again, _) = self.ask(|| self.get_once(key, options)).await?;
+        let (again, _) = self.ask(Request::Get, || self.get_once(key, options)).await?;
         if again == got {
             tracing::info!(url = %self.url, "ETags are no MD5 here: objects without checksums are read unchecked");
             self.foreign_etags.store(true, Ordering::Relaxed);
@@ -235,7 +238,7 @@ impl S3 {
     /// The ETag of what is at `key`, if it is the write with this token that put it there.
     async fn own_write(&self, key: &str, token: &str) -> Result<Option<String>, StoreError> {
         let doing = || self.doing("looking for our own write at", key);
-        let answer = self.ask(|| async {
+        let answer = self.ask(Request::Head, || async {
             let request = self.client.head_object().bucket(&self.bucket).key(self.full(key));
             request.send().await.map_err(|error| classify(error, doing(), None))
         });
@@ -256,7 +259,7 @@ impl S3 {
         }
         let doing = || self.doing("writing", key);
         let bytes = &body.cut(0..body.length(), doing).await?;
-        self.ask(|| async {
+        self.ask(Request::Put, || async {
             let request = self.client.put_object().bucket(&self.bucket).key(self.full(key));
             let request = request.body(bytes.clone().into()).metadata(TOKEN, token);
             let request = match how {
@@ -270,6 +273,7 @@ impl S3 {
                 false => request,
             };
             let answer = request.send().await.map_err(|error| classify(error, doing(), Some(how)))?;
+            self.place.moved(0, bytes.len() as u64);
             unquoted(answer.e_tag(), doing)
         })
         .await
@@ -322,7 +326,7 @@ impl Store for S3 {
         let mut objects = Vec::new();
         let mut next: Option<String> = None;
         loop {
-            let page = self.ask(|| async {
+            let page = self.ask(Request::List, || async {
                 let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.full(prefix));
                 // XML cannot hold every character that a key may have.
                 let request = request.encoding_type(EncodingType::Url).set_continuation_token(next.clone());
@@ -368,14 +372,14 @@ impl Store for S3 {
         if options.range.as_ref().is_some_and(|range| range.start >= range.end) {
             return self.get_nothing(key, &options).await;
         }
-        let (got, summed) = self.ask(|| self.get_once(key, &options)).await?;
+        let (got, summed) = self.ask(Request::Get, || self.get_once(key, &options)).await?;
         if summed { Ok(got) } else { self.hold_against_etag(key, &options, got).await }
     }
 
     async fn head(&self, key: &str) -> Result<Object, StoreError> {
         check_named(key)?;
         let doing = || self.doing("looking at", key);
-        let answer = self.ask(|| async {
+        let answer = self.ask(Request::Head, || async {
             let request = self.client.head_object().bucket(&self.bucket).key(self.full(key));
             request.send().await.map_err(|error| classify(error, doing(), None))
         });
@@ -399,7 +403,7 @@ impl Store for S3 {
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         check_named(key)?;
         let doing = || self.doing("deleting", key);
-        let answer = self.ask(|| async {
+        let answer = self.ask(Request::Delete, || async {
             let request = self.client.delete_object().bucket(&self.bucket).key(self.full(key));
             request.send().await.map_err(|error| classify(error, doing(), None))
         });

@@ -85,6 +85,10 @@ impl Coordinator {
         &self.url
     }
 
+    pub fn stderr(&self) -> String {
+        self.running.stderr()
+    }
+
     pub fn terminate(self) -> Ended {
         self.running.terminate()
     }
@@ -125,6 +129,13 @@ impl Worker {
         Self::start_in(command, scratch, coordinator)
     }
 
+    /// It tells of itself at a port that it says.
+    pub fn start_with_metrics(scratch: &Scratch, coordinator: &Coordinator, s3: Option<&S3Server>) -> Self {
+        let mut command = command(scratch, "mr-worker", s3);
+        command.env("MR_METRICS", "127.0.0.1:0");
+        Self::start_in(command, scratch, coordinator)
+    }
+
     /// By itself, and soon.
     pub fn ends(self) -> Ended {
         self.running.wait(Duration::from_secs(30)).done()
@@ -134,8 +145,9 @@ impl Worker {
         self.running.is_over()
     }
 
-    pub fn until_it_says(&mut self, words: &str) {
-        self.running.until("say so", |running| running.stderr().contains(words).then_some(()));
+    /// All that it has said by then.
+    pub fn until_it_says(&mut self, words: &str) -> String {
+        self.running.until("say so", |running| Some(running.stderr()).filter(|said| said.contains(words)))
     }
 
     fn start_in(command: Command, scratch: &Scratch, coordinator: &Coordinator) -> Self {

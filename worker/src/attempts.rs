@@ -1,5 +1,6 @@
 //! The attempts that this worker holds, and the results that the coordinator has not yet been heard to have.
 
+use crate::Tally;
 use futures::FutureExt;
 use mr_core::{AttemptId, AttemptProgress, AttemptResult, Failure, FailureClass, Order};
 use mr_mapreduce::{Control, Host, execute};
@@ -30,11 +31,13 @@ pub struct Attempts {
     order: Vec<AttemptId>,
     tasks: JoinSet<AttemptResult>,
     unheard: BTreeMap<AttemptId, AttemptResult>,
+    tally: Arc<Tally>,
 }
 
 impl Attempts {
-    pub fn new(host: Arc<Host>) -> Self {
-        Self { host, running: BTreeMap::new(), order: Vec::new(), tasks: JoinSet::new(), unheard: BTreeMap::new() }
+    pub fn new(host: Arc<Host>, tally: Arc<Tally>) -> Self {
+        let (running, unheard) = Default::default();
+        Self { host, running, order: Vec::new(), tasks: JoinSet::new(), unheard, tally }
     }
 
     pub fn held(&self) -> Vec<AttemptProgress> {
@@ -88,7 +91,9 @@ impl Attempts {
     pub fn refuse(&mut self, attempt: AttemptId, failure: Failure) {
         // A failure has no bytes, so their kernels don't matter.
         let kernel_family = String::new();
-        self.unheard.insert(attempt.clone(), AttemptResult { attempt, kernel_family, outcome: Err(failure) });
+        let result = AttemptResult { attempt, kernel_family, outcome: Err(failure) };
+        self.tally.attempt(&result);
+        self.unheard.insert(result.attempt.clone(), result);
     }
 
     /// Stops an attempt. Nothing more is said of it: whoever asked knows.
@@ -189,6 +194,7 @@ impl Attempts {
         if let Err(failure) = &result.outcome {
             tracing::warn!(attempt = %result.attempt, class = ?failure.class, "failed: {failure}");
         }
+        self.tally.attempt(&result);
         self.unheard.insert(result.attempt.clone(), result);
         true
     }
@@ -219,7 +225,7 @@ mod tests {
     fn attempts() -> Attempts {
         let settings =
             HostSettings { slots: 1, scratch: "/nowhere".into(), decode_budget_bytes: 0, work_outlives: true };
-        Attempts::new(Arc::new(Host::new(Registry::new("test"), settings)))
+        Attempts::new(Arc::new(Host::new(Registry::new("test"), settings)), Arc::default())
     }
 
     fn attempt(index: u32) -> AttemptId {

@@ -11,12 +11,15 @@ mod heap;
 mod memory;
 mod poll;
 mod rss;
+mod tally;
 
 pub use connect::{Coordinators, connect};
 pub use poll::{Stopped, run};
 pub use rss::peak_rss_bytes;
+pub use tally::Tally;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub struct Settings {
     /// A worker that has heard from no coordinator for so long ends: nobody is there who would end its machine. `None`: it
     /// waits for ever.
     pub alone_max: Option<Duration>,
+    /// Counts what the worker does, for whoever asks.
+    pub tally: Arc<Tally>,
 }
 
 impl Settings {
@@ -55,6 +60,7 @@ impl Settings {
             host: host(),
             instance: None,
             alone_max: None,
+            tally: Arc::default(),
         }
     }
 }

@@ -77,7 +77,8 @@ pub async fn run(
         said_short: None,
         host: host.clone(),
     };
-    worker.run(Attempts::new(host), stop).await
+    let tally = worker.settings.tally.clone();
+    worker.run(Attempts::new(host, tally), stop).await
 }
 
 struct Worker {
@@ -148,6 +149,7 @@ impl Worker {
                     self.coordinators.turn(at);
                 }
                 Err(status) => {
+                    self.settings.tally.poll_failed();
                     self.contact.failed(&self.coordinators.name(at), &status);
                     self.coordinators.turn(at);
                     if self.contact.silence() > lease * CUT_OFF_LEASES && attempts.stop_all() {
@@ -229,7 +231,9 @@ impl Worker {
     fn poll(&mut self, attempts: &Attempts, draining: bool) -> (v1::PollRequest, Vec<AttemptResult>) {
         self.seq += 1;
         let results = attempts.results();
+        let held = attempts.held();
         let (slots, ahead) = self.memory.room(self.settings.slots, self.settings.ahead, Instant::now().into());
+        self.settings.tally.polls(slots, held.len());
         let poll = v1::PollRequest {
             worker: self.name.clone(),
             seq: self.seq,
@@ -241,7 +245,7 @@ impl Worker {
             instance: self.settings.instance.clone().unwrap_or_default(),
             draining,
             lingers: attempts.is_empty() && self.host.at_work() > 0,
-            held: attempts.held().into_iter().map(convert::progress_to).collect(),
+            held: held.into_iter().map(convert::progress_to).collect(),
             results: results.iter().cloned().map(convert::result_to).collect(),
             peak_rss_bytes: peak_rss_bytes(),
             process: pace::process().to_owned(),

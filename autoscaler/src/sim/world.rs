@@ -31,6 +31,7 @@ pub struct World {
     changed_at: Millis,
     /// By the world's own book.
     idle_since: BTreeMap<InstanceId, Millis>,
+    away_since: BTreeMap<InstanceId, Millis>,
     outcome: Outcome,
 }
 
@@ -120,6 +121,7 @@ impl World {
             let_go_at: None,
             changed_at: 0,
             idle_since: BTreeMap::new(),
+            away_since: BTreeMap::new(),
             outcome: Outcome::default(),
         }
     }
@@ -132,12 +134,12 @@ impl World {
         self.weather = Weather::default();
         // What is left is done, at the worst, by one worker after another.
         let left: Millis = self.jobs.iter().flat_map(|job| &job.stages).map(Stage::left_ms).sum();
-        let patience = WEATHER + 2 * left + 40 * self.policy.start_ms + 10 * self.policy.idle_ms + 3_600_000;
+        let patience = WEATHER + 2 * left + 40 * self.policy.start_ms + 10 * self.policy.idle_ms + 3 * 3_600_000;
         while self.jobs.iter().any(|job| job.ended_at.is_none()) {
             self.step(spoil)?;
             self.holds(self.now < patience, "a job does not end")?;
         }
-        let patience = self.now + 20 * self.policy.start_ms + 4 * self.policy.idle_ms + 600_000;
+        let patience = self.now + 20 * self.policy.start_ms + 4 * self.policy.idle_ms + 3_600_000;
         while self.now < patience {
             self.step(spoil)?;
         }
@@ -241,7 +243,13 @@ impl World {
 
     fn note_idle(&mut self, facts: &Facts) {
         self.idle_since.retain(|id, _| self.machines.contains_key(id));
+        self.away_since.retain(|id, _| self.machines.contains_key(id));
         for instance in &facts.instances {
+            if instance.worker.is_some() {
+                self.away_since.remove(&instance.id);
+            } else {
+                self.away_since.entry(instance.id.clone()).or_insert(self.now);
+            }
             if instance.worker.is_some_and(|worker| worker.busy) {
                 self.idle_since.remove(&instance.id);
             } else {
@@ -263,12 +271,15 @@ impl World {
         for id in &decision.ended {
             let out_of_touch = instance(id).is_some_and(|instance| instance.worker.is_none());
             self.holds(out_of_touch, "one that is in touch is to be ended")?;
+            let away = self.now - self.away_since.get(id).copied().unwrap_or(self.now);
+            self.holds(away > 60_000, "one is to be ended that was not away for long")?;
         }
         let stay = facts.instances.iter().filter(|i| !i.leaves && !decision.ended.contains(&i.id)).count() as u32;
         let stay = stay - decision.leave.len() as u32;
         let most = self.policy.most();
         self.holds(decision.size <= most.max(stay), "the fleet is larger than it may be")?;
-        self.holds(decision.size >= self.policy.workers_min, "the fleet is smaller than it may be")?;
+        let least = if self.autoscaler.holds_back() { stay } else { self.policy.workers_min };
+        self.holds(decision.size >= least, "the fleet is smaller than it may be")?;
         self.holds(decision.size >= stay, "more leave than are said to")?;
         if !decision.leave.is_empty() {
             // By what a worker has at the least, since measured and configured slots may differ.

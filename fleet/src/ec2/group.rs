@@ -21,7 +21,6 @@ const NAMED_MAX: usize = 50;
 const RENEWALS: u32 = 6;
 /// The scheduled action's name.
 const DEAD_MAN: &str = "mr-coordinator-is-silent";
-const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
@@ -29,6 +28,8 @@ pub struct GroupSettings {
     pub group: String,
     /// When nothing is heard of a coordinator for so long, the group is set to no machines.
     pub silence: Duration,
+    /// The lifecycle hook for instances that are terminated which waits for workers to drain, if there is one.
+    pub hook: Option<String>,
 }
 
 pub struct Group {
@@ -86,19 +87,18 @@ impl Group {
         Ok(())
     }
 
-    /// Lets one go that waits for that, as its lifecycle hooks have it.
+    /// Lets one go that waits for its worker to drain.
     async fn complete(&mut self, id: &str) -> Result<(), ProviderError> {
-        let client = self.client().await;
-        let group = &self.settings.group;
-        let hooks = client.describe_lifecycle_hooks().auto_scaling_group_name(group).send().await;
-        let hooks = hooks.map_err(|error| told("looking for lifecycle hooks", &error))?;
-        for hook in hooks.lifecycle_hooks().iter().filter(|hook| hook.lifecycle_transition() == Some(TERMINATING)) {
-            let name = hook.lifecycle_hook_name().unwrap_or_default();
-            let request = client.complete_lifecycle_action().auto_scaling_group_name(group).lifecycle_hook_name(name);
-            let request = request.instance_id(id).lifecycle_action_result("CONTINUE");
-            request.send().await.map_err(|error| told("completing a lifecycle action", &error))?;
+        let Some(hook) = self.settings.hook.clone() else { return Ok(()) };
+        let group = self.settings.group.clone();
+        let request = self.client().await.complete_lifecycle_action().auto_scaling_group_name(group);
+        let request = request.lifecycle_hook_name(hook).instance_id(id).lifecycle_action_result("CONTINUE");
+        match request.send().await {
+            Ok(_) => Ok(()),
+            // It was completed before, by us or in the end.
+            Err(error) if error.message().is_some_and(|said| said.contains("No active Lifecycle Action")) => Ok(()),
+            Err(error) => Err(told("completing a lifecycle action", &error)),
         }
-        Ok(())
     }
 }
 
@@ -106,6 +106,10 @@ impl Group {
 impl Provider for Group {
     fn name(&self) -> String {
         format!("the Auto Scaling group `{}`", self.settings.group)
+    }
+
+    fn owns(&self, machine: &str) -> bool {
+        self.find(machine).is_some()
     }
 
     /// All of an account's requests to Auto Scaling share one bucket of tokens.
@@ -165,9 +169,17 @@ impl Provider for Group {
         if leaves(instance) {
             return Ok(());
         }
+        // A size that is the least cannot be lowered: then another comes in its place.
+        let (size, least) =
+            self.seen.as_ref().map_or((None, 0), |seen| (seen.desired_capacity(), seen.min_size().unwrap_or(0)));
+        let lowers = size.is_some_and(|size| size > least);
         let request = self.client().await.terminate_instance_in_auto_scaling_group().instance_id(machine);
-        let ended = request.should_decrement_desired_capacity(true).send().await;
-        ended.map(drop).map_err(|error| told("ending an instance", &error))
+        let ended = request.should_decrement_desired_capacity(lowers).send().await;
+        ended.map_err(|error| told("ending an instance", &error))?;
+        if let Some(seen) = self.seen.as_mut().filter(|_| lowers) {
+            seen.desired_capacity = size.map(|size| size - 1);
+        }
+        Ok(())
     }
 }
 

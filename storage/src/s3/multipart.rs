@@ -3,6 +3,7 @@
 use super::answers::{classify, unquoted};
 use super::body::Body;
 use super::{PART_BYTES, S3, TOKEN, quoted};
+use crate::pace::Request;
 use crate::{Put, StoreError};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
@@ -49,7 +50,7 @@ impl Upload {
     async fn begin(store: &S3, key: &str, token: &str) -> Result<Self, StoreError> {
         let doing = store.doing("writing in parts", key);
         let full = store.full(key);
-        let answer = store.ask(|| async {
+        let answer = store.ask(Request::CreateUpload, || async {
             let request = store.client.create_multipart_upload().bucket(&store.bucket).key(&full);
             // S3 refuses parts with sums of a kind that was not announced.
             let request = request.set_checksum_algorithm(store.sums_sent.then_some(ChecksumAlgorithm::Crc32));
@@ -83,11 +84,13 @@ impl Upload {
     }
 
     async fn send_part(&self, store: &S3, part: Bytes, number: i32) -> Result<CompletedPart, StoreError> {
-        let answer = store.ask(|| async {
+        let answer = store.ask(Request::UploadPart, || async {
             let request = self.client.upload_part().bucket(&self.bucket).key(&self.key).upload_id(&self.id);
             let request = request.part_number(number).body(part.clone().into()).customize();
             let answer = request.config_override(store.laborious.clone()).send().await;
-            answer.map_err(|error| classify(error, self.doing.clone(), None))
+            let answer = answer.map_err(|error| classify(error, self.doing.clone(), None))?;
+            store.place.moved(0, part.len() as u64);
+            Ok(answer)
         });
         let answer = answer.await?;
         // What the store worked out over each part, it wants to hear again.
@@ -105,7 +108,7 @@ impl Upload {
     async fn complete(&self, store: &S3, parts: Vec<CompletedPart>, how: &Put) -> Result<String, StoreError> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         store
-            .ask(|| async {
+            .ask(Request::CompleteUpload, || async {
                 let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(&self.key);
                 let request = request.upload_id(&self.id).multipart_upload(parts.clone());
                 let request = match how {
@@ -121,7 +124,7 @@ impl Upload {
     }
 
     async fn abort(&self, store: &S3) {
-        let answer = store.ask(|| async {
+        let answer = store.ask(Request::AbortUpload, || async {
             let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(&self.key);
             let answer = request.upload_id(&self.id).send().await;
             answer.map_err(|error| classify(error, self.doing.clone(), None))

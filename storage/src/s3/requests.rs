@@ -2,17 +2,18 @@
 
 use super::S3;
 use crate::StoreError;
+use crate::pace::Request;
 
 impl S3 {
     /// Makes the request until it goes well or trying again is of no use. Every request of a store passes here, so that
     /// the place's pace holds for all of them, retries and parts included.
-    pub(super) async fn ask<T, F>(&self, request: impl Fn() -> F) -> Result<T, StoreError>
+    pub(super) async fn ask<T, F>(&self, what: Request, request: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         let mut tried = 0;
         loop {
-            let outcome = self.ask_once(request()).await;
+            let outcome = self.ask_once(what, request()).await;
             tried += 1;
             let Err(error) = outcome else { return outcome };
             let Some(pause) = self.place.again(&error, tried) else { return Err(error) };
@@ -22,11 +23,15 @@ impl S3 {
     }
 
     /// Nothing is held while it pauses.
-    async fn ask_once<T>(&self, request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn ask_once<T>(
+        &self,
+        what: Request,
+        request: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let _permit = self.in_flight.acquire().await.expect("it is never closed");
         self.place.turn().await;
         let outcome = request.await;
-        self.place.note(&outcome);
+        self.place.note(what, &outcome);
         outcome
     }
 }

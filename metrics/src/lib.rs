@@ -1,0 +1,9 @@
+//! What a process tells of itself, as Prometheus reads it: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
+
+mod page;
+mod serve;
+mod stores;
+
+pub use page::Page;
+pub use serve::serve;
+pub use stores::stores;

@@ -1,0 +1,86 @@
+//! What the programs tell of themselves is what the documentation names, and adds up.
+
+use mr_tests::{Coordinator, S3Server, Scratch, Submit, Worker, drawn};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+/// What is answered at a URL without a path of more than one part.
+fn get(url: &str) -> String {
+    let (address, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("it is a URL");
+    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    write!(stream, "GET /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("it is heard");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it is answered");
+    answer
+}
+
+/// Where a program says that its metrics are.
+fn url(said: &str) -> &str {
+    let (_, url) = said.split_once("metrics are at ").expect("it says so");
+    url.split_whitespace().next().expect("a word follows")
+}
+
+/// The families of a page, with what they are.
+fn families(page: &str) -> BTreeSet<(String, String)> {
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+}
+
+/// Those in the documentation, in the sections that hold for a program.
+fn documented(headings: &[&str]) -> BTreeSet<(String, String)> {
+    let text = fs::read_to_string(xtask::shell::root().join("docs/metrics.md")).expect("it is there");
+    let sections = text.split("\n## ").filter(|section| headings.iter().any(|heading| section.starts_with(heading)));
+    let rows = sections.flat_map(str::lines).filter_map(|line| line.strip_prefix("| `mr_"));
+    let cells = rows.map(|row| row.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect::<Vec<_>>());
+    cells.map(|cells| (format!("mr_{}", cells[0]), cells[1].clone())).collect()
+}
+
+#[track_caller]
+fn has(page: &str, line: &str) {
+    assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+}
+
+#[test]
+fn what_is_told_is_what_is_documented_and_adds_up() {
+    let scratch = Scratch::enter("metrics");
+    let photos = drawn(&scratch, "photos", 80, 4);
+    let s3 = S3Server::start(&scratch, &photos, 1000);
+    // The fleet has a worker of its own beside ours.
+    let own = scratch.join("own-scratch");
+    scratch.write("coordinator.toml", format!(
+        "metrics = \"127.0.0.1:0\"\n[fleet]\nprovider = \"local\"\nworkers_min = 1\nworkers_max = 1\nargs = [\"--scratch\", {own:?}]\n"
+    ));
+    let args = ["--config", "coordinator.toml"];
+    let coordinator = Coordinator::start(&scratch, "s3://photos/state/", Some(&s3), &args);
+    let mut worker = Worker::start_with_metrics(&scratch, &coordinator, Some(&s3));
+    let worker_url = worker.until_it_says("metrics are at ");
+    let worker_url = url(&worker_url);
+    let job = Submit::job(&scratch, s3.input(), "s3://photos/out/").set("split.objects_max=5").to(&coordinator);
+    let ended = job.run().done();
+    assert!(ended.stdout.starts_with("80 images embedded"), "{ended}");
+
+    let said = coordinator.stderr();
+    let page = get(url(&said));
+    assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("application/openmetrics-text"), "{page}");
+    assert!(page.ends_with("# EOF\n"), "{page}");
+    assert_eq!(families(&page), documented(&["The coordinator", "Both"]));
+    has(&page, "mr_leads 1.0");
+    has(&page, "mr_jobs_ended_total{outcome=\"committed\"} 1.0");
+    has(&page, "mr_jobs{phase=\"running\"} 0.0");
+    has(&page, "mr_tasks{state=\"waiting\"} 0.0");
+    has(&page, "mr_fleet_wanted 1.0");
+    has(&page, "mr_attempts_total{outcome=\"application\"} 0.0");
+    // 16 splits, and what comes after them.
+    let done = page.lines().find_map(|line| line.strip_prefix("mr_attempts_total{outcome=\"done\"} "));
+    assert!(done.is_some_and(|done| done.parse::<f64>().is_ok_and(|done| done > 16.0)), "{page}");
+    assert!(page.contains("operation=\"ListObjectsV2\",outcome=\"accepted\"} "), "{page}");
+
+    let page = get(worker_url);
+    assert_eq!(families(&page), documented(&["A worker", "Both"]));
+    has(&page, "mr_worker_slots 1.0");
+    assert!(get(&worker_url.replace("/metrics", "/other")).starts_with("HTTP/1.1 404"), "there is nothing else");
+    worker.terminate();
+    coordinator.terminate();
+}
