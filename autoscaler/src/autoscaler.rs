@@ -40,6 +40,8 @@ struct Seen {
     since: Option<Millis>,
     /// Its worker was in touch once.
     came: bool,
+    /// It did not come, and that was counted.
+    failed: bool,
     /// Its worker has had nothing to do since, be it that it was out of touch.
     idle_since: Option<Millis>,
     /// Its worker has been out of touch since.
@@ -86,6 +88,13 @@ impl Autoscaler {
         let kept = self.wanted.most(wanted, self.policy.idle_ms, now).min(most).max(bounded(demand.usable));
         let ended: BTreeSet<_> =
             facts.instances.iter().filter(|i| self.is_lost(i, now)).map(|i| i.id.clone()).collect();
+        let mut failed = 0;
+        for id in &ended {
+            let seen = self.known.get_mut(id).expect("it was seen");
+            failed += u32::from(!seen.came && !seen.failed);
+            seen.failed = !seen.came;
+        }
+        self.note_failed(failed, now);
         let stays = |instance: &&Instance| !instance.leaves && !ended.contains(&instance.id);
         let there = facts.instances.iter().filter(stays).count() as u32;
         let came = facts.instances.iter().filter(stays).filter(|i| self.known[&i.id].came).count() as u32;
@@ -120,12 +129,13 @@ impl Autoscaler {
         let mut failed = 0;
         self.known.retain(|id, seen| {
             let stays = there.contains(id);
-            failed += u32::from(!stays && !seen.came && seen.since.is_some());
+            failed += u32::from(!stays && !seen.came && !seen.failed && seen.since.is_some());
             stays
         });
+        self.note_failed(failed, now);
         for instance in instances {
             let since = (!self.first).then_some(now);
-            let new = Seen { since, came: false, idle_since: None, away_since: None };
+            let new = Seen { since, came: false, failed: false, idle_since: None, away_since: None };
             let seen = self.known.entry(instance.id.clone()).or_insert(new);
             if instance.worker.is_some() && !seen.came {
                 seen.came = true;
@@ -139,17 +149,21 @@ impl Autoscaler {
             seen.idle_since = if idle { seen.idle_since.or(Some(now)) } else { None };
             seen.away_since = if instance.worker.is_none() { seen.away_since.or(Some(now)) } else { None };
         }
-        if failed > 0 {
-            self.failed_starts += failed;
-            let doublings = self.failed_starts.saturating_sub(FAILED_STARTS).min(10);
-            self.retry_at = now.saturating_add((PAUSE << doublings).min(PAUSE_MAX));
-        }
         let staying = instances.iter().filter(|instance| !instance.leaves).filter_map(|instance| instance.worker);
         let (workers, slots) = staying.fold((0, 0), |(workers, slots), worker| (workers + 1, slots + worker.slots));
         if workers > 0 {
             self.slots = Some(u32::div_ceil(slots, workers));
         }
         self.first = false;
+    }
+
+    /// So many did not come.
+    fn note_failed(&mut self, failed: u32, now: Millis) {
+        if failed > 0 {
+            self.failed_starts = self.failed_starts.saturating_add(failed);
+            let doublings = self.failed_starts.saturating_sub(FAILED_STARTS).min(10);
+            self.retry_at = now.saturating_add((PAUSE << doublings).min(PAUSE_MAX));
+        }
     }
 
     /// Whether its worker did not come when it should have, or has been out of touch for as long. Of one that leaves nobody
@@ -172,5 +186,82 @@ impl Autoscaler {
         let mut idle: Vec<_> = idle.map(|i| (self.known[&i.id].idle_since, &i.id)).collect();
         idle.sort_unstable();
         idle.into_iter().take(most as usize).map(|(_, id)| id.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{JobFacts, StageFacts, Worker};
+    use crate::policy::Aim;
+
+    fn policy() -> Policy {
+        Policy { aim: Aim::Within(0), workers_max: 5, start_ms: 10_000, idle_ms: 60_000, ..Policy::default() }
+    }
+
+    /// A job with so many tasks, and instances of which some have a worker with so many slots.
+    fn facts(tasks: u32, instances: &[(&str, Option<u32>)]) -> Facts {
+        let stages = vec![StageFacts { waiting: tasks, running: 0, task_ms: None }];
+        let jobs = if tasks > 0 { vec![JobFacts { submitted_at: 0, stages, spent_ms: 0 }] } else { Vec::new() };
+        let instances = instances.iter().map(|(id, slots)| Instance {
+            id: InstanceId((*id).to_owned()),
+            worker: slots.map(|slots| Worker { slots, busy: false }),
+            leaves: false,
+        });
+        Facts { jobs, instances: instances.collect() }
+    }
+
+    #[test]
+    fn what_does_not_come_is_tried_less_and_less_often_until_one_comes() {
+        let mut autoscaler = Autoscaler::new(policy());
+        let (mut machines, mut started) = (Vec::<String>::new(), 0);
+        let there = |machines: &[String]| {
+            let instances: Vec<_> = machines.iter().map(|id| (id.as_str(), None)).collect();
+            facts(100, &instances)
+        };
+        for second in 0..3600 {
+            let decision = autoscaler.decide(second * 1000, &there(&machines));
+            machines.retain(|id| !decision.ended.contains(&InstanceId(id.clone())));
+            while (machines.len() as u32) < decision.size {
+                machines.push(format!("i-{started:03}"));
+                started += 1;
+            }
+        }
+        assert!((8..=12).contains(&started), "{started}");
+        assert!(autoscaler.holds_back());
+        let decision = autoscaler.decide(3_600_000, &facts(100, &[("i-comes", Some(1))]));
+        assert!((decision.size, autoscaler.holds_back()) == (5, false), "{decision:?}");
+    }
+
+    #[test]
+    fn a_worker_has_as_many_slots_as_those_that_are_there_have_on_average() {
+        let mut autoscaler = Autoscaler::new(policy());
+        // One of three is short of memory.
+        let three = [("i-1", Some(4)), ("i-2", Some(4)), ("i-3", Some(1))];
+        assert_eq!(autoscaler.decide(0, &facts(12, &three)).size, 4);
+        assert_eq!(autoscaler.decide(1000, &facts(12, &[])).size, 4, "it is known when they are gone");
+    }
+
+    #[test]
+    fn only_what_was_seen_from_its_beginning_tells_how_long_a_start_takes() {
+        let mut autoscaler = Autoscaler::new(policy());
+        autoscaler.decide(0, &facts(1, &[("i-1", None)]));
+        autoscaler.decide(2_000, &facts(1, &[("i-1", Some(1)), ("i-2", None)]));
+        assert_eq!(autoscaler.start_ms(), None);
+        autoscaler.decide(42_000, &facts(1, &[("i-1", Some(1)), ("i-2", Some(1))]));
+        assert_eq!(autoscaler.start_ms(), Some(40_000));
+    }
+
+    #[test]
+    fn one_that_was_idle_for_long_is_not_lost_when_it_is_out_of_touch_for_a_moment() {
+        let mut autoscaler = Autoscaler::new(Policy { workers_min: 1, ..policy() });
+        for second in 0..1000 {
+            autoscaler.decide(second * 1000, &facts(0, &[("i-1", Some(1))]));
+        }
+        let away = |at| autoscaler.clone().decide(at, &facts(0, &[("i-1", None)])).ended;
+        assert!(away(1_000_000).is_empty());
+        autoscaler.decide(1_000_000, &facts(0, &[("i-1", None)]));
+        assert!(autoscaler.decide(1_060_000, &facts(0, &[("i-1", None)])).ended.is_empty());
+        assert_eq!(autoscaler.decide(1_061_000, &facts(0, &[("i-1", None)])).ended.len(), 1);
     }
 }

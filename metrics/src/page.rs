@@ -87,10 +87,10 @@ mod tests {
         page.counter("mr_attempts", "Attempts that have ended", &[("outcome", "transient")], 2.0);
         assert_eq!(
             page.text(),
-            "# HELP mr_slots Slots of workers in touch.\n# TYPE mr_slots gauge\nmr_slots 4.0\n\
-             # HELP mr_attempts Attempts that have ended.\n# TYPE mr_attempts counter\n\
+            "# HELP mr_slots Slots of workers in touch\n# TYPE mr_slots gauge\nmr_slots 4.0\n\
+             # HELP mr_attempts Attempts that have ended\n# TYPE mr_attempts counter\n\
              mr_attempts_total{outcome=\"done\"} 17.0\nmr_attempts_total{outcome=\"transient\"} 2.0\n\
-             # HELP mr_other Else.\n# TYPE mr_other gauge\nmr_other{name=\"a \\\"b\\\"\\n\\\\c\"} 0.5\n# EOF\n"
+             # HELP mr_other Else\n# TYPE mr_other gauge\nmr_other{name=\"a \\\"b\\\"\\n\\\\c\"} 0.5\n# EOF\n"
         );
         assert_eq!(Page::default().text(), "# EOF\n");
     }

@@ -53,15 +53,10 @@ impl Coordinator {
     /// Ready when this returns. `state` is a folder or a URL.
     pub fn start(scratch: &Scratch, state: &str, s3: Option<&S3Server>, args: &[&str]) -> Self {
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self::start_at(anywhere, scratch, state, s3, args)
+        Self::start_in(command(scratch, "mr-coordinator", s3), anywhere, scratch, state, args)
     }
 
-    /// The same at an address that one [chose](crate::address).
-    pub fn start_at(address: SocketAddr, scratch: &Scratch, state: &str, s3: Option<&S3Server>, args: &[&str]) -> Self {
-        Self::start_in(command(scratch, "mr-coordinator", s3), address, scratch, state, args)
-    }
-
-    /// The same with this environment.
+    /// The same with this environment, at an address that one [chose](crate::address), its state in a folder.
     pub fn start_with(
         environment: impl IntoIterator<Item = (&'static str, String)>,
         address: SocketAddr,

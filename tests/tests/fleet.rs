@@ -37,8 +37,9 @@ impl Fleet {
     }
 
     fn coordinator(&self) -> Coordinator {
-        let args = ["--config", "coordinator.toml", "--lease-ms", "2000"];
-        Coordinator::start_at(self.address, &self.scratch, "state", None, &args)
+        // As a unit of systemd has it. Workers inherit the environment, and this is not for them.
+        let environment = [("MR_CONFIG", "coordinator.toml".to_owned())];
+        Coordinator::start_with(environment, self.address, &self.scratch, &["--lease-ms", "2000"])
     }
 
     fn submit(&self, coordinator: &Coordinator) -> (Running, String) {

@@ -110,6 +110,10 @@ mod tests {
         decides("one that is not idle is to leave", |d, _| d.leave.extend(d.busy.first().cloned()));
         decides("one that is not there is to leave", |d, _| _ = d.leave.insert(InstanceId("nobody".into())));
         decides("one that is in touch is to be ended", |d, _| d.ended.append(&mut d.busy));
+        decides("one is to be ended that was not away for long", |d, facts| {
+            let away = facts.instances.iter().filter(|instance| instance.worker.is_none());
+            d.ended.extend(away.map(|instance| instance.id.clone()));
+        });
         decides("the fleet is larger than it may be", |d, _| d.size += 40);
         decides("the fleet is smaller than it may be", |d, _| d.size = 0);
         decides("more leave than are said to", |d, _| d.size = d.size.saturating_sub(d.busy.len() as u32));

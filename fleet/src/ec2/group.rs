@@ -8,6 +8,7 @@ use crate::provider::{Machine, Provider, ProviderError};
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_sdk_autoscaling::Client;
+use aws_sdk_autoscaling::config::{Credentials, Region};
 use aws_sdk_autoscaling::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_autoscaling::primitives::DateTime;
 use aws_sdk_autoscaling::types::{AutoScalingGroup, Instance, LifecycleState};
@@ -43,6 +44,17 @@ pub struct Group {
 impl Group {
     pub fn new(settings: GroupSettings) -> Self {
         Self { settings, client: None, seen: None, renewed: None }
+    }
+
+    /// At a server that the environment does not name, which takes any credentials.
+    pub fn at(endpoint: &str, settings: GroupSettings) -> Self {
+        let config = aws_sdk_autoscaling::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(Credentials::new("any", "any", None, None, "given"))
+            .region(Region::from_static("us-east-1"))
+            .endpoint_url(endpoint)
+            .build();
+        Self { client: Some(Client::from_conf(config)), ..Self::new(settings) }
     }
 
     /// Credentials, region and endpoint come from where AWS's own tools look for them.

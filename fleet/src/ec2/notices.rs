@@ -39,6 +39,14 @@ impl Notices {
         Self { client: Client::builder().build() }
     }
 
+    /// At a service that the environment does not name.
+    ///
+    /// # Panics
+    /// When that is no URL.
+    pub fn at(endpoint: &str) -> Self {
+        Self { client: Client::builder().endpoint(endpoint).expect("it is a URL").build() }
+    }
+
     /// The id of this machine.
     ///
     /// # Errors
