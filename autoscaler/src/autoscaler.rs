@@ -119,11 +119,6 @@ impl Autoscaler {
         self.failed_starts >= FAILED_STARTS
     }
 
-    /// From asking for a worker to hearing of it, as it was measured.
-    pub fn start_ms(&self) -> Option<Millis> {
-        self.start_ms
-    }
-
     fn see(&mut self, now: Millis, instances: &[Instance]) {
         let there: BTreeSet<_> = instances.iter().map(|instance| &instance.id).collect();
         let mut failed = 0;
@@ -247,9 +242,9 @@ mod tests {
         let mut autoscaler = Autoscaler::new(policy());
         autoscaler.decide(0, &facts(1, &[("i-1", None)]));
         autoscaler.decide(2_000, &facts(1, &[("i-1", Some(1)), ("i-2", None)]));
-        assert_eq!(autoscaler.start_ms(), None);
+        assert_eq!(autoscaler.start_ms, None);
         autoscaler.decide(42_000, &facts(1, &[("i-1", Some(1)), ("i-2", Some(1))]));
-        assert_eq!(autoscaler.start_ms(), Some(40_000));
+        assert_eq!(autoscaler.start_ms, Some(40_000));
     }
 
     #[test]

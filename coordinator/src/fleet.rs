@@ -38,7 +38,7 @@ pub enum ProviderSettings {
 }
 
 /// What the shell knows of the work and of workers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Seen {
     pub now: Millis,
     pub jobs: Vec<SeenJob>,
@@ -186,11 +186,11 @@ impl Fleet {
             of.busy |= worker.busy;
             *leaves |= worker.leaves;
         }
-        // Those of a coordinator before, that the provider need not know of.
         let there: BTreeMap<&str, bool> = machines.iter().map(|machine| (&*machine.id, machine.leaves)).collect();
         // A worker that leaves of itself, since its machine is taken away perhaps, is not missed when it is gone.
         self.leaving.extend(workers.iter().filter(|(_, (_, leaves))| *leaves).map(|(id, _)| (*id).to_owned()));
         self.leaving.retain(|id| there.contains_key(&**id) || workers.contains_key(&**id));
+        // Workers of a coordinator before are there though this provider does not know of them.
         let ids: BTreeSet<&str> = there.keys().chain(workers.keys()).copied().collect();
         let instances = ids.into_iter().map(|id| {
             let worker = workers.get(id);

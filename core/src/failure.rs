@@ -35,7 +35,7 @@ impl FailureClass {
         Self::Cancelled,
     ];
 
-    /// One word, for labels.
+    /// One word for each, for labels.
     pub fn name(self) -> &'static str {
         match self {
             Self::Application => "application",

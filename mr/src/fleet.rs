@@ -55,37 +55,33 @@ impl Fleet {
     /// When it makes no sense.
     pub fn settings(self, listens: SocketAddr) -> anyhow::Result<FleetSettings> {
         let policy = self.policy()?;
-        match self.provider {
+        let provider = match self.provider {
+            ProviderName::Ec2 => {
+                ensure!(self.program.is_none() && self.args.is_empty(), "`program` and `args` are of `local`");
+                let silence = minutes("silence_minutes", self.silence_minutes)?.unwrap_or(SILENCE_MS);
+                ensure!(
+                    silence >= SILENCE_MIN_MS,
+                    "`silence_minutes` should be at least 5, or a coordinator could not start again"
+                );
+                let group = self.group.filter(|group| !group.is_empty());
+                ProviderSettings::Ec2(GroupSettings {
+                    group: group.context("`group`, an Auto Scaling group, is needed")?,
+                    silence: Duration::from_millis(silence),
+                    hook: self.lifecycle_hook,
+                })
+            }
             ProviderName::Local => {
                 ensure!(
                     self.group.is_none() && self.silence_minutes.is_none() && self.lifecycle_hook.is_none(),
-                    "`group` and `silence_minutes` are of `ec2`"
+                    "`group`, `silence_minutes` and `lifecycle_hook` are of `ec2`"
                 );
+                ProviderSettings::Local(LocalSettings {
+                    program: self.program.map_or_else(beside_this_one, Ok)?,
+                    args: self.args.into_iter().map(Into::into).collect(),
+                    coordinator: format!("http://{}", from_here(listens)),
+                    slots: policy.slots,
+                })
             }
-            ProviderName::Ec2 => {
-                ensure!(self.program.is_none() && self.args.is_empty(), "`program` and `args` are of `local`");
-            }
-        }
-        let silence = minutes("silence_minutes", self.silence_minutes)?.unwrap_or(SILENCE_MS);
-        ensure!(
-            silence >= SILENCE_MIN_MS,
-            "`silence_minutes` should be at least 5, or a coordinator could not start again"
-        );
-        let provider = match self.provider {
-            ProviderName::Ec2 => ProviderSettings::Ec2(GroupSettings {
-                group: self
-                    .group
-                    .filter(|group| !group.is_empty())
-                    .context("`group`, an Auto Scaling group, is needed")?,
-                silence: Duration::from_millis(silence),
-                hook: self.lifecycle_hook,
-            }),
-            ProviderName::Local => ProviderSettings::Local(LocalSettings {
-                program: self.program.map_or_else(beside_this_one, Ok)?,
-                args: self.args.into_iter().map(Into::into).collect(),
-                coordinator: format!("http://{}", from_here(listens)),
-                slots: policy.slots,
-            }),
         };
         Ok(FleetSettings { policy, provider, families: self.kernel_families })
     }

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The group that is there.
-pub const GROUP: &str = "mr-workers";
+const GROUP: &str = "mr-workers";
 const KEY: &str = "testing";
 
 pub struct AutoScaling {
@@ -98,7 +98,13 @@ impl AutoScaling {
 
     /// What its instances are.
     pub fn machines<'a>(&'a self, scratch: &'a Scratch, coordinator: &Coordinator) -> Machines<'a> {
-        Machines { group: self, scratch, coordinator: coordinator.url().to_owned(), workers: BTreeMap::new() }
+        Machines {
+            group: self,
+            scratch,
+            coordinator: coordinator.url().to_owned(),
+            workers: BTreeMap::new(),
+            cut_off: Vec::new(),
+        }
     }
 }
 
@@ -118,6 +124,7 @@ pub struct Machines<'a> {
     scratch: &'a Scratch,
     coordinator: String,
     workers: BTreeMap<String, Running>,
+    cut_off: Vec<String>,
 }
 
 impl Machines<'_> {
@@ -125,7 +132,14 @@ impl Machines<'_> {
     pub fn tend(&mut self) {
         let group = self.group.group();
         let there: Vec<_> = group.instances().iter().filter_map(|instance| instance.instance_id()).collect();
-        self.workers.retain(|id, _| there.contains(&id.as_str()));
+        let (workers, cut_off) = (&mut self.workers, &mut self.cut_off);
+        workers.retain(|id, worker| {
+            let stays = there.contains(&id.as_str());
+            if !stays && !worker.is_over() {
+                cut_off.push(id.clone());
+            }
+            stays
+        });
         for id in there {
             self.workers.entry(id.to_owned()).or_insert_with(|| {
                 let mut command = command(self.scratch, "mr-worker", None);
@@ -134,6 +148,11 @@ impl Machines<'_> {
                 Running::start(command, self.scratch)
             });
         }
+    }
+
+    /// Instances that were taken away while their workers were still there.
+    pub fn cut_off(&self) -> &[String] {
+        &self.cut_off
     }
 
     /// Of the instances that have one.

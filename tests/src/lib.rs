@@ -27,7 +27,7 @@ mod small_disk;
 mod submit;
 mod untroubled;
 
-pub use auto_scaling::{AutoScaling, GROUP, Machines};
+pub use auto_scaling::{AutoScaling, Machines};
 pub use chance::{Chance, fault_seeds};
 pub use clocks::Clocks;
 pub use hosts::{Cut, Hosts, Weather, between};

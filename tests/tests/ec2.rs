@@ -99,9 +99,7 @@ fn a_group_of_none_grows_with_a_job_and_is_none_again_after_it() {
     });
     cloud.holds(submitter, &mut machines);
     // Who is told to leave ends well; nobody pulls the plug before.
-    for (id, worker) in machines.workers() {
-        assert!(worker.is_over(), "{id} is still there");
-    }
+    assert!(machines.cut_off().is_empty(), "{:?} were still there", machines.cut_off());
     // Without a coordinator the group would end by itself in half an hour.
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs() as i64;
     let ends_in = cloud.aws.ends_at().expect("the group is to end") - now;
@@ -126,10 +124,8 @@ fn an_api_that_hangs_hands_that_meddle_and_machines_that_are_lost_change_no_byte
     sleep(Duration::from_secs(3));
     cloud.aws.hang(false);
     // A machine is lost, and the group has not heard of it.
-    let lost = machines.workers().next().map(|(_, worker)| worker.id());
-    if let Some(lost) = lost {
-        send(lost, Signal::Kill);
-    }
+    let (_, lost) = machines.workers().next().expect("nobody has left yet");
+    send(lost.id(), Signal::Kill);
     cloud.holds(submitter, &mut machines);
     coordinator.terminate();
 }

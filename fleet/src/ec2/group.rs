@@ -135,6 +135,7 @@ impl Provider for Group {
         let groups = groups.map_err(|error| told("looking at the group", &error))?;
         let seen = groups.auto_scaling_groups.unwrap_or_default().into_iter().next();
         self.seen = Some(seen.ok_or_else(|| ProviderError(format!("there is no Auto Scaling group `{group}` here")))?);
+        // A group that would not end without us is not worked with.
         self.renew().await?;
         Ok(self.instances().iter().filter_map(machine).collect())
     }
