@@ -1,12 +1,9 @@
 //! What has happened since this coordinator began to lead, and what is so now, for metrics.
 
-use mr_core::{AttemptResult, Failure, FailureClass, JobPhase};
+use mr_core::{AttemptResult, JobPhase};
 use mr_metrics::Page;
 use mr_scheduler::{Ending, Scheduler};
 use std::collections::BTreeMap;
-
-/// What an attempt is that did not fail.
-const DONE: &str = "done";
 
 /// Counted as it happens.
 #[derive(Debug, Default)]
@@ -31,17 +28,13 @@ pub struct FleetSize {
 impl Tally {
     /// An attempt has ended, and that was not told before.
     pub fn attempt(&mut self, result: &AttemptResult) {
-        let outcome = match &result.outcome {
-            Ok(output) => {
-                self.records += output.records;
-                self.quarantined += output.quarantined.len() as u64;
-                self.rows += output.rows;
-                self.output_bytes += output.files().map(|(_, bytes)| bytes).sum::<u64>();
-                DONE
-            }
-            Err(Failure { class, .. }) => class.name(),
-        };
-        *self.attempts.entry(outcome).or_default() += 1;
+        if let Ok(output) = &result.outcome {
+            self.records += output.records;
+            self.quarantined += output.quarantined.len() as u64;
+            self.rows += output.rows;
+            self.output_bytes += output.files().map(|(_, bytes)| bytes).sum::<u64>();
+        }
+        *self.attempts.entry(result.ending()).or_default() += 1;
     }
 
     pub fn job(&mut self, ending: &Ending) {
@@ -65,7 +58,7 @@ impl Tally {
             page.gauge("mr_fleet_wanted", "Workers that the fleet is to have", &[], wanted.into());
             page.gauge("mr_fleet_there", "Workers of the fleet, those that are starting included", &[], there.into());
         }
-        for outcome in [DONE].into_iter().chain(FailureClass::ALL.map(FailureClass::name)) {
+        for outcome in AttemptResult::endings() {
             let count = self.attempts.get(outcome).copied().unwrap_or_default();
             page.counter("mr_attempts", "Attempts at tasks that ended", &[("outcome", outcome)], count as f64);
         }
@@ -128,7 +121,7 @@ fn workers(scheduler: &Scheduler, page: &mut Page) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mr_core::{AttemptId, JobId, TaskId};
+    use mr_core::{AttemptId, Failure, FailureClass, JobId, TaskId};
 
     #[test]
     fn every_outcome_has_a_sample_from_the_start() {

@@ -1,6 +1,8 @@
 //! An order: all that a worker needs to run one attempt, and what it says back while and after it runs.
 
-use crate::{AttemptId, BlobRef, Failure, FileRef, Object, OutputFormat, Params, Piece, Quarantined, TaskOutput};
+use crate::{
+    AttemptId, BlobRef, Failure, FailureClass, FileRef, Object, OutputFormat, Params, Piece, Quarantined, TaskOutput,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -75,4 +77,19 @@ pub struct AttemptResult {
     /// Of the order, and so of the bytes.
     pub kernel_family: String,
     pub outcome: Result<TaskOutput, Failure>,
+}
+
+impl AttemptResult {
+    /// Of an attempt that did not fail.
+    const DONE: &str = "done";
+
+    /// How it ended, in one word: `done`, or its failure's class.
+    pub fn ending(&self) -> &'static str {
+        self.outcome.as_ref().map_or_else(|failure| failure.class.name(), |_| Self::DONE)
+    }
+
+    /// All that [`ending`](Self::ending) may say.
+    pub fn endings() -> impl Iterator<Item = &'static str> {
+        [Self::DONE].into_iter().chain(FailureClass::ALL.map(FailureClass::name))
+    }
 }

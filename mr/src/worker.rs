@@ -134,7 +134,14 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     }
     let kernels = registry.kernel_families().join(", ");
     tracing::info!(slots, coordinator, kernels, "working");
-    let code = match mr_worker::run(settings, registry, coordinators, stop).await {
+    let code = exit_code(mr_worker::run(settings, registry, coordinators, stop).await);
+    // Job code that is in the middle of a record has nothing left to say.
+    std::process::exit(code)
+}
+
+/// Says how it ended.
+fn exit_code(stopped: Stopped) -> i32 {
+    match stopped {
         Stopped::Drained => {
             tracing::info!("stopped; leases are handed back");
             0
@@ -152,9 +159,7 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
             tracing::error!("{why}");
             2
         }
-    };
-    // Job code that is in the middle of a record has nothing left to say.
-    std::process::exit(code)
+    }
 }
 
 /// Of so many megabytes, and no more than fit.

@@ -1,7 +1,7 @@
 //! What a worker has done since it began, and what it is at, for metrics.
 
 use crate::peak_rss_bytes;
-use mr_core::{AttemptResult, Failure, FailureClass};
+use mr_core::AttemptResult;
 use mr_metrics::Page;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -22,9 +22,6 @@ struct Sums {
     polls_failed: u64,
 }
 
-/// What an attempt is that did not fail.
-const DONE: &str = "done";
-
 impl Tally {
     /// A poll is made, with so many slots and attempts.
     pub fn polls(&self, slots: u32, held: usize) {
@@ -39,16 +36,12 @@ impl Tally {
 
     pub fn attempt(&self, result: &AttemptResult) {
         let mut sums = self.sums();
-        let outcome = match &result.outcome {
-            Ok(output) => {
-                sums.records += output.records;
-                sums.quarantined += output.quarantined.len() as u64;
-                sums.busy_us += output.times.busy_us;
-                DONE
-            }
-            Err(Failure { class, .. }) => class.name(),
-        };
-        *sums.attempts.entry(outcome).or_default() += 1;
+        if let Ok(output) = &result.outcome {
+            sums.records += output.records;
+            sums.quarantined += output.quarantined.len() as u64;
+            sums.busy_us += output.times.busy_us;
+        }
+        *sums.attempts.entry(result.ending()).or_default() += 1;
     }
 
     pub fn page(&self) -> Page {
@@ -56,7 +49,7 @@ impl Tally {
         let sums = self.sums();
         page.gauge("mr_worker_slots", "Slots that the worker offers", &[], sums.slots.into());
         page.gauge("mr_worker_leases", "Attempts that it has", &[], sums.held as f64);
-        for outcome in [DONE].into_iter().chain(FailureClass::ALL.map(FailureClass::name)) {
+        for outcome in AttemptResult::endings() {
             let count = sums.attempts.get(outcome).copied().unwrap_or_default();
             page.counter("mr_worker_attempts", "Attempts that ended here", &[("outcome", outcome)], count as f64);
         }
