@@ -83,9 +83,7 @@ impl Coordinator {
     /// Lets what is half-way end, and stops. The handle that came with [`start`](Self::start) is done then.
     pub async fn stop(&self) {
         self.stop.cancel();
-        if !self.leads() {
-            return;
-        }
+        // Told to one that stands by as well: it may be taking over at this moment.
         let (reply, stopped) = oneshot::channel();
         if self.shell.send(Message::Stop { reply }).await.is_ok() {
             _ = stopped.await;
@@ -163,4 +161,29 @@ pub fn in_process(coordinator: &Coordinator, stop: CancellationToken) -> (Channe
     });
     let channel = Endpoint::from_static("http://in-process").connect_with_connector_lazy(connector);
     (channel, serving)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mr_storage::Memory;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn one_that_is_told_to_stop_while_it_takes_over_stops() {
+        let state: DynStore = Arc::new(Memory::default());
+        let mut candidate = Candidate::new(state.clone(), Settings::new(""), "one".to_owned());
+        let mandate = candidate.try_lead().await.unwrap();
+        assert!(mandate.is_some(), "nobody is at work");
+        // Its mandate is there, and it has not come to say so.
+        let (shell, messages) = mpsc::channel(1);
+        let (tell, news) = watch::channel(0);
+        let (stand, standing) = watch::channel(Standing::StandsBy);
+        let stop = CancellationToken::new();
+        let running = candidate.run(mandate, (shell.downgrade(), messages), tell, stand, stop.clone());
+        let coordinator = Coordinator { shell, news, state, standing, stop, lease_ms: 1000 };
+        let both = async { tokio::join!(biased; coordinator.stop(), running) };
+        let ((), ended) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("it stops");
+        ended.unwrap();
+    }
 }
