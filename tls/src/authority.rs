@@ -1,0 +1,285 @@
+//! A cluster's own small CA, in a folder: it issues certificates, renews them, and is replaced itself without a moment in
+//! which one process does not believe another.
+//!
+//! ```text
+//! certs/ca.pem          the CA's certificate, first; beside it the one that comes next, or that came before
+//! certs/ca-key.pem      its key: whoever has that is anyone. It never leaves this folder
+//! certs/NAME/           what one process, or many alike, are given: ca.pem, cert.pem, key.pem
+//! ```
+
+use crate::TlsError;
+use crate::identity::{CA_FILE, CERT_FILE, KEY_FILE};
+use crate::peer::{self, Peer, Role};
+use crate::secured::COORDINATOR_NAME;
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use time::{Duration, OffsetDateTime};
+
+const CA_KEY_FILE: &str = "ca-key.pem";
+/// The CA that comes next, and its key.
+const NEXT_CA_FILE: &str = "next-ca.pem";
+const NEXT_KEY_FILE: &str = "next-ca-key.pem";
+
+const CA_DAYS: u32 = 3650;
+/// Clocks differ.
+const BEFORE: Duration = Duration::hours(1);
+
+/// A certificate that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    pub peer: Peer,
+    /// With what its holder is given.
+    pub folder: PathBuf,
+}
+
+/// How far the replacement of a CA has come. Each step is taken when everyone has what the one before has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaStep {
+    /// Both are believed, and the old one signs.
+    Announced,
+    /// Both are believed, and the new one signs: all certificates are new.
+    Signs,
+    /// Only the new one is believed.
+    Alone,
+}
+
+/// The folder of a CA.
+pub struct Authority {
+    folder: PathBuf,
+}
+
+type Signer = Issuer<'static, KeyPair>;
+
+impl Authority {
+    /// Makes a CA, and a certificate for each role: `coordinator`, `worker` and `submitter`.
+    ///
+    /// # Errors
+    /// When there is one already, or the folder can't be written.
+    pub fn init(folder: &Path, days: u32) -> Result<(Self, Vec<Issued>), TlsError> {
+        let authority = Self { folder: folder.to_owned() };
+        if authority.at(CA_KEY_FILE).exists() || authority.at(CA_FILE).exists() {
+            return Err(TlsError::new(format!(
+                "{} has a CA already: `certs issue` makes further certificates, `certs rotate` new ones for those there",
+                folder.display()
+            )));
+        }
+        make_folder(folder)?;
+        let (certificate, key) = new_ca()?;
+        authority.write(CA_FILE, &certificate.pem(), Access::All)?;
+        authority.write(CA_KEY_FILE, &key.serialize_pem(), Access::Owner)?;
+        let issued = Role::ALL.iter().map(|role| authority.issue(&Peer::new(*role, role.name())?, days));
+        let issued = issued.collect::<Result<_, _>>()?;
+        Ok((authority, issued))
+    }
+
+    /// # Errors
+    /// When there is none.
+    pub fn open(folder: &Path) -> Result<Self, TlsError> {
+        let authority = Self { folder: folder.to_owned() };
+        if !authority.at(CA_KEY_FILE).exists() {
+            return Err(TlsError::new(format!(
+                "{} has no CA: `mr-coordinator certs init` makes one, and `--dir` says where another is",
+                folder.display()
+            )));
+        }
+        Ok(authority)
+    }
+
+    /// Makes a certificate, in a folder of its name.
+    ///
+    /// # Errors
+    /// When there is one of that name, or the folder can't be written.
+    pub fn issue(&self, peer: &Peer, days: u32) -> Result<Issued, TlsError> {
+        let folder = self.at(&peer.name);
+        if folder.exists() {
+            return Err(TlsError::new(format!(
+                "{} is there already: choose another `--name`, or `certs rotate` to renew all",
+                folder.display()
+            )));
+        }
+        make_folder(&folder)?;
+        self.give(peer, days, &self.signer()?)
+    }
+
+    /// New certificates and keys for all that were issued.
+    ///
+    /// # Errors
+    /// When what is there can't be read, or the folder not be written.
+    pub fn rotate(&self, days: u32) -> Result<Vec<Issued>, TlsError> {
+        let signer = self.signer()?;
+        self.issued()?.iter().map(|peer| self.give(peer, days, &signer)).collect()
+    }
+
+    /// Goes one step further in replacing the CA.
+    ///
+    /// # Errors
+    /// When what is there can't be read, or the folder not be written.
+    pub fn rotate_ca(&self, days: u32) -> Result<(CaStep, Vec<Issued>), TlsError> {
+        let believed = self.believed()?;
+        if self.at(NEXT_KEY_FILE).exists() {
+            let next = self.read(NEXT_CA_FILE)?;
+            let key = self.read(NEXT_KEY_FILE)?;
+            // Killed in between, this is the same step again: the new one is believed by all already.
+            self.write(CA_FILE, &format!("{next}{}", believed[0]), Access::All)?;
+            self.write(CA_KEY_FILE, &key, Access::Owner)?;
+            let issued = self.rotate(days)?;
+            self.remove(NEXT_KEY_FILE)?;
+            self.remove(NEXT_CA_FILE)?;
+            return Ok((CaStep::Signs, issued));
+        }
+        if believed.len() > 1 {
+            self.believe(&believed[0])?;
+            return Ok((CaStep::Alone, self.all_issued()?));
+        }
+        let (certificate, key) = new_ca()?;
+        self.believe(&format!("{}{}", believed[0], certificate.pem()))?;
+        self.write(NEXT_CA_FILE, &certificate.pem(), Access::All)?;
+        self.write(NEXT_KEY_FILE, &key.serialize_pem(), Access::Owner)?;
+        Ok((CaStep::Announced, self.all_issued()?))
+    }
+
+    fn signer(&self) -> Result<Signer, TlsError> {
+        let key = KeyPair::from_pem(&self.read(CA_KEY_FILE)?).map_err(|error| self.odd(CA_KEY_FILE, &error))?;
+        // The first is the one that signs.
+        Issuer::from_ca_cert_pem(&self.believed()?[0], key).map_err(|error| self.odd(CA_FILE, &error))
+    }
+
+    /// The CA's certificates, as PEM, one by one.
+    fn believed(&self) -> Result<Vec<String>, TlsError> {
+        const END: &str = "-----END CERTIFICATE-----\n";
+        let text = self.read(CA_FILE)?.replace("\r\n", "\n");
+        let all: Vec<String> = text.split_inclusive(END).filter(|part| part.ends_with(END)).map(str::to_owned).collect();
+        if all.is_empty() { Err(self.odd(CA_FILE, &"there is no certificate in it")) } else { Ok(all) }
+    }
+
+    /// Has all who were issued a certificate believe those.
+    fn believe(&self, pem: &str) -> Result<(), TlsError> {
+        for peer in self.issued()? {
+            self.write(&format!("{}/{CA_FILE}", peer.name), pem, Access::All)?;
+        }
+        self.write(CA_FILE, pem, Access::All)
+    }
+
+    fn issued(&self) -> Result<Vec<Peer>, TlsError> {
+        let entries = fs::read_dir(&self.folder).map_err(|error| self.odd("", &error))?;
+        let mut peers = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|error| self.odd("", &error))?.path().join(CERT_FILE);
+            if path.is_file() {
+                let read = CertificateDer::from_pem_file(&path).map_err(|error| TlsError::new(error.to_string()));
+                let read = read.and_then(|der| peer::read(&der));
+                peers.push(read.map_err(|why| TlsError::new(format!("{}: {why}", path.display())))?.0);
+            }
+        }
+        peers.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(peers)
+    }
+
+    fn all_issued(&self) -> Result<Vec<Issued>, TlsError> {
+        let all = self.issued()?.into_iter();
+        Ok(all.map(|peer| Issued { folder: self.at(&peer.name), peer }).collect())
+    }
+
+    fn give(&self, peer: &Peer, days: u32, signer: &Signer) -> Result<Issued, TlsError> {
+        let failed = |error: rcgen::Error| TlsError::new(format!("making a certificate: {error}"));
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = leaf(peer, days).map_err(failed)?.signed_by(&key, signer).map_err(failed)?;
+        let at = |file: &str| format!("{}/{file}", peer.name);
+        self.write(&at(CA_FILE), &self.read(CA_FILE)?, Access::All)?;
+        // Whoever reads in between sees a key of another certificate, and goes on with what it has.
+        self.write(&at(KEY_FILE), &key.serialize_pem(), Access::Owner)?;
+        self.write(&at(CERT_FILE), &certificate.pem(), Access::All)?;
+        Ok(Issued { folder: self.at(&peer.name), peer: peer.clone() })
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn odd(&self, name: &str, why: &impl std::fmt::Display) -> TlsError {
+        TlsError::new(format!("{}: {why}", self.at(name).display()))
+    }
+
+    fn read(&self, name: &str) -> Result<String, TlsError> {
+        fs::read_to_string(self.at(name)).map_err(|error| self.odd(name, &error))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), TlsError> {
+        fs::remove_file(self.at(name)).map_err(|error| self.odd(name, &error))
+    }
+
+    /// All of it or nothing, and never readable by others for a moment.
+    fn write(&self, name: &str, text: &str, access: Access) -> Result<(), TlsError> {
+        let path = self.at(name);
+        let part = path.with_extension("part");
+        let mode = match access {
+            Access::All => 0o644,
+            Access::Owner => 0o600,
+        };
+        let written = || {
+            _ = fs::remove_file(&part);
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&part, &path)
+        };
+        written().map_err(|error| self.odd(name, &error))
+    }
+}
+
+enum Access {
+    All,
+    Owner,
+}
+
+fn make_folder(folder: &Path) -> Result<(), TlsError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| TlsError::new(format!("{}: {error}", folder.display())))
+}
+
+fn valid(params: &mut CertificateParams, days: u32) {
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - BEFORE;
+    params.not_after = now + Duration::days(days.into());
+}
+
+fn new_ca() -> Result<(Certificate, KeyPair), TlsError> {
+    let make = || {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        // Two that follow on each other need names that differ.
+        let made = OffsetDateTime::now_utc().unix_timestamp_nanos();
+        params.distinguished_name.push(DnType::CommonName, format!("mr CA {made}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        valid(&mut params, CA_DAYS);
+        Ok((params.self_signed(&key)?, key))
+    };
+    make().map_err(|error: rcgen::Error| TlsError::new(format!("making a CA: {error}")))
+}
+
+fn leaf(peer: &Peer, days: u32) -> Result<CertificateParams, rcgen::Error> {
+    // Only a coordinator's is good for a server, and it is good for nothing else.
+    let (names, purpose) = match peer.role {
+        Role::Coordinator => (vec![COORDINATOR_NAME.to_owned()], ExtendedKeyUsagePurpose::ServerAuth),
+        Role::Worker | Role::Submitter => (Vec::new(), ExtendedKeyUsagePurpose::ClientAuth),
+    };
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, peer.to_string());
+    params.subject_alt_names.push(SanType::URI(peer.uri().try_into()?));
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![purpose];
+    params.use_authority_key_identifier_extension = true;
+    valid(&mut params, days);
+    Ok(params)
+}
