@@ -20,10 +20,18 @@ pub struct Cli {
     #[command(flatten)]
     pub run: Run,
 
-    /// Where the cluster's coordinator is, http://host:port, or several that stand in for each other, divided by commas; without
+    /// Where the cluster's coordinator is, https://host:port, or several that stand in for each other, divided by commas; without
     /// it the job runs here, and no server is needed
     #[arg(long, value_name = "URL", env = "MR_COORDINATOR", global = true)]
     pub coordinator: Option<String>,
+
+    /// A folder with ca.pem, cert.pem and key.pem of a submitter, as `mr-coordinator certs` makes them, for a coordinator at https://
+    #[arg(long, value_name = "DIR", env = "MR_CERTS", global = true)]
+    pub certs: Option<PathBuf>,
+
+    /// Speaks to a coordinator on another machine in plain text too: for networks on which there is nobody else
+    #[arg(long, value_name = "BOOL", env = "MR_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true", global = true)]
+    pub insecure: Option<bool>,
 
     /// For machines: the job's last state, or what a command has to say, as JSON on stdout
     #[arg(long, global = true)]

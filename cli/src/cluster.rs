@@ -9,12 +9,11 @@ use mr_core::{BlobRef, JobId, JobPlan, JobStatus};
 use mr_proto::v1::jobs_client::JobsClient;
 use mr_proto::v1::put_blob_request::Part;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
-use mr_storage::story;
-use mr_worker::Coordinators;
+use mr_worker::{Coordinators, Trust, reason};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 #[derive(Clone, Debug)]
@@ -38,48 +37,11 @@ impl Cluster {
     /// Nothing is said to it yet.
     ///
     /// # Errors
-    /// When that is no URL of a coordinator.
-    pub fn at(urls: &str, patience: Duration) -> Result<Self, Stop> {
-        let channels = urls.split(',').map(|url| Self::channel(url.trim())).collect::<Result<Vec<_>, _>>()?;
+    /// When that is no URL of a coordinator, or it can't be trusted so.
+    pub fn at(urls: &str, patience: Duration, trust: &Trust) -> Result<Self, Stop> {
+        let coordinators = mr_worker::connect(urls, trust).map_err(Stop::Refused)?;
         let name = format!("the coordinator at {}", urls.replace(',', " or "));
-        Ok(Self {
-            coordinators: Coordinators::over(channels),
-            name,
-            url: Some(urls.to_owned()),
-            patience,
-            answered: Arc::default(),
-        })
-    }
-
-    fn channel(url: &str) -> Result<Channel, Stop> {
-        let refuse = |why: &str| {
-            let example = "write http://host:port";
-            Err(Stop::Refused(format!("`{url}` is no address of a coordinator: {why}; {example}")))
-        };
-        let Some((scheme, rest)) = url.split_once("://") else { return refuse("it has no scheme") };
-        match scheme {
-            "http" => {}
-            "https" => return refuse("it speaks no TLS"),
-            _ => return refuse("its scheme is not http"),
-        }
-        if rest.trim_matches('/').contains('/') {
-            return refuse("there is a path in it");
-        }
-        let endpoint = match Endpoint::from_shared(url.to_owned()) {
-            Ok(endpoint) => endpoint,
-            Err(error) => return refuse(&story(&error)),
-        };
-        if endpoint.uri().port().is_none() {
-            return refuse("it names no port");
-        }
-        // A coordinator whose host vanished never says so: only silence tells.
-        let endpoint = endpoint
-            .connect_timeout(Duration::from_secs(5))
-            .http2_keep_alive_interval(Duration::from_secs(5))
-            .keep_alive_timeout(Duration::from_secs(5))
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        Ok(endpoint.connect_lazy())
+        Ok(Self { coordinators, name, url: Some(urls.to_owned()), patience, answered: Arc::default() })
     }
 
     pub fn in_process(channel: Channel) -> Self {
@@ -341,17 +303,6 @@ enum Watched {
     Lost(String),
 }
 
-/// Why a call brought no answer, in few words.
-fn reason(status: &Status) -> String {
-    // What a coordinator says itself is said in full.
-    let Some(source) = std::error::Error::source(status) else { return status.message().to_owned() };
-    let whole = story(source);
-    // The innermost cause is what a person can act on: "Connection refused", "dns error".
-    let words = whole.rsplit(": ").next().unwrap_or(&whole).trim();
-    let words = words.split(" (os error").next().unwrap_or(words);
-    if words.is_empty() { "it does not answer".to_owned() } else { words.to_lowercase() }
-}
-
 fn parts(blob: &BlobRef, bytes: &Bytes) -> Vec<v1::PutBlobRequest> {
     let head = Part::Blob(convert::blob_to(blob.clone()));
     let chunks = (0..bytes.len()).step_by(CHUNK).map(|at| bytes.slice(at..bytes.len().min(at + CHUNK)));
@@ -476,7 +427,7 @@ mod tests {
             (BlobRef::shared(sha256_hex(&bytes), len as u64), bytes)
         };
         let blobs = [blob(1, 2 * CHUNK + 5), blob(2, 7)];
-        let cluster = Cluster::at(&url, Duration::from_secs(30)).unwrap();
+        let cluster = Cluster::at(&url, Duration::from_secs(30), &Trust::default()).unwrap();
         assert_eq!(cluster.first_patience(), FIRST_PATIENCE);
         cluster.submit(&id(), testing::plan(), false, &blobs, Instant::now()).await.unwrap();
         // If it goes away before the first word of the watch, the address was right all the same.
@@ -494,7 +445,7 @@ mod tests {
         let fake = Fake::default();
         *fake.watches.lock().unwrap() = watches.into();
         let (url, _serving) = fake.serve().await;
-        let cluster = Cluster::at(&url, Duration::from_secs(1)).unwrap();
+        let cluster = Cluster::at(&url, Duration::from_secs(1), &Trust::default()).unwrap();
         let (mut seen, mut lost) = (0, 0);
         let ended = cluster.watch(&id(), |_| seen += 1, |_| lost += 1).await;
         (ended, seen, lost)
@@ -517,7 +468,7 @@ mod tests {
         assert!(matches!(status, Err(Stop::Unreachable(_))), "{status:?}");
         assert_eq!((seen, lost), (1, 1));
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let cluster = Cluster::at(&format!("http://{nobody}"), Duration::from_secs(1)).unwrap();
+        let cluster = Cluster::at(&format!("http://{nobody}"), Duration::from_secs(1), &Trust::default()).unwrap();
         let expected = format!("can't reach the coordinator at http://{nobody}: connection refused");
         assert_eq!(cluster.list().await, Err(Stop::Unreachable(expected.clone())));
         assert_eq!(cluster.watch(&id(), |_| {}, |_| {}).await, Err(Stop::Unreachable(expected)));
@@ -526,7 +477,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_decides_how_it_ends() {
         let (url, _serving) = Fake::default().serve().await;
-        let cluster = Cluster::at(&url, Duration::from_secs(5)).unwrap();
+        let cluster = Cluster::at(&url, Duration::from_secs(5), &Trust::default()).unwrap();
         assert_eq!(cluster.status(&id()).await, Err(Stop::Refused("there is no such job".into())));
         assert_eq!(cluster.list().await, Err(Stop::Failed(format!("the coordinator at {url}: no memory"))));
         let gone = Err(Status::not_found("there is no such job"));
@@ -547,25 +498,8 @@ mod tests {
                 _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
             }
         });
-        let cluster = Cluster::at(&url, Duration::from_secs(1)).unwrap();
+        let cluster = Cluster::at(&url, Duration::from_secs(1), &Trust::default()).unwrap();
         let stop = cluster.list().await.unwrap_err();
         assert!(matches!(stop, Stop::Unreachable(_)), "{stop:?}");
-    }
-
-    #[tokio::test]
-    async fn an_address_that_cannot_be_is_refused() {
-        for (url, expected) in [
-            ("127.0.0.1:7171", "no scheme"),
-            ("https://host:7171", "no TLS"),
-            ("ftp://host:7171", "not http"),
-            ("http://host", "names no port"),
-            ("http://host:7171/x/y", "a path in it"),
-            ("http://", "is no address"),
-            ("http://a b:1", "is no address"),
-        ] {
-            let Err(Stop::Refused(message)) = Cluster::at(url, Duration::ZERO) else { panic!("{url}") };
-            assert!(message.contains(expected), "{url}: {message}");
-        }
-        assert!(Cluster::at("http://[::1]:7171/", Duration::ZERO).is_ok());
     }
 }

@@ -8,7 +8,10 @@ use crate::talk::say;
 use crate::{args, job_id, output, submit, summary, verify};
 use mr_core::{JobId, JobPhase};
 use mr_mapreduce::Registry;
+use mr_tls::{Connector, Role};
+use mr_worker::Trust;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// # Errors
@@ -33,11 +36,20 @@ pub async fn run(cli: Cli, registry: Registry, began: Instant) -> Result<(), Sto
 
 fn cluster(cli: &Cli) -> Result<Cluster, Stop> {
     match cli.coordinator() {
-        Some(url) => Cluster::at(url, Duration::from_secs(cli.patience)),
+        Some(url) => at(cli, url),
         None => Err(Stop::Refused(
             "this asks a coordinator: say where it is with --coordinator http://host:port, or in MR_COORDINATOR".into(),
         )),
     }
+}
+
+/// The cluster at that address, as the command line trusts it.
+pub fn at(cli: &Cli, url: &str) -> Result<Cluster, Stop> {
+    let tls = cli.certs.as_ref().filter(|folder| !folder.as_os_str().is_empty());
+    let tls = tls.map(|folder| Connector::open(folder, Role::Submitter)).transpose();
+    let tls = tls.map_err(|why| Stop::Refused(format!("--certs: {why}")))?.map(Arc::new);
+    let trust = Trust { tls, insecure: cli.insecure.unwrap_or(false) };
+    Cluster::at(url, Duration::from_secs(cli.patience), &trust)
 }
 
 fn id(text: &str) -> Result<JobId, Stop> {

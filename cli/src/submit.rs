@@ -11,10 +11,12 @@ use crate::state_folder::{KEEP, StateFolder, default_root};
 use crate::stop::{Stop, judge};
 use crate::talk::{Talk, say};
 use crate::typed::Typed;
-use crate::{job_id, keys, output};
+use crate::{commands, job_id, keys, output};
 use mr_core::{JobId, JobStatus, KernelWish, NO_KERNELS};
 use mr_mapreduce::Registry;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -34,7 +36,7 @@ pub async fn submit(cli: &Cli, job: &Path, registry: Registry, began: Instant) -
     let submission = Submission { id, planned, renews_quarantined: cli.run.renew_quarantined, began, json: cli.json };
     match cli.coordinator() {
         Some(url) => {
-            let cluster = Cluster::at(url, Duration::from_secs(cli.patience))?;
+            let cluster = commands::at(cli, url)?;
             submission.there(&cluster, &mut interrupts).await
         }
         None => submission.here(&cli.run, registry, &place, &mut interrupts).await,
@@ -62,9 +64,15 @@ async fn prepare(run: &Run, job: &Path, registry: &Registry, place: &Place) -> R
     plan(meant, &file, place, &beside).await.map_err(|mistake| refuse(&[mistake]))
 }
 
+/// Far more than any job needs.
+const JOB_FILE_BYTES_MAX: usize = 1 << 20;
+
 fn read(job: &Path) -> Result<Source, Stop> {
     let name = job.display().to_string();
-    let bytes = std::fs::read(job).map_err(|error| {
+    let mut bytes = Vec::new();
+    // One byte more than there may be, of something that never ends perhaps.
+    let read = File::open(job).and_then(|file| file.take(JOB_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
+    read.map_err(|error| {
         let command =
             job.to_str().and_then(|word| keys::nearest(word, ["list", "status", "watch", "cancel", "verify"]));
         let hint = command.map_or(String::new(), |near| format!("; did you mean the command `{near}`?"));
@@ -74,6 +82,12 @@ fn read(job: &Path) -> Result<Source, Stop> {
             _ => format!("reading the job file `{name}`: {error}"),
         })
     })?;
+    if bytes.len() > JOB_FILE_BYTES_MAX {
+        return Err(Stop::Refused(format!(
+            "`{name}` is no job file: it has more than {JOB_FILE_BYTES_MAX} bytes; a long list of objects goes into a file that \
+             `input_list` names"
+        )));
+    }
     Source::of_bytes(name, bytes).map_err(Stop::Refused)
 }
 

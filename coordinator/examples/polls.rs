@@ -7,7 +7,7 @@
 //! is what a fleet sees, rather than how long the queue was that the workers made for each other. Timed are polls that
 //! bring results and are answered with work.
 
-use mr_coordinator::{Coordinator, Settings, serve};
+use mr_coordinator::{Coordinator, Door, Settings, serve};
 use mr_core::{
     FRAMEWORK_VERSION, InputFilter, JobPlan, JobSpec, Limits, Mode, ObjectsDigest, Params, Source, SplitSettings,
     StagePlan,
@@ -18,7 +18,6 @@ use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
 use mr_storage::Put;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 
@@ -50,7 +49,7 @@ async fn measure(tasks: usize, workers: usize, rate: Option<usize>) -> anyhow::R
     let stop = CancellationToken::new();
     let serving = {
         let (coordinator, stop) = (coordinator.clone(), stop.clone());
-        tokio::spawn(async move { serve(&coordinator, TcpListenerStream::new(listener), stop).await })
+        tokio::spawn(async move { serve(&coordinator, Door::new(None).open(listener), stop).await })
     };
     let mut jobs = JobsClient::new(Endpoint::from_shared(url.clone())?.connect_lazy());
     let plan = Some(convert::plan_to(plan()));

@@ -2,7 +2,7 @@
 
 use crate::blobs;
 use crate::lead::Standing;
-use crate::shell::{Message, Retried};
+use crate::shell::{Message, NotTaken, OPEN_JOBS_MAX, Retried};
 use crate::workers_service::{check_leads, check_version, in_doubt, stopping, unless_in_doubt};
 use futures::stream::{self, Stream};
 use mr_core::{JobId, JobStatus};
@@ -12,17 +12,24 @@ use mr_proto::{WireError, convert, v1};
 use mr_storage::DynStore;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status, Streaming};
 
 /// How often those who watch hear of progress.
 const WATCH_EVERY: Duration = Duration::from_millis(200);
+
+/// What bringing a blob may take.
+const UPLOAD_MAX: Duration = Duration::from_secs(30 * 60);
+/// Blobs that are brought at the same time.
+pub const UPLOADS_MAX: usize = 4;
 
 pub struct JobsService {
     pub shell: mpsc::Sender<Message>,
     pub state: DynStore,
     pub news: watch::Receiver<u64>,
     pub standing: watch::Receiver<Standing>,
+    pub uploads: Semaphore,
 }
 
 impl JobsService {
@@ -75,8 +82,12 @@ impl Jobs for JobsService {
         };
         let blob = convert::blob_from(blob).map_err(invalid)?;
         blobs::check(&blob)?;
+        // Each is held as a whole.
+        let _turn = self.uploads.acquire().await.map_err(|_| stopping())?;
         let mut bytes = Vec::new();
-        while let Some(message) = parts.message().await? {
+        let until = Instant::now() + UPLOAD_MAX;
+        let late = |_| Status::deadline_exceeded("the rest of the blob did not come in time");
+        while let Some(message) = timeout_at(until, parts.message()).await.map_err(late)?? {
             let Some(Part::Chunk(chunk)) = message.part else {
                 return Err(Status::invalid_argument("after its first message a blob is bytes"));
             };
@@ -103,12 +114,9 @@ impl Jobs for JobsService {
                 "a job with `input_list` has what that names as `keys`, and no other",
             ));
         }
-        let taken = self
-            .ask(|reply| Message::Submit { id, plan, prior_ms: prior_us / 1000, renews_quarantined, reply })
-            .await?;
-        if !taken {
-            return Err(Status::already_exists(format!("`{job_id}` is the id of another job")));
-        }
+        self.ask(|reply| Message::Submit { id, plan, prior_ms: prior_us / 1000, renews_quarantined, reply })
+            .await?
+            .map_err(|why| not_taken(&job_id, why))?;
         Ok(Response::new(v1::SubmitResponse {}))
     }
 
@@ -126,7 +134,7 @@ impl Jobs for JobsService {
             Retried::Committed => Err(Status::failed_precondition(format!(
                 "job `{old}` has committed: only what it quarantined can be tried again, with --quarantined"
             ))),
-            Retried::Taken => Err(Status::already_exists(format!("`{new_job_id}` is the id of another job"))),
+            Retried::NotTaken(why) => Err(not_taken(&new_job_id, why)),
         }
     }
 
@@ -198,6 +206,15 @@ fn states(
             Some((state.map(convert::status_to), (!ended).then_some((news, None))))
         }
     })
+}
+
+fn not_taken(id: &str, why: NotTaken) -> Status {
+    match why {
+        NotTaken::OtherJob => Status::already_exists(format!("`{id}` is the id of another job")),
+        NotTaken::Crowded => Status::failed_precondition(format!(
+            "{OPEN_JOBS_MAX} jobs have not ended, and there may be no more: wait for some, or cancel them"
+        )),
+    }
 }
 
 fn invalid(error: WireError) -> Status {

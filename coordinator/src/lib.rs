@@ -8,6 +8,7 @@
 mod blobs;
 mod clean;
 mod commit;
+mod door;
 mod effects;
 mod fleet;
 mod heed;
@@ -29,6 +30,7 @@ mod troubles;
 mod workers_service;
 
 pub use blobs::BLOB_BYTES_MAX;
+pub use door::{Connection, Door};
 pub use fleet::{FleetSettings, ProviderSettings};
 pub use journal::Fenced;
 #[doc(hidden)]

@@ -1,7 +1,8 @@
 //! Starting, serving and stopping.
 
 use crate::Settings;
-use crate::jobs_service::JobsService;
+use crate::door::{Connection, only};
+use crate::jobs_service::{JobsService, UPLOADS_MAX};
 use crate::lead::{Candidate, Standing};
 use crate::shell::Message;
 use crate::workers_service::WorkersService;
@@ -13,15 +14,16 @@ use mr_proto::v1::jobs_server::JobsServer;
 use mr_proto::v1::workers_server::WorkersServer;
 use mr_proto::{DESCRIPTORS, MESSAGE_BYTES_MAX};
 use mr_storage::DynStore;
+use mr_tls::Role;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::io::duplex;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Server};
 
 /// A running coordinator. Clones speak to the same one.
@@ -101,16 +103,29 @@ fn unique() -> String {
 /// A caller that is gone without a word is found out in this time.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
-/// Serves gRPC on these connections until `stop`, with health and reflection; or until there is nobody to answer.
-pub async fn serve<IO, E>(
+/// Who comes again shows its certificate again, which may have ended or be of a CA that is no longer believed. What is
+/// under way on a connection ends first.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
+/// Calls at the same time on a connection: a worker has one, a submitter a few.
+const STREAMS_MAX: u32 = 128;
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
+
+/// Serves gRPC on these connections until `stop`, with health and reflection; or until there is nobody to answer. Workers may
+/// poll, and submitters submit and what goes with that; where callers have no certificates, all may do all.
+pub async fn serve(
     coordinator: &Coordinator,
-    connections: impl Stream<Item = Result<IO, E>>,
+    connections: impl Stream<Item = std::io::Result<Connection>>,
     stop: CancellationToken,
-) -> anyhow::Result<()>
-where
-    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> anyhow::Result<()> {
+    serve_for(CONNECTION_AGE_MAX, coordinator, connections, stop).await
+}
+
+async fn serve_for(
+    age_max: Duration,
+    coordinator: &Coordinator,
+    connections: impl Stream<Item = std::io::Result<Connection>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let Coordinator { shell, news, state, standing, lease_ms, .. } = coordinator.clone();
     let ended = shell.clone();
     let until = async move {
@@ -119,7 +134,8 @@ where
             () = ended.closed() => {}
         }
     };
-    let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news, standing: standing.clone() })
+    let uploads = Semaphore::new(UPLOADS_MAX);
+    let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news, standing: standing.clone(), uploads })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let workers = WorkersServer::new(WorkersService::new(shell, standing, lease_ms))
@@ -137,8 +153,11 @@ where
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PING_EVERY))
-        .add_service(jobs)
-        .add_service(workers)
+        .max_connection_age(age_max)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_max_header_list_size(HEADERS_BYTES_MAX)
+        .add_service(InterceptedService::new(jobs, only(Role::Submitter)))
+        .add_service(InterceptedService::new(workers, only(Role::Worker)))
         .add_service(health)
         .add_service(reflection)
         .serve_with_incoming_shutdown(connections, until)
@@ -148,14 +167,14 @@ where
 
 /// The same service without a socket: a channel to it for workers and submitters of this process.
 pub fn in_process(coordinator: &Coordinator, stop: CancellationToken) -> (Channel, JoinHandle<anyhow::Result<()>>) {
-    let (connect, connections) = mpsc::channel::<Result<DuplexStream, std::io::Error>>(16);
+    let (connect, connections) = mpsc::channel::<std::io::Result<Connection>>(16);
     let coordinator = coordinator.clone();
     let serving = tokio::spawn(async move { serve(&coordinator, ReceiverStream::new(connections), stop).await });
     let connector = tower::service_fn(move |_| {
         let connect = connect.clone();
         async move {
             let (near, far) = duplex(1 << 20);
-            connect.send(Ok(far)).await.map_err(std::io::Error::other)?;
+            connect.send(Ok(Connection::inside(far))).await.map_err(std::io::Error::other)?;
             Ok::<_, std::io::Error>(TokioIo::new(near))
         }
     });

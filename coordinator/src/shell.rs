@@ -72,8 +72,7 @@ pub enum Message {
         plan: Box<JobPlan>,
         prior_ms: u64,
         renews_quarantined: bool,
-        /// Whether there is no other job of that id.
-        reply: oneshot::Sender<bool>,
+        reply: oneshot::Sender<Result<(), NotTaken>>,
     },
     Retry {
         old: JobId,
@@ -114,8 +113,20 @@ pub enum Retried {
     Unknown,
     NotYet,
     Committed,
-    Taken,
+    NotTaken(NotTaken),
 }
+
+/// Why a job was not submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// The id is another job's.
+    OtherJob,
+    /// There are as many jobs as there may be that have not ended.
+    Crowded,
+}
+
+/// Jobs that have not ended: each has its listing and its tasks in memory.
+pub const OPEN_JOBS_MAX: usize = 1000;
 
 pub struct PollAnswer {
     pub orders: Vec<Order>,
@@ -406,10 +417,13 @@ impl Shell {
         }
     }
 
-    /// `false`: that id is another job's.
-    fn submit(&mut self, id: JobId, job: Job) -> bool {
-        if self.jobs.get(&id).is_some_and(|known| known.plan != job.plan) {
-            return false;
+    fn submit(&mut self, id: JobId, job: Job) -> Result<(), NotTaken> {
+        match self.jobs.get(&id) {
+            Some(known) if known.plan != job.plan => return Err(NotTaken::OtherJob),
+            None if self.scheduler.jobs().filter(|job| !job.phase.ended()).count() >= OPEN_JOBS_MAX => {
+                return Err(NotTaken::Crowded);
+            }
+            Some(_) | None => {}
         }
         let (code, limits, kernels) = (job.plan.code(), job.plan.spec.limits, job.plan.kernels.clone());
         self.jobs.entry(id.clone()).or_insert(job);
@@ -417,7 +431,7 @@ impl Shell {
         // The scheduler forgets jobs that ended long ago, and so do we.
         let known: BTreeSet<_> = self.scheduler.jobs().map(|job| job.id.clone()).collect();
         self.jobs.retain(|id, _| known.contains(id));
-        true
+        Ok(())
     }
 
     fn retry(&mut self, old: &JobId, new: JobId, renews_quarantined: bool) -> Retried {
@@ -431,7 +445,7 @@ impl Shell {
             JobPhase::Failed | JobPhase::Cancelled => {}
         }
         let job = Job { renews_quarantined, ..Job::new(Arc::new(plan), 0) };
-        if self.submit(new, job) { Retried::Submitted } else { Retried::Taken }
+        self.submit(new, job).map_or_else(Retried::NotTaken, |()| Retried::Submitted)
     }
 
     fn poll(

@@ -425,3 +425,25 @@ async fn an_order_is_repeated_until_it_is_held_and_stopped_when_the_job_has_ende
     assert!(cluster.cancel("one").await);
     assert_eq!(puppet.poll(&held, Vec::new()).await.stop, held);
 }
+
+#[tokio::test]
+async fn there_are_no_more_open_jobs_than_there_may_be() {
+    let cluster = Cluster::start().await;
+    cluster.write(&["ape"]);
+    let submit = async |id: &str| {
+        let mut plan = cluster.plan(Wanted::default());
+        plan.spec.output = cluster.url(&format!("output-{id}"));
+        cluster.submit_plan(id, plan).await
+    };
+    for at in 0..1000 {
+        submit(&format!("job-{at}")).await.unwrap();
+    }
+    let told = submit("one-more").await.unwrap_err();
+    assert_eq!(told.code(), Code::FailedPrecondition);
+    assert!(told.message().contains("1000 jobs have not ended"), "{told}");
+    // One that is there may be submitted again, as whoever heard no answer does.
+    submit("job-7").await.unwrap();
+    cluster.jobs().cancel(v1::CancelRequest { job_id: "job-7".into() }).await.unwrap();
+    until("one has ended", async || cluster.status("job-7").await.phase.ended()).await;
+    submit("one-more").await.unwrap();
+}

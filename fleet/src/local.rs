@@ -54,6 +54,7 @@ impl Local {
             // Those are the coordinator's own.
             .env_remove("MR_CONFIG")
             .env_remove("MR_METRICS")
+            .env_remove("MR_CERTS")
             .env("MR_COORDINATOR", coordinator)
             .env("MR_SLOTS", slots.to_string())
             .env("MR_INSTANCE", &id)

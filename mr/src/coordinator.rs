@@ -1,10 +1,11 @@
 //! The `mr-coordinator` program.
 
+use crate::certs::{self, Certs};
 use crate::fleet::Fleet;
-use crate::{process, settings};
+use crate::{process, secure, settings};
 use anyhow::Context;
-use clap::Parser;
-use mr_coordinator::{Coordinator, Fenced, Settings, serve};
+use clap::{Parser, Subcommand};
+use mr_coordinator::{Coordinator, Door, Fenced, Settings, serve};
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -12,7 +13,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 
 /// Shards jobs into tasks, hands them to workers and commits their results.
 ///
@@ -20,11 +20,21 @@ use tokio_stream::wrappers::TcpListenerStream;
 /// is silent; workers and submitters are told both addresses. Credentials, region and endpoint of S3 come from the environment or
 /// the usual AWS files.
 #[derive(Parser)]
-#[command(name = "mr-coordinator", version)]
+#[command(name = "mr-coordinator", version, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Address to listen on; port 0 picks one
     #[arg(long, env = "MR_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// A folder with ca.pem, cert.pem and key.pem of a coordinator, as `mr-coordinator certs` makes them: callers show theirs
+    /// (mTLS). Needed on addresses that other machines reach
+    #[arg(long, env = "MR_CERTS", value_name = "DIR")]
+    certs: Option<PathBuf>,
+    /// Plain text on addresses that other machines reach, where there are no certificates: whoever is on the network may do
+    /// anything
+    #[arg(long, env = "MR_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    insecure: Option<bool>,
     /// Where working files are kept, by workers too: a folder that all of them see, or s3://bucket/prefix/
     #[arg(long, env = "MR_STATE", value_name = "DIR|URL")]
     state: Option<String>,
@@ -48,10 +58,17 @@ struct Args {
     config: Option<PathBuf>,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    Certs(Certs),
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
     listen: Option<SocketAddr>,
+    certs: Option<PathBuf>,
+    insecure: Option<bool>,
     state: Option<String>,
     lease_ms: Option<u64>,
     unserved_ms: Option<u64>,
@@ -68,7 +85,11 @@ pub fn coordinator() -> ExitCode {
 }
 
 pub(crate) fn from_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    exit(run(Args::parse_from(args)))
+    let mut args = Args::parse_from(args);
+    match args.command.take() {
+        Some(Command::Certs(certs)) => process::exit(certs::run(certs)),
+        None => exit(run(args)),
+    }
 }
 
 fn exit(outcome: anyhow::Result<()>) -> ExitCode {
@@ -94,24 +115,40 @@ async fn run(args: Args) -> anyhow::Result<()> {
         settings.work_age_ms = u64::from(days) * 24 * 3600 * 1000;
     }
 
+    let insecure = args.insecure.or(file.insecure).unwrap_or(false);
+    let tls = secure::acceptor(secure::folder(args.certs.or(file.certs)).as_deref(), insecure, listen)?;
+    let metrics = args.metrics.or(file.metrics);
+    metrics.map_or(Ok(()), |address| secure::check_plain("--metrics", address, insecure))?;
+    process::allow_many_files();
+
     let stop = process::stop_on_signal()?;
     // Before it takes over from anyone.
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
-    let fleet = file.fleet.map(|fleet| fleet.settings(listener.local_addr()?)).transpose();
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let fleet = file.fleet.map(|fleet| fleet.settings(scheme, listener.local_addr()?)).transpose();
     settings.fleet = fleet.context("`[fleet]`")?;
     // A store that does not answer keeps it from starting, and must not keep it from stopping.
     let (coordinator, running) = tokio::select! {
         started = Coordinator::start(settings) => started?,
         () = stop.cancelled() => return Ok(()),
     };
-    let told = coordinator.clone();
-    crate::metrics::serve(args.metrics.or(file.metrics), &stop, move || {
-        let coordinator = told.clone();
-        async move { coordinator.metrics().await }
+    let door = Door::new(tls);
+    door.until().is_some().then(|| {
+        let door = door.clone();
+        secure::watch_end(move || door.until().expect("it has a certificate"), stop.clone());
+    });
+    let told = (coordinator.clone(), door.clone());
+    crate::metrics::serve(metrics, &stop, move || {
+        let (coordinator, door) = told.clone();
+        async move {
+            let mut page = coordinator.metrics().await?;
+            door.metrics(&mut page);
+            Some(page)
+        }
     })
     .await?;
-    println!("http://{}", listener.local_addr()?);
-    let serving = serve(&coordinator, TcpListenerStream::new(listener), stop.clone());
+    println!("{scheme}://{}", listener.local_addr()?);
+    let serving = serve(&coordinator, door.open(listener), stop.clone());
     let mut running = running;
     // Those who wait for an answer are let go within the bound that a stop has, and then so are connections.
     let bound = async {

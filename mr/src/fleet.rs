@@ -6,6 +6,7 @@ use mr_coordinator::{FleetSettings, ProviderSettings};
 use mr_fleet::LocalSettings;
 use mr_fleet::ec2::GroupSettings;
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub struct Fleet {
     program: Option<PathBuf>,
     #[serde(default)]
     args: Vec<String>,
+    certs: Option<PathBuf>,
     /// Of `ec2`.
     group: Option<String>,
     silence_minutes: Option<f64>,
@@ -49,15 +51,18 @@ enum ProviderName {
 }
 
 impl Fleet {
-    /// For a coordinator that listens there.
+    /// For a coordinator that listens there, with `https` or `http`.
     ///
     /// # Errors
     /// When it makes no sense.
-    pub fn settings(self, listens: SocketAddr) -> anyhow::Result<FleetSettings> {
+    pub fn settings(self, scheme: &str, listens: SocketAddr) -> anyhow::Result<FleetSettings> {
         let policy = self.policy()?;
         let provider = match self.provider {
             ProviderName::Ec2 => {
-                ensure!(self.program.is_none() && self.args.is_empty(), "`program` and `args` are of `local`");
+                ensure!(
+                    self.program.is_none() && self.args.is_empty() && self.certs.is_none(),
+                    "`program`, `args` and `certs` are of `local`"
+                );
                 let silence = minutes("silence_minutes", self.silence_minutes)?.unwrap_or(SILENCE_MS);
                 ensure!(
                     silence >= SILENCE_MIN_MS,
@@ -75,10 +80,19 @@ impl Fleet {
                     self.group.is_none() && self.silence_minutes.is_none() && self.lifecycle_hook.is_none(),
                     "`group`, `silence_minutes` and `lifecycle_hook` are of `ec2`"
                 );
+                let reached = from_here(listens);
+                let mut args: Vec<OsString> = self.args.into_iter().map(Into::into).collect();
+                match (scheme, self.certs) {
+                    ("https", Some(certs)) => args.extend(["--certs".into(), certs.into()]),
+                    ("https", None) => anyhow::bail!("`certs`, a folder of a worker's certificates, is needed"),
+                    // It was said that this may be.
+                    _ if !reached.ip().is_loopback() => args.push("--insecure".into()),
+                    _ => {}
+                }
                 ProviderSettings::Local(LocalSettings {
                     program: self.program.map_or_else(beside_this_one, Ok)?,
-                    args: self.args.into_iter().map(Into::into).collect(),
-                    coordinator: format!("http://{}", from_here(listens)),
+                    args,
+                    coordinator: format!("{scheme}://{reached}"),
                     slots: policy.slots,
                 })
             }
@@ -159,7 +173,7 @@ mod tests {
 
     fn read(text: &str) -> anyhow::Result<FleetSettings> {
         let fleet: Fleet = toml::from_str(&format!("provider = \"local\"\nprogram = \"/bin/true\"\n{text}"))?;
-        fleet.settings("0.0.0.0:7171".parse().unwrap())
+        fleet.settings("http", "0.0.0.0:7171".parse().unwrap())
     }
 
     #[test]
@@ -185,7 +199,8 @@ mod tests {
 
     #[test]
     fn a_group_is_named_and_its_machines_take_a_minute() {
-        let read = |text: &str| toml::from_str::<Fleet>(text).unwrap().settings("0.0.0.0:7171".parse().unwrap());
+        let read =
+            |text: &str| toml::from_str::<Fleet>(text).unwrap().settings("https", "0.0.0.0:7171".parse().unwrap());
         let FleetSettings { policy, provider, .. } = read("provider = \"ec2\"\ngroup = \"workers\"").unwrap();
         let ProviderSettings::Ec2(group) = provider else { panic!("it is a group") };
         assert_eq!((group.group.as_str(), group.silence), ("workers", Duration::from_secs(1800)));

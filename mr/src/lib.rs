@@ -15,11 +15,13 @@
 #[doc = include_str!("../../docs/writing-a-job.md")]
 struct WritingAJob;
 
+mod certs;
 mod coordinator;
 mod fleet;
 mod main_of;
 mod metrics;
 mod process;
+mod secure;
 mod settings;
 mod worker;
 

@@ -1,5 +1,6 @@
 //! What the two long-running programs share: logs, signals, and how they end.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,6 +39,16 @@ pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         std::process::exit(130);
     });
     Ok(stop)
+}
+
+/// A connection is a file, and a shell's usual bound on those is small.
+pub fn allow_many_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::debug!("allowing more open files: {error}");
+    }
 }
 
 /// For what a `main` finds wrong before it begins.

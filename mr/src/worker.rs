@@ -1,6 +1,6 @@
 //! The `mr-worker` program.
 
-use crate::{Registry, process, settings};
+use crate::{Registry, process, secure, settings};
 use anyhow::Context;
 use clap::Parser;
 use mr_fleet::ec2::Notices;
@@ -19,9 +19,16 @@ use std::time::Duration;
 #[derive(Parser)]
 #[command(name = "mr-worker", version)]
 struct Args {
-    /// The coordinator, such as http://127.0.0.1:7171; several that stand in for each other are divided by commas
+    /// The coordinator, such as https://10.0.0.5:7171; several that stand in for each other are divided by commas
     #[arg(long, env = "MR_COORDINATOR", value_name = "URL")]
     coordinator: Option<String>,
+    /// A folder with ca.pem, cert.pem and key.pem of a worker, as `mr-coordinator certs` makes them, for a coordinator at
+    /// https://
+    #[arg(long, env = "MR_CERTS", value_name = "DIR")]
+    certs: Option<PathBuf>,
+    /// Speaks to a coordinator on another machine in plain text too: for networks on which there is nobody else
+    #[arg(long, env = "MR_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    insecure: Option<bool>,
     /// Tasks that compute at the same time; by default one a core
     #[arg(long, env = "MR_SLOTS", value_name = "N")]
     slots: Option<u32>,
@@ -63,6 +70,8 @@ const ALONE_MIN: Duration = Duration::from_secs(10);
 #[serde(deny_unknown_fields, default)]
 struct File {
     coordinator: Option<String>,
+    certs: Option<PathBuf>,
+    insecure: Option<bool>,
     slots: Option<u32>,
     scratch: Option<PathBuf>,
     decode_budget_mb: Option<u64>,
@@ -120,10 +129,17 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         settings.instance = Some(notices.instance_id().await.map_err(anyhow::Error::msg)?);
     }
 
-    let coordinators = mr_worker::connect(&coordinator)?;
+    let insecure = args.insecure.or(file.insecure).unwrap_or(false);
+    let trust = secure::trust(secure::folder(args.certs.or(file.certs)).as_deref(), insecure)?;
+    let coordinators = mr_worker::connect(&coordinator, &trust).map_err(anyhow::Error::msg)?;
+    let metrics = args.metrics.or(file.metrics);
+    metrics.map_or(Ok(()), |address| secure::check_plain("--metrics", address, insecure))?;
     let stop = process::stop_on_signal()?;
+    if let Some(tls) = trust.tls {
+        secure::watch_end(move || tls.until(), stop.clone());
+    }
     let tally = settings.tally.clone();
-    crate::metrics::serve(args.metrics.or(file.metrics), &stop, move || std::future::ready(Some(tally.page()))).await?;
+    crate::metrics::serve(metrics, &stop, move || std::future::ready(Some(tally.page()))).await?;
     if let Some(notices) = notices {
         let stop = stop.clone();
         tokio::spawn(async move {

@@ -1,6 +1,7 @@
 //! One GET over HTTPS, with the TLS that the S3 client brings along already.
 
 use crate::StoreError;
+use crate::metadata::{self, NoMetadata};
 use crate::retry::BackOff;
 use crate::unique::chance;
 use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
@@ -22,7 +23,7 @@ pub(crate) async fn get(url: &str) -> Result<Bytes, StoreError> {
     let connector = Connector::builder()
         .proxy_config(ProxyConfig::from_env())
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .build();
+        .build_with_resolver(NoMetadata);
     for tried in 1..TRIES_MAX {
         match follow(&connector, url).await {
             Err(error) if error.retryable() => {
@@ -99,8 +100,10 @@ fn refused(status: u16, doing: String) -> StoreError {
     }
 }
 
-/// Plain HTTP goes no further than this machine.
+/// Plain HTTP goes no further than this machine, and nothing to where its secrets are told.
 fn check(url: &str) -> Result<(), String> {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    metadata::check(host(rest))?;
     match url.split_once("://") {
         Some(("https", _)) => Ok(()),
         Some(("http", rest)) if is_loopback(host(rest)) => Ok(()),
@@ -150,8 +153,14 @@ mod tests {
         for good in ["https://example.org/x", "http://127.0.0.1:80/x", "http://localhost/x", "http://[::1]:8/x"] {
             assert!(check(good).is_ok(), "{good}");
         }
-        for bad in ["http://example.org", "http://localhost.example.org/", "http://127.0.0.1@example.org/", "ftp://x/"]
-        {
+        for bad in [
+            "https://169.254.169.254/latest/",
+            "https://[fd00:ec2::254]/",
+            "http://example.org",
+            "http://localhost.example.org/",
+            "http://127.0.0.1@example.org/",
+            "ftp://x/",
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
     }

@@ -15,6 +15,7 @@ mod fetch;
 mod http;
 mod key;
 mod memory;
+mod metadata;
 mod open;
 mod packing;
 mod present;

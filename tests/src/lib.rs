@@ -6,6 +6,7 @@
 //! `CI` is set it fails the test.
 
 mod auto_scaling;
+mod certs;
 mod chance;
 mod clocks;
 mod hosts;
@@ -28,6 +29,7 @@ mod submit;
 mod untroubled;
 
 pub use auto_scaling::{AutoScaling, Machines};
+pub use certs::Certs;
 pub use chance::{Chance, fault_seeds};
 pub use clocks::Clocks;
 pub use hosts::{Cut, Hosts, Weather, between};
@@ -37,13 +39,13 @@ pub use moods::Moods;
 pub use output::{Output, assert_same_bytes, tree};
 pub use points::{Asks, Point, Points, Struck, When};
 pub use ports::address;
-pub use process::{Ended, Running, Signal, send, wait_until};
+pub use process::{Ended, Running, Signal, allow_many_files, send, wait_until};
 pub use programs::{Coordinator, Worker, client, program};
 pub use python::Python;
 pub use s3::{BUCKET, S3Server};
 pub use s3rver::S3rver;
 pub use scratch::Scratch;
-pub use shared::{drawn, need, shared};
+pub use shared::{drawn, need, shared, skipped};
 pub use site::{REPLACED, Site, Spread};
 pub use small_disk::SmallDisk;
 pub use submit::{Submit, submit};

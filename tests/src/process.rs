@@ -2,6 +2,7 @@
 
 use crate::Scratch;
 use crate::scratch::say;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -212,6 +213,13 @@ impl std::fmt::Display for Ended {
         let (stdout, stderr) = (tail(&self.stdout), tail(&self.stderr));
         write!(f, "{}: {}{signal}\nstdout:\n{stdout}\nstderr:\n{stderr}", self.line, self.status)
     }
+}
+
+/// Allows this process as many open files as it may have, and says how many that is.
+pub fn allow_many_files() -> u64 {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("it may be raised to that");
+    maximum.unwrap_or(u64::MAX)
 }
 
 /// To a process that was not waited for yet, so that its number is nobody else's.

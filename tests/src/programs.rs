@@ -72,7 +72,7 @@ impl Coordinator {
         command.args(["--listen", &address.to_string(), "--state", state]).args(args);
         let mut running = Running::start(command, scratch);
         let url = running.first_line();
-        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+        assert!(url.split_once("://").is_some_and(|(_, at)| at.starts_with("127.0.0.1:")), "{url}");
         Self { running, url }
     }
 
@@ -124,6 +124,13 @@ impl Worker {
         Self::start_in(command, scratch, coordinator)
     }
 
+    /// It shows that certificate, and goes to a store for which it has those credentials.
+    pub fn start_with_certs(certs: &str, scratch: &Scratch, coordinator: &Coordinator, s3: Option<&S3Server>) -> Self {
+        let mut command = command(scratch, "mr-worker", s3);
+        command.args(["--certs", certs]).env("MR_LOG", "trace");
+        Self::start_in(command, scratch, coordinator)
+    }
+
     /// It tells of itself at a port that it says.
     pub fn start_with_metrics(scratch: &Scratch, coordinator: &Coordinator, s3: Option<&S3Server>) -> Self {
         let mut command = command(scratch, "mr-worker", s3);
@@ -138,6 +145,10 @@ impl Worker {
 
     pub fn is_over(&mut self) -> bool {
         self.running.is_over()
+    }
+
+    pub fn stderr(&self) -> String {
+        self.running.stderr()
     }
 
     /// All that it has said by then.

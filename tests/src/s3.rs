@@ -107,6 +107,11 @@ impl S3Server {
         self.environment().into_iter().map(named).collect()
     }
 
+    /// What nobody should read anywhere.
+    pub fn secrets(&self) -> Vec<String> {
+        vec![self.value("AWS_SECRET_ACCESS_KEY").to_owned()]
+    }
+
     fn value(&self, name: &str) -> &str {
         let found = self.environment.iter().find(|(there, _)| there == name);
         found.map(|(_, value)| value.as_str()).expect("the server says its credentials")

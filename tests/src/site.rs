@@ -4,7 +4,7 @@
 use crate::process::Running;
 use crate::programs::client;
 use crate::scratch::say;
-use crate::{Ended, Hosts, S3Server, Scratch, Untroubled};
+use crate::{Certs, Ended, Hosts, S3Server, Scratch, Untroubled};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ impl Site {
         let hosts = Hosts::enter(&HOSTS)?;
         let s3 = S3Server::on(&hosts, "store", &scratch, &Untroubled::photos(&scratch), 40);
         let untroubled = Untroubled::run(&scratch, &s3, split);
+        // Other hosts are spoken to with certificates.
+        Certs::init(&scratch);
         Some(Self { s3, untroubled, hosts, scratch, lease_ms })
     }
 
@@ -73,7 +75,8 @@ impl<'a> Spread<'a> {
             let listen = format!("{}:{PORT}", site.hosts.address(host));
             let state = format!("s3://photos/state-{name}/");
             let lease = site.lease_ms.to_string();
-            let args = ["--listen", &listen, "--state", &state, "--lease-ms", &lease];
+            let certs = spread.certs("coordinator");
+            let args = ["--listen", &listen, "--certs", &certs, "--state", &state, "--lease-ms", &lease];
             let mut running = spread.run("mr-coordinator", host, &args);
             running.first_line();
             spread.coordinators.push((host, running));
@@ -81,12 +84,13 @@ impl<'a> Spread<'a> {
         let urls = spread.urls();
         for host in WORKERS {
             let kept = site.scratch.join(format!("scratch-{name}-{host}")).display().to_string();
-            let args = ["--coordinator", &urls, "--slots", "1", "--scratch", &kept];
+            let certs = spread.certs("worker");
+            let args = ["--coordinator", &urls, "--certs", &certs, "--slots", "1", "--scratch", &kept];
             let running = spread.run("mr-worker", host, &args);
             spread.workers.push((host, running));
         }
         let submit = site.untroubled.submit(&site.scratch, &site.s3, &spread.output(), &urls);
-        spread.submitter = Some(submit.on(&site.hosts, "submitter").start());
+        spread.submitter = Some(submit.certs(&spread.certs("submitter")).on(&site.hosts, "submitter").start());
         spread
     }
 
@@ -97,12 +101,16 @@ impl<'a> Spread<'a> {
         Running::start(hosts.on(host, command), scratch)
     }
 
+    fn certs(&self, name: &str) -> String {
+        self.site.scratch.join("certs").join(name).display().to_string()
+    }
+
     fn output(&self) -> String {
         format!("out-{}/", self.name)
     }
 
     fn urls(&self) -> String {
-        let url = |(host, _): &(&'static str, Running)| format!("http://{}:{PORT}", self.site.hosts.address(host));
+        let url = |(host, _): &(&'static str, Running)| format!("https://{}:{PORT}", self.site.hosts.address(host));
         self.coordinators.iter().map(url).collect::<Vec<_>>().join(",")
     }
 

@@ -74,6 +74,11 @@ impl<'a> Submit<'a> {
         self
     }
 
+    /// Shows that certificate.
+    pub fn certs(self, folder: &str) -> Self {
+        self.args(["--certs", folder])
+    }
+
     pub fn slots(self, slots: u32) -> Self {
         self.args(["--slots", &slots.to_string()])
     }

@@ -156,7 +156,8 @@ impl Authority {
     fn believed(&self) -> Result<Vec<String>, TlsError> {
         const END: &str = "-----END CERTIFICATE-----\n";
         let text = self.read(CA_FILE)?.replace("\r\n", "\n");
-        let all: Vec<String> = text.split_inclusive(END).filter(|part| part.ends_with(END)).map(str::to_owned).collect();
+        let all: Vec<String> =
+            text.split_inclusive(END).filter(|part| part.ends_with(END)).map(str::to_owned).collect();
         if all.is_empty() { Err(self.odd(CA_FILE, &"there is no certificate in it")) } else { Ok(all) }
     }
 

@@ -41,7 +41,8 @@ impl Identity {
         let at = |name: &str| format!("{}", folder.join(name).display());
         let read = |name: &str| {
             std::fs::read(folder.join(name)).map_err(|error| {
-                let hint = "a folder of certificates has ca.pem, cert.pem and key.pem, as `mr-coordinator certs` makes them";
+                let hint =
+                    "a folder of certificates has ca.pem, cert.pem and key.pem, as `mr-coordinator certs` makes them";
                 TlsError::new(format!("{}: {error}; {hint}", at(name)))
             })
         };

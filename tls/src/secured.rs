@@ -153,13 +153,13 @@ fn told(error: &io::Error, side: Side) -> io::Error {
             match why {
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!("{of} has ended"),
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    format!("{of} is not good yet: are the clocks right?")
+                    format!("{of} is not good yet; are the clocks right?")
                 }
                 CertificateError::UnknownIssuer => format!("{of} is of another CA"),
                 CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                     format!("{of} is another role's")
                 }
-                why => format!("{of} is not good: {why}"),
+                why => format!("{of} is not good ({why})"),
             }
         }
         (Error::NoCertificatesPresented, _) => "it shows no certificate".to_owned(),
@@ -171,7 +171,7 @@ fn told(error: &io::Error, side: Side) -> io::Error {
         (Error::AlertReceived(alert), Side::Server) => {
             format!("it does not accept this coordinator's certificate ({alert:?})")
         }
-        (Error::InvalidMessage(_), Side::Client) => "it speaks no TLS: is it http:// there?".to_owned(),
+        (Error::InvalidMessage(_), Side::Client) => "it speaks no TLS; is it http:// there?".to_owned(),
         (Error::InvalidMessage(_), Side::Server) => "it speaks no TLS".to_owned(),
         (other, _) => other.to_string(),
     };

@@ -133,7 +133,7 @@ async fn nothing_but_tls_and_a_certificate_is_heard() {
     };
     let connector = certs.connector(Role::Worker);
     let (connected, _far) = tokio::join!(connector.connect(near), plain);
-    assert_eq!(connected.err().unwrap().to_string(), "it speaks no TLS: is it http:// there?");
+    assert_eq!(connected.err().unwrap().to_string(), "it speaks no TLS; is it http:// there?");
 }
 
 #[tokio::test]
@@ -283,20 +283,23 @@ mod bold {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(folder.join("ca.pem")).unwrap()).unwrap();
         let (chain, key) = shown(folder);
-        let config = ClientConfig::builder_with_provider(default_provider().into()).with_safe_default_protocol_versions();
+        let config =
+            ClientConfig::builder_with_provider(default_provider().into()).with_safe_default_protocol_versions();
         Arc::new(config.unwrap().with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap())
     }
 
     pub fn nameless_client(folder: &Path) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(folder.join("ca.pem")).unwrap()).unwrap();
-        let config = ClientConfig::builder_with_provider(default_provider().into()).with_safe_default_protocol_versions();
+        let config =
+            ClientConfig::builder_with_provider(default_provider().into()).with_safe_default_protocol_versions();
         Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth())
     }
 
     pub fn server(folder: &Path) -> Arc<ServerConfig> {
         let (chain, key) = shown(folder);
-        let config = ServerConfig::builder_with_provider(default_provider().into()).with_safe_default_protocol_versions();
+        let config =
+            ServerConfig::builder_with_provider(default_provider().into()).with_safe_default_protocol_versions();
         Arc::new(config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap())
     }
 }

@@ -13,7 +13,7 @@ mod poll;
 mod rss;
 mod tally;
 
-pub use connect::{Coordinators, connect};
+pub use connect::{Coordinators, Trust, connect, reason};
 pub use poll::{Stopped, run};
 pub use rss::peak_rss_bytes;
 pub use tally::Tally;

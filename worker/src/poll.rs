@@ -4,7 +4,7 @@ use crate::attempts::{Attempts, Room};
 use crate::gauge::Gauge;
 use crate::heap::bound_heaps;
 use crate::memory::Memory;
-use crate::{Coordinators, Settings, decode_budget_bytes, peak_rss_bytes};
+use crate::{Coordinators, Settings, decode_budget_bytes, peak_rss_bytes, reason};
 use mr_core::{AttemptResult, FRAMEWORK_VERSION, Failure};
 use mr_mapreduce::{Host, HostSettings, Registry};
 use mr_proto::v1::workers_client::WorkersClient;
@@ -140,7 +140,7 @@ impl Worker {
                     take(answer, &mut attempts);
                     self.host.rest(REST_AFTER);
                 }
-                Err(status) if status.code() == Code::FailedPrecondition => {
+                Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::PermissionDenied) => {
                     refused.insert(at);
                     if refused.len() >= self.coordinators.count() {
                         attempts.stop_all();
@@ -314,7 +314,7 @@ impl Contact {
         let lost = self.lost.get_or_insert(Lost { since: now, said: now });
         if lost.since == now || lost.said.elapsed() > SAY_AGAIN {
             lost.said = now;
-            tracing::warn!("{name} can't be reached, trying again: {}", status.message());
+            tracing::warn!("{name} can't be reached, trying again: {}", reason(status));
         }
     }
 }

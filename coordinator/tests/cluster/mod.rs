@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each test uses some of it
 
-use mr_coordinator::{Coordinator, Settings, serve};
+use mr_coordinator::{Connection, Coordinator, Settings, serve};
 use mr_core::{FRAMEWORK_VERSION, Failure, JobId, JobPhase, JobPlan, JobStatus};
 use mr_mapreduce::Registry;
 use mr_proto::v1::jobs_client::JobsClient;
@@ -18,7 +18,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -42,7 +41,7 @@ pub struct Cluster {
 }
 
 /// Where connections to a coordinator are handed in.
-type Door = mpsc::Sender<Result<DuplexStream, std::io::Error>>;
+type Door = mpsc::Sender<std::io::Result<Connection>>;
 
 fn door(coordinator: &Coordinator) -> Door {
     let (door, connections) = mpsc::channel(16);
@@ -58,7 +57,7 @@ fn through(doors: Arc<Mutex<Door>>) -> Channel {
         let door = doors.lock().unwrap().clone();
         async move {
             let (near, far) = tokio::io::duplex(1 << 20);
-            door.send(Ok(far)).await.map_err(std::io::Error::other)?;
+            door.send(Ok(Connection::inside(far))).await.map_err(std::io::Error::other)?;
             Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(near))
         }
     });

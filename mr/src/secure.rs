@@ -1,0 +1,109 @@
+//! What the two long-running programs need to know of certificates: where plain text may be spoken, and when they end.
+
+use anyhow::{Context, bail};
+use mr_tls::{Acceptor, Connector, Role};
+use mr_worker::Trust;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio_util::sync::CancellationToken;
+
+/// There is time to make new ones.
+const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+const LOOK_EVERY: Duration = Duration::from_secs(12 * 3600);
+
+/// An empty variable names none.
+pub fn folder(certs: Option<PathBuf>) -> Option<PathBuf> {
+    certs.filter(|folder| !folder.as_os_str().is_empty())
+}
+
+/// How a coordinator listens there: with certificates, or in plain text where that is harmless or wanted.
+///
+/// # Errors
+/// When it is neither, or the certificates are of no use.
+pub fn acceptor(certs: Option<&Path>, insecure: bool, listen: SocketAddr) -> anyhow::Result<Option<Acceptor>> {
+    match certs {
+        Some(folder) => Ok(Some(Acceptor::open(folder).context("`--certs`")?)),
+        None if listen.ip().is_loopback() => Ok(None),
+        None if insecure => {
+            tracing::warn!(
+                "listening on {listen} in plain text: whoever reaches it may submit jobs and pass for a worker"
+            );
+            Ok(None)
+        }
+        None => bail!(
+            "on {listen} anyone could call, and in plain text: give `--certs DIR` (`mr-coordinator certs init` makes what is \
+             needed), or `--insecure` where nobody else is on the network"
+        ),
+    }
+}
+
+/// How a worker speaks to its coordinator.
+///
+/// # Errors
+/// When the certificates are of no use.
+pub fn trust(certs: Option<&Path>, insecure: bool) -> anyhow::Result<Trust> {
+    let tls = certs.map(|folder| Connector::open(folder, Role::Worker)).transpose().context("`--certs`")?;
+    Ok(Trust { tls: tls.map(Arc::new), insecure })
+}
+
+/// # Errors
+/// When that would tell more than this machine in plain text, and nobody has said that it may.
+pub fn check_plain(flag: &str, address: SocketAddr, insecure: bool) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        address.ip().is_loopback() || insecure,
+        "`{flag} {address}` would answer anyone, in plain text: use an address of this machine alone, such as 127.0.0.1:{}, or \
+         `--insecure` where nobody else is on the network",
+        address.port()
+    );
+    Ok(())
+}
+
+/// Says in time that the certificate in use will end.
+pub fn watch_end(until: impl Fn() -> SystemTime + Send + 'static, stop: CancellationToken) {
+    tokio::spawn(async move {
+        loop {
+            match until().duration_since(SystemTime::now()) {
+                Ok(left) if left > ENDS_SOON => {}
+                Ok(left) => tracing::warn!(
+                    "the certificate in use ends in {} hours: `mr-coordinator certs rotate` makes new ones, which are used \
+                     without a restart",
+                    left.as_secs() / 3600
+                ),
+                Err(_) => {
+                    tracing::error!("the certificate in use has ended: `mr-coordinator certs rotate` makes new ones")
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_stays_on_this_machine_unless_somebody_says_otherwise() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for here in ["127.0.0.1:7171", "127.3.2.1:0", "[::1]:7171"] {
+            assert!(matches!(acceptor(None, false, address(here)), Ok(None)), "{here}");
+            assert!(check_plain("--metrics", address(here), false).is_ok());
+        }
+        for there in ["0.0.0.0:7171", "[::]:7171", "10.0.0.1:7171", "[::ffff:127.0.0.1]:7171"] {
+            let told = acceptor(None, false, address(there)).err().unwrap().to_string();
+            assert!(told.contains("`--certs DIR`") && told.contains("`--insecure`"), "{told}");
+            assert!(matches!(acceptor(None, true, address(there)), Ok(None)), "{there}");
+            assert!(check_plain("--metrics", address(there), false).is_err(), "{there}");
+        }
+        let nowhere = Path::new("/nonexistent");
+        for insecure in [false, true] {
+            let told = format!("{:#}", acceptor(Some(nowhere), insecure, address("127.0.0.1:0")).err().unwrap());
+            assert!(told.contains("/nonexistent/ca.pem"), "{told}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Addresses at which a cloud tells a machine its secrets: nothing that a user names is fetched from there.
+
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Looks names up as the system does, and finds nothing where a metadata service is. So it doesn't matter how such an address is
+/// written, or which name leads to it.
+#[derive(Clone, Debug)]
+pub struct NoMetadata;
+
+impl ResolveDns for NoMetadata {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
+            let found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            match found.iter().copied().find(|address| is_metadata(*address)) {
+                Some(address) => Err(ResolveDnsError::new(refused(name, address))),
+                None => Ok(found),
+            }
+        })
+    }
+}
+
+/// # Errors
+/// A sentence, when the host is such an address itself: then nobody looks it up.
+pub fn check(host: &str) -> Result<(), String> {
+    match host.parse() {
+        Ok(address) if is_metadata(address) => Err(refused(host, address)),
+        _ => Ok(()),
+    }
+}
+
+fn refused(name: &str, address: IpAddr) -> String {
+    format!(
+        "{name} is at {address}, where a cloud's machines are told their credentials: nothing is fetched from there"
+    )
+}
+
+/// Link-local ones, of which 169.254.169.254 is EC2's metadata service and 169.254.170.2 and 169.254.170.23 those of its
+/// containers; and fd00:ec2::/32, where the same are over IPv6. (AWS: "Access instance metadata for an EC2 instance", "Amazon ECS
+/// task metadata endpoint", "EKS Pod Identity".)
+fn is_metadata(address: IpAddr) -> bool {
+    let four = |address: Ipv4Addr| address.is_link_local();
+    let six = |address: Ipv6Addr| {
+        let starts = address.segments();
+        address.is_unicast_link_local() || (starts[0], starts[1]) == (0xfd00, 0x0ec2)
+    };
+    match address {
+        IpAddr::V4(address) => four(address),
+        // Some networks reach all of IPv4 at 64:ff9b::/96 (RFC 6052).
+        IpAddr::V6(address) => {
+            let [a, b, c, d, e, f, high, low] = address.segments();
+            let translated = (a, b, c, d, e, f) == (0x64, 0xff9b, 0, 0, 0, 0);
+            let within = Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+            six(address) || address.to_ipv4().is_some_and(four) || (translated && four(within))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_services_are_known_however_they_are_written() {
+        for there in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "169.254.170.23",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fe80::1",
+            "::ffff:169.254.169.254",
+            "::a9fe:a9fe",
+            "64:ff9b::a9fe:a9fe",
+        ] {
+            assert!(check(there).is_err(), "{there}");
+        }
+        for elsewhere in ["127.0.0.1", "10.0.0.1", "169.253.1.1", "fd00:ec3::1", "2001:db8::1", "example.org", "::1"] {
+            assert_eq!(check(elsewhere), Ok(()), "{elsewhere}");
+        }
+    }
+
+    #[tokio::test]
+    async fn numbers_that_the_system_takes_for_addresses_lead_nowhere_either() {
+        for there in ["2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518"] {
+            let error = NoMetadata.resolve_dns(there).await.unwrap_err();
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            // A system that takes it for a name finds nothing, which is as good.
+            assert!(source.contains("credentials") || source.contains("lookup"), "{there}: {source}");
+        }
+        let here = NoMetadata.resolve_dns("localhost").await.unwrap();
+        assert!(!here.is_empty() && here.iter().all(IpAddr::is_loopback));
+    }
+}
