@@ -1,6 +1,6 @@
 //! What the programs tell of themselves is what the documentation names, and adds up.
 
-use mr_tests::{Coordinator, S3Server, Scratch, Submit, Worker, drawn};
+use mr_tests::{Certs, Coordinator, S3Server, Scratch, Submit, Worker, drawn};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
@@ -49,15 +49,21 @@ fn what_is_told_is_what_is_documented_and_adds_up() {
     let s3 = S3Server::start(&scratch, &photos, 1000);
     // The fleet has a worker of its own beside ours.
     let own = scratch.join("own-scratch");
+    let certs = Certs::init(&scratch);
+    let worker_certs = certs.of("worker");
     scratch.write("coordinator.toml", format!(
-        "metrics = \"127.0.0.1:0\"\n[fleet]\nprovider = \"local\"\nworkers_min = 1\nworkers_max = 1\nargs = [\"--scratch\", {own:?}]\n"
+        "metrics = \"127.0.0.1:0\"\ncerts = \"certs/coordinator\"\n[fleet]\nprovider = \"local\"\nworkers_min = 1\nworkers_max = 1\n\
+         args = [\"--scratch\", {own:?}]\ncerts = {worker_certs:?}\n"
     ));
     let args = ["--config", "coordinator.toml"];
     let coordinator = Coordinator::start(&scratch, "s3://photos/state/", Some(&s3), &args);
-    let mut worker = Worker::start_with_metrics(&scratch, &coordinator, Some(&s3));
+    let mut worker = Worker::start_with_metrics(&worker_certs, &scratch, &coordinator, Some(&s3));
     let worker_url = worker.until_it_says("metrics are at ");
     let worker_url = url(&worker_url);
-    let job = Submit::job(&scratch, s3.input(), "s3://photos/out/").set("split.objects_max=5").to(&coordinator);
+    let job = Submit::job(&scratch, s3.input(), "s3://photos/out/")
+        .set("split.objects_max=5")
+        .certs(&certs.of("submitter"))
+        .to(&coordinator);
     let ended = job.run().done();
     assert!(ended.stdout.starts_with("80 images embedded"), "{ended}");
 
