@@ -27,7 +27,7 @@ impl AutoScaling {
     /// With a group of none to `max` machines. Installed at the first call, which takes a while; without it a test skips, or
     /// fails where everything must be shown.
     pub fn start(scratch: &Scratch, max: i32) -> Option<Self> {
-        let note = "moto goes into target/venv-aws, once (about 40 MB to download)";
+        let note = "moto goes into target/venv-aws, once (about 50 MB to download)";
         let python = match xtask::venv::environment("target/venv-aws", "tests/requirements-aws.txt", note) {
             Ok(python) => python,
             Err(error) => {

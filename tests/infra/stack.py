@@ -1,0 +1,168 @@
+"""Holds infra/cluster.yaml to what infra/README.md says of it: cfn-lint finds nothing, and the stack is made, updated and
+deleted at moto, a stand-in for AWS's control plane.
+
+    python tests/infra/stack.py             checks; every finding is printed, and the exit code is 1 if there is one
+    python tests/infra/stack.py --plant     plants mistakes in copies of the template and of the scripts, one at a time, and
+                                            sees that the checks find each of them; exit code 1 if one is not found
+
+What moto does not do is checked in the template itself, with its functions resolved: `Unshown` lists it. Nothing here shows what
+AWS makes of the template beyond that.
+"""
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+from cloud import created, fresh, lived
+from machine import started
+from moto.server import ThreadedMotoServer
+from template import FIRST, INFRA, OTHER, Findings, Template
+from written import lint, wide, written
+
+UNSHOWN = """not shown here, since moto does not do it; looked at in the template where it can be:
+  moto makes no bucket policies, alarms, SNS subscriptions or listeners of network balancers from a template, and of a bucket it
+    leaves out public access, ownership and lifecycle
+  moto gives each security group all ways out, whatever the template says
+  moto knows neither UpdatePolicy nor lifecycle hooks nor metrics of groups; on an update it makes a group anew, so that a size
+    that somebody set in the meantime is not seen to stay, and changes neither roles, policies nor endpoints
+  moto deletes neither endpoints nor route tables with a stack: they are deleted here
+  moto starts no machine: their user data is run in a folder here, with stand-ins for `aws` and `systemctl`
+  whether roles, endpoints and ports are enough for the programs: that takes AWS itself"""
+
+
+def check(endpoint, path, units, only=None):
+    find = Findings()
+    parts = {
+        "lint": lambda: lint(path, find),
+        "written": lambda: [written(Template(path, parameters), find) for parameters in (FIRST, OTHER)],
+        "iam": lambda: wide(find),
+        "started": lambda: started(Template(path, FIRST), units, find),
+        "lived": lambda: lived(fresh(endpoint), path, find),
+        # The first part of that alone, for what is planted.
+        "made": lambda: created(fresh(endpoint), path, FIRST, find),
+    }
+    for name, part in parts.items():
+        if name == only or (only is None and name != "made"):
+            try:
+                part()
+            except Exception as error:  # One part that can't be looked at does not hide what others find.
+                find.append(f"{find.part}: {type(error).__name__}: {error}")
+    return find
+
+
+# What is planted: where, what stands there, what stands there then, which part finds it, and words of the finding.
+TEMPLATE, INSTALL, FETCH = "cluster.yaml", "mr-install", "mr-fetch-certs"
+PLANTS = [
+    (TEMPLATE, "      Roles: [!Ref WorkerRole]", "      Roles: [!Ref NobodysRole]", "lint", "cfn-lint"),
+    (TEMPLATE, "SourceSecurityGroupId: !Ref WorkerPorts, Description: Workers}\n        - {IpProtocol: tcp, FromPort: 7171",
+     "CidrIp: 0.0.0.0/0, Description: All}\n        - {IpProtocol: tcp, FromPort: 7171", "made", "lets 0.0.0.0/0 in"),
+    (TEMPLATE, "SourceSecurityGroupId: !Ref BalancerPorts,", "CidrIpv6: \"::/0\",", "written", "lets ::/0 in"),
+    (TEMPLATE, "FromPort: 7171, ToPort: 7171, SourceSecurityGroupId: !Ref BalancerPorts",
+     "FromPort: 22, ToPort: 22, SourceSecurityGroupId: !Ref BalancerPorts", "made", "open"),
+    (TEMPLATE, "AllowedPattern: ^((10", "AllowedPattern: ^(0.0.0.0/0|(10", "written", "SubmitterCidr takes '0.0.0.0/0'"),
+    (TEMPLATE, "HttpTokens: required", "HttpTokens: optional", "made", "IMDS of"),
+    (TEMPLATE, "HttpPutResponseHopLimit: 1}", "HttpPutResponseHopLimit: 2}", "made", "IMDS of"),
+    (TEMPLATE, "BlockPublicPolicy: true", "BlockPublicPolicy: false", "written", "public access block"),
+    (TEMPLATE, "Prefix: state/work/", "Prefix: state/", "written", "removes more than work files"),
+    (TEMPLATE, '"14": 90', '"14": 14', "written", "with KeepDays 14"),
+    (TEMPLATE, "AbortIncompleteMultipartUpload: {DaysAfterInitiation: 1}",
+     "ExpiredObjectDeleteMarker: true", "written", "forgotten uploads"),
+    (TEMPLATE, "    DeletionPolicy: Retain\n    UpdateReplacePolicy: Retain\n    Properties:\n      # Without",
+     "    Properties:\n      # Without", "written", "DeletionPolicy of Bucket"),
+    (TEMPLATE, "aws:SecureTransport: \"false\"", "aws:SecureTransport: \"true\"", "written", "without TLS"),
+    (TEMPLATE, "      MinSize: \"0\"",
+     "      MinSize: \"0\"\n      DesiredCapacity: \"0\"", "written", "an update would set it again"),
+    (TEMPLATE, "IgnoreUnmodifiedGroupSizeProperties: true",
+     "IgnoreUnmodifiedGroupSizeProperties: false", "written", "UpdatePolicy of the workers"),
+    (TEMPLATE, "NewInstancesProtectedFromScaleIn: false", "NewInstancesProtectedFromScaleIn: true", "made", "new workers are protected"),
+    (TEMPLATE, "MaxSize: !Ref WorkersMax", "MaxSize: \"7\"", "made", "sizes of the workers' group"),
+    (TEMPLATE, "      MaxSize: \"1\"", "      MaxSize: \"2\"", "made", "sizes of the coordinator's group"),
+    (TEMPLATE, "lifecycle_hook = \"drain\"", "lifecycle_hook = \"drian\"", "written", "hooks of the group"),
+    (TEMPLATE, "target_minutes = ", "target_minuets = ", "written", "no setting `target_minuets`"),
+    (TEMPLATE, "MinInstancesInService: 0", "MinInstancesInService: 1", "written", "an update of the coordinator"),
+    (TEMPLATE, "Scheme: internal", "Scheme: internet-facing", "made", "balancers is"),
+    (TEMPLATE, "Action: [s3:PutObject, s3:AbortMultipartUpload]",
+     "Action: [s3:PutObject, s3:DeleteObject]", "made", "not infra/iam/worker.json"),
+    (TEMPLATE, "parameter/mr/${AWS::StackName}/worker", "parameter/mr/${AWS::StackName}/*", "made", "machine of the Worker is not"),
+    (TEMPLATE, "      Roles: [!Ref CoordinatorRole, !Ref WorkerRole]",
+     "      Roles: [!Ref CoordinatorRole]", "made", "policies of the Worker"),
+    (TEMPLATE, "ssm:resourceTag/mr-role: coordinator", "ssm:resourceTag/mr-role: worker", "made", "not infra/iam/submitter-session.json"),
+    (TEMPLATE, "PrivateDnsEnabled: true", "PrivateDnsEnabled: false", "made", "by the service's own name"),
+    (TEMPLATE, "Metrics: [GroupInServiceInstances]}", "Metrics: [GroupMinSize]}", "written", "does not measure"),
+    (TEMPLATE, "aws s3 cp --only-show-errors '${ReleaseUrl}'",
+     "aws s3 cp --only-show-errors 's3://releases/mr-1.tar.gz'", "lived", "the release before"),
+    (TEMPLATE, "| sha256sum --check --quiet", "| sha256sum --check --quiet || true", "started", "whose sum is another"),
+    (TEMPLATE, "MR_CERTS_PARAMETER=/mr/${AWS::StackName}/coordinator",
+     "MR_CERTS_PARAMETER=/mr/${AWS::StackName}/worker", "started", "ends with 1"),
+    (TEMPLATE, "\"MR_METRICS=127.0.0.1:9464\"", "\"MR_METRICS=0.0.0.0:9464\"", "written", "metrics of a"),
+    (TEMPLATE, "MR_KEEP_DAYS=", "MR_KEPT_DAYS=", "started", "settings of a coordinator"),
+    (INSTALL, "enable --now mr-\"$role\".service", "enable mr-\"$role\".service", "started", "what systemd is told"),
+    (INSTALL, "service.d/on-ec2.conf", "service.d/on-ec3.conf", "started", "what is installed on a worker"),
+    (FETCH, "chmod 600", "chmod 644", "started", "certificates of a"),
+    (FETCH, "-C \"$fresh\"", "-C \"$MR_CERTS\"", "started", "ends with"),
+    (FETCH, "|| mv", "&& mv", "started", "ends with 1"),
+]
+
+
+def plant(endpoint):
+    """Whether each planted mistake is found, where and as it should be."""
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (file, there, instead, part, words) in enumerate(PLANTS):
+            copy = Path(folder) / str(number)
+            shutil.copytree(INFRA, copy)
+            path = next(copy.rglob(file))
+            text = path.read_text()
+            if there not in text:
+                print(f"MISSED: {file} has no {there!r} to plant a mistake in")
+                missed += 1
+                continue
+            path.write_text(text.replace(there, instead))
+            find = check(endpoint, copy / "cluster.yaml", copy / "systemd", part)
+            found = [finding for finding in find if words in finding]
+            missed += not found
+            shown = " ".join((found or find or ["nothing was found"])[0].split())[:140]
+            print(f"{'found' if found else 'MISSED'}: {instead.strip().splitlines()[-1].strip()!r}: {shown}")
+    print(f"{len(PLANTS) - missed} of {len(PLANTS)} planted mistakes are found")
+    return missed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--plant", action="store_true", help="see that planted mistakes are found")
+    parser.add_argument("--template", type=Path, default=INFRA / "cluster.yaml")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    # Nothing of this machine's own settings, and no proxy on the way to moto.
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "NO_PROXY": "127.0.0.1"}
+    began = time.monotonic()
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    try:
+        if args.plant:
+            return 1 if plant(endpoint) else 0
+        find = check(endpoint, args.template, INFRA / "systemd")
+    finally:
+        server.stop()
+    for part, count in find.held.items():
+        print(f"{part}: {count} things are as they should be")
+    print(UNSHOWN)
+    for finding in find:
+        print(f"WRONG: {finding}")
+    print(f"{len(find)} findings, in {time.monotonic() - began:.1f} s")
+    return 1 if find else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
