@@ -174,7 +174,9 @@ impl Door {
         _ = stream.set_nodelay(true);
         let greeted = tokio::time::timeout(GREETING_MAX, self.ask(stream)).await;
         match greeted {
-            Ok(Ok((line, caller))) => Some(Connection { line, caller, _place: Some(place) }),
+            Ok(Ok(Some((line, caller)))) => Some(Connection { line, caller, _place: Some(place) }),
+            // A balancer looks whether somebody is at home, every few seconds.
+            Ok(Ok(None)) => None,
             other => {
                 self.counts.strangers.fetch_add(1, Ordering::Relaxed);
                 let why = match other {
@@ -187,15 +189,19 @@ impl Door {
         }
     }
 
-    async fn ask(&self, stream: TcpStream) -> io::Result<(Line, Caller)> {
+    /// `None`: it has hung up without a word.
+    async fn ask(&self, stream: TcpStream) -> io::Result<Option<(Line, Caller)>> {
+        if stream.peek(&mut [0]).await? == 0 {
+            return Ok(None);
+        }
         match &self.tls {
             Some(tls) => {
                 let (peer, stream) = tls.accept(stream).await?;
-                Ok((Line::Secured(Box::new(stream)), Caller::Known(peer)))
+                Ok(Some((Line::Secured(Box::new(stream)), Caller::Known(peer))))
             }
             None => {
                 speaks_http2(&stream).await?;
-                Ok((Line::Plain(stream), Caller::Anyone))
+                Ok(Some((Line::Plain(stream), Caller::Anyone)))
             }
         }
     }

@@ -159,6 +159,20 @@ async fn nothing_in_plain_text_gets_through_to_where_certificates_are_shown() {
 }
 
 #[tokio::test]
+async fn one_who_looks_whether_somebody_is_at_home_is_no_stranger() {
+    for secured in [true, false] {
+        let guarded = Guarded::start(secured).await;
+        for _ in 0..20 {
+            drop(TcpStream::connect(guarded.address).await.unwrap());
+        }
+        guarded.until_metric("mr_connections ", |open| open == 0.0).await;
+        let role = secured.then_some(Role::Submitter);
+        assert_eq!(guarded.lists(role).await.unwrap(), 0);
+        assert_eq!(guarded.metric("mr_connections_refused_total{why=\"stranger\"}"), Some(0.0));
+    }
+}
+
+#[tokio::test]
 async fn nothing_but_http_2_gets_through_in_plain_text() {
     let guarded = Guarded::start(false).await;
     for said in

@@ -4,8 +4,7 @@
 use crate::process::Running;
 use crate::programs::command;
 use crate::s3::block_on;
-use crate::shared::skipped;
-use crate::{Coordinator, Scratch, Signal, address};
+use crate::{Coordinator, Python, Scratch, Signal, address};
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_autoscaling::types::AutoScalingGroup;
@@ -24,19 +23,10 @@ pub struct AutoScaling {
 }
 
 impl AutoScaling {
-    /// With a group of none to `max` machines. Installed at the first call, which takes a while; without it a test skips, or
-    /// fails where everything must be shown.
+    /// With a group of none to `max` machines. `None`: this test was skipped.
     pub fn start(scratch: &Scratch, max: i32) -> Option<Self> {
-        let note = "moto goes into target/venv-aws, once (about 50 MB to download)";
-        let python = match xtask::venv::environment("target/venv-aws", "tests/requirements-aws.txt", note) {
-            Ok(python) => python,
-            Err(error) => {
-                skipped(&format!("this test needs moto: {error:#}"));
-                return None;
-            }
-        };
         let address = address();
-        let mut moto = Command::new(python.with_file_name("moto_server"));
+        let mut moto = Command::new(Python::with_moto()?.program("moto_server"));
         moto.args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
         let mut server = Running::start(moto, scratch);
         server.until("say that it runs", |server| server.stderr().contains("Running on").then_some(()));

@@ -4,7 +4,7 @@
 use futures::{StreamExt, TryStreamExt};
 use mr_s3_server::{ACCESS_KEY, Service};
 use s3s::dto::*;
-use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct Seen {
     pub operation: Operation,
     /// What is written or read; of a listing its prefix.
     pub key: String,
+    /// What is copied.
+    pub source: Option<String>,
     pub conditional: bool,
 }
 
@@ -63,12 +65,18 @@ pub enum Answer {
     SlowDown,
     InternalError,
     Conflict,
+    Denied,
 }
 
 /// Asked about each request. May block for as long as it takes to kill a process.
 pub trait Meddler: Send + Sync + 'static {
     fn before(&self, seen: &Seen) -> Before;
     fn after(&self, seen: &Seen) -> After;
+    /// Whether that is told from what one may not see.
+    fn tells_missing(&self, seen: &Seen) -> bool {
+        let _ = seen;
+        true
+    }
 }
 
 #[derive(Clone)]
@@ -83,6 +91,7 @@ impl Answer {
             Answer::SlowDown => s3_error!(SlowDown),
             Answer::InternalError => s3_error!(InternalError),
             Answer::Conflict => s3_error!(ConditionalRequestConflict),
+            Answer::Denied => s3_error!(AccessDenied),
         }
     }
 }
@@ -105,6 +114,16 @@ impl Meddled {
         }
     }
 
+    /// What the store says, or as little as it says to one who may not know what there is.
+    fn told<T>(&self, seen: &Seen, answer: S3Result<T>) -> S3Result<T> {
+        match answer {
+            Err(error) if error.code() == &S3ErrorCode::NoSuchKey && !self.meddler.tells_missing(seen) => {
+                Err(s3_error!(AccessDenied))
+            }
+            answer => answer,
+        }
+    }
+
     /// `true`: the body is to be cut.
     async fn after(&self, seen: &Seen) -> S3Result<bool> {
         match self.meddler.after(seen) {
@@ -119,7 +138,7 @@ impl Meddled {
 fn seen<T>(request: &S3Request<T>, operation: Operation, key: &str, conditional: bool) -> Seen {
     let access_key = request.credentials.as_ref().map_or("", |credentials| &credentials.access_key);
     let client = access_key.strip_prefix(ACCESS_KEY).unwrap_or(access_key).trim_start_matches('-');
-    Seen { client: client.to_owned(), operation, key: key.to_owned(), conditional }
+    Seen { client: client.to_owned(), operation, key: key.to_owned(), source: None, conditional }
 }
 
 fn cut(output: &mut GetObjectOutput) {
@@ -136,15 +155,27 @@ macro_rules! operations {
             $(async fn $name(&self, $request: S3Request<$input>) -> S3Result<S3Response<$output>> {
                 let seen = seen(&$request, Operation::$operation, $key, $conditional);
                 self.before(&seen).await?;
-                let answer = self.inner.$name($request).await?;
+                let answer = self.told(&seen, self.inner.$name($request).await)?;
                 self.after(&seen).await?;
                 Ok(answer)
             })*
 
+            async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+                let source = match &request.input.copy_source {
+                    CopySource::Bucket { key, .. } => Some(key.to_string()),
+                    _ => None,
+                };
+                let seen = Seen { source, ..seen(&request, Operation::Copy, &request.input.key, false) };
+                self.before(&seen).await?;
+                let answer = self.inner.copy_object(request).await?;
+                self.after(&seen).await?;
+                Ok(answer)
+            }
+
             async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
                 let seen = seen(&request, Operation::Get, &request.input.key, request.input.if_match.is_some());
                 self.before(&seen).await?;
-                let mut answer = self.inner.get_object(request).await?;
+                let mut answer = self.told(&seen, self.inner.get_object(request).await)?;
                 if self.after(&seen).await? {
                     cut(&mut answer.output);
                 }
@@ -162,7 +193,6 @@ operations! {
         request.input.if_match.is_some() || request.input.if_none_match.is_some();
     delete_object Delete DeleteObjectInput DeleteObjectOutput |request| &request.input.key, false;
     list_objects_v2 List ListObjectsV2Input ListObjectsV2Output |request| request.input.prefix.as_deref().unwrap_or_default(), false;
-    copy_object Copy CopyObjectInput CopyObjectOutput |request| &request.input.key, false;
     create_multipart_upload Begin CreateMultipartUploadInput CreateMultipartUploadOutput |request| &request.input.key, false;
     upload_part Part UploadPartInput UploadPartOutput |request| &request.input.key, false;
     complete_multipart_upload Complete CompleteMultipartUploadInput CompleteMultipartUploadOutput |request| &request.input.key,

@@ -1,4 +1,4 @@
-//! The readers that users read with, in a Python of the repository's own.
+//! What tests run in Python, in environments of the repository's own: the readers that users read with, and moto.
 
 use crate::shared::skipped;
 use crate::{Ended, Running, Scratch};
@@ -19,6 +19,23 @@ impl Python {
                 None
             }
         }
+    }
+
+    /// Another one, with a stand-in for AWS's control plane and what checks templates for it.
+    pub fn with_moto() -> Option<Self> {
+        let note = "moto goes into target/venv-aws, once (about 50 MB to download)";
+        match xtask::venv::environment("target/venv-aws", "tests/requirements-aws.txt", note) {
+            Ok(python) => Some(Self(python)),
+            Err(error) => {
+                skipped(&format!("this test needs moto: {error:#}"));
+                None
+            }
+        }
+    }
+
+    /// One that was installed beside it.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.0.with_file_name(name)
     }
 
     /// Starts one of the scripts in `tests/python`.

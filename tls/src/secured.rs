@@ -139,7 +139,9 @@ enum Side {
 fn told(error: &io::Error, side: Side) -> io::Error {
     let Some(tls) = error.get_ref().and_then(|source| source.downcast_ref::<Error>()) else {
         let why = match error.kind() {
-            io::ErrorKind::UnexpectedEof => "it hung up before both had shown their certificates".to_owned(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                "it hung up before both had shown their certificates".to_owned()
+            }
             _ => error.to_string(),
         };
         return io::Error::new(error.kind(), why);

@@ -1,0 +1,20 @@
+//! The template for a cluster in AWS is what its runbook says of it, at a stand-in for AWS; and what holds it to that finds
+//! mistakes.
+
+use mr_tests::{Python, Scratch};
+
+const CHECKS: &str = "../infra/stack.py";
+
+#[test]
+fn the_stack_is_made_updated_and_deleted_as_the_runbook_says() {
+    let scratch = Scratch::enter("infra: the template at moto");
+    let Some(python) = Python::with_moto() else { return };
+    python.run(&scratch, CHECKS, [""; 0]);
+}
+
+#[test]
+fn mistakes_that_are_planted_in_the_template_are_found() {
+    let scratch = Scratch::enter("infra: planted mistakes");
+    let Some(python) = Python::with_moto() else { return };
+    python.run(&scratch, CHECKS, ["--plant"]);
+}
