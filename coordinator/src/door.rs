@@ -7,7 +7,7 @@
 use futures::Stream;
 use mr_metrics::Page;
 use mr_tls::{Acceptor, Peer, Role, TlsServer};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -35,7 +35,9 @@ const BREATH: Duration = Duration::from_millis(50);
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A handshake of TLS begins with this.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// The same again.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+const REASONS_MAX: usize = 32;
 
 /// Who is at the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,27 +229,30 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<()> {
 
 /// Says why somebody was sent away, but not for each of ten thousand.
 #[derive(Default)]
-struct Complaints(Mutex<Told>);
+struct Complaints(Mutex<HashMap<String, Told>>);
 
-#[derive(Default)]
 struct Told {
-    last: Option<Instant>,
+    last: Instant,
     untold: u64,
 }
 
 impl Complaints {
     fn tell(&self, from: IpAddr, why: &str) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.last.is_some_and(|last| last.elapsed() < COMPLAIN_EVERY) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = all.get_mut(why).filter(|told| told.last.elapsed() < COMPLAIN_EVERY) {
             told.untold += 1;
             tracing::debug!("{from} is sent away: {why}");
             return;
         }
-        let before = std::mem::take(&mut told.untold);
-        told.last = Some(Instant::now());
-        match before {
-            0 => tracing::warn!("{from} is sent away: {why}"),
-            before => tracing::warn!("{from} is sent away, as were {before} before it: {why}"),
+        // Callers have a hand in what is said of them.
+        if all.len() >= REASONS_MAX {
+            all.clear();
+        }
+        match all.insert(why.to_owned(), Told { last: Instant::now(), untold: 0 }) {
+            Some(Told { untold: before @ 1.., .. }) => {
+                tracing::warn!("{from} is sent away, as were {before} before it: {why}");
+            }
+            Some(_) | None => tracing::warn!("{from} is sent away: {why}"),
         }
     }
 }

@@ -153,7 +153,7 @@ fn hand_over(from: &str, to: &Path) {
 #[test]
 fn certificates_and_their_ca_are_replaced_under_a_running_cluster() {
     let scratch = Scratch::enter("certificates: replaced under way");
-    let photos = drawn(&scratch, "photos", 40, 5);
+    let photos = drawn(&scratch, "photos", 60, 5);
     let certs = Certs::init(&scratch);
     let at = address();
     let start = |given: &str| Coordinator::start_with([], at, &scratch, &["--certs", given, "--lease-ms", "2000"]);
@@ -199,7 +199,7 @@ fn ten_thousand_silent_connections_keep_no_job_from_its_end() {
     if allow_many_files() < 11_000 {
         return skipped("this test needs 11,000 open files: `ulimit -Hn` says how many there may be");
     }
-    let photos = drawn(&scratch, "photos", 40, 6);
+    let photos = drawn(&scratch, "photos", 60, 6);
     let certs = Certs::init(&scratch);
     for (name, args) in [("secured", &["--certs", &certs.of("coordinator")][..]), ("plain", &[])] {
         let coordinator = Coordinator::start(&scratch, &format!("state-{name}"), None, args);
@@ -217,7 +217,7 @@ fn ten_thousand_silent_connections_keep_no_job_from_its_end() {
             job = job.certs(&certs.of("submitter"));
         }
         let ended = job.to(&coordinator).run().done();
-        assert!(ended.stdout.starts_with("40 images embedded"), "{ended}");
+        assert!(ended.stdout.starts_with("60 images embedded"), "{ended}");
         assert!(coordinator.stderr().contains("the longest silent are sent away"), "{}", coordinator.stderr());
         drop(silent);
         worker.terminate();

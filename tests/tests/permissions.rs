@@ -189,7 +189,7 @@ impl House<'_> {
 #[test]
 fn the_permissions_are_enough_for_the_job_and_each_is_needed() {
     let scratch = Scratch::enter("permissions: the main job with each but one");
-    let photos = drawn(&scratch, "photos", 40, 8);
+    let photos = drawn(&scratch, "photos", 60, 8);
     let nobody = Places { state: String::new(), output: String::new() };
     let (none, refused) = (BTreeSet::new(), BTreeSet::new());
     let now = Guarded { places: nobody, coordinator: none.clone(), worker: none, refused };
