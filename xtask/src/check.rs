@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::args::Args;
+use crate::deny;
 use crate::run_tests::test;
 use crate::setup::setup;
 use crate::shell::{cargo, run};
@@ -13,6 +14,7 @@ pub fn main(args: Args) -> Result<()> {
     setup()?;
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     tidy()?;
+    deny::check()?;
     // In release like all else, so that build scripts and macros are built once.
     run(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
 }

@@ -5,6 +5,7 @@ pub mod args;
 pub mod bench;
 pub mod check;
 pub mod demo;
+pub mod deny;
 pub mod fuzz;
 pub mod npm;
 pub mod photos;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use xtask::args::Args;
-use xtask::{bench, check, demo, fuzz, npm, photos, run_tests, setup, sim, tidy, venv};
+use xtask::{bench, check, demo, deny, fuzz, npm, photos, run_tests, setup, sim, tidy, venv};
 
 const HELP: &str = "\
 cargo xtask COMMAND [OPTIONS]
@@ -18,12 +18,14 @@ Getting started
 
 Working on it
   test       all tests, in release; what follows is passed to the test runner
-  check      formatting, tidy, and clippy with warnings denied
+  check      formatting, tidy, deny, and clippy with warnings denied
   ci         test, then check: what CI runs
   sim        the scheduler through simulated bad weather  --seeds N | --seed S [--plant NAME] | --plant NAME|list
   fuzz       hostile input for what reads bytes from outside, by libFuzzer
                [TARGET] [--seconds 600, for each]
   tidy       which room may import which, and other house rules (see ARCHITECTURE.md)
+  deny       licences, sources and doubled versions of the crates in Cargo.lock (see deny.toml), and known holes in them
+               where the list of these can be had
   venv       a Python with the Parquet readers that the tests use, in target/venv
   npm        the programs of npm's that the tests run, in target/npm
   bench data       time all of it, or one: a word count beside DuckDB, Polars and PySpark; a sort beside GNU sort and
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Some("test") => run_tests::main(args),
         Some("check") => check::main(args),
         Some("ci") => check::ci(args),
+        Some("deny") => deny::main(args),
         Some("tidy") => tidy::main(args),
         Some("npm") => npm::main(args),
         Some("venv") => venv::main(args),
