@@ -1,5 +1,6 @@
 //! The command line, as clap takes it.
 
+use crate::pages::Pages;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use mr_core::ParamValue;
 use mr_mapreduce::{Registry, param_key};
@@ -117,13 +118,8 @@ pub enum Command {
     },
     /// Checks an output: that it is whole, that its books balance, and some of its rows by computing them again
     Verify(Verify),
-    /// Prints completions for a shell
-    Completions { shell: clap_complete::Shell },
-    /// Prints the manual page, or writes one for each command into a folder
-    Man {
-        #[arg(value_name = "DIR")]
-        folder: Option<PathBuf>,
-    },
+    #[command(flatten)]
+    Pages(Pages),
 }
 
 /// Nothing is written, and no coordinator is asked.

@@ -3,6 +3,7 @@
 use crate::args::{Cli, Command};
 use crate::cluster::Cluster;
 use crate::interrupt::Interrupts;
+use crate::pages::{Pages, Told};
 use crate::stop::Stop;
 use crate::talk::say;
 use crate::{args, job_id, output, submit, summary, verify};
@@ -10,7 +11,6 @@ use mr_core::{JobId, JobPhase};
 use mr_mapreduce::Registry;
 use mr_tls::{Connector, Role};
 use mr_worker::Trust;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,7 @@ pub async fn run(cli: Cli, registry: Registry, began: Instant) -> Result<(), Sto
         (Some(Command::Cancel { id }), _) => cancel(&cli, id).await,
         (Some(Command::Retry { id, quarantined }), _) => retry(&cli, id, *quarantined).await,
         (Some(Command::Verify(args)), _) => verify::verify(&cli, args, registry).await,
-        (Some(Command::Completions { shell }), _) => completions(*shell, &registry),
-        (Some(Command::Man { folder }), _) => man(folder.as_deref(), &registry),
+        (Some(Command::Pages(wanted)), _) => pages(wanted, &registry),
     }
 }
 
@@ -108,26 +107,13 @@ async fn cancel(cli: &Cli, job: &str) -> Result<(), Stop> {
     Ok(())
 }
 
-fn completions(shell: clap_complete::Shell, registry: &Registry) -> Result<(), Stop> {
-    let mut command = args::command(registry);
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command, "mr-submit", &mut text);
-    output::text(String::from_utf8_lossy(&text).trim_end())
-}
-
-fn man(folder: Option<&Path>, registry: &Registry) -> Result<(), Stop> {
-    let command = args::command(registry);
-    let failed = |error: std::io::Error| match folder {
-        Some(folder) => Stop::Refused(format!("writing manual pages into {}: {error}", folder.display())),
-        None => Stop::Failed(format!("writing the manual page: {error}")),
-    };
-    if let Some(folder) = folder {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        clap_mangen::generate_to(command, folder).map_err(failed)?;
-        say(&format!("manual pages are in {}", folder.display()));
-        return Ok(());
+fn pages(pages: &Pages, registry: &Registry) -> Result<(), Stop> {
+    match pages.told(args::command(registry)) {
+        Ok(Told::Text(text)) => output::text(&text),
+        Ok(Told::Written(folder)) => {
+            say(&format!("manual pages are in {}", folder.display()));
+            Ok(())
+        }
+        Err(error) => Err(Stop::Refused(error.to_string())),
     }
-    let mut text = Vec::new();
-    clap_mangen::Man::new(command).render(&mut text).map_err(failed)?;
-    output::text(String::from_utf8_lossy(&text).trim_end())
 }

@@ -18,6 +18,7 @@ mod log;
 mod meant;
 mod mistake;
 mod output;
+mod pages;
 mod plan;
 mod progress;
 mod state_folder;
@@ -31,6 +32,7 @@ mod typed;
 mod verify;
 mod words;
 
+pub use pages::{Pages, Told};
 #[doc(hidden)]
 pub use typed::job_spec;
 

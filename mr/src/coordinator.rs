@@ -4,7 +4,8 @@ use crate::certs::{self, Certs};
 use crate::fleet::Fleet;
 use crate::{process, secure, settings};
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use mr_cli::Pages;
 use mr_coordinator::{Coordinator, Door, Fenced, Settings, serve};
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -61,6 +62,8 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     Certs(Certs),
+    #[command(flatten)]
+    Pages(Pages),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -88,6 +91,7 @@ pub(crate) fn from_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = Args::parse_from(args);
     match args.command.take() {
         Some(Command::Certs(certs)) => process::exit(certs::run(certs)),
+        Some(Command::Pages(pages)) => process::exit(process::tell(&pages, Args::command())),
         None => exit(run(args)),
     }
 }
@@ -199,5 +203,14 @@ mod tests {
             assert_eq!(absolute(whole.into()).unwrap(), whole);
         }
         assert!(absolute(String::new()).is_err());
+    }
+    #[test]
+    fn clap_finds_no_fault_with_it_and_commands_stand_alone() {
+        Args::command().debug_assert();
+        let command = |line: &str| Args::try_parse_from(line.split(' ')).map(|args| args.command.is_some()).ok();
+        assert_eq!(command("mr-coordinator --state there"), Some(false));
+        assert_eq!(command("mr-coordinator completions zsh"), Some(true));
+        assert_eq!(command("mr-coordinator certs init"), Some(true));
+        assert_eq!(command("mr-coordinator --state there man"), None);
     }
 }

@@ -1,7 +1,8 @@
 //! What the two long-running programs share: logs, signals, and how they end.
 
+use mr_cli::{Pages, Told};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +55,21 @@ pub fn allow_many_files() {
 /// For what a `main` finds wrong before it begins.
 pub fn refuse(why: &str) -> ExitCode {
     exit(Err(anyhow::anyhow!("{why}")))
+}
+
+/// Completions or manual pages of a program, which then does nothing else.
+pub fn tell(pages: &Pages, command: clap::Command) -> anyhow::Result<()> {
+    match pages.told(command)? {
+        // Whoever reads it may stop when they have enough.
+        Told::Text(text) => match writeln!(std::io::stdout(), "{text}") {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        },
+        Told::Written(folder) => {
+            eprintln!("manual pages are in {}", folder.display());
+            Ok(())
+        }
+    }
 }
 
 pub fn exit(outcome: anyhow::Result<()>) -> ExitCode {

@@ -2,7 +2,8 @@
 
 use crate::{Registry, process, secure, settings};
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use mr_cli::Pages;
 use mr_fleet::ec2::Notices;
 use mr_worker::{Settings, Stopped};
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use std::time::Duration;
 /// SIGTERM hands its leases back. Credentials, region and endpoint of S3 come from the environment or the usual AWS
 /// files.
 #[derive(Parser)]
-#[command(name = "mr-worker", version)]
+#[command(name = "mr-worker", version, args_conflicts_with_subcommands = true)]
 struct Args {
     /// The coordinator, such as https://10.0.0.5:7171; several that stand in for each other are divided by commas
     #[arg(long, env = "MR_COORDINATOR", value_name = "URL")]
@@ -59,6 +60,8 @@ struct Args {
     /// A TOML file with these settings, named as the flags are but with `_`
     #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(subcommand)]
+    pages: Option<Pages>,
 }
 
 /// Longer than it takes until the group is set to no machines for want of a coordinator, so that nobody comes in its place.
@@ -88,7 +91,11 @@ pub fn worker(registry: Registry) -> ExitCode {
 }
 
 pub(crate) fn from_args(args: impl IntoIterator<Item = OsString>, registry: Registry) -> ExitCode {
-    process::exit(run(Args::parse_from(args), registry))
+    let args = Args::parse_from(args);
+    match &args.pages {
+        Some(pages) => process::exit(process::tell(pages, Args::command())),
+        None => process::exit(run(args, registry)),
+    }
 }
 
 #[tokio::main]
@@ -190,4 +197,20 @@ fn writable(folder: &Path) -> std::io::Result<()> {
     let probe = folder.join(format!(".probe-{}", std::process::id()));
     std::fs::write(&probe, "")?;
     std::fs::remove_file(&probe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Args;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn clap_finds_no_fault_with_it_and_pages_are_asked_for_alone() {
+        Args::command().debug_assert();
+        let pages = |line: &str| Args::try_parse_from(line.split(' ')).map(|args| args.pages.is_some()).ok();
+        assert_eq!(pages("mr-worker --slots 2"), Some(false));
+        assert_eq!(pages("mr-worker completions zsh"), Some(true));
+        assert_eq!(pages("mr-worker man pages"), Some(true));
+        assert_eq!(pages("mr-worker --slots 2 man"), None);
+    }
 }
