@@ -6,6 +6,7 @@ pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod deny;
+pub mod dist;
 pub mod fuzz;
 pub mod npm;
 pub mod photos;

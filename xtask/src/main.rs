@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use xtask::args::Args;
-use xtask::{bench, check, demo, deny, fuzz, npm, photos, run_tests, setup, sim, tidy, venv};
+use xtask::{bench, check, demo, deny, dist, fuzz, npm, photos, run_tests, setup, sim, tidy, venv};
 
 const HELP: &str = "\
 cargo xtask COMMAND [OPTIONS]
@@ -26,6 +26,7 @@ Working on it
   tidy       which room may import which, and other house rules (see ARCHITECTURE.md)
   deny       licences, sources and doubled versions of the crates in Cargo.lock (see deny.toml), and known holes in them
                where the list of these can be had
+  dist       a release: one archive under target/dist, unpacked and looked at  [--version THE_ONE_IT_MUST_BE]
   venv       a Python with the Parquet readers that the tests use, in target/venv
   npm        the programs of npm's that the tests run, in target/npm
   bench data       time all of it, or one: a word count beside DuckDB, Polars and PySpark; a sort beside GNU sort and
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Some("check") => check::main(args),
         Some("ci") => check::ci(args),
         Some("deny") => deny::main(args),
+        Some("dist") => dist::main(args),
         Some("tidy") => tidy::main(args),
         Some("npm") => npm::main(args),
         Some("venv") => venv::main(args),

@@ -63,7 +63,7 @@ fn bundled() -> Result<Option<PathBuf>> {
 }
 
 /// The platform we build on, in rustc's words.
-fn host() -> Result<String> {
+pub fn host() -> Result<String> {
     let version = output(command("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc -vV names no host")?;
     Ok(host.to_owned())
