@@ -9,6 +9,7 @@ mod peers;
 mod precision;
 mod scheduler;
 mod spread;
+mod start;
 mod submit;
 mod workers;
 
@@ -24,9 +25,10 @@ pub fn main(mut args: Args) -> Result<()> {
         Some("peers") => peers::main(args),
         Some("precision") => precision::main(args),
         Some("scheduler") => scheduler::main(args),
+        Some("start") => start::main(args),
         Some("workers") => workers::main(args),
         other => bail!(
-            "cargo xtask bench has data, job, kernel, peers, precision, scheduler and workers, not {:?}",
+            "cargo xtask bench has data, job, kernel, peers, precision, scheduler, start and workers, not {:?}",
             other.unwrap_or_default()
         ),
     }

@@ -37,6 +37,7 @@ Working on it
   bench kernel     time the network beside onnxruntime and OpenVINO  [--rounds 5] [--seconds 3] [--model FILE.onnx]
                      [--kernels avx512|avx2|portable|amx|bf16x3-portable]
   bench scheduler  task completions a second, in the state machine and over gRPC; the paper's sort in simulated time
+  bench start      from a worker's start until its coordinator has heard of it  [--rounds 20]
   bench workers    what a killed worker and a slow one cost a job whose tasks sleep  [--rounds N]
   bench precision  how far the features of `fast` are from those of f32  [--input DIR, of 50 photos or more]
 ";
