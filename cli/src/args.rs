@@ -7,7 +7,7 @@ use mr_mapreduce::{Registry, param_key};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-const USAGE: &str = "mr-submit [OPTIONS] JOB.toml\n       mr-submit --coordinator URL [OPTIONS] JOB.toml\n       mr-submit --coordinator URL list | status ID | watch ID | cancel ID | retry ID\n       mr-submit verify OUTPUT";
+const USAGE: &str = "mr-submit [OPTIONS] JOB.toml\n       mr-submit --coordinator URL [OPTIONS] JOB.toml\n       mr-submit --coordinator URL list | status ID | watch ID | cancel ID | retry ID\n       mr-submit plan JOB.toml\n       mr-submit verify OUTPUT";
 
 /// Runs a job on this machine, or on a cluster with --coordinator
 #[derive(Debug, Parser)]
@@ -52,17 +52,8 @@ pub struct Run {
     #[arg(value_name = "JOB.toml")]
     pub job: Option<PathBuf>,
 
-    /// Sets a key of the job file, such as params.components=0.95; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-
-    /// In place of the file's `input`: a folder, file:// or s3://bucket/prefix/
-    #[arg(long, value_name = "PLACE")]
-    pub input: Option<OsString>,
-
-    /// In place of the file's `output`
-    #[arg(long, value_name = "PLACE")]
-    pub output: Option<OsString>,
+    #[command(flatten)]
+    pub changes: Changes,
 
     /// Take over an output folder that holds Parquet which is no table of ours
     #[arg(long)]
@@ -87,10 +78,91 @@ pub struct Run {
     /// Here only: what all slots together may use for decoding [default: a quarter of the memory, at most 512]
     #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(16..=1_048_576))]
     pub decode_budget_mb: Option<u64>,
+
+    #[command(flatten)]
+    pub assumed: Assumed,
+}
+
+/// What is put over a job file.
+#[derive(Debug, Default, Args)]
+pub struct Changes {
+    /// Sets a key of the job file, such as params.components=0.95; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// In place of the file's `input`: a folder, file:// or s3://bucket/prefix/
+    #[arg(long, value_name = "PLACE")]
+    pub input: Option<OsString>,
+
+    /// In place of the file's `output`
+    #[arg(long, value_name = "PLACE")]
+    pub output: Option<OsString>,
+}
+
+/// What a plan assumes, and the check of `limits.budget_max_usd`. What is not said is the coordinator's, where there is one.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "What a plan and a budget assume")]
+pub struct Assumed {
+    /// A table of prices in place of the one that is built in
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+
+    /// What workers run on, by its name in the table, such as c7i.large
+    #[arg(long, value_name = "TYPE", conflicts_with = "usd_per_worker_hour")]
+    pub instance_type: Option<String>,
+
+    /// What a worker costs an hour, such as what you pay for spot
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    pub usd_per_worker_hour: Option<f64>,
+
+    /// How many workers do it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub workers: Option<u32>,
+
+    /// How many slots each has [default: one for each vCPU of the instance type]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub worker_slots: Option<u32>,
+
+    /// How many records one slot does in a second [default: as the report of --like, of the output, or of the job's own
+    /// measurements says]
+    #[arg(long, value_name = "N", value_parser = rate)]
+    pub records_per_slot_second: Option<f64>,
+
+    /// An output of an earlier run of the job, whose report says how fast that was
+    #[arg(long, value_name = "OUTPUT", conflicts_with = "records_per_slot_second")]
+    pub like: Option<OsString>,
+}
+
+impl Assumed {
+    /// The first that was given.
+    fn first(&self) -> Option<&'static str> {
+        let Self { prices, instance_type, usd_per_worker_hour, workers, worker_slots, records_per_slot_second, like } =
+            self;
+        let given = [
+            ("--prices", prices.is_some()),
+            ("--instance-type", instance_type.is_some()),
+            ("--usd-per-worker-hour", usd_per_worker_hour.is_some()),
+            ("--workers", workers.is_some()),
+            ("--worker-slots", worker_slots.is_some()),
+            ("--records-per-slot-second", records_per_slot_second.is_some()),
+            ("--like", like.is_some()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+}
+
+fn dollars(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|usd: &f64| usd.is_finite() && *usd >= 0.0).ok_or_else(|| "a number from 0 on".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0).ok_or_else(|| "a number above 0".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Says what a job would read, ask of S3, take and cost, and writes nothing
+    Plan(Plan),
     /// Lists the coordinator's jobs
     List,
     /// Shows one job
@@ -120,6 +192,20 @@ pub enum Command {
     Verify(Verify),
     #[command(flatten)]
     Pages(Pages),
+}
+
+/// The input is listed and the job cut into tasks, as it would be.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The job file
+    #[arg(value_name = "JOB.toml")]
+    pub job: PathBuf,
+
+    #[command(flatten)]
+    pub changes: Changes,
+
+    #[command(flatten)]
+    pub assumed: Assumed,
 }
 
 /// Nothing is written, and no coordinator is asked.
@@ -208,7 +294,8 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>, mut command: clap::Comma
 
 /// What clap cannot tell apart by itself: a job's options beside a command, and those of a run here beside a cluster.
 fn conflict(cli: &Cli) -> Option<String> {
-    let Run { job, set, input, output, adopt, slots, state, renew_quarantined, keep_days, decode_budget_mb } = &cli.run;
+    let Run { job, changes, adopt, slots, state, renew_quarantined, keep_days, decode_budget_mb, assumed } = &cli.run;
+    let Changes { set, input, output } = changes;
     let here = [
         ("--slots", slots.is_some()),
         ("--state", state.is_some()),
@@ -226,6 +313,7 @@ fn conflict(cli: &Cli) -> Option<String> {
     let first = |flags: &[(&'static str, bool)]| flags.iter().find(|(_, given)| *given).map(|(name, _)| *name);
     if cli.command.is_some() {
         return first(&[&others[..], &here[..]].concat())
+            .or_else(|| assumed.first())
             .map(|name| format!("{name} goes with a job to be run, not with another command"));
     }
     let given = first(&here).filter(|_| cli.coordinator().is_some())?;
@@ -258,7 +346,7 @@ mod tests {
     fn a_job_and_the_commands_are_told_apart() {
         let cli = parsed("job.toml --set a=1 --set b=2 --slots 3").unwrap();
         assert!(cli.command.is_none() && cli.run.job == Some("job.toml".into()));
-        assert_eq!((cli.run.set.len(), cli.run.slots), (2, Some(3)));
+        assert_eq!((cli.run.changes.set.len(), cli.run.slots), (2, Some(3)));
         assert!(matches!(parsed("--coordinator http://h:1 list").unwrap().command, Some(Command::List)));
         assert!(matches!(parsed("status x --coordinator http://h:1 --json").unwrap(), Cli { json: true, .. }));
         assert_eq!(parsed("./list").unwrap().run.job, Some("./list".into()));
@@ -279,6 +367,12 @@ mod tests {
             ("job.toml other.toml", "unexpected argument"),
             ("job.toml --colour", "unexpected argument"),
             ("status", "required"),
+            ("--workers 2 list", "--workers goes with a job to be run"),
+            ("plan", "required"),
+            ("plan job.toml --slots 2", "unexpected argument"),
+            ("plan job.toml --usd-per-worker-hour inf", "a number from 0 on"),
+            ("plan job.toml --usd-per-worker-hour 1 --instance-type c7i.large", "cannot be used with"),
+            ("plan job.toml --records-per-slot-second 0", "a number above 0"),
         ] {
             let message = parsed(line).unwrap_err();
             assert!(message.contains(expected), "{line}: {message}");

@@ -5,7 +5,7 @@
 
 use crate::stop::Stop;
 use bytes::Bytes;
-use mr_core::{BlobRef, JobId, JobPlan, JobStatus};
+use mr_core::{BlobRef, ClusterTerms, JobId, JobPlan, JobStatus};
 use mr_proto::v1::jobs_client::JobsClient;
 use mr_proto::v1::put_blob_request::Part;
 use mr_proto::{MESSAGE_BYTES_MAX, convert, v1};
@@ -129,6 +129,12 @@ impl Cluster {
     pub async fn list(&self) -> Result<Vec<JobStatus>, Stop> {
         let answer = self.ask_first(|mut client| async move { client.list(v1::ListRequest {}).await }).await?;
         answer.jobs.into_iter().map(|job| self.read(job)).collect()
+    }
+
+    /// Who would work on a job, and for how much.
+    pub async fn terms(&self) -> Result<ClusterTerms, Stop> {
+        let terms = self.ask_first(|mut client| async move { client.terms(v1::TermsRequest {}).await }).await?;
+        convert::terms_from(terms).map_err(|error| Stop::Failed(format!("{} said something odd: {error}", self.name)))
     }
 
     pub async fn status(&self, id: &JobId) -> Result<JobStatus, Stop> {
@@ -387,6 +393,10 @@ mod tests {
         }
 
         async fn retry(&self, _: Request<v1::RetryRequest>) -> Result<Response<v1::RetryResponse>, Status> {
+            unreachable!("no test asks for it")
+        }
+
+        async fn terms(&self, _: Request<v1::TermsRequest>) -> Result<Response<v1::TermsResponse>, Status> {
             unreachable!("no test asks for it")
         }
 

@@ -6,7 +6,7 @@ use crate::interrupt::Interrupts;
 use crate::pages::{Pages, Told};
 use crate::stop::Stop;
 use crate::talk::say;
-use crate::{args, job_id, output, submit, summary, verify};
+use crate::{args, job_id, output, planning, submit, summary, verify};
 use mr_core::{JobId, JobPhase};
 use mr_mapreduce::Registry;
 use mr_tls::{Connector, Role};
@@ -23,6 +23,7 @@ pub async fn run(cli: Cli, registry: Registry, began: Instant) -> Result<(), Sto
             eprint!("{}", args::command(&registry).render_help());
             Err(Stop::Usage)
         }
+        (Some(Command::Plan(args)), _) => planning::plan_only(&cli, args, registry).await,
         (Some(Command::List), _) => list(&cli).await,
         (Some(Command::Status { id }), _) => status(&cli, id).await,
         (Some(Command::Watch { id }), _) => watch(&cli, id).await,
@@ -33,7 +34,7 @@ pub async fn run(cli: Cli, registry: Registry, began: Instant) -> Result<(), Sto
     }
 }
 
-fn cluster(cli: &Cli) -> Result<Cluster, Stop> {
+pub fn cluster(cli: &Cli) -> Result<Cluster, Stop> {
     match cli.coordinator() {
         Some(url) => at(cli, url),
         None => Err(Stop::Refused(

@@ -12,11 +12,12 @@ pub const OUTPUT_COMPRESSION: &str = "output_compression";
 pub const QUARANTINE_SHARE_MAX: &str = "limits.quarantine_share_max";
 pub const ATTEMPTS_MAX: &str = "limits.attempts_max";
 pub const RECORD_SECONDS_MAX: &str = "limits.record_seconds_max";
+pub const BUDGET_MAX_USD: &str = "limits.budget_max_usd";
 pub const OBJECTS_MAX: &str = "split.objects_max";
 pub const BYTES_MAX: &str = "split.bytes_max";
 pub const MEMORY_BYTES_MAX: &str = "shuffle.memory_bytes_max";
 
-const COMMON: [&str; 13] = [
+const COMMON: [&str; 14] = [
     JOB,
     INPUT,
     INPUT_LIST,
@@ -27,6 +28,7 @@ const COMMON: [&str; 13] = [
     QUARANTINE_SHARE_MAX,
     ATTEMPTS_MAX,
     RECORD_SECONDS_MAX,
+    BUDGET_MAX_USD,
     OBJECTS_MAX,
     BYTES_MAX,
     MEMORY_BYTES_MAX,

@@ -49,6 +49,7 @@ pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) 
     let quarantine_share_max = reader.share(keys::QUARANTINE_SHARE_MAX).unwrap_or(limits.quarantine_share_max);
     let attempts_max = reader.integer(keys::ATTEMPTS_MAX, 1..=ATTEMPTS_MAX);
     let record_seconds_max = reader.integer(keys::RECORD_SECONDS_MAX, 1..=RECORD_SECONDS_MAX);
+    let budget_max_usd = reader.dollars(keys::BUDGET_MAX_USD);
     let objects_max = reader.integer(keys::OBJECTS_MAX, 1..=OBJECTS_MAX);
     let bytes_max = reader.bytes_from(keys::BYTES_MAX, 1).unwrap_or(split.bytes_max);
     let memory_bytes_max = reader.bytes_from(keys::MEMORY_BYTES_MAX, MEMORY_BYTES_MIN);
@@ -70,6 +71,7 @@ pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) 
                     quarantine_share_max,
                     attempts_max: attempts_max.map_or(limits.attempts_max, |n| n as u32),
                     record_seconds_max: record_seconds_max.map_or(limits.record_seconds_max, |n| n as u32),
+                    budget_max_usd,
                 },
                 split: SplitSettings { objects_max: objects_max.map_or(split.objects_max, |n| n as u32), bytes_max },
                 shuffle: memory_bytes_max
@@ -250,16 +252,28 @@ impl<'a> Reader<'a> {
         format
     }
 
-    fn share(&mut self, key: &str) -> Option<f64> {
+    fn number(&mut self, key: &str) -> Option<(f64, &'a Value)> {
         let value = &self.entry(key)?.value;
-        let share = match value.kind {
-            Kind::Integer(value) => value as f64,
-            Kind::Number(value) => value,
+        match value.kind {
+            Kind::Integer(number) => Some((number as f64, value)),
+            Kind::Number(number) => Some((number, value)),
             _ => {
                 self.wrong_kind(key, value, "a number");
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    fn dollars(&mut self, key: &str) -> Option<f64> {
+        let (usd, value) = self.number(key)?;
+        if usd <= 0.0 {
+            self.wrong(&value.at, format!("`{key}` is in US dollars, more than none of them, not {usd}"));
+        }
+        Some(usd)
+    }
+
+    fn share(&mut self, key: &str) -> Option<f64> {
+        let (share, value) = self.number(key)?;
         if !(0.0..=1.0).contains(&share) {
             self.wrong(&value.at, format!("`{key}` is a share, from 0 to 1, not {share}"));
         }
@@ -408,7 +422,7 @@ mod tests {
         let spec = read(
             &format!(
                 "{GOOD}mode = \"overwrite\"\n[params]\ncomponents = 0.5\nextensions = [\"a\"]\nlabel = -1\nstrict = true\n\
-                 [limits]\nquarantine_share_max = 1\nattempts_max = 7\n[split]\nobjects_max = 3\nbytes_max = \"1.5 MiB\"\n"
+                 [limits]\nquarantine_share_max = 1\nattempts_max = 7\nbudget_max_usd = 2\n[split]\nobjects_max = 3\nbytes_max = \"1.5 MiB\"\n"
             ),
             &[],
         )
@@ -418,7 +432,10 @@ mod tests {
         assert_eq!(spec.params["components"], ParamValue::Number(0.5));
         assert_eq!(spec.params["label"], ParamValue::Integer(-1));
         assert_eq!(spec.params["strict"], ParamValue::Bool(true));
-        assert_eq!(spec.limits, Limits { quarantine_share_max: 1.0, attempts_max: 7, ..Limits::default() });
+        assert_eq!(
+            spec.limits,
+            Limits { quarantine_share_max: 1.0, attempts_max: 7, budget_max_usd: Some(2.0), ..Limits::default() }
+        );
         assert_eq!(spec.split, SplitSettings { objects_max: 3, bytes_max: 1_572_864 });
     }
 
@@ -441,6 +458,18 @@ mod tests {
                 "input_list = \"keys.tsv\"",
                 "j.toml:4:14: `input_list`: a list of keys is a .txt or .csv (also with .gz or .zst after it), a .parquet, or \
                  the manifest.json of an S3 Inventory",
+            ),
+            (
+                "[limits]\nbudget_max_usd = 0.0",
+                "j.toml:5:18: `limits.budget_max_usd` is in US dollars, more than none of them, not 0",
+            ),
+            (
+                "[limits]\nbudget_max_usd = inf",
+                "j.toml:5:18: `limits.budget_max_usd` takes a number; this is no finite number",
+            ),
+            (
+                "[limits]\nbudget_max_usd = \"5\"",
+                "j.toml:5:18: `limits.budget_max_usd` takes a number, not a text: leave out the quotes",
             ),
             ("input_lst = \"keys.txt\"", "j.toml:4:1: unknown key `input_lst`, did you mean `input_list`?"),
             (

@@ -1,12 +1,13 @@
 //! Running a job: what was typed becomes a plan, the plan is submitted here or to a cluster, and watched to its end.
 
-use crate::args::{Cli, Run};
+use crate::args::{Changes, Cli, Run};
 use crate::cluster::Cluster;
 use crate::embedded::{Embedded, Settings};
 use crate::interrupt::Interrupts;
 use crate::location::{self, Overlap, Place};
 use crate::mistake::{Mistake, Source, render};
 use crate::plan::{Planned, plan};
+use crate::planning::within_budget;
 use crate::state_folder::{KEEP, StateFolder, default_root};
 use crate::stop::{Stop, judge};
 use crate::talk::{Talk, say};
@@ -29,9 +30,16 @@ pub async fn submit(cli: &Cli, job: &Path, registry: Registry, began: Instant) -
     let place = Place::now()
         .map_err(|error| Stop::Refused(format!("the folder that this was called in can't be found: {error}")))?;
     let planned = tokio::select! {
-        planned = prepare(&cli.run, job, &registry, &place) => planned?,
+        planned = prepare((&cli.run.changes, cli.run.adopt), job, &registry, &place) => planned?,
         () = interrupts.next() => return Err(nothing_submitted()),
     };
+    if planned.plan.spec.limits.budget_max_usd.is_some() {
+        let slots = cli.run.slots.unwrap_or_else(cores);
+        tokio::select! {
+            within = within_budget(cli, &planned, &registry, slots) => within?,
+            () = interrupts.next() => return Err(nothing_submitted()),
+        }
+    }
     let id = job_id::new().map_err(|error| Stop::Failed(format!("making a job id: {error}")))?;
     let submission = Submission { id, planned, renews_quarantined: cli.run.renew_quarantined, began, json: cli.json };
     match cli.coordinator() {
@@ -48,16 +56,24 @@ fn nothing_submitted() -> Stop {
 }
 
 /// Everything that can be said against the job before anything of it is touched.
-async fn prepare(run: &Run, job: &Path, registry: &Registry, place: &Place) -> Result<Planned, Stop> {
+///
+/// # Errors
+/// All that is wrong with it.
+pub async fn prepare(
+    (changes, adopt): (&Changes, bool),
+    job: &Path,
+    registry: &Registry,
+    place: &Place,
+) -> Result<Planned, Stop> {
     let source = read(job)?;
     let refuse = |mistakes: &[Mistake]| Stop::Refused(render(mistakes, &source));
     let mut short = Vec::new();
-    for (key, flag, value) in [(keys::INPUT, "--input", &run.input), (keys::OUTPUT, "--output", &run.output)] {
+    for (key, flag, value) in [(keys::INPUT, "--input", &changes.input), (keys::OUTPUT, "--output", &changes.output)] {
         if let Some(value) = value {
             short.push((key, flag, utf8(flag, value)?));
         }
     }
-    let typed = Typed { source: &source, set: &run.set, short: &short, adopt: run.adopt };
+    let typed = Typed { source: &source, set: &changes.set, short: &short, adopt };
     let (file, meant) = typed.resolve(registry, place).map_err(|mistakes| refuse(&mistakes))?;
     let folder = job.parent().unwrap_or(Path::new(""));
     let beside = Place { here: place.here.join(folder), home: place.home.clone() };
@@ -74,7 +90,7 @@ fn read(job: &Path) -> Result<Source, Stop> {
     let read = File::open(job).and_then(|file| file.take(JOB_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
     read.map_err(|error| {
         let command =
-            job.to_str().and_then(|word| keys::nearest(word, ["list", "status", "watch", "cancel", "verify"]));
+            job.to_str().and_then(|word| keys::nearest(word, ["list", "plan", "status", "watch", "cancel", "verify"]));
         let hint = command.map_or(String::new(), |near| format!("; did you mean the command `{near}`?"));
         Stop::Refused(match error.kind() {
             std::io::ErrorKind::NotFound => format!("there is no job file `{name}`{hint}"),
@@ -270,7 +286,7 @@ mod tests {
         let typed = ["mr-submit"].iter().chain(run).map(Into::into);
         let run = crate::args::parse(typed, crate::args::command(&registry())).unwrap().run;
         let place = Place { here: "/w".into(), home: None };
-        let result = prepare(&run, &path, &registry(), &place).await;
+        let result = prepare((&run.changes, run.adopt), &path, &registry(), &place).await;
         result.map_err(|stop| match stop {
             Stop::Refused(message) => message.replace(&format!("{}/", folder.path().display()), ""),
             other => panic!("{other:?}"),

@@ -182,7 +182,7 @@ fn of_store(error: &StoreError) -> Stop {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use mr_core::JobId;
 
@@ -199,6 +199,7 @@ mod tests {
             workers: 1,
             kernel_family: "test".into(),
             framework_version: FRAMEWORK_VERSION.into(),
+            bill: None,
             settings: crate::testing::plan().spec,
         }
     }

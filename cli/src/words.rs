@@ -48,6 +48,29 @@ pub fn about(seconds: f64) -> String {
     }
 }
 
+/// In decimal units: `512 B`, `12.3 MB`, `4.56 TB`.
+pub fn bytes(bytes: u64) -> String {
+    let units = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    let mut size = bytes as f64;
+    let mut named = None;
+    for unit in units {
+        if size < 999.5 {
+            break;
+        }
+        (size, named) = (size / 1000.0, Some(unit));
+    }
+    named.map_or_else(|| format!("{bytes} B"), |unit| format!("{} {unit}", rate(size)))
+}
+
+/// US dollars: `$0.0025`, `$1.39`, `$1,204`.
+pub fn usd(usd: f64) -> String {
+    match usd {
+        usd if usd >= 999.995 => format!("${}", count(usd.round() as u64)),
+        usd if usd >= 0.995 => format!("${usd:.2}"),
+        usd => format!("${usd:.4}"),
+    }
+}
+
 /// What the records of a stage are called: of the first, where objects are cut, there are more than objects.
 pub fn of_stage(status: &JobStatus, position: usize) -> &'static str {
     let total = status.stages.get(position).and_then(|stage| stage.records_total);
@@ -113,6 +136,14 @@ mod tests {
             [0.0, 5.2, 89.0, 90.0, 240.0, 7_500.0].map(about),
             ["0 s", "6 s", "89 s", "2 min", "4 min", "2 h 5 min"]
         );
+    }
+
+    #[test]
+    fn sizes_and_dollars_are_readable() {
+        let sizes = [0, 999, 1_000, 12_345_678, 999_600, 4_560_000_000_000, u64::MAX];
+        assert_eq!(sizes.map(bytes), ["0 B", "999 B", "1.00 kB", "12.3 MB", "1.00 MB", "4.56 TB", "18.4 EB"]);
+        let dollars = [0.0, 0.00251, 0.5, 1.394, 999.99, 1203.6];
+        assert_eq!(dollars.map(usd), ["$0.0000", "$0.0025", "$0.5000", "$1.39", "$999.99", "$1,204"]);
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn done(order: v1::Order) -> Option<v1::Result> {
     work.objects.into_iter().map(convert::object_from).for_each(|object| digest.add(&object));
     let output = v1::TaskOutput { records, rows: records, mapped_sha256: Some(digest.finish()), ..Default::default() };
     let outcome = Some(v1::result::Outcome::Output(output));
-    Some(v1::Result { attempt: order.attempt, kernel_family: order.kernel_family, outcome })
+    Some(v1::Result { attempt: order.attempt, kernel_family: order.kernel_family, outcome, asked: None })
 }
 
 fn plan() -> JobPlan {

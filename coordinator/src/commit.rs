@@ -5,8 +5,9 @@ use bytes::Bytes;
 use mr_core::{
     Books, Counters, FRAMEWORK_VERSION, Failure, FileRef, JobId, JobPlan, Quarantined, Report, TaskGraph, TaskOutput,
 };
+use mr_cost::{Rates, Used, bill};
 use mr_scheduler::{JobView, Millis, Scheduler};
-use mr_storage::{DynStore, StoreError};
+use mr_storage::{DynStore, Meter, StoreError, metered};
 use mr_table::{Commit, Late, OutputState, RunFile, RunSource, StagedPart, TableError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -25,6 +26,9 @@ pub struct Finished {
     quarantined: BTreeMap<(String, String), Quarantined>,
     seconds: BTreeMap<String, f64>,
     measured: Measured,
+    /// Counts what the job has asked of stores, the commit included.
+    meter: Meter,
+    rates: Rates,
     kernel_family: String,
     started: Instant,
     /// From the job's start to the commit's.
@@ -39,8 +43,8 @@ impl Finished {
         scheduler: &Scheduler,
         id: &JobId,
         job: Option<&Job>,
-        now: Millis,
-        now_epoch_ms: u64,
+        rates: &Rates,
+        (now, now_epoch_ms): (Millis, u64),
     ) -> Result<Self, Failure> {
         let lacks = || Failure::permanent("nothing is known of the job's results: this is a defect of the coordinator");
         let (job, view) = (job.ok_or_else(lacks)?, scheduler.job(id).ok_or_else(lacks)?);
@@ -55,6 +59,8 @@ impl Finished {
             quarantined: BTreeMap::new(),
             seconds: seconds(&view, job),
             measured: job.measured.clone(),
+            meter: job.meter.clone(),
+            rates: rates.clone(),
             kernel_family: view.family.unwrap_or_default().to_owned(),
             started: Instant::now(),
             before_s: seconds_of(now - view.submitted_at + job.prior_ms),
@@ -79,6 +85,12 @@ impl Finished {
         add_side_files(&mut self.side, output)
     }
 
+    fn used(&self) -> Used {
+        let Measured { worker_ms, slot_ms, records, taken_over, .. } = self.measured;
+        let (worker_seconds, slot_seconds) = (worker_ms / 1e3, slot_ms / 1e3);
+        Used { worker_seconds, slot_seconds, records, asked: self.meter.counts(), whole: !taken_over }
+    }
+
     fn report(&self) -> Report {
         let mut seconds = self.seconds.clone();
         let commit = self.started.elapsed().as_secs_f64();
@@ -96,6 +108,7 @@ impl Finished {
             workers: self.measured.workers.len() as u32,
             kernel_family: self.kernel_family.clone(),
             framework_version: FRAMEWORK_VERSION.to_owned(),
+            bill: Some(bill(self.used(), self.books.listed, &self.rates)),
             settings: self.plan.spec.clone(),
         }
     }
@@ -128,6 +141,7 @@ const REPORT: &str = "report.json";
 /// Why the job has not become the table. What it has published is to be taken back then.
 pub async fn commit(finished: Arc<Finished>, state: DynStore) -> Result<(), Failure> {
     let output = mr_storage::open(&finished.plan.spec.output).await.map_err(|error| of_store(&error))?;
+    let (output, state) = (metered(&output, &finished.meter), metered(&state, &finished.meter));
     let quarantine = mr_table::quarantine_parquet(finished.quarantined.values(), &finished.plan.spec.input)
         .map_err(|error| error.failure())?;
     let mut tries = 0;

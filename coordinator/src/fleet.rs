@@ -5,8 +5,8 @@
 use crate::lead::Standing;
 use crate::shell::Message;
 use crate::tally::FleetSize;
-use mr_autoscaler::{Autoscaler, Decision, Facts, Instance, InstanceId, JobFacts, Policy, StageFacts, Worker};
-use mr_core::KernelWish;
+use mr_autoscaler::{Aim, Autoscaler, Decision, Facts, Instance, InstanceId, JobFacts, Policy, StageFacts, Worker};
+use mr_core::{FleetTerms, KernelWish};
 use mr_fleet::ec2::{Group, GroupSettings};
 use mr_fleet::{Local, LocalSettings, Machine, Provider, ProviderError};
 use mr_scheduler::{Load, Millis};
@@ -29,6 +29,18 @@ pub struct FleetSettings {
     pub provider: ProviderSettings,
     /// Kernel families of its workers, for when none is there to ask. None: whatever a job wants.
     pub families: Vec<String>,
+}
+
+impl FleetSettings {
+    /// What there is to say of it to whoever plans a job.
+    pub fn terms(&self) -> FleetTerms {
+        let Policy { aim, slots, start_ms, .. } = self.policy;
+        let target_ms = match aim {
+            Aim::Within(target_ms) => Some(target_ms),
+            Aim::Cheapest { .. } => None,
+        };
+        FleetTerms { workers_max: self.policy.most(), slots, start_ms, target_ms }
+    }
 }
 
 #[derive(Clone, Debug)]

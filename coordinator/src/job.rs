@@ -4,6 +4,7 @@ use crate::troubles::Troubles;
 use mr_core::{
     FileRef, JobPlan, Listing, QuarantineSource, Split, StageIndex, TaskGraph, TaskId, TaskKey, TaskKind, TaskOutput,
 };
+use mr_storage::Meter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub struct Job {
     pub own: BTreeSet<(StageIndex, u32)>,
     /// How many tasks were done again, for what they wrote was lost.
     pub undone: u32,
+    /// Counts what its attempts have asked of stores, and this coordinator for it.
+    pub meter: Meter,
 }
 
 /// The input as it was when the job began, and the work that follows from it.
@@ -40,8 +43,8 @@ pub struct Input {
 
 impl Job {
     pub fn new(plan: Arc<JobPlan>, prior_ms: u64) -> Self {
-        let (input, measured, troubles, own) = Default::default();
-        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, measured, troubles, own, undone: 0 }
+        let (input, measured, troubles, own, meter) = Default::default();
+        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, measured, troubles, own, undone: 0, meter }
     }
 
     /// A task is done: notes whether other jobs over the same input may take its output over.
@@ -86,6 +89,13 @@ pub struct Measured {
     pub first_record_ms: Option<u64>,
     /// By worker: its slots, and the most memory it has needed.
     pub workers: BTreeMap<String, (u32, u64)>,
+    /// In which workers had attempts of it, and the same times their slots.
+    pub worker_ms: f64,
+    pub slot_ms: f64,
+    /// Of the input, in attempts that were done.
+    pub records: u64,
+    /// It was submitted to another coordinator, and what that measured is lost.
+    pub taken_over: bool,
 }
 
 #[cfg(test)]

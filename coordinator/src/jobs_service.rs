@@ -144,6 +144,12 @@ impl Jobs for JobsService {
         Ok(Response::new(v1::ListResponse { jobs: jobs.into_iter().map(convert::status_to).collect() }))
     }
 
+    async fn terms(&self, _: Request<v1::TermsRequest>) -> Result<Response<v1::TermsResponse>, Status> {
+        check_leads(&self.standing)?;
+        let terms = self.ask(|reply| Message::Terms { reply }).await?;
+        Ok(Response::new(convert::terms_to(terms)))
+    }
+
     async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::JobStatus>, Status> {
         check_leads(&self.standing)?;
         let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;

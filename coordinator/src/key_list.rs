@@ -9,13 +9,7 @@ use mr_storage::{DANGLING, DynStore, GetOptions, StoreError, object_url, present
 ///
 /// # Errors
 /// `Refused` when nothing of it is there.
-pub async fn objects(
-    state: &DynStore,
-    input: &DynStore,
-    blob: &BlobRef,
-    filter: &InputFilter,
-) -> Result<(Vec<Object>, u64), Failure> {
-    let mut list = read(state, blob).await?;
+pub async fn objects(input: &DynStore, mut list: KeyList, filter: &InputFilter) -> Result<(Vec<Object>, u64), Failure> {
     list.retain(|key| filter.wants(key));
     let unknown = || list.objects().iter().filter(|listed| listed.version.is_none());
     let looked_at = present(input.as_ref(), unknown().map(|listed| listed.key.as_str())).await;
@@ -53,7 +47,11 @@ fn none_there(count: usize, first: &Object, input: &str) -> String {
     format!("{none}: check `input`, which keys in `input_list` are relative to")
 }
 
-async fn read(state: &DynStore, blob: &BlobRef) -> Result<KeyList, Failure> {
+/// The list, as it came with the job.
+///
+/// # Errors
+/// `Refused` when it is not there any more.
+pub async fn read(state: &DynStore, blob: &BlobRef) -> Result<KeyList, Failure> {
     let got = state.get(&blob.key, GetOptions::default()).await.map_err(|error| match error {
         StoreError::NotFound { .. } => {
             Failure::refused("what the input's list names is not in the state store any more: submit the job again")
@@ -89,7 +87,8 @@ mod tests {
         let bytes = KeyList::new(objects, 5).encode();
         let blob = BlobRef::shared(sha256_hex(&bytes), bytes.len() as u64);
         state.put(&blob.key, put(bytes).into(), Put::Overwrite).await.unwrap();
-        super::objects(&state, &input, &blob, &InputFilter { extensions: vec!["jpg".into()] }).await
+        let list = read(&state, &blob).await?;
+        super::objects(&input, list, &InputFilter { extensions: vec!["jpg".into()] }).await
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ mod jobs_service;
 mod journal;
 mod key_list;
 mod lead;
+mod listing;
 mod memo;
 mod orders;
 mod pace;
@@ -27,6 +28,7 @@ mod shell;
 mod status;
 mod tally;
 mod troubles;
+mod worker_time;
 mod workers_service;
 
 pub use blobs::BLOB_BYTES_MAX;
@@ -35,7 +37,10 @@ pub use fleet::{FleetSettings, ProviderSettings};
 pub use journal::Fenced;
 #[doc(hidden)]
 pub use journal::replayed;
+pub use listing::{cut, listing};
 pub use serve::{Coordinator, in_process, serve};
+
+use mr_cost::Rates;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -59,6 +64,8 @@ pub struct Settings {
     pub abandons: bool,
     /// `None`: workers come and go as others see fit.
     pub fleet: Option<FleetSettings>,
+    /// What a job's requests and workers cost, for its bill and for whoever plans one.
+    pub rates: Rates,
 }
 
 /// Three days: a weekend and a day.
@@ -79,6 +86,7 @@ impl Settings {
             journal_entries_max: 256,
             abandons: false,
             fleet: None,
+            rates: Rates::default(),
         }
     }
 }

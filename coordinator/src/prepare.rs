@@ -4,11 +4,11 @@ use crate::commit::probes;
 use crate::job::Input;
 use crate::journal::to_listing;
 use crate::key_list;
-use crate::orders::object_weight;
+use crate::listing::{cut, listing};
 use bytes::Bytes;
-use mr_core::{Epoch, Failure, FailureClass, FileRef, JobId, JobPlan, Object, expand, plan_splits, select, task_keys};
+use mr_core::{Epoch, Failure, FailureClass, FileRef, JobId, JobPlan, task_keys};
 use mr_proto::{journal, v1};
-use mr_storage::{DANGLING, DynStore, Put, StoreError, check_conditional_writes, object_url};
+use mr_storage::{DynStore, Meter, Put, StoreError, check_conditional_writes, metered};
 use mr_table::{LOG_FOLDERS, OutputState, TableError, inspect, may_write};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,14 +23,13 @@ pub struct Prepared {
 pub struct ListingPlace {
     pub state: DynStore,
     pub epoch: Epoch,
+    /// Counts what that takes.
+    pub meter: Meter,
 }
 
 /// How often a store that fails for now is asked, and how long the first pause is.
 const TRIES_MAX: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// What may be said of a split in one message, well below what a message may have.
-const SPLIT_WEIGHT_MAX: usize = 16 << 20;
 
 /// # Errors
 /// `Refused` for whatever the user can put right before anything is written.
@@ -50,6 +49,7 @@ pub async fn prepare(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool
 async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Result<Prepared, Failure> {
     let spec = &plan.spec;
     let output = mr_storage::open(&spec.output).await.map_err(|error| failed("opening the output", &error))?;
+    let output = metered(&output, &at.meter);
     let state = inspect(&output).await.map_err(|error| match error {
         TableError::Store(error) => failed("looking at the output", &error),
         error => refused(error.failure()),
@@ -90,59 +90,28 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
     }
 
     let input = mr_storage::open(&spec.input).await.map_err(|error| failed("opening the input", &error))?;
-    let (objects, skipped) = match &plan.keys {
-        None => (all_under(&input, plan).await?, 0),
-        Some(keys) => key_list::objects(&at.state, &input, keys, &plan.filter).await?,
+    let input = metered(&input, &at.meter);
+    let state = metered(&at.state, &at.meter);
+    let keys = match &plan.keys {
+        None => None,
+        Some(keys) => Some(key_list::read(&state, keys).await?),
     };
-    let mut listing = select(objects, &plan.filter);
-    listing.skipped += skipped;
-    if listing.objects.is_empty() {
-        return Err(Failure::refused(nothing_to_do(plan, listing.skipped)));
-    }
-    let objects = listing.objects.len() as u64;
-    if let Some(min) = plan.objects_min.as_ref().filter(|min| objects < min.count) {
-        let (noun, count, why) = (if objects == 1 { "object" } else { "objects" }, min.count, &min.why);
-        return Err(Failure::refused(format!("the input has {objects} {noun}, and {count} are needed: {why}")));
-    }
-    let splits = plan_splits(&listing.objects, &spec.split, plan.cut).map_err(Failure::refused)?;
-    if splits
-        .iter()
-        .any(|split| listing.objects[split.range()].iter().map(object_weight).sum::<usize>() > SPLIT_WEIGHT_MAX)
-    {
-        let most = spec.split.objects_max;
-        return Err(Failure::refused(format!("splits of {most} objects are more than a message can name: use fewer")));
-    }
-    let count = u32::try_from(splits.len()).map_err(|_| Failure::refused("the input has more splits than 2^32"))?;
-    let graph = Arc::new(expand(plan, count).map_err(Failure::refused)?);
+    let listing = listing(&input, plan, keys).await?;
+    let (splits, graph) = cut(plan, &listing)?;
+    let graph = Arc::new(graph);
     let keys = task_keys(plan, &graph, &listing.objects, &splits);
-    let file = write_down(job, at, &to_listing(&listing, &splits)).await?;
-    let there = if looks { Some(work_files(&at.state).await?) } else { None };
+    let file = write_down(job, &state, at.epoch, &to_listing(&listing, &splits)).await?;
+    let there = if looks { Some(work_files(&state).await?) } else { None };
     Ok(Prepared { input: Arc::new(Input { listing, splits, graph, keys, file, there }) })
 }
 
-/// All that is there now.
-async fn all_under(input: &DynStore, plan: &JobPlan) -> Result<Vec<Object>, Failure> {
-    let objects = input.list("").await.map_err(|error| match error {
-        StoreError::NotFound { .. } => Failure::refused(no_input(&plan.spec.input)),
-        error => failed("listing the input", &error),
-    })?;
-    // Whatever was behind it, a folder of photos perhaps, the job would be done without it and nobody would know.
-    if let Some(link) = objects.iter().find(|object| object.etag == DANGLING && !plan.filter.wants(&object.key)) {
-        let url = object_url(&plan.spec.input, &link.key);
-        return Err(Failure::refused(format!(
-            "{url} is a link to something that is not there: bring that back, or remove the link"
-        )));
-    }
-    Ok(objects)
-}
-
 /// Freezes the listing: whoever goes on with this job works on these objects, whatever has come and gone since.
-async fn write_down(job: &JobId, at: &ListingPlace, listing: &v1::Listing) -> Result<FileRef, Failure> {
+async fn write_down(job: &JobId, state: &DynStore, epoch: Epoch, listing: &v1::Listing) -> Result<FileRef, Failure> {
     let bytes = Bytes::from(journal::listing_to(listing));
     // A coordinator that does not know yet that it was replaced must not write over the other's.
-    let key = format!("jobs/{job}/listing-{}", at.epoch);
+    let key = format!("jobs/{job}/listing-{epoch}");
     let file = FileRef { key, bytes: bytes.len() as u64, crc32: 0 };
-    at.state.put(&file.key, bytes, Put::Overwrite).await.map_err(|error| failed("writing down the listing", &error))?;
+    state.put(&file.key, bytes, Put::Overwrite).await.map_err(|error| failed("writing down the listing", &error))?;
     Ok(file)
 }
 
@@ -164,27 +133,6 @@ fn may_be_made(folder: &Path) -> std::io::Result<()> {
         // Another job of this process is asking the same at this moment, and has its answer.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
-    }
-}
-
-fn no_input(url: &str) -> String {
-    // A prefix with nothing under it is no error to S3.
-    let lacking = if url.starts_with("s3://") { "bucket" } else { "folder" };
-    format!("there is no input at {url}: the {lacking} does not exist")
-}
-
-fn nothing_to_do(plan: &JobPlan, skipped: u64) -> String {
-    let wanted = plan.filter.extensions.iter().map(|ext| format!(".{ext}")).collect::<Vec<_>>().join(", ");
-    match (skipped, wanted.as_str()) {
-        _ if plan.keys.is_some() => format!(
-            "the list names no object for this job to work on, and {skipped} that it does not: check `input_list` and \
-             `params.extensions`"
-        ),
-        (0, _) => format!("the input at {} is empty", plan.spec.input),
-        (_, wanted) => format!(
-            "none of the {skipped} objects at {} ends in {wanted}: check `input` and `params.extensions`",
-            plan.spec.input
-        ),
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::Settings;
 use crate::commit::Finished;
 use crate::effects::{Effect, Effects};
-use crate::fleet::{Seen, SeenJob, SeenWorker};
+use crate::fleet::{FleetSettings, Seen, SeenJob, SeenWorker};
 use crate::heed;
 use crate::job::{Input, Job};
 use crate::journal::{Encoder, Fenced, Recovered, base_facts};
@@ -15,14 +15,16 @@ use crate::orders::{self, order};
 use crate::prepare::{ListingPlace, Prepared};
 use crate::status::status;
 use crate::tally::{FleetSize, Tally};
+use crate::worker_time::Since;
 use mr_core::{
-    AttemptId, AttemptProgress, AttemptResult, Epoch, Failure, JobCode, JobId, JobPhase, JobPlan, JobStatus, Mode,
-    Order, TaskId, TaskKind, WorkerId,
+    AttemptId, AttemptProgress, AttemptResult, ClusterTerms, Epoch, Failure, FleetTerms, JobCode, JobId, JobPhase,
+    JobPlan, JobStatus, Mode, Order, TaskId, TaskKind, WorkerId,
 };
+use mr_cost::Rates;
 use mr_metrics::Page;
 use mr_proto::v1;
 use mr_scheduler::{Command, Condemned, Config, Ending, Event, Fact, Millis, Poll, Scheduler, Step, What, WriteAhead};
-use mr_storage::{DynStore, Object};
+use mr_storage::{DynStore, Native, Object, metered};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -53,6 +55,10 @@ pub enum Message {
     },
     Metrics {
         reply: oneshot::Sender<Page>,
+    },
+    /// Who would work on a job, and for how much.
+    Terms {
+        reply: oneshot::Sender<ClusterTerms>,
     },
     /// What there is to do, and who does it.
     Fleet {
@@ -150,6 +156,7 @@ struct InTouch {
     should_leave: bool,
     /// It said so.
     leaves: bool,
+    since: Since,
 }
 
 pub struct Shell {
@@ -174,6 +181,8 @@ pub struct Shell {
     /// Of which this coordinator makes the workers: its size, and why there is none of them in touch.
     fleet: Option<(FleetSize, String)>,
     tally: Tally,
+    rates: Rates,
+    fleet_terms: Option<FleetTerms>,
     /// How far each worker said its attempts are.
     progress: BTreeMap<WorkerId, Vec<AttemptProgress>>,
     /// When an attempt's order first went out.
@@ -214,7 +223,8 @@ impl Shell {
     ) -> Result<Self, String> {
         let Settings { lease_ms, unserved_ms, work_age_ms, journal_entries_max: entries_max, .. } = *settings;
         let config = Config { lease_ms, unserved_ms, ..Config::default() };
-        let Recovered { last: _, epoch: _, process: _, facts, jobs, memo, at } = recovered;
+        let Recovered { last: _, epoch: _, process: _, facts, mut jobs, memo, at } = recovered;
+        jobs.values_mut().for_each(|job| job.measured.taken_over = true);
         let length = facts.len() as u64;
         let journal = Journal {
             epoch,
@@ -244,6 +254,8 @@ impl Shell {
             in_touch: BTreeMap::new(),
             fleet: None,
             tally: Tally::default(),
+            rates: settings.rates.clone(),
+            fleet_terms: settings.fleet.as_ref().map(FleetSettings::terms),
             progress: BTreeMap::new(),
             sent: BTreeMap::new(),
             effects: Effects::default(),
@@ -378,6 +390,7 @@ impl Shell {
             Message::Poll { poll, progress, peak_rss_bytes, instance, reply } => {
                 self.poll(poll, progress, peak_rss_bytes, instance, reply);
             }
+            Message::Terms { reply } => _ = reply.send(self.terms()),
             Message::Fleet { reply } => _ = reply.send(self.seen()),
             Message::FleetIs { size, story } => {
                 self.fleet = Some((size, story));
@@ -456,6 +469,7 @@ impl Shell {
         instance: Option<String>,
         reply: oneshot::Sender<PollAnswer>,
     ) {
+        self.spend(&poll);
         for result in &mut poll.results {
             self.measure(&poll.worker, poll.slots, peak_rss_bytes, &result.attempt);
             self.heed(&poll.worker, result);
@@ -502,6 +516,19 @@ impl Shell {
         }
     }
 
+    /// The time since the worker's last word goes to the jobs that it had attempts of.
+    fn spend(&mut self, poll: &Poll) {
+        let now = self.now();
+        let Some(known) = self.in_touch.get_mut(&poll.worker) else { return };
+        let had = poll.held.iter().chain(poll.results.iter().map(|result| &result.attempt));
+        for (job, ms) in known.since.until(now, self.lease_ms, had) {
+            if let Some(job) = self.jobs.get_mut(&job) {
+                job.measured.worker_ms += ms;
+                job.measured.slot_ms += ms * f64::from(poll.slots);
+            }
+        }
+    }
+
     /// Holds what a result says against what the task was given, and measures it.
     fn heed(&mut self, worker: &WorkerId, result: &mut AttemptResult) {
         let now = self.now();
@@ -515,8 +542,10 @@ impl Shell {
         {
             result.outcome = Err(failure);
         }
+        // Said again after a lost answer, it is not counted again.
         if sent.is_some() {
             self.tally.attempt(result);
+            job.meter.merge(&result.asked);
         }
         let output = match &result.outcome {
             Ok(output) => output,
@@ -534,6 +563,7 @@ impl Shell {
         let Some(sent) = sent else { return };
         if heed::kind(graph, attempt) == Some(TaskKind::MapSplit) {
             job.measured.busy_us += output.times.busy_us;
+            job.measured.records += output.records;
             let first = sent.saturating_sub(submitted_at) + job.prior_ms + output.times.first_record_us / 1000;
             let first = first.min(now.saturating_sub(submitted_at) + job.prior_ms);
             job.measured.first_record_ms = Some(job.measured.first_record_ms.map_or(first, |ms| ms.min(first)));
@@ -633,7 +663,10 @@ impl Shell {
             journal.base = Some((number, base));
         }
         self.tally.journal_entry();
-        self.effects.append(number, entry, self.state.clone());
+        // An entry about several jobs is on the bill of one.
+        let job = batch.first().and_then(|fact| self.jobs.get(&fact.job));
+        let state = job.map_or_else(|| self.state.clone(), |job| metered(&self.state, &job.meter));
+        self.effects.append(number, entry, state);
     }
 
     /// All that is known, this moment's decisions included, in as few facts as say it.
@@ -657,7 +690,8 @@ impl Shell {
             Command::Answer { worker } => self.answer(&worker),
             Command::Prepare { job } => {
                 let plan = self.jobs.get(&job).expect("it came in with its plan").plan.clone();
-                let at = ListingPlace { state: self.state.clone(), epoch: self.journal.epoch };
+                let meter = self.jobs[&job].meter.clone();
+                let at = ListingPlace { state: self.state.clone(), epoch: self.journal.epoch, meter };
                 let looks = !self.memo.is_empty();
                 self.effects.prepare(job, plan, at, looks);
             }
@@ -665,7 +699,7 @@ impl Shell {
             Command::Commit { job, round } => {
                 self.news();
                 let known = self.jobs.get(&job);
-                let finished = Finished::gather(&self.scheduler, &job, known, self.now(), epoch_ms());
+                let finished = Finished::gather(&self.scheduler, &job, known, &self.rates, (self.now(), epoch_ms()));
                 self.effects.commit(job, round, finished, self.state.clone());
             }
             Command::CleanUp { job } => {
@@ -796,10 +830,32 @@ impl Shell {
             }
         }
         let leave = self.in_touch.get(worker).is_some_and(|known| known.should_leave);
+        if held.is_empty()
+            && !orders.is_empty()
+            && let Some(known) = self.in_touch.get_mut(worker)
+        {
+            known.since.begins(now);
+        }
         _ = reply.send(PollAnswer { orders, stop: answer.stop, lease_ms: self.lease_ms, leave });
         for (job, failure) in broken {
             tracing::error!(%job, "{failure}");
             self.handle(Event::Broken { job, failure });
+        }
+    }
+
+    fn terms(&self) -> ClusterTerms {
+        let (mut workers, mut slots) = (0, 0);
+        for worker in self.scheduler.workers().filter(|worker| !worker.draining) {
+            (workers, slots) = (workers + 1, slots + worker.slots);
+        }
+        ClusterTerms {
+            workers,
+            slots,
+            fleet: self.fleet_terms,
+            usd_per_worker_hour: self.rates.usd_per_worker_hour,
+            worker_from: self.rates.worker_from.clone(),
+            prices: self.rates.prices.text().to_owned(),
+            state_in_s3: matches!(self.state.native(), Native::S3(_)),
         }
     }
 

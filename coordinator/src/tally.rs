@@ -130,7 +130,7 @@ mod tests {
         let task = TaskId { job: JobId::parse("a").unwrap(), stage: 0, index: 0 };
         let attempt = AttemptId { task, epoch: 1, number: 1 };
         let outcome = Err(Failure::new(FailureClass::OutOfMemory, "too large"));
-        tally.attempt(&AttemptResult { attempt, kernel_family: String::new(), outcome });
+        tally.attempt(&AttemptResult { attempt, kernel_family: String::new(), outcome, asked: Default::default() });
         tally.job(&Ending::Cancelled);
         let text = tally.page(&scheduler, Some(FleetSize { wanted: 3, there: 2 })).text();
         for line in [

@@ -133,6 +133,7 @@ async fn a_worker_submits_nothing_and_a_submitter_polls_for_nothing() {
         jobs.watch(v1::WatchRequest { job_id: id() }).await.map(drop),
         jobs.cancel(v1::CancelRequest { job_id: id() }).await.map(drop),
         jobs.retry(v1::RetryRequest { job_id: id(), new_job_id: id(), renews_quarantined: false }).await.map(drop),
+        jobs.terms(v1::TermsRequest {}).await.map(drop),
         jobs.missing_blobs(v1::MissingBlobsRequest { blobs: vec![] }).await.map(drop),
         jobs.put_blob(tokio_stream::iter([blob])).await.map(drop),
     ] {

@@ -81,7 +81,7 @@ async fn records_that_panic_or_take_too_long_on_two_workers_are_quarantined_alon
     // Both bad ones share their splits with good ones, and the first split has two.
     cluster.write(&["panic", "panic", "cat", "dog", "wait", "fox", "gnu"]);
     let _workers = [cluster.worker(1), cluster.worker(1)];
-    let limits = Limits { quarantine_share_max: 0.5, attempts_max: 1, record_seconds_max: 1 };
+    let limits = Limits { quarantine_share_max: 0.5, attempts_max: 1, record_seconds_max: 1, budget_max_usd: None };
     cluster.submit("one", Wanted { limits, ..Wanted::default() }).await;
     let status = cluster.committed("one").await;
     assert_eq!((status.books.embedded, status.books.quarantined), (4, 3));
@@ -403,7 +403,7 @@ async fn verdicts_on_what_the_task_does_not_have_are_refused() {
             ..Default::default()
         };
         let outcome = Some(v1::result::Outcome::Output(output));
-        results = vec![v1::Result { attempt: order.attempt, kernel_family: order.kernel_family, outcome }];
+        results = vec![v1::Result { attempt: order.attempt, kernel_family: order.kernel_family, outcome, asked: None }];
     }
     puppet.poll(&[], results).await;
     let failure = cluster.failure("one").await;

@@ -292,7 +292,7 @@ async fn a_result_is_acknowledged_when_it_is_in_the_journal() {
     digest.add(&mr_proto::convert::object_from(work.objects[0].clone()));
     let output = v1::TaskOutput { records: 1, rows: 1, mapped_sha256: Some(digest.finish()), ..Default::default() };
     let outcome = Some(v1::result::Outcome::Output(output));
-    let result = v1::Result { attempt: order.attempt, kernel_family: order.kernel_family, outcome };
+    let result = v1::Result { attempt: order.attempt, kernel_family: order.kernel_family, outcome, asked: None };
     puppet.poll(&[], vec![result]).await;
     // It was answered, and would not say it again.
     cluster.kill_coordinator().await;

@@ -3,6 +3,7 @@
 //! Plain values and pure functions only. There is no IO here, nothing async and nothing of the wire; every other room
 //! speaks in these types, so they hold what is true after the door and need no second check.
 
+mod bill;
 mod columns;
 mod counters;
 mod digest;
@@ -21,9 +22,12 @@ mod spec;
 mod split;
 mod status;
 mod store;
+mod store_counts;
 mod task_key;
+mod terms;
 mod work;
 
+pub use bill::{Bill, Usd};
 pub use columns::is_column_name;
 pub use counters::Counters;
 pub use digest::{ObjectsDigest, sha256_hex};
@@ -44,7 +48,9 @@ pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, ShuffleSettings, Split
 pub use split::{Cut, Piece, PieceHas, Split, SplitObjects, plan_splits};
 pub use status::{JobPhase, JobStatus, StageStatus};
 pub use store::{StoreAnswers, StoreShare, StoreUsage};
+pub use store_counts::{StoreCounts, StoreOutcome, StoreRequest};
 pub use task_key::{TaskKey, task_keys};
+pub use terms::{ClusterTerms, FleetTerms};
 pub use work::{AttemptProgress, AttemptResult, BroadcastRef, Order, Work};
 
 /// The version that goes into footers: it shapes the data, so it is the workspace's and not a build's.

@@ -1,6 +1,6 @@
 //! What is said of a job when it is over.
 
-use crate::{Counters, JobId, JobSpec};
+use crate::{Bill, Counters, JobId, JobSpec};
 use serde::{Deserialize, Serialize};
 
 /// Every listed object is in exactly one of `embedded` and `quarantined`, or the job has not succeeded.
@@ -42,5 +42,8 @@ pub struct Report {
     pub workers: u32,
     pub kernel_family: String,
     pub framework_version: String,
+    /// What it has cost; none in reports from before there were any.
+    #[serde(default)]
+    pub bill: Option<Bill>,
     pub settings: JobSpec,
 }

@@ -63,11 +63,14 @@ pub struct Limits {
     /// How long one record may take in the job's code: one that is not done then is quarantined, if it takes as long on
     /// another worker.
     pub record_seconds_max: u32,
+    /// A job that is estimated to cost more US dollars is refused by whoever submits it; `None`: it may cost what it likes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_max_usd: Option<f64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { quarantine_share_max: 0.01, attempts_max: 4, record_seconds_max: 300 }
+        Self { quarantine_share_max: 0.01, attempts_max: 4, record_seconds_max: 300, budget_max_usd: None }
     }
 }
 

@@ -1,7 +1,8 @@
 //! An order: all that a worker needs to run one attempt, and what it says back while and after it runs.
 
 use crate::{
-    AttemptId, BlobRef, Failure, FailureClass, FileRef, Object, OutputFormat, Params, Piece, Quarantined, TaskOutput,
+    AttemptId, BlobRef, Failure, FailureClass, FileRef, Object, OutputFormat, Params, Piece, Quarantined, StoreCounts,
+    TaskOutput,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -77,6 +78,8 @@ pub struct AttemptResult {
     /// Of the order, and so of the bytes.
     pub kernel_family: String,
     pub outcome: Result<TaskOutput, Failure>,
+    /// What it asked of stores on the way, done or not.
+    pub asked: StoreCounts,
 }
 
 impl AttemptResult {

@@ -68,9 +68,10 @@ fn printed(spec: &JobSpec) -> String {
         writeln!(file, "{name} = {}", param(value)).expect("it is a text");
     }
     let (limits, split) = (&spec.limits, &spec.split);
+    let budget = limits.budget_max_usd.map_or(String::new(), |usd| format!("budget_max_usd = {usd:?}\n"));
     write!(
         file,
-        "[limits]\nquarantine_share_max = {:?}\nattempts_max = {}\nrecord_seconds_max = {}\n[split]\nobjects_max = {}\n\
+        "[limits]\n{budget}quarantine_share_max = {:?}\nattempts_max = {}\nrecord_seconds_max = {}\n[split]\nobjects_max = {}\n\
          bytes_max = {}\n[shuffle]\nmemory_bytes_max = {}\n",
         limits.quarantine_share_max,
         limits.attempts_max,

@@ -63,6 +63,7 @@ fn wires() -> Vec<Vec<u8>> {
         v1::Object { key: "a/b.jpg".into(), bytes: 7, etag: "e".into() }.encode_to_vec(),
         convert::file_to(messages::file()).encode_to_vec(),
         convert::job_code_to(messages::plan().code()).encode_to_vec(),
+        convert::terms_to(messages::terms()).encode_to_vec(),
     ];
     (0..).zip(messages).map(|(kind, message)| [&[kind], message.as_slice()].concat()).collect()
 }

@@ -23,11 +23,12 @@ pub fn wire(data: &[u8]) {
         11 => check(bytes, |q| Ok::<Quarantined, _>(convert::quarantined_from(q)), convert::quarantined_to),
         12 => check(bytes, |object| Ok(convert::object_from(object)), convert::object_to),
         13 => check(bytes, convert::file_from, convert::file_to),
-        _ => check(bytes, convert::job_code_from, convert::job_code_to),
+        14 => check(bytes, convert::job_code_from, convert::job_code_to),
+        _ => check(bytes, convert::terms_from, convert::terms_to),
     }
 }
 
-pub const KINDS: u8 = 15;
+pub const KINDS: u8 = 16;
 
 fn check<Wire, Core>(bytes: &[u8], from: impl Fn(Wire) -> Result<Core, WireError>, to: impl Fn(Core) -> Wire)
 where

@@ -93,6 +93,14 @@ impl Job for ImageFeatures {
         param_specs()
     }
 
+    /// From the start of the job to its commit, with two slots.
+    fn usual_speed(&self) -> Option<(f64, &'static str)> {
+        Some((
+            148.0,
+            "photos of 100 x 100 pixels on AMD EPYC (Zen 4, AVX-512), `docs/benchmarks.md`; larger ones take longer",
+        ))
+    }
+
     fn broadcasts(&self, params: &Params) -> Result<Vec<BroadcastSource>, ParamError> {
         let settings = Settings::read(params)?;
         let content = match settings.weights.as_str() {

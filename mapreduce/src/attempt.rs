@@ -20,7 +20,7 @@ use mr_core::{
     Failure, FailureClass, FileRef, KERNEL_FAMILY, Object, ObjectsDigest, Order, QuarantineSource, Quarantined,
     TaskOutput, Work,
 };
-use mr_storage::DynStore;
+use mr_storage::{DynStore, Meter, metered};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -45,6 +45,8 @@ pub struct Control {
     pub progress: Arc<Progress>,
     /// It should end at the next record with [`FailureClass::OutOfMemory`].
     pub give_up: Arc<AtomicBool>,
+    /// Counts what it asks of stores.
+    pub meter: Meter,
 }
 
 /// Runs an attempt to its end.
@@ -61,7 +63,7 @@ pub async fn execute(host: &Host, order: &Order, control: &Control) -> Result<Ta
 }
 
 async fn run(host: &Host, order: &Order, control: &Control, started: Instant) -> Result<TaskOutput, Failure> {
-    let state = host.state(order).await?;
+    let state = host.state(order, &control.meter).await?;
     let made = match &order.work {
         Work::MapObjects { objects, .. } | Work::Probe { objects } => {
             map_objects(host, order, objects, &state, control, started).await
@@ -85,7 +87,7 @@ async fn map_objects(
     control: &Control,
     started: Instant,
 ) -> Result<Made, Failure> {
-    let input = host.store(&order.input).await?;
+    let input = metered(&host.store(&order.input).await?, &control.meter);
     let code = host.code(order, state).await?;
     let out = MapOutput::new(attempt(order, control), Pairs::new(code.clone(), pairs_to(host, order)));
     let rows = rows_writer(host, order)?;

@@ -8,7 +8,7 @@ use crate::job::{Context, StageCode};
 use crate::slots::{Slots, beside};
 use crate::spool::Scratch;
 use mr_core::{Failure, Order};
-use mr_storage::{DynStore, StoreError};
+use mr_storage::{DynStore, Meter, StoreError, metered};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -95,9 +95,9 @@ impl Host {
         Ok(store)
     }
 
-    /// The order's state store. Whether this process sees what its coordinator does is looked up the first time.
-    pub(crate) async fn state(&self, order: &Order) -> Result<DynStore, Failure> {
-        let state = self.store(&order.state).await?;
+    /// The order's state store, metered. Whether this process sees what its coordinator does is looked up the first time.
+    pub(crate) async fn state(&self, order: &Order, meter: &Meter) -> Result<DynStore, Failure> {
+        let state = metered(&self.store(&order.state).await?, meter);
         let this = (order.state.clone(), order.landmark.clone());
         let seen = || self.seen.lock().expect("nothing panics while it is held");
         if !seen().contains(&this) {

@@ -50,6 +50,12 @@ pub trait Job: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// How many records (objects, or pieces of them) one slot does in a second, and where that was measured, for whoever plans
+    /// a job that has not run yet. `None`: nobody has measured it, and nothing is made up.
+    fn usual_speed(&self) -> Option<(f64, &'static str)> {
+        None
+    }
+
     /// Makes what the slots of this process share for one stage.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use crate::certs::{self, Certs};
 use crate::fleet::Fleet;
+use crate::prices::PriceSettings;
 use crate::{process, secure, settings};
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -79,6 +80,8 @@ struct File {
     metrics: Option<SocketAddr>,
     /// Workers that it starts and stops itself.
     fleet: Option<Fleet>,
+    /// What it all costs.
+    prices: Option<PriceSettings>,
 }
 
 /// Runs until SIGTERM or SIGINT, or another has taken over: then the exit code is 1, since nothing was wrong with what it
@@ -131,6 +134,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let fleet = file.fleet.map(|fleet| fleet.settings(scheme, listener.local_addr()?)).transpose();
     settings.fleet = fleet.context("`[fleet]`")?;
+    let of_fleet = settings.fleet.as_ref().map(|fleet| fleet.policy.usd_per_worker_hour);
+    settings.rates = file.prices.unwrap_or_default().rates(of_fleet).context("`[prices]`")?;
     // A store that does not answer keeps it from starting, and must not keep it from stopping.
     let (coordinator, running) = tokio::select! {
         started = Coordinator::start(settings) => started?,

@@ -20,6 +20,7 @@ mod coordinator;
 mod fleet;
 mod main_of;
 mod metrics;
+mod prices;
 mod process;
 mod secure;
 mod settings;

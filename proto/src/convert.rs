@@ -107,6 +107,7 @@ fn spec_to(spec: core::JobSpec) -> v1::JobSpec {
         split_objects_max: spec.split.objects_max,
         split_bytes_max: spec.split.bytes_max,
         record_seconds_max: spec.limits.record_seconds_max,
+        budget_max_usd: spec.limits.budget_max_usd,
         shuffle_memory_bytes_max: spec.shuffle.memory_bytes_max,
         format: format_to(spec.format),
     }
@@ -130,6 +131,9 @@ fn spec_from(spec: v1::JobSpec) -> Wire<core::JobSpec> {
             return Err(WireError::OutOfRange(name));
         }
     }
+    if spec.budget_max_usd.is_some_and(|usd| !usd.is_finite() || usd <= 0.0) {
+        return Err(WireError::OutOfRange("spec.budget_max_usd"));
+    }
     for (name, root) in [("spec.input", &spec.input), ("spec.output", &spec.output)] {
         if !root.contains("://") || !root.ends_with('/') {
             return Err(WireError::Invalid(format!("{name} `{root}` is no URL that ends in `/`")));
@@ -148,6 +152,7 @@ fn spec_from(spec: v1::JobSpec) -> Wire<core::JobSpec> {
             quarantine_share_max: spec.quarantine_share_max,
             attempts_max: spec.attempts_max,
             record_seconds_max: spec.record_seconds_max,
+            budget_max_usd: spec.budget_max_usd,
         },
         split: core::SplitSettings { objects_max: spec.split_objects_max, bytes_max: spec.split_bytes_max },
         // A plan from before this was part of it has none.
@@ -310,6 +315,45 @@ pub fn quarantined_from(q: v1::Quarantined) -> core::Quarantined {
         source: if q.environment { core::QuarantineSource::Environment } else { core::QuarantineSource::Content },
         attempts: q.attempts,
     }
+}
+
+pub fn terms_to(terms: core::ClusterTerms) -> v1::TermsResponse {
+    let fleet = |fleet: core::FleetTerms| v1::FleetTerms {
+        workers_max: fleet.workers_max,
+        slots: fleet.slots,
+        start_ms: fleet.start_ms,
+        target_ms: fleet.target_ms,
+    };
+    v1::TermsResponse {
+        workers: terms.workers,
+        slots: terms.slots,
+        fleet: terms.fleet.map(fleet),
+        usd_per_worker_hour: terms.usd_per_worker_hour,
+        worker_from: terms.worker_from,
+        prices: terms.prices,
+        state_in_s3: terms.state_in_s3,
+    }
+}
+
+pub fn terms_from(terms: v1::TermsResponse) -> Wire<core::ClusterTerms> {
+    let fleet = |fleet: v1::FleetTerms| core::FleetTerms {
+        workers_max: fleet.workers_max,
+        slots: fleet.slots,
+        start_ms: fleet.start_ms,
+        target_ms: fleet.target_ms,
+    };
+    if terms.usd_per_worker_hour.is_some_and(|usd| !usd.is_finite() || usd < 0.0) {
+        return Err(WireError::OutOfRange("terms.usd_per_worker_hour"));
+    }
+    Ok(core::ClusterTerms {
+        workers: terms.workers,
+        slots: terms.slots,
+        fleet: terms.fleet.map(fleet),
+        usd_per_worker_hour: terms.usd_per_worker_hour,
+        worker_from: terms.worker_from,
+        prices: terms.prices,
+        state_in_s3: terms.state_in_s3,
+    })
 }
 
 pub fn status_to(status: core::JobStatus) -> v1::JobStatus {
@@ -514,7 +558,33 @@ pub fn result_to(result: core::AttemptResult) -> v1::Result {
         Err(failure) => Outcome::Failure(failure_to(failure)),
     };
     let kernel_family = result.kernel_family;
-    v1::Result { attempt: Some(attempt_to(result.attempt)), kernel_family, outcome: Some(outcome) }
+    let asked = Some(counts_to(result.asked));
+    v1::Result { attempt: Some(attempt_to(result.attempt)), kernel_family, outcome: Some(outcome), asked }
+}
+
+fn counts_to(counts: core::StoreCounts) -> v1::StoreCounts {
+    let count = |((request, outcome), count): ((core::StoreRequest, core::StoreOutcome), u64)| v1::StoreCount {
+        operation: request.name().to_owned(),
+        outcome: outcome.name().to_owned(),
+        count,
+    };
+    v1::StoreCounts {
+        requests: counts.requests.into_iter().map(count).collect(),
+        read_bytes: counts.read_bytes,
+        written_bytes: counts.written_bytes,
+    }
+}
+
+/// What comes twice is added up.
+fn counts_from(counts: v1::StoreCounts) -> Wire<core::StoreCounts> {
+    let mut known = core::StoreCounts::default();
+    known.moved(counts.read_bytes, counts.written_bytes);
+    for v1::StoreCount { operation, outcome, count } in counts.requests {
+        let request = core::StoreRequest::named(&operation).ok_or(WireError::OutOfRange("counts.operation"))?;
+        let outcome = core::StoreOutcome::named(&outcome).ok_or(WireError::OutOfRange("counts.outcome"))?;
+        known.note(request, outcome, count);
+    }
+    Ok(known)
 }
 
 pub fn result_from(result: v1::Result) -> Wire<core::AttemptResult> {
@@ -529,7 +599,8 @@ pub fn result_from(result: v1::Result) -> Wire<core::AttemptResult> {
         Ok(_) => family(result.kernel_family, "result.kernel_family")?,
         Err(_) => result.kernel_family,
     };
-    Ok(core::AttemptResult { attempt, kernel_family, outcome })
+    let asked = counts_from(result.asked.unwrap_or_default())?;
+    Ok(core::AttemptResult { attempt, kernel_family, outcome, asked })
 }
 
 pub fn object_to(object: core::Object) -> v1::Object {

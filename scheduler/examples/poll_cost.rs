@@ -98,5 +98,5 @@ fn done(graph: &mr_core::TaskGraph, attempt: AttemptId) -> AttemptResult {
             TaskKind::Combine | TaskKind::Reduce { .. } => 0,
         };
     let outcome = Ok(TaskOutput { records, rows: records, ..TaskOutput::default() });
-    AttemptResult { attempt, kernel_family: "avx512".into(), outcome }
+    AttemptResult { attempt, kernel_family: "avx512".into(), outcome, asked: Default::default() }
 }

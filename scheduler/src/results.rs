@@ -30,7 +30,7 @@ struct Success<'a> {
 
 impl Scheduler {
     pub(crate) fn result(&mut self, worker: WorkerNo, result: AttemptResult, out: &mut Outbox) {
-        let AttemptResult { attempt, kernel_family, outcome } = result;
+        let AttemptResult { attempt, kernel_family, outcome, asked: _ } = result;
         let leased = self.fleet.release(worker, &attempt);
         let Some(&number) = self.job_numbers.get(&attempt.task.job) else { return };
         let Some(tasks) = self.jobs[&number].running() else { return };

@@ -16,6 +16,7 @@ mod http;
 mod key;
 mod memory;
 mod metadata;
+mod meter;
 mod open;
 mod packing;
 mod present;
@@ -30,6 +31,7 @@ pub use error::{BoxError, StoreError, story};
 pub use fetch::fetch;
 pub use key::{check_key, object_url, stands_for_folder};
 pub use memory::Memory;
+pub use meter::{Meter, metered};
 pub use mr_core::Object;
 pub use open::open;
 pub use packing::unpacked;
@@ -95,6 +97,12 @@ pub trait Store: Send + Sync + Debug {
     /// its copies then pass through its `get` and `put`.
     fn native(&self) -> Native<'_> {
         Native::Other
+    }
+
+    /// A handle to this store whose requests that meter counts, for [`metered`]; `None`: there is nothing to count.
+    fn metered(&self, meter: &Meter) -> Option<DynStore> {
+        let _ = meter;
+        None
     }
 }
 

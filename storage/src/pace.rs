@@ -17,6 +17,7 @@ pub use pacer::{Pacer, Ticket};
 use crate::StoreError;
 use crate::retry::{Budget, pause};
 use crate::unique::{chance, unique};
+use counts::outcome_of;
 use mr_core::{StoreAnswers, StoreShare, StoreUsage};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -99,11 +100,11 @@ impl Place {
         }
     }
 
-    /// Takes in how a request was answered.
-    pub fn note<T>(&self, request: Request, outcome: &Result<T, StoreError>) {
+    /// Takes in how a request was answered, and says how that counts.
+    pub fn note<T>(&self, request: Request, outcome: &Result<T, StoreError>) -> Outcome {
         let mut state = self.state();
-        let outcome = Outcome::of(outcome);
-        *state.counts.requests.entry((request, outcome)).or_default() += 1;
+        let outcome = outcome_of(outcome);
+        state.counts.note(request, outcome, 1);
         let answers = match outcome {
             Outcome::Accepted => {
                 state.budget.earn();
@@ -112,15 +113,15 @@ impl Place {
             Outcome::Refused => StoreAnswers { accepted: 1, throttled: 0 },
             Outcome::Throttled => StoreAnswers { accepted: 0, throttled: 1 },
             // Perhaps there was no answer at all.
-            Outcome::Failed => return,
+            Outcome::Failed => return outcome,
         };
         state.pacer.note(START.elapsed(), answers);
+        outcome
     }
 
     /// Bytes of a body that came or went.
     pub fn moved(&self, read: u64, written: u64) {
-        let counts = &mut self.state().counts;
-        (counts.read_bytes, counts.written_bytes) = (counts.read_bytes + read, counts.written_bytes + written);
+        self.state().counts.moved(read, written);
     }
 
     /// How long to wait before the request is made again, after so many tries; `None`: not at all.

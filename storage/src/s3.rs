@@ -17,7 +17,9 @@ use crate::memory::cut;
 use crate::pace::{Place, Request};
 use crate::retry::BackOff;
 use crate::unique::{chance, unique};
-use crate::{GetOptions, Got, Native, Object, Put, Store, StoreError, check_key, object_url, stands_for_folder};
+use crate::{
+    DynStore, GetOptions, Got, Meter, Native, Object, Put, Store, StoreError, check_key, object_url, stands_for_folder,
+};
 use answers::{classify, unquoted};
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -59,7 +61,8 @@ const TOKEN: &str = "mr-write";
 
 const COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
-#[derive(Debug)]
+/// Clones are the same store.
+#[derive(Clone, Debug)]
 pub struct S3 {
     client: Client,
     /// What is otherwise with requests that take the store some time.
@@ -71,11 +74,13 @@ pub struct S3 {
     /// Two stores of the same service can copy between each other without us.
     service: String,
     place: Arc<Place>,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
+    /// Counts what goes through this handle.
+    meter: Option<Meter>,
     /// Whether the SDK sends a CRC-32 with each body, as it does unless the user's settings say otherwise.
     sums_sent: bool,
     /// ETags here have been seen to be no MD5, though they look like one.
-    foreign_etags: AtomicBool,
+    foreign_etags: Arc<AtomicBool>,
 }
 
 /// How long to wait for a server that is silent.
@@ -153,9 +158,10 @@ impl S3 {
             url: format!("s3://{bucket}/{prefix}"),
             place: Place::named(&format!("s3://{bucket} {service}")),
             service,
-            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            meter: None,
             sums_sent: config.request_checksum_calculation() != Some(RequestChecksumCalculation::WhenRequired),
-            foreign_etags: AtomicBool::new(false),
+            foreign_etags: Arc::new(AtomicBool::new(false)),
         }
     }
 
@@ -198,7 +204,7 @@ impl S3 {
         let summed = sums::checked_by_sdk(&answer) || options.range.is_some() || !sums::etag_may_be_md5(&answer);
         match body(answer).await {
             Ok(bytes) => {
-                self.place.moved(bytes.len() as u64, 0);
+                self.moved(bytes.len() as u64, 0);
                 Ok((Got { bytes, etag }, summed))
             }
             Err(source) => Err(StoreError::transient(doing(), source)),
@@ -273,7 +279,7 @@ impl S3 {
                 false => request,
             };
             let answer = request.send().await.map_err(|error| classify(error, doing(), Some(how)))?;
-            self.place.moved(0, bytes.len() as u64);
+            self.moved(0, bytes.len() as u64);
             unquoted(answer.e_tag(), doing)
         })
         .await
@@ -415,6 +421,10 @@ impl Store for S3 {
 
     fn native(&self) -> Native<'_> {
         Native::S3(self)
+    }
+
+    fn metered(&self, meter: &Meter) -> Option<DynStore> {
+        Some(Arc::new(Self { meter: Some(meter.clone()), ..self.clone() }))
     }
 }
 

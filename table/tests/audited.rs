@@ -67,6 +67,7 @@ fn report(job: &str) -> Report {
         workers: 1,
         kernel_family: "f32".into(),
         framework_version: "0".into(),
+        bill: None,
         settings: JobSpec {
             job: "features".into(),
             input: "file:///in/".into(),

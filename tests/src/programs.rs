@@ -131,15 +131,18 @@ impl Worker {
         Self::start_in(command, scratch, coordinator)
     }
 
-    /// It shows that certificate, and tells of itself at a port that it says.
+    /// It shows that certificate, if any, and tells of itself at a port that it says.
     pub fn start_with_metrics(
-        certs: &str,
+        certs: Option<&str>,
         scratch: &Scratch,
         coordinator: &Coordinator,
         s3: Option<&S3Server>,
     ) -> Self {
         let mut command = command(scratch, "mr-worker", s3);
-        command.env("MR_METRICS", "127.0.0.1:0").args(["--certs", certs]);
+        command.env("MR_METRICS", "127.0.0.1:0");
+        if let Some(certs) = certs {
+            command.args(["--certs", certs]);
+        }
         Self::start_in(command, scratch, coordinator)
     }
 

@@ -58,6 +58,15 @@ impl<'a> Submit<'a> {
         Self { scratch, command, output: scratch.join(output), fresh: false }
     }
 
+    /// `plan` of the main job, with credentials for a bucket.
+    pub fn plan(scratch: &'a Scratch, input: impl AsRef<OsStr>, output: &str, s3: Option<&S3Server>) -> Self {
+        let mut planned = Self::over(scratch, input, output, s3);
+        let mut command = command(scratch, "mr-submit", s3);
+        command.arg("plan").args(planned.command.get_args());
+        planned.command = command;
+        Self { fresh: false, ..planned }
+    }
+
     pub fn set(mut self, setting: impl AsRef<str>) -> Self {
         self.command.arg("--set").arg(setting.as_ref());
         self

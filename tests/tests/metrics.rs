@@ -57,7 +57,7 @@ fn what_is_told_is_what_is_documented_and_adds_up() {
     ));
     let args = ["--config", "coordinator.toml"];
     let coordinator = Coordinator::start(&scratch, "s3://photos/state/", Some(&s3), &args);
-    let mut worker = Worker::start_with_metrics(&worker_certs, &scratch, &coordinator, Some(&s3));
+    let mut worker = Worker::start_with_metrics(Some(&worker_certs), &scratch, &coordinator, Some(&s3));
     let worker_url = worker.until_it_says("metrics are at ");
     let worker_url = url(&worker_url);
     let job = Submit::job(&scratch, s3.input(), "s3://photos/out/")

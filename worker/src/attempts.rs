@@ -2,7 +2,7 @@
 
 use crate::Tally;
 use futures::FutureExt;
-use mr_core::{AttemptId, AttemptProgress, AttemptResult, Failure, FailureClass, Order};
+use mr_core::{AttemptId, AttemptProgress, AttemptResult, Failure, FailureClass, Order, StoreCounts};
 use mr_mapreduce::{Control, Host, execute};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -82,16 +82,21 @@ impl Attempts {
             let outcome = AssertUnwindSafe(execute(&host, &order, &control)).catch_unwind().await;
             let outcome =
                 outcome.unwrap_or_else(|_| Err(Failure::application("the attempt broke; see the worker's log")));
-            AttemptResult { attempt, kernel_family, outcome }
+            AttemptResult { attempt, kernel_family, outcome, asked: control.meter.counts() }
         });
     }
 
     /// An order that can't be carried out is an attempt that failed. Its lease is renewed with all others, so without a
     /// word it would be given again and again.
     pub fn refuse(&mut self, attempt: AttemptId, failure: Failure) {
+        self.fail(attempt, failure, StoreCounts::default());
+    }
+
+    /// `asked`: what the attempt has asked of stores until now.
+    fn fail(&mut self, attempt: AttemptId, failure: Failure, asked: StoreCounts) {
         // A failure has no bytes, so their kernels don't matter.
         let kernel_family = String::new();
-        let result = AttemptResult { attempt, kernel_family, outcome: Err(failure) };
+        let result = AttemptResult { attempt, kernel_family, outcome: Err(failure), asked };
         self.tally.attempt(&result);
         self.unheard.insert(result.attempt.clone(), result);
     }
@@ -118,7 +123,7 @@ impl Attempts {
         let running = std::mem::take(&mut self.running);
         for (attempt, control) in running {
             control.cancel.cancel();
-            self.refuse(attempt, Failure::new(FailureClass::WorkerLost, why));
+            self.fail(attempt, Failure::new(FailureClass::WorkerLost, why), control.meter.counts());
         }
     }
 
@@ -144,7 +149,8 @@ impl Attempts {
             let count = waiting.len();
             for (attempt, control) in waiting {
                 control.cancel.cancel();
-                self.refuse(attempt, Failure::new(FailureClass::OutOfMemory, "its worker ran out of memory"));
+                let failure = Failure::new(FailureClass::OutOfMemory, "its worker ran out of memory");
+                self.fail(attempt, failure, control.meter.counts());
             }
             return Room::Waiting { count };
         }
@@ -245,7 +251,7 @@ mod tests {
             attempts: 1,
         };
         let outcome = Ok(TaskOutput { quarantined: vec![one; objects], ..TaskOutput::default() });
-        AttemptResult { attempt, kernel_family: "test".into(), outcome }
+        AttemptResult { attempt, kernel_family: "test".into(), outcome, asked: StoreCounts::default() }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Values with something in every field, for messages that say everything.
 
 use mr_core::{
-    AttemptId, AttemptResult, BlobRef, Books, BroadcastPlan, BroadcastRef, Counters, Cut, Failure, FileRef,
-    InputFilter, JobId, JobPhase, JobPlan, JobSpec, JobStatus, KernelWish, Object, ObjectsMin, Order, OutputFormat,
-    Packing, ParamValue, Params, Piece, QuarantineSource, Quarantined, Source, StagePlan, StageStatus, TaskId,
-    TaskOutput, TaskTimes, Work,
+    AttemptId, AttemptResult, BlobRef, Books, BroadcastPlan, BroadcastRef, ClusterTerms, Counters, Cut, Failure,
+    FileRef, FleetTerms, InputFilter, JobId, JobPhase, JobPlan, JobSpec, JobStatus, KernelWish, Limits, Object,
+    ObjectsMin, Order, OutputFormat, Packing, ParamValue, Params, Piece, QuarantineSource, Quarantined, Source,
+    StagePlan, StageStatus, StoreCounts, StoreOutcome, StoreRequest, TaskId, TaskOutput, TaskTimes, Work,
 };
 
 fn job() -> JobId {
@@ -30,7 +30,7 @@ pub fn plan() -> JobPlan {
             format: OutputFormat::Json(Some(Packing::Zstd)),
             adopt: true,
             params: params(),
-            limits: Default::default(),
+            limits: Limits { budget_max_usd: Some(0.5), ..Limits::default() },
             split: Default::default(),
             shuffle: Default::default(),
         },
@@ -111,8 +111,28 @@ pub fn attempt(stage: u32, index: u32) -> AttemptId {
     AttemptId { task: TaskId { job: job(), stage, index }, epoch: 1, number: 1 }
 }
 
+pub fn terms() -> ClusterTerms {
+    ClusterTerms {
+        workers: 2,
+        slots: 8,
+        state_in_s3: true,
+        fleet: Some(FleetTerms { workers_max: 16, slots: 4, start_ms: 60_000, target_ms: Some(600_000) }),
+        usd_per_worker_hour: Some(0.08),
+        worker_from: "as the coordinator's file says".into(),
+        prices: "region = \"r\"\n".into(),
+    }
+}
+
+fn asked() -> StoreCounts {
+    let mut asked = StoreCounts::default();
+    asked.note(StoreRequest::Get, StoreOutcome::Accepted, 3);
+    asked.note(StoreRequest::Put, StoreOutcome::Throttled, 1);
+    asked.moved(20, 5);
+    asked
+}
+
 pub fn result() -> AttemptResult {
-    AttemptResult { attempt: attempt(0, 0), kernel_family: "f32/avx2".into(), outcome: Ok(output()) }
+    AttemptResult { attempt: attempt(0, 0), kernel_family: "f32/avx2".into(), outcome: Ok(output()), asked: asked() }
 }
 
 pub fn order() -> Order {

@@ -5,7 +5,7 @@ pub const JOB_FILES: [&str; 6] = [
     "job = 'image-features'\ninput = \"s3://bucket/a b/\"\noutput = \"file:///out\" # there\nmode = \"overwrite\"\n\n\
      [params]\ncomponents = 0.95\nextensions = [\"jpg\",\n \"png\"]\nlabel = -1\nexif_orientation = true\ndecode = \"scaled\"\n\
      precision = \"auto\"\nweights = \"builtin\"\nweights_sha256 = \"\"\n[limits]\nquarantine_share_max = 1\n\
-     attempts_max = 7\nrecord_seconds_max = 0x10\n[split]\nobjects_max = 1_000\nbytes_max = \"1.5 MiB\"\n[shuffle]\nmemory_bytes_max = 4_000_000\n",
+     attempts_max = 7\nrecord_seconds_max = 0x10\nbudget_max_usd = 2.5e-1\n[split]\nobjects_max = 1_000\nbytes_max = \"1.5 MiB\"\n[shuffle]\nmemory_bytes_max = 4_000_000\n",
     "job = \"image-features\"\ninput = \"~/in\"\noutput = \"../out/.\"\n%%\nparams.components=3\nmode=overwrite\n\
      params.extensions=[\"a\", 'b']\nlimits.quarantine_share_max=1e-3\nsplit.bytes_max=1GB\n",
     "job = \"image-features\"\ninput = \"in\"\ninput_list = \"a b/keys.CSV.gz\"\noutput = \"out\"\n",

@@ -181,7 +181,12 @@ impl SimWorker {
         for Held { order, .. } in self.held.extract_if(.., |held| !held.running) {
             given_up.push(order.attempt.clone());
             let outcome = Err(Failure::new(FailureClass::OutOfMemory, "there is no room"));
-            self.results.push(AttemptResult { attempt: order.attempt, kernel_family: order.family, outcome });
+            self.results.push(AttemptResult {
+                attempt: order.attempt,
+                kernel_family: order.family,
+                outcome,
+                asked: Default::default(),
+            });
         }
         given_up
     }
@@ -194,7 +199,7 @@ impl SimWorker {
             }
             let outcome = Err(Failure::new(FailureClass::WorkerLost, "handed back"));
             let Order { attempt, family: kernel_family, .. } = held.order;
-            self.results.push(AttemptResult { attempt, kernel_family, outcome });
+            self.results.push(AttemptResult { attempt, kernel_family, outcome, asked: Default::default() });
         }
     }
 

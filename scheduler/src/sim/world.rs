@@ -775,7 +775,12 @@ impl<'a> World<'a> {
         if let Err(failure) = &outcome {
             self.laws.failed(attempt, failure.class);
         }
-        self.worker(id).results.push(AttemptResult { attempt: attempt.clone(), kernel_family: order.family, outcome });
+        self.worker(id).results.push(AttemptResult {
+            attempt: attempt.clone(),
+            kernel_family: order.family,
+            outcome,
+            asked: Default::default(),
+        });
         self.start(id);
         self.poll(id);
     }

@@ -168,7 +168,7 @@ impl Stage {
                 let worker = self.workers.get_mut(words[1]).expect("polled before");
                 worker.held.retain(|held| *held != attempt);
                 let kernel_family = given("family").unwrap_or(&worker.families[0]).to_owned();
-                worker.results.push(AttemptResult { attempt, kernel_family, outcome });
+                worker.results.push(AttemptResult { attempt, kernel_family, outcome, asked: Default::default() });
                 worker.seq += 1;
                 self.poll(words[1]);
             }

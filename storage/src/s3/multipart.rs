@@ -89,7 +89,7 @@ impl Upload {
             let request = request.part_number(number).body(part.clone().into()).customize();
             let answer = request.config_override(store.laborious.clone()).send().await;
             let answer = answer.map_err(|error| classify(error, self.doing.clone(), None))?;
-            store.place.moved(0, part.len() as u64);
+            store.moved(0, part.len() as u64);
             Ok(answer)
         });
         let answer = answer.await?;

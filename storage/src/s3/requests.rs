@@ -31,7 +31,14 @@ impl S3 {
         let _permit = self.in_flight.acquire().await.expect("it is never closed");
         self.place.turn().await;
         let outcome = request.await;
-        self.place.note(what, &outcome);
+        let counts_as = self.place.note(what, &outcome);
+        self.meter.iter().for_each(|meter| meter.note(what, counts_as));
         outcome
+    }
+
+    /// Bytes of a body that came or went.
+    pub(super) fn moved(&self, read: u64, written: u64) {
+        self.place.moved(read, written);
+        self.meter.iter().for_each(|meter| meter.moved(read, written));
     }
 }

@@ -97,6 +97,7 @@ mod tests {
             workers: 1,
             kernel_family: "f32".into(),
             framework_version: "0".into(),
+            bill: None,
             settings: JobSpec {
                 job: "features".into(),
                 input: "file:///in/".into(),

@@ -1,0 +1,98 @@
+//! How long a job is likely to take, and how many workers it has: work divided by slots, from a speed that somebody measured.
+
+use serde::Serialize;
+
+/// How fast a slot is, and who says so.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Speed {
+    /// Records of the input (objects, or pieces of them) that one slot does in a second, with all that follows as far as
+    /// `from` says.
+    pub records_per_slot_second: f64,
+    /// Where that comes from, for people.
+    pub from: String,
+}
+
+/// Who does the work.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Workers {
+    pub count: u32,
+    /// Of each.
+    pub slots: u32,
+    /// Until they are there, and paid from then on.
+    pub start_s: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Likely {
+    /// Work of one slot.
+    pub slot_seconds: f64,
+    /// From the submission to the end.
+    pub seconds: f64,
+    /// All workers for all of that time.
+    pub worker_seconds: f64,
+}
+
+/// `tasks` is how many there are of the widest stage: more slots than that have nothing to do.
+pub fn likely(records: u64, tasks: u32, speed: &Speed, workers: Workers) -> Likely {
+    let slot_seconds = records as f64 / speed.records_per_slot_second;
+    let slots = u64::from(workers.count) * u64::from(workers.slots);
+    let slots = slots.min(u64::from(tasks)).max(1);
+    let seconds = workers.start_s + slot_seconds / slots as f64;
+    Likely { slot_seconds, seconds, worker_seconds: seconds * f64::from(workers.count) }
+}
+
+/// How many workers a fleet has that is to be done in `target_s`, between 1 and `most`.
+pub fn workers_for(slot_seconds: f64, target_s: f64, start_s: f64, slots: u32, most: u32) -> u32 {
+    let left = target_s - start_s;
+    if left <= 0.0 {
+        return most.max(1);
+    }
+    let wanted = (slot_seconds / (left * f64::from(slots.max(1)))).ceil();
+    // A float beyond the largest number becomes that.
+    (wanted as u32).clamp(1, most.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SPEED: f64 = 100.0;
+
+    fn speed() -> Speed {
+        Speed { records_per_slot_second: SPEED, from: "a test".to_owned() }
+    }
+
+    #[test]
+    fn slots_beyond_the_tasks_are_paid_and_of_no_use() {
+        let workers = Workers { count: 4, slots: 2, start_s: 60.0 };
+        let wide = likely(80_000, 1_000, &speed(), workers);
+        assert_eq!((wide.slot_seconds, wide.seconds, wide.worker_seconds), (800.0, 160.0, 640.0));
+        let narrow = likely(80_000, 4, &speed(), workers);
+        assert_eq!((narrow.seconds, narrow.worker_seconds), (260.0, 1040.0));
+    }
+
+    #[test]
+    fn a_fleet_is_as_large_as_its_target_takes() {
+        assert_eq!(workers_for(800.0, 160.0, 60.0, 2, 16), 4);
+        assert_eq!(workers_for(801.0, 160.0, 60.0, 2, 16), 5);
+        assert_eq!(workers_for(1e12, 160.0, 60.0, 2, 16), 16);
+        assert_eq!(workers_for(1.0, 160.0, 60.0, 2, 16), 1);
+        assert_eq!(workers_for(1.0, 10.0, 60.0, 2, 16), 16);
+    }
+
+    proptest! {
+        #[test]
+        fn more_workers_are_never_slower_nor_cheaper(
+            objects in 1u64..10_000_000, tasks in 1u32..100_000, count in 1u32..1_000, slots in 1u32..64, start in 0u32..600,
+        ) {
+            let start_s = f64::from(start);
+            let some = likely(objects, tasks, &speed(), Workers { count, slots, start_s });
+            let more = likely(objects, tasks, &speed(), Workers { count: count + 1, slots, start_s });
+            prop_assert!(more.seconds <= some.seconds);
+            prop_assert!(more.worker_seconds * (1.0 + 1e-12) >= some.worker_seconds);
+            // Nobody does it in less than the work takes.
+            prop_assert!(some.worker_seconds * f64::from(slots) * (1.0 + 1e-12) >= some.slot_seconds);
+        }
+    }
+}
