@@ -6,7 +6,7 @@ use crate::location::{self, Place};
 use crate::plan::Planned;
 use crate::stop::Stop;
 use crate::submit::utf8;
-use mr_core::{ClusterTerms, Failure, FailureClass, JobSpec, KeyList, Report};
+use mr_core::{Bill, ClusterTerms, Failure, FailureClass, JobSpec, KeyList, Report};
 use mr_cost::{Estimate, Instance, Job, Places, Prices, Rates, Shape, Speed, Workers, estimate, workers_for};
 use mr_mapreduce::Registry;
 use mr_storage::{GetOptions, Meter, metered, story};
@@ -154,10 +154,10 @@ async fn report(output: &str) -> Result<Report, String> {
     serde_json::from_slice(&got.bytes).map_err(|error| format!("its _report.json can't be read: {error}"))
 }
 
-/// What a report says of the same job.
+/// What a report says of the same job. Of what was taken over from other runs nobody knows how long it took.
 fn measured(report: &Report, job: &str) -> Option<Speed> {
-    let bill = report.bill.as_ref().filter(|_| report.settings.job == job)?;
-    // Of what was taken over from other runs nobody knows how long it took.
+    let of_all = |bill: &&Bill| report.settings.job == job && bill.whole && bill.records >= report.books.listed;
+    let bill = report.bill.as_ref().filter(of_all)?;
     let rate = bill.records as f64 / bill.slot_seconds;
     let from = format!("as in job {}, {} records", report.job_id, bill.records);
     (rate.is_finite() && rate > 0.0).then_some(Speed { records_per_slot_second: rate, from })
@@ -166,7 +166,7 @@ fn measured(report: &Report, job: &str) -> Option<Speed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mr_core::{Bill, FleetTerms, Usd};
+    use mr_core::{FleetTerms, Usd};
 
     fn terms() -> ClusterTerms {
         ClusterTerms {

@@ -1,8 +1,8 @@
 //! Connections before anybody on them is served: who they are is found out within a time, and there are never more of
 //! them than the process can bear.
 //!
-//! A caller that says nothing costs a place for ten seconds and no more, and when places run out the longest silent is sent
-//! away: those who have something to say take milliseconds.
+//! A caller that says nothing costs a place for ten seconds and no more. When places run out, the longest silent of the address
+//! that most of them come from is sent away: those who have something to say take milliseconds.
 
 use futures::Stream;
 use mr_metrics::Page;
@@ -98,6 +98,7 @@ impl Drop for Place {
 #[derive(Clone)]
 pub struct Door {
     tls: Option<Arc<Acceptor>>,
+    patience: Duration,
     counts: Arc<Counts>,
     complaints: Arc<Complaints>,
 }
@@ -105,7 +106,12 @@ pub struct Door {
 impl Door {
     /// Without `tls` callers are anyone.
     pub fn new(tls: Option<Acceptor>) -> Self {
-        Self { tls: tls.map(Arc::new), counts: Arc::default(), complaints: Arc::default() }
+        Self::with_patience(tls, GREETING_MAX)
+    }
+
+    /// One at which callers have so long to show who they are.
+    pub fn with_patience(tls: Option<Acceptor>, patience: Duration) -> Self {
+        Self { tls: tls.map(Arc::new), patience, counts: Arc::default(), complaints: Arc::default() }
     }
 
     /// When the certificate in use ends.
@@ -137,20 +143,16 @@ impl Door {
 
     async fn keep(self, listener: TcpListener, known: mpsc::Sender<io::Result<Connection>>) {
         let mut greeting = JoinSet::new();
-        let mut strangers: VecDeque<AbortHandle> = VecDeque::new();
+        let mut strangers = Strangers::default();
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, from)) => {
-                        if strangers.len() >= STRANGERS_MAX {
-                            strangers.retain(|stranger| !stranger.is_finished());
-                        }
-                        if strangers.len() >= STRANGERS_MAX && let Some(oldest) = strangers.pop_front() {
-                            oldest.abort();
+                        if let Some(away) = strangers.make_room() {
                             self.counts.crowded.fetch_add(1, Ordering::Relaxed);
-                            self.complaints.tell(from.ip(), "so many call at once that the longest silent are sent away");
+                            self.complaints.tell(away, "so many call at once that the longest silent are sent away");
                         }
-                        strangers.push_back(greeting.spawn(self.clone().greet(stream, from)));
+                        strangers.add(from.ip(), greeting.spawn(self.clone().greet(stream, from)));
                     }
                     Err(error) => {
                         tracing::warn!("taking a connection: {error}");
@@ -174,7 +176,7 @@ impl Door {
             return None;
         };
         _ = stream.set_nodelay(true);
-        let greeted = tokio::time::timeout(GREETING_MAX, self.ask(stream)).await;
+        let greeted = tokio::time::timeout(self.patience, self.ask(stream)).await;
         match greeted {
             Ok(Ok(Some((line, caller)))) => Some(Connection { line, caller, _place: Some(place) }),
             // A balancer looks whether somebody is at home, every few seconds.
@@ -209,6 +211,42 @@ impl Door {
     }
 }
 
+/// Those that are being greeted, the longest silent first.
+#[derive(Default)]
+struct Strangers(VecDeque<(IpAddr, AbortHandle)>);
+
+impl Strangers {
+    fn add(&mut self, from: IpAddr, greeting: AbortHandle) {
+        self.0.push_back((network(from), greeting));
+    }
+
+    /// Sends one away if there are too many, and says from where it came.
+    fn make_room(&mut self) -> Option<IpAddr> {
+        if self.0.len() < STRANGERS_MAX {
+            return None;
+        }
+        self.0.retain(|(_, greeting)| !greeting.is_finished());
+        if self.0.len() < STRANGERS_MAX {
+            return None;
+        }
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        self.0.iter().for_each(|(from, _)| *counts.entry(*from).or_default() += 1);
+        // So one who floods us keeps nobody out but those who share its address.
+        let at = (0..self.0.len()).max_by_key(|at| (counts[&self.0[*at].0], std::cmp::Reverse(*at)))?;
+        let (from, greeting) = self.0.remove(at)?;
+        greeting.abort();
+        Some(from)
+    }
+}
+
+/// Of IPv6 a host has as many addresses as it likes.
+fn network(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V6(six) => IpAddr::V6((six.to_bits() >> 64 << 64).into()),
+        four => four,
+    }
+}
+
 /// Waits until it has said as much as each client says unasked. Nothing of that is taken off the line.
 async fn speaks_http2(stream: &TcpStream) -> io::Result<()> {
     let mut said = [0; PREFACE.len()];
@@ -239,14 +277,15 @@ struct Told {
 impl Complaints {
     fn tell(&self, from: IpAddr, why: &str) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Callers have a hand in what is said of them.
+        if all.len() >= REASONS_MAX && !all.contains_key(why) {
+            all.retain(|_, told| told.last.elapsed() < COMPLAIN_EVERY);
+        }
+        let why = if all.len() >= REASONS_MAX && !all.contains_key(why) { "for many reasons" } else { why };
         if let Some(told) = all.get_mut(why).filter(|told| told.last.elapsed() < COMPLAIN_EVERY) {
             told.untold += 1;
             tracing::debug!("{from} is sent away: {why}");
             return;
-        }
-        // Callers have a hand in what is said of them.
-        if all.len() >= REASONS_MAX {
-            all.clear();
         }
         match all.insert(why.to_owned(), Told { last: Instant::now(), untold: 0 }) {
             Some(Told { untold: before @ 1.., .. }) => {
@@ -330,5 +369,46 @@ impl AsyncWrite for Connection {
             Line::Plain(line) => Pin::new(line).poll_shutdown(cx),
             Line::Secured(line) => Pin::new(line).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_who_floods_keeps_nobody_else_out() {
+        let mut strangers = Strangers::default();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let silent = || tokio::spawn(std::future::pending::<()>());
+        let (other, six) = (silent(), silent());
+        strangers.add(address("10.0.0.1"), other.abort_handle());
+        strangers.add(address("2001:db8::1"), six.abort_handle());
+        for at in 0..3 * STRANGERS_MAX {
+            let away = strangers.make_room();
+            assert!(away.is_none_or(|from| from == address("10.0.0.2")), "{away:?} at {at}");
+            // An address of IPv4 may come as one of IPv6.
+            let from = if at % 2 == 0 { "10.0.0.2" } else { "::ffff:10.0.0.2" };
+            strangers.add(address(from), silent().abort_handle());
+        }
+        assert_eq!(strangers.0.len(), STRANGERS_MAX);
+        assert!(!other.is_finished() && !six.is_finished());
+        // Of a flood from one host's own network of IPv6 it is the same.
+        for at in 0..STRANGERS_MAX {
+            strangers.make_room();
+            strangers.add(address(&format!("2001:db8:0:1::{at:x}")), silent().abort_handle());
+        }
+        assert!(!other.is_finished() && !six.is_finished());
+    }
+
+    #[test]
+    fn callers_do_not_fill_the_log_with_reasons() {
+        let complaints = Complaints::default();
+        for why in 0..1000 {
+            complaints.tell(IpAddr::from([10, 0, 0, 1]), &why.to_string());
+        }
+        let all = complaints.0.lock().unwrap();
+        assert!(all.len() <= REASONS_MAX + 1);
+        assert_eq!(all["for many reasons"].untold, 1000 - REASONS_MAX as u64 - 1);
     }
 }

@@ -89,7 +89,7 @@ pub struct Measured {
     pub first_record_ms: Option<u64>,
     /// By worker: its slots, and the most memory it has needed.
     pub workers: BTreeMap<String, (u32, u64)>,
-    /// In which workers had attempts of it, and the same times their slots.
+    /// In which workers had attempts of it, and the same times the slots that were busy.
     pub worker_ms: f64,
     pub slot_ms: f64,
     /// Of the input, in attempts that were done.

@@ -21,8 +21,8 @@ const WATCH_EVERY: Duration = Duration::from_millis(200);
 
 /// What bringing a blob may take.
 const UPLOAD_MAX: Duration = Duration::from_secs(30 * 60);
-/// Blobs that are brought at the same time.
-pub const UPLOADS_MAX: usize = 4;
+/// What blobs that are brought at the same time may hold together, in MiB: as much as the largest.
+pub const UPLOADS_MIB_MAX: usize = (blobs::BLOB_BYTES_MAX >> 20) as usize;
 
 pub struct JobsService {
     pub shell: mpsc::Sender<Message>,
@@ -83,8 +83,9 @@ impl Jobs for JobsService {
         let blob = convert::blob_from(blob).map_err(invalid)?;
         blobs::check(&blob)?;
         // Each is held as a whole.
-        let _turn = self.uploads.acquire().await.map_err(|_| stopping())?;
-        let mut bytes = Vec::new();
+        let room = u32::try_from(blob.bytes.div_ceil(1 << 20)).expect("it was checked");
+        let _room = self.uploads.acquire_many(room).await.map_err(|_| stopping())?;
+        let mut bytes = Vec::with_capacity(blob.bytes as usize);
         let until = Instant::now() + UPLOAD_MAX;
         let late = |_| Status::deadline_exceeded("the rest of the blob did not come in time");
         while let Some(message) = timeout_at(until, parts.message()).await.map_err(late)?? {

@@ -49,6 +49,7 @@ pub async fn prepare(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool
 async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Result<Prepared, Failure> {
     let spec = &plan.spec;
     let output = mr_storage::open(&spec.output).await.map_err(|error| failed("opening the output", &error))?;
+    apart(at.state.url(), output.url())?;
     let output = metered(&output, &at.meter);
     let state = inspect(&output).await.map_err(|error| match error {
         TableError::Store(error) => failed("looking at the output", &error),
@@ -103,6 +104,18 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
     let file = write_down(job, &state, at.epoch, &to_listing(&listing, &splits)).await?;
     let there = if looks { Some(work_files(&state).await?) } else { None };
     Ok(Prepared { input: Arc::new(Input { listing, splits, graph, keys, file, there }) })
+}
+
+/// What a cluster goes on from is nobody's output: whoever may submit may not write there.
+fn apart(state: &str, output: &str) -> Result<(), Failure> {
+    // A folder is written as a path or as a URL.
+    let [state_place, output_place] = [state, output].map(|url| url.strip_prefix("file://").unwrap_or(url));
+    if state_place.starts_with(output_place) || output_place.starts_with(state_place) {
+        return Err(Failure::refused(format!(
+            "the output {output} and the coordinator's state {state} lie within each other; choose another output"
+        )));
+    }
+    Ok(())
 }
 
 /// Freezes the listing: whoever goes on with this job works on these objects, whatever has come and gone since.

@@ -2,7 +2,7 @@
 
 use crate::Settings;
 use crate::door::{Connection, only};
-use crate::jobs_service::{JobsService, UPLOADS_MAX};
+use crate::jobs_service::{JobsService, UPLOADS_MIB_MAX};
 use crate::lead::{Candidate, Standing};
 use crate::shell::Message;
 use crate::workers_service::WorkersService;
@@ -103,9 +103,10 @@ fn unique() -> String {
 /// A caller that is gone without a word is found out in this time.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
-/// Who comes again shows its certificate again, which may have ended or be of a CA that is no longer believed. What is
-/// under way on a connection ends first.
+/// Who comes again shows its certificate again, which may have ended or be of a CA that is no longer believed.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
+/// For what is under way: who watches a job longer comes again.
+const GRACE: Duration = Duration::from_secs(600);
 /// Calls at the same time on a connection: a worker has one, a submitter a few.
 const STREAMS_MAX: u32 = 128;
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
@@ -134,7 +135,7 @@ async fn serve_for(
             () = ended.closed() => {}
         }
     };
-    let uploads = Semaphore::new(UPLOADS_MAX);
+    let uploads = Semaphore::new(UPLOADS_MIB_MAX);
     let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news, standing: standing.clone(), uploads })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -154,6 +155,7 @@ async fn serve_for(
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PING_EVERY))
         .max_connection_age(age_max)
+        .max_connection_age_grace(GRACE)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_max_header_list_size(HEADERS_BYTES_MAX)
         .add_service(InterceptedService::new(jobs, only(Role::Submitter)))
@@ -204,5 +206,39 @@ mod tests {
         let both = async { tokio::join!(biased; coordinator.stop(), running) };
         let ((), ended) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("it stops");
         ended.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_caller_comes_anew_when_its_connection_is_old() {
+        let state = tempfile::tempdir().unwrap();
+        let (coordinator, _deciding) = Coordinator::start(Settings::new(state.path().to_str().unwrap())).await.unwrap();
+        let (connect, connections) = mpsc::channel(16);
+        let connections = ReceiverStream::new(connections);
+        tokio::spawn(async move {
+            serve_for(Duration::from_millis(50), &coordinator, connections, CancellationToken::new()).await
+        });
+        let made = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let count = made.clone();
+        let connector = tower::service_fn(move |_| {
+            let (connect, count) = (connect.clone(), count.clone());
+            async move {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let (near, far) = duplex(1 << 20);
+                connect.send(Ok(Connection::inside(far))).await.map_err(std::io::Error::other)?;
+                Ok::<_, std::io::Error>(TokioIo::new(near))
+            }
+        });
+        let channel = Endpoint::from_static("http://here").connect_with_connector_lazy(connector);
+        let mut jobs = mr_proto::v1::jobs_client::JobsClient::new(channel);
+        let anew = async {
+            while made.load(std::sync::atomic::Ordering::Relaxed) < 3 {
+                // One that meets the end of a connection is made again, as our clients do.
+                _ = jobs.list(mr_proto::v1::ListRequest {}).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            jobs.list(mr_proto::v1::ListRequest {}).await
+        };
+        let answered = tokio::time::timeout(Duration::from_secs(60), anew).await.expect("it comes anew");
+        assert!(answered.is_ok() || jobs.list(mr_proto::v1::ListRequest {}).await.is_ok());
     }
 }

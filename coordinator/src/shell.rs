@@ -521,10 +521,12 @@ impl Shell {
         let now = self.now();
         let Some(known) = self.in_touch.get_mut(&poll.worker) else { return };
         let had = poll.held.iter().chain(poll.results.iter().map(|result| &result.attempt));
+        // What is fetched ahead beyond its slots keeps none busy.
+        let busy = (poll.held.len() + poll.results.len()).min(poll.slots as usize) as f64;
         for (job, ms) in known.since.until(now, self.lease_ms, had) {
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.measured.worker_ms += ms;
-                job.measured.slot_ms += ms * f64::from(poll.slots);
+                job.measured.slot_ms += ms * busy;
             }
         }
     }

@@ -35,13 +35,18 @@ struct Guarded {
 impl Guarded {
     /// With certificates, or in plain text.
     async fn start(secured: bool) -> Self {
+        Self::with_patience(secured, Duration::from_secs(3600)).await
+    }
+
+    async fn with_patience(secured: bool, patience: Duration) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let certs = scratch.path().join("certs");
         Authority::init(&certs, 30).unwrap();
         let state = scratch.path().join("state");
         std::fs::create_dir(&state).unwrap();
         let (coordinator, _deciding) = Coordinator::start(Settings::new(state.to_str().unwrap())).await.unwrap();
-        let door = Door::new(secured.then(|| Acceptor::open(&certs.join("coordinator")).unwrap()));
+        let tls = secured.then(|| Acceptor::open(&certs.join("coordinator")).unwrap());
+        let door = Door::with_patience(tls, patience);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -208,8 +213,20 @@ async fn silent_and_slow_callers_lose_their_places_to_those_who_speak() {
         }
         assert_eq!(guarded.lists(role).await.unwrap(), 0);
         assert!(guarded.metric("mr_connections_refused_total{why=\"crowd\"}").is_some_and(|count| count >= 900.0));
-        // And the rest go when their time is up.
-        guarded.until_metric("mr_connections ", |open| open < 10.0).await;
+        assert_eq!(guarded.metric("mr_connections_refused_total{why=\"stranger\"}"), Some(0.0));
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_say_who_it_is_goes_when_its_time_is_up() {
+    for secured in [true, false] {
+        let guarded = Guarded::with_patience(secured, Duration::from_millis(300)).await;
+        let mut silent = Vec::new();
+        for _ in 0..50 {
+            silent.push(TcpStream::connect(guarded.address).await.unwrap());
+        }
+        guarded.until_metric("mr_connections_refused_total{why=\"stranger\"}", |count| count == 50.0).await;
+        guarded.until_metric("mr_connections ", |open| open == 0.0).await;
     }
 }
 

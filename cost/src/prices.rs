@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(prices.instance("c7i.large"), Some(Instance { vcpus: 2, usd_per_hour: 0.08925 }));
         assert_eq!(prices.instance("c7i.tiny"), None);
         for from in [prices.requests_from(), prices.instances_from()] {
-            assert!(from.starts_with("list prices of 2026-") && from.contains("us-east-1: AWS, "), "{from}");
+            assert!(from.starts_with("list prices of 2") && from.contains("us-east-1: AWS, "), "{from}");
         }
         // A size has twice the vCPUs of the one below it, for twice the price.
         for name in prices.instances().filter(|name| name.ends_with(".large")) {

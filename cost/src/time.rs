@@ -18,7 +18,7 @@ pub struct Workers {
     pub count: u32,
     /// Of each.
     pub slots: u32,
-    /// Until they are there, and paid from then on.
+    /// From asking for them until they are there; they are paid for that too.
     pub start_s: f64,
 }
 

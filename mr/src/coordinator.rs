@@ -123,7 +123,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
 
     let insecure = args.insecure.or(file.insecure).unwrap_or(false);
-    let tls = secure::acceptor(secure::folder(args.certs.or(file.certs)).as_deref(), insecure, listen)?;
+    let tls = secure::acceptor(secure::folder(args.certs.or(file.certs))?.as_deref(), insecure, listen)?;
     let metrics = args.metrics.or(file.metrics);
     metrics.map_or(Ok(()), |address| secure::check_plain("--metrics", address, insecure))?;
     process::allow_many_files();
@@ -142,10 +142,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
         () = stop.cancelled() => return Ok(()),
     };
     let door = Door::new(tls);
-    door.until().is_some().then(|| {
+    if door.until().is_some() {
         let door = door.clone();
         secure::watch_end(move || door.until().expect("it has a certificate"), stop.clone());
-    });
+    }
     let told = (coordinator.clone(), door.clone());
     crate::metrics::serve(metrics, &stop, move || {
         let (coordinator, door) = told.clone();

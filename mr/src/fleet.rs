@@ -84,6 +84,7 @@ impl Fleet {
                 let mut args: Vec<OsString> = self.args.into_iter().map(Into::into).collect();
                 match (scheme, self.certs) {
                     ("https", Some(certs)) => args.extend(["--certs".into(), certs.into()]),
+                    (_, Some(_)) => anyhow::bail!("`certs` is of no use where the coordinator has none"),
                     ("https", None) => anyhow::bail!("`certs`, a folder of a worker's certificates, is needed"),
                     // It was said that this may be.
                     _ if !reached.ip().is_loopback() => args.push("--insecure".into()),

@@ -13,9 +13,12 @@ use tokio_util::sync::CancellationToken;
 const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 const LOOK_EVERY: Duration = Duration::from_secs(12 * 3600);
 
-/// An empty variable names none.
-pub fn folder(certs: Option<PathBuf>) -> Option<PathBuf> {
-    certs.filter(|folder| !folder.as_os_str().is_empty())
+/// # Errors
+/// When it is empty: a variable that got lost must not make plain text of it.
+pub fn folder(certs: Option<PathBuf>) -> anyhow::Result<Option<PathBuf>> {
+    let empty = certs.as_ref().is_some_and(|folder| folder.as_os_str().is_empty());
+    anyhow::ensure!(!empty, "`--certs` (or MR_CERTS) is empty: name a folder, or leave it out");
+    Ok(certs)
 }
 
 /// How a coordinator listens there: with certificates, or in plain text where that is harmless or wanted.
@@ -57,6 +60,9 @@ pub fn check_plain(flag: &str, address: SocketAddr, insecure: bool) -> anyhow::R
          `--insecure` where nobody else is on the network",
         address.port()
     );
+    if !address.ip().is_loopback() {
+        tracing::warn!("`{flag} {address}` answers whoever reaches it, in plain text");
+    }
     Ok(())
 }
 

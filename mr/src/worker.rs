@@ -137,7 +137,7 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     }
 
     let insecure = args.insecure.or(file.insecure).unwrap_or(false);
-    let trust = secure::trust(secure::folder(args.certs.or(file.certs)).as_deref(), insecure)?;
+    let trust = secure::trust(secure::folder(args.certs.or(file.certs))?.as_deref(), insecure)?;
     let coordinators = mr_worker::connect(&coordinator, &trust).map_err(anyhow::Error::msg)?;
     let metrics = args.metrics.or(file.metrics);
     metrics.map_or(Ok(()), |address| secure::check_plain("--metrics", address, insecure))?;

@@ -38,21 +38,25 @@ fn refused(name: &str, address: IpAddr) -> String {
 
 /// Link-local ones, of which 169.254.169.254 is EC2's metadata service and 169.254.170.2 and 169.254.170.23 those of its
 /// containers; and fd00:ec2::/32, where the same are over IPv6. (AWS: "Access instance metadata for an EC2 instance", "Amazon ECS
-/// task metadata endpoint", "EKS Pod Identity".)
+/// task metadata endpoint", "EKS Pod Identity".) Other clouds have them there too, and beside: Azure at 168.63.129.16, Alibaba at
+/// 100.100.100.200, Google at fd20:ce::254.
 fn is_metadata(address: IpAddr) -> bool {
-    let four = |address: Ipv4Addr| address.is_link_local();
+    let four = |address: Ipv4Addr| {
+        address.is_link_local() || matches!(address.octets(), [168, 63, 129, 16] | [100, 100, 100, 200])
+    };
     let six = |address: Ipv6Addr| {
         let starts = address.segments();
-        address.is_unicast_link_local() || (starts[0], starts[1]) == (0xfd00, 0x0ec2)
+        address.is_unicast_link_local() || matches!((starts[0], starts[1]), (0xfd00, 0x0ec2) | (0xfd20, 0x00ce))
     };
     match address {
         IpAddr::V4(address) => four(address),
-        // Some networks reach all of IPv4 at 64:ff9b::/96 (RFC 6052).
+        // Networks reach all of IPv4 at 64:ff9b::/96 and 64:ff9b:1::/48 (RFC 6052, 8215), and at 2002::/16 (RFC 3056).
         IpAddr::V6(address) => {
-            let [a, b, c, d, e, f, high, low] = address.segments();
-            let translated = (a, b, c, d, e, f) == (0x64, 0xff9b, 0, 0, 0, 0);
-            let within = Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-            six(address) || address.to_ipv4().is_some_and(four) || (translated && four(within))
+            let parts = address.segments();
+            let within = |at: usize| Ipv4Addr::from((u32::from(parts[at]) << 16) | u32::from(parts[at + 1]));
+            let translated = (parts[0], parts[1]) == (0x64, 0xff9b) && four(within(6));
+            let tunnelled = parts[0] == 0x2002 && four(within(1));
+            six(address) || address.to_ipv4().is_some_and(four) || translated || tunnelled
         }
     }
 }
@@ -73,6 +77,11 @@ mod tests {
             "::ffff:169.254.169.254",
             "::a9fe:a9fe",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "168.63.129.16",
+            "100.100.100.200",
+            "fd20:ce::254",
         ] {
             assert!(check(there).is_err(), "{there}");
         }

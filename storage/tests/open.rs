@@ -48,7 +48,7 @@ async fn a_file_is_fetched_by_path_and_by_url() {
 }
 
 /// A server that answers each request with the next of these, and says how many it was asked for.
-async fn web(answers: &'static [&'static str]) -> (String, Arc<AtomicUsize>) {
+async fn web<S: AsRef<str> + Send + Sync + 'static>(answers: Vec<S>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let base = format!("http://{}", listener.local_addr().expect("bound"));
     let asked = Arc::new(AtomicUsize::new(0));
@@ -60,9 +60,9 @@ async fn web(answers: &'static [&'static str]) -> (String, Arc<AtomicUsize>) {
             while !request.ends_with(b"\r\n\r\n") {
                 request.push(stream.read_u8().await.expect("a whole request"));
             }
-            let answer = answers[count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+            let answer = &answers[count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
             // A client that has seen enough may be gone.
-            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.write_all(answer.as_ref().as_bytes()).await;
         }
     });
     (base, asked)
@@ -70,7 +70,7 @@ async fn web(answers: &'static [&'static str]) -> (String, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn the_web_is_fetched_through_redirects_and_breaks() {
-    let (base, asked) = web(&[
+    let (base, asked) = web(vec![
         "HTTP/1.1 302 Found\r\nlocation: /there\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\nwei",
         "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
@@ -83,10 +83,19 @@ async fn the_web_is_fetched_through_redirects_and_breaks() {
 
 #[tokio::test]
 async fn the_web_says_no() {
-    let (base, asked) = web(&["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"]).await;
+    let (base, asked) = web(vec!["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"]).await;
     assert!(matches!(fetch(&base).await, Err(StoreError::NotFound { .. })));
     assert_eq!(asked.load(Ordering::SeqCst), 1, "asking again is of no use");
-    let (base, _) = web(&["HTTP/1.1 302 Found\r\nlocation: http://example.org/\r\nconnection: close\r\n\r\n"]).await;
+    let (base, _) = web(vec!["HTTP/1.1 302 Found\r\nlocation: http://example.org/\r\nconnection: close\r\n\r\n"]).await;
     assert!(matches!(fetch(&base).await, Err(StoreError::Fatal { .. })), "plain HTTP leads nowhere but here");
     assert!(matches!(fetch("http://example.org/x").await, Err(StoreError::Fatal { .. })));
+    // Nor where a machine's secrets are told, asked for itself or led to.
+    let led = |to: &str| format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\nconnection: close\r\n\r\n");
+    for there in ["https://169.254.169.254/latest/meta-data/", "https://[fd00:ec2::254]/"] {
+        let (base, _) = web(vec![led(there)]).await;
+        for url in [base.as_str(), there] {
+            let told = mr_storage::story(&fetch(url).await.unwrap_err());
+            assert!(told.contains("told their credentials"), "{told}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! An EC2 Auto Scaling group at `moto`, a stand-in for AWS's control plane, and its machines: workers that are started here,
 //! one for each instance that the group has, with its id.
 
+use crate::front::{Front, Mood};
 use crate::process::Running;
 use crate::programs::command;
 use crate::s3::block_on;
@@ -18,7 +19,8 @@ const KEY: &str = "testing";
 
 pub struct AutoScaling {
     server: Running,
-    endpoint: String,
+    /// By which programs reach it; tests go to the server itself.
+    front: Front,
     client: Client,
 }
 
@@ -37,7 +39,7 @@ impl AutoScaling {
             .region(Region::from_static("us-east-1"))
             .endpoint_url(&endpoint)
             .build();
-        let this = Self { server, endpoint, client: Client::from_conf(config) };
+        let this = Self { server, front: Front::of(address), client: Client::from_conf(config) };
         block_on(this.make_group(max));
         Some(this)
     }
@@ -55,7 +57,7 @@ impl AutoScaling {
     /// Credentials and endpoint, as programs look for them.
     pub fn environment(&self) -> [(&'static str, String); 4] {
         [
-            ("AWS_ENDPOINT_URL_AUTO_SCALING", self.endpoint.clone()),
+            ("AWS_ENDPOINT_URL_AUTO_SCALING", format!("http://{}", self.front.address)),
             ("AWS_ACCESS_KEY_ID", KEY.into()),
             ("AWS_SECRET_ACCESS_KEY", KEY.into()),
             ("AWS_REGION", "us-east-1".into()),
@@ -84,6 +86,16 @@ impl AutoScaling {
     /// It answers nobody until it is continued.
     pub fn hang(&self, hangs: bool) {
         self.server.signal(if hangs { Signal::Stop } else { Signal::Continue });
+    }
+
+    /// How it answers programs from now on.
+    pub fn set(&self, mood: Mood) {
+        self.front.set(mood);
+    }
+
+    /// How many requests were turned away.
+    pub fn refused(&self) -> u64 {
+        self.front.refused()
     }
 
     /// What its instances are.

@@ -2,8 +2,8 @@
 //! after that, and neither the cloud's moods nor anyone's hands change what comes of it. Each instance is a worker of ours.
 
 use mr_tests::{
-    AutoScaling, Coordinator, Machines, Output, Running, Scratch, Signal, Submit, address, assert_same_bytes, drawn,
-    send, submit,
+    AutoScaling, Coordinator, Machines, Mood, Output, Running, Scratch, Signal, Submit, address, assert_same_bytes,
+    drawn, send, submit,
 };
 use serde_json::Value;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -126,6 +126,25 @@ fn an_api_that_hangs_hands_that_meddle_and_machines_that_are_lost_change_no_byte
     // A machine is lost, and the group has not heard of it.
     let (_, lost) = machines.workers().next().expect("nobody has left yet");
     send(lost.id(), Signal::Kill);
+    cloud.holds(submitter, &mut machines);
+    coordinator.terminate();
+}
+
+#[test]
+fn an_api_that_throttles_or_fails_costs_time_and_nothing_else() {
+    let Some(cloud) = Cloud::enter("ec2: throttled and failing", 900) else { return };
+    cloud.aws.set(Mood::Throttles);
+    let coordinator = cloud.coordinator();
+    let mut machines = cloud.aws.machines(&cloud.scratch, &coordinator);
+    let mut submitter = cloud.submit(&coordinator);
+    let id = submitter.submitted();
+    cloud.until_some_are_done(&mut machines, &coordinator, &id);
+    assert!(cloud.aws.refused() > 0, "{}", coordinator.stderr());
+    cloud.aws.set(Mood::Fails);
+    let before = cloud.aws.refused();
+    cloud.until(&mut machines, "some requests have failed", |_| (cloud.aws.refused() >= before + 10).then_some(()));
+    assert!(coordinator.stderr().contains("the fleet"), "{}", coordinator.stderr());
+    cloud.aws.set(Mood::Throttles);
     cloud.holds(submitter, &mut machines);
     coordinator.terminate();
 }

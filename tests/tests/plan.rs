@@ -77,7 +77,7 @@ fn a_bill_is_what_was_foreseen_on_a_cluster_over_s3() {
     let total = bill.usd.requests + of_workers;
     assert!((bill.usd.total - total).abs() < 1e-9, "{bill:?}");
     assert!(bill.usd.per_million_objects.is_some_and(|usd| (usd - total / 90.0 * 1e6).abs() < 1e-6), "{bill:?}");
-    assert!(bill.prices[1].contains("c7i.large, list prices of 2026-"), "{bill:?}");
+    assert!(bill.prices[1].contains("c7i.large, list prices of 2"), "{bill:?}");
 
     // What that job took says how fast the next one is.
     let next = Submit::plan(&scratch, s3.input(), "s3://photos/out/", Some(&s3)).to(&coordinator).run().done();

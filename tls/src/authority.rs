@@ -2,7 +2,7 @@
 //! which one process does not believe another.
 //!
 //! ```text
-//! certs/ca.pem          the CA's certificate, first; beside it the one that comes next, or that came before
+//! certs/ca.pem          the CA's certificate; beside it the one that comes next, or that came before
 //! certs/ca-key.pem      its key: whoever has that is anyone. It never leaves this folder
 //! certs/NAME/           what one process, or many alike, are given: ca.pem, cert.pem, key.pem
 //! ```
@@ -13,18 +13,19 @@ use crate::peer::{self, Peer, Role};
 use crate::secured::COORDINATOR_NAME;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use time::{Duration, OffsetDateTime};
 
+/// The key of the certificate that signs, whichever in `ca.pem` that is.
 const CA_KEY_FILE: &str = "ca-key.pem";
-/// The CA that comes next, and its key.
+/// The CA that comes next, from when it is announced until all certificates are of it; its key is written before it.
 const NEXT_CA_FILE: &str = "next-ca.pem";
 const NEXT_KEY_FILE: &str = "next-ca-key.pem";
 
@@ -65,16 +66,18 @@ impl Authority {
     /// When there is one already, or the folder can't be written.
     pub fn init(folder: &Path, days: u32) -> Result<(Self, Vec<Issued>), TlsError> {
         let authority = Self { folder: folder.to_owned() };
-        if authority.at(CA_KEY_FILE).exists() || authority.at(CA_FILE).exists() {
+        if authority.at(CA_FILE).exists() {
             return Err(TlsError::new(format!(
                 "{} has a CA already: `certs issue` makes further certificates, `certs rotate` new ones for those there",
                 folder.display()
             )));
         }
         make_folder(folder)?;
+        // Nothing of it belongs into a repository.
+        authority.write(".gitignore", "*\n", Access::All)?;
         let (certificate, key) = new_ca()?;
-        authority.write(CA_FILE, &certificate.pem(), Access::All)?;
         authority.write(CA_KEY_FILE, &key.serialize_pem(), Access::Owner)?;
+        authority.write(CA_FILE, &certificate.pem(), Access::All)?;
         let issued = Role::ALL.iter().map(|role| authority.issue(&Peer::new(*role, role.name())?, days));
         let issued = issued.collect::<Result<_, _>>()?;
         Ok((authority, issued))
@@ -84,7 +87,7 @@ impl Authority {
     /// When there is none.
     pub fn open(folder: &Path) -> Result<Self, TlsError> {
         let authority = Self { folder: folder.to_owned() };
-        if !authority.at(CA_KEY_FILE).exists() {
+        if !authority.at(CA_FILE).exists() {
             return Err(TlsError::new(format!(
                 "{} has no CA: `mr-coordinator certs init` makes one, and `--dir` says where another is",
                 folder.display()
@@ -99,14 +102,14 @@ impl Authority {
     /// When there is one of that name, or the folder can't be written.
     pub fn issue(&self, peer: &Peer, days: u32) -> Result<Issued, TlsError> {
         let folder = self.at(&peer.name);
-        if folder.exists() {
+        if folder.join(CERT_FILE).exists() {
             return Err(TlsError::new(format!(
                 "{} is there already: choose another `--name`, or `certs rotate` to renew all",
                 folder.display()
             )));
         }
         make_folder(&folder)?;
-        self.give(peer, days, &self.signer()?)
+        self.give(peer, days, &self.signer()?.1)
     }
 
     /// New certificates and keys for all that were issued.
@@ -114,42 +117,58 @@ impl Authority {
     /// # Errors
     /// When what is there can't be read, or the folder not be written.
     pub fn rotate(&self, days: u32) -> Result<Vec<Issued>, TlsError> {
-        let signer = self.signer()?;
+        let signer = self.signer()?.1;
         self.issued()?.iter().map(|peer| self.give(peer, days, &signer)).collect()
     }
 
-    /// Goes one step further in replacing the CA.
+    /// Goes one step further in replacing the CA. One that was interrupted is taken again.
     ///
     /// # Errors
     /// When what is there can't be read, or the folder not be written.
     pub fn rotate_ca(&self, days: u32) -> Result<(CaStep, Vec<Issued>), TlsError> {
-        let believed = self.believed()?;
-        if self.at(NEXT_KEY_FILE).exists() {
+        let (signs, believed) = (self.signer()?.0, self.believed()?);
+        if self.at(NEXT_CA_FILE).exists() {
             let next = self.read(NEXT_CA_FILE)?;
-            let key = self.read(NEXT_KEY_FILE)?;
-            // Killed in between, this is the same step again: the new one is believed by all already.
-            self.write(CA_FILE, &format!("{next}{}", believed[0]), Access::All)?;
-            self.write(CA_KEY_FILE, &key, Access::Owner)?;
+            if !believed.contains(&next) {
+                return self.announce(&signs, &next);
+            }
+            if signs != next {
+                let key = self.read(NEXT_KEY_FILE)?;
+                self.write(CA_KEY_FILE, &key, Access::Owner)?;
+            }
             let issued = self.rotate(days)?;
+            // What says how far it is goes last.
             self.remove(NEXT_KEY_FILE)?;
             self.remove(NEXT_CA_FILE)?;
             return Ok((CaStep::Signs, issued));
         }
         if believed.len() > 1 {
-            self.believe(&believed[0])?;
+            self.believe(&signs)?;
             return Ok((CaStep::Alone, self.all_issued()?));
         }
         let (certificate, key) = new_ca()?;
-        self.believe(&format!("{}{}", believed[0], certificate.pem()))?;
-        self.write(NEXT_CA_FILE, &certificate.pem(), Access::All)?;
         self.write(NEXT_KEY_FILE, &key.serialize_pem(), Access::Owner)?;
+        self.write(NEXT_CA_FILE, &certificate.pem(), Access::All)?;
+        self.announce(&signs, &self.read(NEXT_CA_FILE)?)
+    }
+
+    fn announce(&self, signs: &str, next: &str) -> Result<(CaStep, Vec<Issued>), TlsError> {
+        self.believe(&format!("{signs}{next}"))?;
         Ok((CaStep::Announced, self.all_issued()?))
     }
 
-    fn signer(&self) -> Result<Signer, TlsError> {
+    /// The certificate that signs, and what it signs with.
+    fn signer(&self) -> Result<(String, Signer), TlsError> {
         let key = KeyPair::from_pem(&self.read(CA_KEY_FILE)?).map_err(|error| self.odd(CA_KEY_FILE, &error))?;
-        // The first is the one that signs.
-        Issuer::from_ca_cert_pem(&self.believed()?[0], key).map_err(|error| self.odd(CA_FILE, &error))
+        let of_key = key.subject_public_key_info();
+        for pem in self.believed()? {
+            let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| self.odd(CA_FILE, &error))?;
+            if peer::public_key(&der)? == of_key {
+                let signer = Issuer::from_ca_cert_pem(&pem, key).map_err(|error| self.odd(CA_FILE, &error))?;
+                return Ok((pem, signer));
+            }
+        }
+        Err(self.odd(CA_KEY_FILE, &"it is the key of none of the certificates in ca.pem"))
     }
 
     /// The CA's certificates, as PEM, one by one.
@@ -161,7 +180,7 @@ impl Authority {
         if all.is_empty() { Err(self.odd(CA_FILE, &"there is no certificate in it")) } else { Ok(all) }
     }
 
-    /// Has all who were issued a certificate believe those.
+    /// Has all who were issued a certificate believe those. When `ca.pem` says so, all do.
     fn believe(&self, pem: &str) -> Result<(), TlsError> {
         for peer in self.issued()? {
             self.write(&format!("{}/{CA_FILE}", peer.name), pem, Access::All)?;
@@ -173,12 +192,24 @@ impl Authority {
         let entries = fs::read_dir(&self.folder).map_err(|error| self.odd("", &error))?;
         let mut peers = Vec::new();
         for entry in entries {
-            let path = entry.map_err(|error| self.odd("", &error))?.path().join(CERT_FILE);
-            if path.is_file() {
-                let read = CertificateDer::from_pem_file(&path).map_err(|error| TlsError::new(error.to_string()));
-                let read = read.and_then(|der| peer::read(&der));
-                peers.push(read.map_err(|why| TlsError::new(format!("{}: {why}", path.display())))?.0);
+            let name = entry.map_err(|error| self.odd("", &error))?.file_name();
+            let path = self.folder.join(&name).join(CERT_FILE);
+            let odd = |why: &dyn std::fmt::Display| TlsError::new(format!("{}: {why}", path.display()));
+            let pem = match fs::read(&path) {
+                Ok(pem) => pem,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+                // Left out, it would end without a word.
+                Err(error) => return Err(odd(&error)),
+            };
+            let der = CertificateDer::from_pem_slice(&pem).map_err(|error| odd(&error))?;
+            let (peer, _) = peer::read(&der).map_err(|why| odd(&why))?;
+            if name != peer.name.as_str() {
+                return Err(odd(&format!("it is of {peer}, and its folder has to be called as it is")));
             }
+            peers.push(peer);
+        }
+        if peers.is_empty() {
+            return Err(self.odd("", &"no certificate was issued here: `certs issue` makes one"));
         }
         peers.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(peers)
@@ -214,7 +245,10 @@ impl Authority {
     }
 
     fn remove(&self, name: &str) -> Result<(), TlsError> {
-        fs::remove_file(self.at(name)).map_err(|error| self.odd(name, &error))
+        match fs::remove_file(self.at(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.odd(name, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// All of it or nothing, and never readable by others for a moment.

@@ -62,6 +62,7 @@ impl<T> Fresh<T> {
 
     /// When the certificate in use ends.
     pub fn until(&self) -> SystemTime {
+        _ = self.get();
         self.made.lock().unwrap_or_else(PoisonError::into_inner).until
     }
 }

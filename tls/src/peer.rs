@@ -56,12 +56,16 @@ const NAME_BYTES_MAX: usize = 64;
 
 impl Peer {
     /// # Errors
-    /// When the name is not of 1 to 64 letters, digits, `-`, `_` and `.`, or begins with a dot.
+    /// When the name is not of 1 to 64 letters, digits, `-`, `_` and `.`, begins with a dot or ends in `.pem`.
     pub fn new(role: Role, name: &str) -> Result<Self, TlsError> {
         let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if !(1..=NAME_BYTES_MAX).contains(&name.len()) || !name.bytes().all(good) || name.starts_with('.') {
+        if !(1..=NAME_BYTES_MAX).contains(&name.len())
+            || !name.bytes().all(good)
+            || name.starts_with('.')
+            || name.ends_with(".pem")
+        {
             return Err(TlsError::new(format!(
-                "`{name}` can't be a certificate's name: 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`, no dot first"
+                "`{name}` can't be a certificate's name: 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`, no dot first, no `.pem` last"
             )));
         }
         Ok(Self { role, name: name.to_owned() })
@@ -102,6 +106,13 @@ pub(crate) fn read(der: &CertificateDer<'_>) -> Result<(Peer, SystemTime), TlsEr
     Ok((peer, SystemTime::UNIX_EPOCH + Duration::from_secs(until)))
 }
 
+/// Of a certificate, as X.509 writes it (SubjectPublicKeyInfo, RFC 5280, 4.1).
+pub(crate) fn public_key(der: &CertificateDer<'_>) -> Result<Vec<u8>, TlsError> {
+    let read = X509Certificate::from_der(der);
+    let (_, certificate) = read.map_err(|_| TlsError::new("the certificate can't be read"))?;
+    Ok(certificate.public_key().raw.to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,7 +135,7 @@ mod tests {
         ] {
             assert_eq!(Peer::from_uri(bad), None, "{bad}");
         }
-        for bad in ["", ".", "..", "a/b", "a b", &"x".repeat(65)] {
+        for bad in ["", ".", "..", "a/b", "a b", "next-ca.pem", &"x".repeat(65)] {
             assert!(Peer::new(Role::Worker, bad).is_err(), "{bad}");
         }
     }

@@ -226,11 +226,86 @@ async fn a_ca_is_replaced_in_three_steps_between_any_two_of_which_all_believe_ea
             assert_eq!(meet(&acceptor, &connector).await.1.unwrap(), "hello");
         }
     }
+    // Those that run take up what they are given, one side after the other.
+    let (server, client) = (held.path().join("server"), held.path().join("client"));
+    let given = |folder: &Path, from: &Path| {
+        fs::create_dir_all(folder).unwrap();
+        ["ca.pem", "key.pem", "cert.pem"].iter().for_each(|file| copy(from, folder, file));
+    };
+    given(&server, &steps[0].0);
+    given(&client, &steps[0].1);
+    let (acceptor, connector) = (Acceptor::open(&server).unwrap(), Connector::open(&client, Role::Worker).unwrap());
+    for (coordinator, worker) in &steps[1..] {
+        given(&server, coordinator);
+        assert_eq!(meet(&acceptor, &connector).await.1.unwrap(), "hello");
+        given(&client, worker);
+        assert_eq!(meet(&acceptor, &connector).await.1.unwrap(), "hello");
+    }
     // And whoever was left behind is not let in.
     let (acceptor, connector) = meets(&steps[3], &steps[0]);
     assert!(meet(&acceptor, &connector).await.0.is_err());
     // Then it can be done anew.
     assert_eq!(certs.authority.rotate_ca(30).unwrap().0, CaStep::Announced);
+}
+
+/// All files under that folder.
+fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(snapshot(&path)),
+            false => files.push((path.clone(), fs::read(&path).unwrap())),
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn a_step_that_was_interrupted_is_taken_again() {
+    let certs = Certs::new();
+    let next = |name: &str| certs.of(name);
+    let cas = |name: &str| fs::read_to_string(certs.of(name)).unwrap().matches("BEGIN").count();
+    // What `rotate_ca` writes last in step one is who is believed; without it, it was not announced.
+    let before = fs::read(certs.of("ca.pem")).unwrap();
+    assert_eq!(certs.authority.rotate_ca(30).unwrap().0, CaStep::Announced);
+    let announced = snapshot(&certs.folder);
+    fs::write(certs.of("ca.pem"), &before).unwrap();
+    assert_eq!(certs.authority.rotate_ca(30).unwrap().0, CaStep::Announced);
+    assert_eq!(snapshot(&certs.folder), announced, "the same CA is announced again");
+    // A key alone was never shown to anyone.
+    let (key, ca) = (fs::read(next("next-ca-key.pem")).unwrap(), fs::read(next("next-ca.pem")).unwrap());
+    // Step two, interrupted after its key was taken over, and again when its files are half gone.
+    assert_eq!(certs.authority.rotate_ca(30).unwrap().0, CaStep::Signs);
+    for (with_key, again) in [(true, CaStep::Signs), (false, CaStep::Signs)] {
+        if with_key {
+            fs::write(next("next-ca-key.pem"), &key).unwrap();
+        }
+        fs::write(next("next-ca.pem"), &ca).unwrap();
+        assert_eq!(certs.authority.rotate_ca(30).unwrap().0, again);
+        assert_eq!((cas("ca.pem"), cas("worker/ca.pem")), (2, 2), "the old one is still believed");
+    }
+    assert_eq!(certs.authority.rotate_ca(30).unwrap().0, CaStep::Alone);
+    assert_eq!((cas("ca.pem"), cas("worker/ca.pem")), (1, 1));
+    assert_eq!(fs::read(certs.of("ca.pem")).unwrap(), ca, "the new one is left");
+}
+
+#[test]
+fn what_can_not_be_renewed_is_told() {
+    let certs = Certs::new();
+    fs::rename(certs.of("worker"), certs.of("renamed")).unwrap();
+    let told = certs.authority.rotate(30).unwrap_err().to_string();
+    assert!(told.contains("renamed/cert.pem: it is of worker `worker`"), "{told}");
+    for name in ["renamed", "coordinator", "submitter"] {
+        fs::remove_dir_all(certs.of(name)).unwrap();
+    }
+    let told = certs.authority.rotate(30).unwrap_err().to_string();
+    assert!(told.contains("no certificate was issued here"), "{told}");
+    // A CA whose making was interrupted is made again, and a certificate too.
+    fs::remove_file(certs.of("ca.pem")).unwrap();
+    fs::create_dir(certs.of("worker")).unwrap();
+    assert_eq!(Authority::init(&certs.folder, 30).unwrap().1.len(), 3);
 }
 
 #[test]
