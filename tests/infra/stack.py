@@ -104,9 +104,9 @@ PLANTS = [
     (TEMPLATE, "MR_KEEP_DAYS=", "MR_KEPT_DAYS=", "started", "settings of a coordinator"),
     (INSTALL, "enable --now mr-\"$role\".service", "enable mr-\"$role\".service", "started", "what systemd is told"),
     (INSTALL, "service.d/on-ec2.conf", "service.d/on-ec3.conf", "started", "what is installed on a worker"),
-    (FETCH, "chmod 600", "chmod 644", "started", "certificates of a"),
+    (FETCH, "install -m 600", "install -m 644", "started", "certificates of a"),
     (FETCH, "-C \"$fresh\"", "-C \"$MR_CERTS\"", "started", "ends with"),
-    (FETCH, "|| mv", "&& mv", "started", "ends with 1"),
+    (FETCH, "&& continue", "|| continue", "started", "what is installed on a"),
 ]
 
 
