@@ -2,7 +2,8 @@
 
 use crate::troubles::Troubles;
 use mr_core::{
-    FileRef, JobPlan, Listing, QuarantineSource, Split, StageIndex, TaskGraph, TaskId, TaskKey, TaskKind, TaskOutput,
+    FRAMEWORK_VERSION, FileRef, JobPlan, Listing, QuarantineSource, Split, StageIndex, TaskGraph, TaskId, TaskKey,
+    TaskKind, TaskOutput,
 };
 use mr_storage::Meter;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,8 @@ pub struct Job {
     pub prior_ms: u64,
     /// Outputs with a quarantine are made again rather than taken over from other jobs.
     pub renews_quarantined: bool,
+    /// Of the coordinator that it was submitted to.
+    pub framework_version: String,
     /// Once the input is listed, until the job has ended.
     pub input: Option<Arc<Input>>,
     pub skipped: u64,
@@ -44,7 +47,19 @@ pub struct Input {
 impl Job {
     pub fn new(plan: Arc<JobPlan>, prior_ms: u64) -> Self {
         let (input, measured, troubles, own, meter) = Default::default();
-        Self { plan, prior_ms, renews_quarantined: false, input, skipped: 0, measured, troubles, own, undone: 0, meter }
+        Self {
+            plan,
+            prior_ms,
+            renews_quarantined: false,
+            framework_version: FRAMEWORK_VERSION.to_owned(),
+            input,
+            skipped: 0,
+            measured,
+            troubles,
+            own,
+            undone: 0,
+            meter,
+        }
     }
 
     /// A task is done: notes whether other jobs over the same input may take its output over.

@@ -4,7 +4,7 @@ use crate::blobs;
 use crate::lead::Standing;
 use crate::shell::{Message, NotTaken, OPEN_JOBS_MAX, Retried};
 use crate::workers_service::{check_leads, check_version, in_doubt, stopping, unless_in_doubt};
-use futures::stream::{self, Stream};
+use futures::stream::{self, Stream, StreamExt};
 use mr_core::{JobId, JobStatus};
 use mr_proto::v1::jobs_server::Jobs;
 use mr_proto::v1::put_blob_request::Part;
@@ -19,6 +19,8 @@ use tonic::{Request, Response, Status, Streaming};
 /// How often those who watch hear of progress.
 const WATCH_EVERY: Duration = Duration::from_millis(200);
 
+/// Who watches for longer comes again, and shows again who it is.
+const WATCH_MAX: Duration = Duration::from_secs(3600);
 /// What bringing a blob may take.
 const UPLOAD_MAX: Duration = Duration::from_secs(30 * 60);
 /// What blobs that are brought at the same time may hold together, in MiB: as much as the largest.
@@ -164,7 +166,8 @@ impl Jobs for JobsService {
         check_leads(&self.standing)?;
         let id = convert::job_id(&request.into_inner().job_id).map_err(invalid)?;
         let first = self.unless_in_doubt(status(&self.shell, &id)).await?;
-        Ok(Response::new(Box::pin(states(self.shell.clone(), (self.news.clone(), self.standing.clone()), id, first))))
+        let states = states(self.shell.clone(), (self.news.clone(), self.standing.clone()), id, first);
+        Ok(Response::new(Box::pin(states.take_until(tokio::time::sleep(WATCH_MAX)))))
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {

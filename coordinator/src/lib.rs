@@ -62,6 +62,8 @@ pub struct Settings {
     /// Jobs that the coordinator before was at end with it: whoever submitted them is gone as well. For a coordinator
     /// inside the process that submits.
     pub abandons: bool,
+    /// Of this program. What another has begun of a job is not gone on with.
+    pub framework_version: String,
     /// `None`: workers come and go as others see fit.
     pub fleet: Option<FleetSettings>,
     /// What a job's requests and workers cost, for its bill and for whoever plans one.
@@ -85,6 +87,7 @@ impl Settings {
             silence_ms: SILENCE_MS,
             journal_entries_max: 256,
             abandons: false,
+            framework_version: mr_core::FRAMEWORK_VERSION.to_owned(),
             fleet: None,
             rates: Rates::default(),
         }

@@ -182,6 +182,7 @@ pub struct Shell {
     fleet: Option<(FleetSize, String)>,
     tally: Tally,
     rates: Rates,
+    framework_version: String,
     fleet_terms: Option<FleetTerms>,
     /// How far each worker said its attempts are.
     progress: BTreeMap<WorkerId, Vec<AttemptProgress>>,
@@ -255,6 +256,7 @@ impl Shell {
             fleet: None,
             tally: Tally::default(),
             rates: settings.rates.clone(),
+            framework_version: settings.framework_version.clone(),
             fleet_terms: settings.fleet.as_ref().map(FleetSettings::terms),
             progress: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -325,6 +327,21 @@ impl Shell {
                 let failure = Failure::new(mr_core::FailureClass::Cancelled, "the process that ran it was stopped");
                 self.handle(Event::Broken { job, failure });
             }
+        }
+        // Two versions may make different bytes of the same. One that commits has nothing left to make.
+        let others = self.scheduler.jobs().filter(|job| matches!(job.phase, JobPhase::Listing | JobPhase::Running));
+        let others: Vec<_> = others.map(|job| job.id.clone()).collect();
+        for id in others {
+            let Some(job) = self.jobs.get(&id).filter(|job| job.framework_version != self.framework_version) else {
+                continue;
+            };
+            let begun = if job.framework_version.is_empty() { "an earlier one" } else { &job.framework_version };
+            let failure = Failure::permanent(format!(
+                "it was begun by version {begun} of the framework, and this is version {}, which does not go on with what another \
+                 has made: `mr-submit retry {id}` runs it once more",
+                self.framework_version
+            ));
+            self.handle(Event::Broken { job: id, failure });
         }
     }
 
@@ -402,7 +419,8 @@ impl Shell {
             }
             Message::Leave { instances } => self.tell_to_leave(&instances),
             Message::Submit { id, plan, prior_ms, renews_quarantined, reply } => {
-                let job = Job { renews_quarantined, ..Job::new(Arc::new(*plan), prior_ms) };
+                let framework_version = self.framework_version.clone();
+                let job = Job { renews_quarantined, framework_version, ..Job::new(Arc::new(*plan), prior_ms) };
                 let taken = self.submit(id, job);
                 self.tell(reply, taken);
             }
@@ -457,7 +475,8 @@ impl Shell {
             JobPhase::Committed => plan.spec.mode = Mode::Overwrite,
             JobPhase::Failed | JobPhase::Cancelled => {}
         }
-        let job = Job { renews_quarantined, ..Job::new(Arc::new(plan), 0) };
+        let framework_version = self.framework_version.clone();
+        let job = Job { renews_quarantined, framework_version, ..Job::new(Arc::new(plan), 0) };
         self.submit(new, job).map_or_else(Retried::NotTaken, |()| Retried::Submitted)
     }
 

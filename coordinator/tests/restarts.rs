@@ -57,6 +57,32 @@ async fn a_job_goes_on_where_it_was_under_a_new_coordinator() {
 }
 
 #[tokio::test]
+async fn a_job_that_another_version_has_begun_is_not_gone_on_with() {
+    let mut cluster = Cluster::with(|settings| Settings { framework_version: "0.0.9".into(), ..settings }).await;
+    cluster.write(&["ape", "bee", "cat", "dog", "wait", "fox", "gnu"]);
+    let worker = cluster.worker(2);
+    cluster.submit("one", Wanted::default()).await;
+    cluster.at_gate(1).await;
+    cluster.kill_coordinator().await;
+    cluster.settings.framework_version = mr_core::FRAMEWORK_VERSION.to_owned();
+    cluster.start_coordinator().await;
+    until("it has ended", async || cluster.status("one").await.phase.ended()).await;
+    let status = cluster.status("one").await;
+    let told = status.failure.expect("it failed").message;
+    assert!(told.contains("begun by version 0.0.9") && told.contains("`mr-submit retry one`"), "{told}");
+    assert!(!cluster.path("output").exists(), "nothing of it is there");
+    cluster.world.open_gate();
+    let retry = v1::RetryRequest { job_id: "one".into(), new_job_id: "two".into(), ..Default::default() };
+    cluster.jobs().retry(retry).await.unwrap();
+    assert_eq!(cluster.committed("two").await.books.embedded, 7);
+    drop(worker);
+    // One of this version's is gone on with.
+    cluster.kill_coordinator().await;
+    cluster.start_coordinator().await;
+    assert_eq!(cluster.status("two").await.phase, JobPhase::Committed);
+}
+
+#[tokio::test]
 async fn jobs_that_have_ended_stay_listed() {
     let mut cluster = Cluster::start().await;
     cluster.write(&["ape", "bad", "cat"]);

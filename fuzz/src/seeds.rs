@@ -97,7 +97,15 @@ fn journals() -> Vec<Vec<u8>> {
     };
     let listing = journal::listing_to(&listing);
     let listed = v1::File { key: "l0".into(), bytes: listing.len() as u64, crc32: 0 };
-    let submitted = fact(1, What::Submitted(v1::JournalSubmitted { plan, prior_ms: 5, renews_quarantined: true }));
+    let submitted = fact(
+        1,
+        What::Submitted(v1::JournalSubmitted {
+            plan,
+            prior_ms: 5,
+            renews_quarantined: true,
+            framework_version: "0.1.0".into(),
+        }),
+    );
     let condemned =
         |record| fact(4, What::Condemned(v1::JournalCondemned { stage: 0, index: 1, record: Some(record) }));
     let ended = v1::JournalEnded {

@@ -9,7 +9,7 @@ use crate::{Coordinator, Python, Scratch, Signal, address};
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_autoscaling::types::AutoScalingGroup;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl AutoScaling {
             .region(Region::from_static("us-east-1"))
             .endpoint_url(&endpoint)
             .build();
-        let this = Self { server, front: Front::of(address), client: Client::from_conf(config) };
+        let this = Self { server, front: Front::of(address, permitted()), client: Client::from_conf(config) };
         block_on(this.make_group(max));
         Some(this)
     }
@@ -98,6 +98,12 @@ impl AutoScaling {
         self.front.refused()
     }
 
+    /// Which actions of `infra/iam/coordinator-fleet.json` were not asked for so far, and which were that are not in it.
+    pub fn permissions(&self) -> (Vec<String>, Vec<String>) {
+        let (used, forbidden) = self.front.actions();
+        (permitted().difference(&used).cloned().collect(), forbidden.into_iter().collect())
+    }
+
     /// What its instances are.
     pub fn machines<'a>(&'a self, scratch: &'a Scratch, coordinator: &Coordinator) -> Machines<'a> {
         Machines {
@@ -108,6 +114,16 @@ impl AutoScaling {
             cut_off: Vec::new(),
         }
     }
+}
+
+/// What a coordinator may ask of the service, by its policy.
+fn permitted() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(xtask::shell::root().join("infra/iam/coordinator-fleet.json"));
+    let policy: serde_json::Value = serde_json::from_str(&text.expect("it is there")).expect("it is JSON");
+    let statements = policy["Statement"].as_array().expect("a list").iter();
+    let actions = statements.flat_map(|statement| statement["Action"].as_array().expect("a list"));
+    let names = actions.map(|action| action.as_str().and_then(|name| name.strip_prefix("autoscaling:")));
+    names.map(|name| name.expect("an action of Auto Scaling").to_owned()).collect()
 }
 
 async fn group(client: &Client) -> AutoScalingGroup {

@@ -1,5 +1,7 @@
-//! Somebody before an HTTP server who turns requests away: as a service does that is asked too often, or has troubles.
+//! Somebody before AWS's control plane who turns requests away: those that are not permitted, and others as a service does that
+//! is asked too often or has troubles.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write, copy};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,18 +23,23 @@ pub struct Front {
 
 struct Behind {
     server: SocketAddr,
+    /// Actions as the query protocol names them; IAM has them with a service before.
+    permitted: BTreeSet<String>,
+    used: Mutex<BTreeSet<String>>,
+    forbidden: Mutex<BTreeSet<String>>,
     mood: Mutex<Mood>,
     asked: AtomicU64,
     refused: AtomicU64,
 }
 
 impl Front {
-    /// Of a server that speaks HTTP/1.1.
-    pub fn of(server: SocketAddr) -> Self {
+    /// Of a server that speaks HTTP/1.1 and the query protocol.
+    pub fn of(server: SocketAddr, permitted: BTreeSet<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
         let address = listener.local_addr().expect("it is bound");
-        let (asked, refused) = Default::default();
-        let behind = Arc::new(Behind { server, mood: Mutex::new(Mood::Well), asked, refused });
+        let (used, forbidden, asked, refused) = Default::default();
+        let mood = Mutex::new(Mood::Well);
+        let behind = Arc::new(Behind { server, permitted, used, forbidden, mood, asked, refused });
         let shared = behind.clone();
         // Until the test's process ends.
         std::thread::spawn(move || {
@@ -49,7 +56,13 @@ impl Front {
         *self.behind.mood.lock().expect("nobody panics while it is held") = mood;
     }
 
-    /// How many were turned away.
+    /// Which of the permitted actions were asked for, and which others.
+    pub fn actions(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let read = |actions: &Mutex<BTreeSet<String>>| actions.lock().expect("nobody panics while it is held").clone();
+        (read(&self.behind.used), read(&self.behind.forbidden))
+    }
+
+    /// How many were turned away in a bad mood.
     pub fn refused(&self) -> u64 {
         self.behind.refused.load(Ordering::Relaxed)
     }
@@ -78,6 +91,14 @@ impl Behind {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
+        let form = String::from_utf8_lossy(&body);
+        let action = form.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default().to_owned();
+        let permitted = self.permitted.contains(&action);
+        let of = if permitted { &self.used } else { &self.forbidden };
+        of.lock().expect("nobody panics while it is held").insert(action);
+        if !permitted {
+            return told(&mut stream, "403 Forbidden", "AccessDenied");
+        }
         let mood = *self.mood.lock().expect("nobody panics while it is held");
         let (status, code) = match mood {
             Mood::Throttles if !self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) => {
@@ -93,12 +114,15 @@ impl Behind {
             }
         };
         self.refused.fetch_add(1, Ordering::Relaxed);
-        let told =
-            format!("<ErrorResponse><Error><Code>{code}</Code><Message>a test's</Message></Error></ErrorResponse>");
-        let length = told.len();
-        write!(
-            stream,
-            "HTTP/1.1 {status}\r\ncontent-type: text/xml\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{told}"
-        )
+        told(&mut stream, status, code)
     }
+}
+
+fn told(stream: &mut TcpStream, status: &str, code: &str) -> std::io::Result<()> {
+    let told = format!("<ErrorResponse><Error><Code>{code}</Code><Message>a test's</Message></Error></ErrorResponse>");
+    let length = told.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\ncontent-type: text/xml\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{told}"
+    )
 }

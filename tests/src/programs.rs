@@ -127,7 +127,7 @@ impl Worker {
     /// It shows that certificate, and goes to a store for which it has those credentials.
     pub fn start_with_certs(certs: &str, scratch: &Scratch, coordinator: &Coordinator, s3: Option<&S3Server>) -> Self {
         let mut command = command(scratch, "mr-worker", s3);
-        command.args(["--certs", certs]).env("MR_LOG", "trace");
+        command.args(["--certs", certs]);
         Self::start_in(command, scratch, coordinator)
     }
 

@@ -104,6 +104,9 @@ fn a_group_of_none_grows_with_a_job_and_is_none_again_after_it() {
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs() as i64;
     let ends_in = cloud.aws.ends_at().expect("the group is to end") - now;
     assert!((1200..=1800).contains(&ends_in), "in {ends_in} s");
+    // Its policy is enough, and there is nothing in it that it does not need; this group has no hook.
+    let (unused, forbidden) = cloud.aws.permissions();
+    assert_eq!((unused, forbidden), (vec!["CompleteLifecycleAction".to_owned()], vec![]));
     coordinator.terminate();
 }
 

@@ -21,6 +21,7 @@ impl Encoder<'_> {
                 plan: Some(convert::plan_to((*job.plan).clone())),
                 prior_ms: job.prior_ms,
                 renews_quarantined: job.renews_quarantined,
+                framework_version: job.framework_version.clone(),
             }),
             What::Prepared { .. } => {
                 let listing = job.input.as_ref().map(|input| convert::file_to(input.file.clone()));

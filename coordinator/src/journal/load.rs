@@ -116,8 +116,8 @@ async fn interpret(store: &DynStore, wire: Vec<v1::JournalFact>, to: &mut Recove
                 let plan = submitted.plan.ok_or_else(|| anyhow!("job {id} has no plan"))?;
                 let plan = Arc::new(convert::plan_from(plan)?);
                 let (code, limits, kernels) = (plan.code(), plan.spec.limits, plan.kernels.clone());
-                let job =
-                    Job { renews_quarantined: submitted.renews_quarantined, ..Job::new(plan, submitted.prior_ms) };
+                let v1::JournalSubmitted { prior_ms, renews_quarantined, framework_version, .. } = submitted;
+                let job = Job { renews_quarantined, framework_version, ..Job::new(plan, prior_ms) };
                 to.jobs.insert(id.clone(), job);
                 What::Submitted { code, limits, kernels }
             }
