@@ -18,9 +18,6 @@ const USAGE: &str = "mr-submit [OPTIONS] JOB.toml\n       mr-submit --coordinato
     override_usage = USAGE
 )]
 pub struct Cli {
-    #[command(flatten)]
-    pub run: Run,
-
     /// Where the cluster's coordinator is, https://host:port, or several that stand in for each other, divided by commas; without
     /// it the job runs here, and no server is needed
     #[arg(long, value_name = "URL", env = "MR_COORDINATOR", global = true)]
@@ -28,7 +25,7 @@ pub struct Cli {
 
     /// A folder with ca.pem, cert.pem and key.pem of a submitter, as `mr-coordinator certs` makes them, for a coordinator at https://
     #[arg(long, value_name = "DIR", env = "MR_CERTS", global = true)]
-    pub certs: Option<PathBuf>,
+    pub certs: Option<OsString>,
 
     /// Speaks to a coordinator on another machine in plain text too: for networks on which there is nobody else
     #[arg(long, value_name = "BOOL", env = "MR_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true", global = true)]
@@ -41,6 +38,10 @@ pub struct Cli {
     /// How many seconds a coordinator that went away is looked for before mr-submit gives up
     #[arg(long, value_name = "SECONDS", default_value_t = 60, global = true)]
     pub patience: u64,
+
+    /// Last, for what it has under a heading of its own.
+    #[command(flatten)]
+    pub run: Run,
 
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -135,7 +136,7 @@ pub struct Assumed {
 
 impl Assumed {
     /// The first that was given.
-    fn first(&self) -> Option<&'static str> {
+    pub fn first(&self) -> Option<&'static str> {
         let Self { prices, instance_type, usd_per_worker_hour, workers, worker_slots, records_per_slot_second, like } =
             self;
         let given = [

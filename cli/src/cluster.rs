@@ -23,6 +23,8 @@ pub struct Cluster {
     name: String,
     /// How to reach it from the command line; `None` when it is in this process.
     url: Option<String>,
+    /// What else it takes on the command line.
+    flags: String,
     patience: Duration,
     /// Whether one of them has answered, so that it is not the address that is wrong.
     answered: Arc<AtomicBool>,
@@ -41,12 +43,30 @@ impl Cluster {
     pub fn at(urls: &str, patience: Duration, trust: &Trust) -> Result<Self, Stop> {
         let coordinators = mr_worker::connect(urls, trust).map_err(Stop::Refused)?;
         let name = format!("the coordinator at {}", urls.replace(',', " or "));
-        Ok(Self { coordinators, name, url: Some(urls.to_owned()), patience, answered: Arc::default() })
+        Ok(Self {
+            coordinators,
+            name,
+            url: Some(urls.to_owned()),
+            flags: String::new(),
+            patience,
+            answered: Arc::default(),
+        })
+    }
+
+    pub fn with_flags(self, flags: String) -> Self {
+        Self { flags, ..self }
     }
 
     pub fn in_process(channel: Channel) -> Self {
         let name = "the coordinator in this process".to_owned();
-        Self { coordinators: channel.into(), name, url: None, patience: Duration::ZERO, answered: Arc::default() }
+        Self {
+            coordinators: channel.into(),
+            name,
+            url: None,
+            flags: String::new(),
+            patience: Duration::ZERO,
+            answered: Arc::default(),
+        }
     }
 
     /// Of the coordinator that is to be asked next.
@@ -67,7 +87,7 @@ impl Cluster {
     /// How a person calls that command for this cluster.
     pub fn command_line(&self, command: &str) -> String {
         match &self.url {
-            Some(url) => format!("mr-submit --coordinator {url} {command}"),
+            Some(url) => format!("mr-submit --coordinator {url}{} {command}", self.flags),
             None => format!("mr-submit {command}"),
         }
     }

@@ -11,8 +11,12 @@ use mr_core::{JobId, JobPhase};
 use mr_mapreduce::Registry;
 use mr_tls::{Connector, Role};
 use mr_worker::Trust;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+/// There is time to get another certificate.
+const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// # Errors
 /// Why it is not done.
@@ -45,11 +49,19 @@ pub fn cluster(cli: &Cli) -> Result<Cluster, Stop> {
 
 /// The cluster at that address, as the command line trusts it.
 pub fn at(cli: &Cli, url: &str) -> Result<Cluster, Stop> {
-    let tls = cli.certs.as_ref().filter(|folder| !folder.as_os_str().is_empty());
-    let tls = tls.map(|folder| Connector::open(folder, Role::Submitter)).transpose();
+    // An empty variable names none.
+    let certs = cli.certs.as_ref().map(Path::new).filter(|folder| !folder.as_os_str().is_empty());
+    let tls = certs.map(|folder| Connector::open(folder, Role::Submitter)).transpose();
     let tls = tls.map_err(|why| Stop::Refused(format!("--certs: {why}")))?.map(Arc::new);
-    let trust = Trust { tls, insecure: cli.insecure.unwrap_or(false) };
-    Cluster::at(url, Duration::from_secs(cli.patience), &trust)
+    if let Some(left) = tls.as_ref().and_then(|tls| tls.until().duration_since(SystemTime::now()).ok())
+        && left < ENDS_SOON
+    {
+        say(&format!("your certificate ends in {} hours: ask for a new one", left.as_secs() / 3600));
+    }
+    let insecure = cli.insecure.unwrap_or(false);
+    let cluster = Cluster::at(url, Duration::from_secs(cli.patience), &Trust { tls, insecure })?;
+    let certs = certs.map(|folder| format!(" --certs {}", folder.display()));
+    Ok(cluster.with_flags(certs.unwrap_or_default() + if insecure { " --insecure" } else { "" }))
 }
 
 fn id(text: &str) -> Result<JobId, Stop> {

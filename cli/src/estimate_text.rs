@@ -104,9 +104,16 @@ fn dollars(spec: &JobSpec, estimate: &Estimate) -> Vec<String> {
     }
     let prices = estimate.prices.iter().map(|from| format!("prices   {}", words::harmless(from)));
     lines.extend(prices);
-    lines.push("         without data transfer, storage, disks, taxes and what is tried again".to_owned());
+    lines.push(
+        "         without data transfer, storage, disks, taxes and what is tried again; as if nothing were done yet"
+            .to_owned(),
+    );
     if let Some(budget) = spec.limits.budget_max_usd {
-        let within = if over_budget(usd, budget).is_none() { "within it" } else { "above it" };
+        let within = match (over_budget(usd, budget), usd.workers) {
+            (Some(_), _) => "above it",
+            (None, Some(_)) => "within it",
+            (None, None) => "within it by requests alone",
+        };
         lines.push(format!("budget   limits.budget_max_usd = {budget}: {within}"));
     }
     lines
@@ -159,7 +166,7 @@ dollars  $0.0056: $0.0025 for requests, $0.0031 for workers
          $1.39 a million objects
 prices   requests: list prices of a day
 prices   workers: 0.09 an hour, c7i.large
-         without data transfer, storage, disks, taxes and what is tried again
+         without data transfer, storage, disks, taxes and what is tried again; as if nothing were done yet
 budget   limits.budget_max_usd = 0.01: within it";
         assert_eq!(said, wanted);
     }

@@ -26,7 +26,10 @@ impl Pages {
         match self {
             Self::Completions { shell } => {
                 let name = command.get_name().to_owned();
-                clap_complete::generate(*shell, &mut command, name, &mut text);
+                clap_complete::generate(*shell, &mut command, name.clone(), &mut text);
+                if *shell == clap_complete::Shell::Bash {
+                    text = one_spelling(&name, &String::from_utf8_lossy(&text)).into_bytes();
+                }
             }
             Self::Man { folder: None } => clap_mangen::Man::new(command).render(&mut text)?,
             Self::Man { folder: Some(folder) } => {
@@ -40,6 +43,12 @@ impl Pages {
         }
         Ok(Told::Text(String::from_utf8_lossy(&text).trim_end().to_owned()))
     }
+}
+
+/// clap_complete 4.6 spells the hyphen of a program's name in two ways, and what it completes after a command's name is not
+/// found by the other.
+fn one_spelling(name: &str, script: &str) -> String {
+    script.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"))
 }
 
 /// What came of it.
@@ -68,6 +77,16 @@ mod tests {
         ] {
             let Ok(Told::Text(text)) = (Pages::Completions { shell }).told(command()) else { panic!("{shell}") };
             assert!(text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_bash_looks_for_after_a_command_is_there() {
+        let Ok(Told::Text(text)) = (Pages::Completions { shell: Shell::Bash }).told(command()) else { panic!() };
+        let looked_for: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("cmd=\"")).collect();
+        assert!(looked_for.len() > 2, "{text}");
+        for cmd in looked_for.iter().filter_map(|rest| rest.strip_suffix('"')).filter(|cmd| !cmd.is_empty()) {
+            assert!(text.lines().any(|line| line.trim() == format!("{cmd})")), "{cmd} is not there: {text}");
         }
     }
 

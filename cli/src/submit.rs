@@ -33,6 +33,14 @@ pub async fn submit(cli: &Cli, job: &Path, registry: Registry, began: Instant) -
         planned = prepare((&cli.run.changes, cli.run.adopt), job, &registry, &place) => planned?,
         () = interrupts.next() => return Err(nothing_submitted()),
     };
+    if planned.plan.spec.limits.budget_max_usd.is_none()
+        && let Some(flag) = cli.run.assumed.first()
+    {
+        return Err(Stop::Refused(format!(
+            "{flag} is for `mr-submit plan`, and for jobs with a `{}` to hold the estimate against",
+            keys::BUDGET_MAX_USD
+        )));
+    }
     if planned.plan.spec.limits.budget_max_usd.is_some() {
         let slots = cli.run.slots.unwrap_or_else(cores);
         tokio::select! {

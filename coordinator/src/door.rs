@@ -302,7 +302,7 @@ pub fn only(role: Role) -> impl Fn(Request<()>) -> Result<Request<()>, Status> +
         Some(Caller::Anyone) => Ok(request),
         Some(Caller::Known(peer)) if peer.role == role => Ok(request),
         Some(Caller::Known(peer)) => Err(Status::permission_denied(format!(
-            "this is for {role}s, and the certificate that was shown is of {peer}: `mr-coordinator certs issue {role}` makes one"
+            "this is for {role}s, and the certificate that was shown is of {peer}: `mr-coordinator certs issue {role} --name NAME` makes one"
         ))),
         None => Err(Status::permission_denied("it is not known who calls")),
     }

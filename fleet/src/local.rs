@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
@@ -16,6 +16,12 @@ const NAMES: &str = "local-";
 const FAREWELL: Duration = Duration::from_secs(10);
 /// A coordinator that is killed starts again within that, or its workers end by themselves.
 const ALONE_MAX: Duration = Duration::from_secs(120);
+
+/// One that ends so soon has not been at work.
+const AT_ONCE: Duration = Duration::from_secs(5);
+const FAILURES_MAX: u32 = 3;
+const PAUSE_MIN: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalSettings {
@@ -32,19 +38,47 @@ pub struct Local {
     settings: LocalSettings,
     children: BTreeMap<String, Process>,
     next: u32,
+    failures: Failures,
+}
+
+/// Workers that ended badly as soon as they were started, one after the other.
+#[derive(Default)]
+struct Failures {
+    count: u32,
+    last: Option<(Instant, ExitStatus)>,
+}
+
+impl Failures {
+    /// A program that can't work is not started for ever.
+    fn wait(&self) -> Result<(), ProviderError> {
+        let Some((at, status)) = self.last.filter(|_| self.count >= FAILURES_MAX) else { return Ok(()) };
+        let pause = PAUSE_MIN * 2u32.saturating_pow(self.count - FAILURES_MAX).min(PAUSE_MAX.as_secs() as u32);
+        let left = pause.min(PAUSE_MAX).saturating_sub(at.elapsed());
+        if left.is_zero() {
+            return Ok(());
+        }
+        let count = self.count;
+        Err(ProviderError(format!(
+            "the last {count} workers ended as soon as they were started ({status}; their log says why): the next is started in \
+             {} s",
+            left.as_secs().max(1)
+        )))
+    }
 }
 
 struct Process {
     child: Child,
+    started: Instant,
     told_to_end: Option<Instant>,
 }
 
 impl Local {
     pub fn new(settings: LocalSettings) -> Self {
-        Self { settings, children: BTreeMap::new(), next: 0 }
+        Self { settings, children: BTreeMap::new(), next: 0, failures: Failures::default() }
     }
 
     fn start(&mut self) -> Result<(), ProviderError> {
+        self.failures.wait()?;
         let LocalSettings { program, args, coordinator, slots } = &self.settings;
         self.next += 1;
         // Unlike those of the coordinator before, whose workers may still be there.
@@ -63,13 +97,17 @@ impl Local {
             .stdout(Stdio::null())
             .spawn()
             .map_err(|error| ProviderError(format!("starting {}: {error}", program.display())))?;
-        self.children.insert(id, Process { child, told_to_end: None });
+        self.children.insert(id, Process { child, started: Instant::now(), told_to_end: None });
         Ok(())
     }
 
     fn reap(&mut self) {
+        let failures = &mut self.failures;
         self.children.retain(|id, process| match process.child.try_wait() {
             Ok(None) => {
+                if process.started.elapsed() > AT_ONCE {
+                    failures.count = 0;
+                }
                 if process.told_to_end.is_some_and(|at| at.elapsed() > FAREWELL) {
                     _ = process.child.start_kill();
                 }
@@ -78,6 +116,9 @@ impl Local {
             Ok(Some(status)) if status.success() => false,
             Ok(Some(status)) => {
                 tracing::warn!(worker = id, "a worker has ended: {status}");
+                if process.started.elapsed() < AT_ONCE {
+                    *failures = Failures { count: failures.count + 1, last: Some((Instant::now(), status)) };
+                }
                 false
             }
             Err(error) => {
@@ -212,5 +253,27 @@ mod tests {
         let mut none = Local::new(LocalSettings { program, ..fleet.settings.clone() });
         let said = none.resize(1).await.unwrap_err().to_string();
         assert!(said.starts_with("starting /no/such/mr-worker: "), "{said}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn a_program_that_can_not_work_is_not_started_for_ever() {
+        let failed = |count, ago: u64| {
+            let at = Instant::now().checked_sub(Duration::from_secs(ago));
+            let status = ExitStatus::from_raw(2 << 8);
+            Failures { count, last: Some((at.expect("the machine runs for longer"), status)) }.wait()
+        };
+        assert!(Failures::default().wait().is_ok() && failed(2, 0).is_ok());
+        let told = failed(3, 0).unwrap_err().0;
+        assert!(told.starts_with("the last 3 workers ended as soon as they were started (exit status: 2;"), "{told}");
+        assert!(failed(3, 5).is_ok() && failed(4, 5).is_err() && failed(4, 10).is_ok());
+        for count in [20, 1000, u32::MAX] {
+            assert!(failed(count, 100).is_err() && failed(count, 300).is_ok(), "{count}");
+        }
     }
 }

@@ -55,7 +55,9 @@ pub fn run(args: Certs) -> anyhow::Result<()> {
         }
         Command::Rotate { ca: false } => {
             told(&Authority::open(&dir)?.rotate(days)?);
-            eprintln!("Copy each folder over those that processes have: the new files are used without a restart.");
+            eprintln!(
+                "Copy the files of each folder over those that its processes have (cp certs/NAME/*.pem THEIRS/): they are used without a restart."
+            );
         }
         Command::Rotate { ca: true } => {
             let (step, issued) = Authority::open(&dir)?.rotate_ca(days)?;

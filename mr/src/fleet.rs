@@ -5,6 +5,7 @@ use mr_autoscaler::{Aim, Policy};
 use mr_coordinator::{FleetSettings, ProviderSettings};
 use mr_fleet::LocalSettings;
 use mr_fleet::ec2::GroupSettings;
+use mr_tls::{Identity, Role};
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -83,7 +84,10 @@ impl Fleet {
                 let reached = from_here(listens);
                 let mut args: Vec<OsString> = self.args.into_iter().map(Into::into).collect();
                 match (scheme, self.certs) {
-                    ("https", Some(certs)) => args.extend(["--certs".into(), certs.into()]),
+                    ("https", Some(certs)) => {
+                        Identity::read(&certs, Role::Worker).context("`certs`")?;
+                        args.extend(["--certs".into(), certs.into()]);
+                    }
                     (_, Some(_)) => anyhow::bail!("`certs` is of no use where the coordinator has none"),
                     ("https", None) => anyhow::bail!("`certs`, a folder of a worker's certificates, is needed"),
                     // It was said that this may be.

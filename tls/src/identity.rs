@@ -63,7 +63,8 @@ impl Identity {
         let (peer, until) = peer::read(&chain[0]).map_err(|why| TlsError::new(format!("{}: {why}", at(CERT_FILE))))?;
         if peer.role != role {
             return Err(TlsError::new(format!(
-                "{}: it is of {peer}, and a {role}'s is needed here: `mr-coordinator certs issue {role}` makes one",
+                "{}: it is of {peer}, and a {role}'s is needed here: name another folder, or `mr-coordinator certs issue {role} --name NAME` makes \
+                 one",
                 at(CERT_FILE)
             )));
         }

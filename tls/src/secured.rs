@@ -101,6 +101,10 @@ fn whose(chain: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> io::Result<
 }
 
 fn broken(error: impl std::fmt::Display) -> TlsError {
+    let error = match error.to_string() {
+        inconsistent if inconsistent.contains("KeyMismatch") => "key.pem is not the key of cert.pem".to_owned(),
+        other => other,
+    };
     TlsError::new(format!("these certificates can't be used: {error}"))
 }
 

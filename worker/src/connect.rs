@@ -146,6 +146,10 @@ pub fn reason(status: &Status) -> String {
     // The innermost cause is what a person can act on: "Connection refused", "dns error".
     let words = whole.rsplit(": ").next().unwrap_or(&whole).trim();
     let words = words.split(" (os error").next().unwrap_or(words);
+    // What h2 makes of an alert of TLS's, or of one who hangs up on plain text.
+    if words == "frame with invalid size" || words.ends_with("broken pipe") {
+        return format!("{words}; is it https:// there, with `--certs`?");
+    }
     let mut letters = words.chars();
     match letters.next() {
         Some(first) => first.to_lowercase().chain(letters).collect(),
