@@ -191,6 +191,7 @@ impl Provider for Local {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::ExitStatusExt;
 
     fn shell(line: &str) -> Local {
         let args = ["-c", line].map(OsString::from).into();
@@ -254,12 +255,6 @@ mod tests {
         let said = none.resize(1).await.unwrap_err().to_string();
         assert!(said.starts_with("starting /no/such/mr-worker: "), "{said}");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::process::ExitStatusExt;
 
     #[test]
     fn a_program_that_can_not_work_is_not_started_for_ever() {
