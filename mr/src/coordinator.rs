@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// Shards jobs into tasks, hands them to workers and commits their results.
 ///
@@ -130,7 +130,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
 
     let stop = process::stop_on_signal()?;
     // Before it takes over from anyone.
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    let listener = queue_at(listen).with_context(|| format!("listening on {listen}"))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let fleet = file.fleet.map(|fleet| fleet.settings(scheme, listener.local_addr()?)).transpose();
     settings.fleet = fleet.context("`[fleet]`")?;
@@ -173,6 +173,18 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
     coordinator.stop().await;
     running.await.context("the coordinator broke")?
+}
+
+/// Callers that the system holds until they are taken: whoever finds no room there comes again after a second. As many come at
+/// once when a coordinator starts under a large fleet.
+const QUEUE: u32 = 4096;
+
+fn queue_at(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // One that was killed a moment ago has left connections behind.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 /// Workers are told the place of the state, and they were started elsewhere.
