@@ -84,8 +84,12 @@ impl Group {
         let group = self.settings.group.clone();
         let action = self.client().await.put_scheduled_update_group_action().auto_scaling_group_name(group);
         let action = action.scheduled_action_name(DEAD_MAN).start_time(at).min_size(0).desired_capacity(0);
-        action.send().await.map_err(|error| told("putting off the end of the group", &error))?;
-        self.renewed = Some(Instant::now());
+        match action.send().await.map_err(|error| told("putting off the end of the group", &error)) {
+            Ok(_) => self.renewed = Some(Instant::now()),
+            // There is time to try again before it would end.
+            Err(error) if self.renewed.is_some_and(|at| at.elapsed() < silence / 2) => tracing::debug!("{}", error.0),
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
