@@ -229,7 +229,7 @@ fn the_servers_refuse_what_they_can_t_do() {
         ("mr-coordinator", &["--config", "absent.toml"], "absent.toml"),
         ("mr-worker", &[], "`--coordinator URL` is needed"),
         ("mr-worker", &["--coordinator", "http://127.0.0.1:1", "--slots", "0"], "--slots"),
-        ("mr-worker", &["--coordinator", "no url at all"], "`no url at all` is no URL of a coordinator"),
+        ("mr-worker", &["--coordinator", "no url at all"], "`no url at all` is no address of a coordinator"),
         ("mr-worker", &["--config", "unknown.toml"], "listn"),
     ];
     for (name, args, said) in cases {
