@@ -1,7 +1,7 @@
 //! Somebody before AWS's control plane who turns requests away: those that are not permitted, and others as a service does that
 //! is asked too often or has troubles. It also does what moto does not: instances that wait in a lifecycle hook.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +27,8 @@ struct Behind {
     permitted: BTreeSet<String>,
     used: Mutex<BTreeSet<String>>,
     forbidden: Mutex<BTreeSet<String>>,
-    /// Instances that are told to be in `Terminating:Wait`, until their action is completed.
-    waiting: Mutex<BTreeSet<String>>,
+    /// Instances that are told to be in `Terminating:Wait` (`true`), until their action is completed, and to proceed from then on.
+    waiting: Mutex<BTreeMap<String, bool>>,
     mood: Mutex<Mood>,
     asked: AtomicU64,
     refused: AtomicU64,
@@ -66,11 +66,11 @@ impl Front {
 
     /// Its group wants to end this instance, and has it wait in a hook.
     pub fn wait_in_hook(&self, instance: &str) {
-        self.behind.waiting.lock().expect("nobody panics while it is held").insert(instance.to_owned());
+        self.behind.waiting.lock().expect("nobody panics while it is held").insert(instance.to_owned(), true);
     }
 
     pub fn waits_in_hook(&self, instance: &str) -> bool {
-        self.behind.waiting.lock().expect("nobody panics while it is held").contains(instance)
+        self.behind.waiting.lock().expect("nobody panics while it is held").get(instance) == Some(&true)
     }
 
     /// How many were turned away in a bad mood.
@@ -129,7 +129,8 @@ impl Behind {
                 return match action.as_str() {
                     // Moto knows no such action.
                     "CompleteLifecycleAction" => {
-                        waiting.retain(|instance| !form.contains(&format!("InstanceId={instance}")));
+                        let of = |instance: &String| form.contains(&format!("InstanceId={instance}"));
+                        waiting.iter_mut().filter(|(instance, _)| of(instance)).for_each(|(_, waits)| *waits = false);
                         say(&mut stream, "200 OK", "<CompleteLifecycleActionResponse/>")
                     }
                     "DescribeAutoScalingGroups" if !waiting.is_empty() => {
@@ -152,14 +153,15 @@ fn told(stream: &mut TcpStream, status: &str, code: &str) -> std::io::Result<()>
     )
 }
 
-/// The body of the answer, with those instances in `Terminating:Wait`.
-fn in_hooks(answer: &str, waiting: &BTreeSet<String>) -> String {
+/// The body of the answer, with those instances on their way out.
+fn in_hooks(answer: &str, waiting: &BTreeMap<String, bool>) -> String {
     let mut body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
-    for instance in waiting {
+    for (instance, waits) in waiting {
         let Some(at) = body.find(&format!("<InstanceId>{instance}</InstanceId>")) else { continue };
         let start = body[..at].rfind("<member>").expect("it is one of a list");
         let end = at + body[at..].find("</member>").expect("it is one of a list");
-        let member = body[start..end].replace(">InService<", ">Terminating:Wait<");
+        let state = if *waits { ">Terminating:Wait<" } else { ">Terminating:Proceed<" };
+        let member = body[start..end].replace(">InService<", state);
         body.replace_range(start..end, &member);
     }
     body
