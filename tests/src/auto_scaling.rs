@@ -98,21 +98,6 @@ impl AutoScaling {
         self.front.refused()
     }
 
-    /// The group wants to end this instance, and has it wait until somebody says that it may go.
-    pub fn wait_in_hook(&self, instance: &str) {
-        self.front.wait_in_hook(instance);
-    }
-
-    pub fn waits_in_hook(&self, instance: &str) -> bool {
-        self.front.waits_in_hook(instance)
-    }
-
-    /// What a group does after that.
-    pub fn end(&self, instance: &str) {
-        let request = self.client.terminate_instance_in_auto_scaling_group().instance_id(instance);
-        block_on(request.should_decrement_desired_capacity(true).send()).expect("moto does so");
-    }
-
     /// Which actions of `infra/iam/coordinator-fleet.json` were not asked for so far, and which were that are not in it.
     pub fn permissions(&self) -> (Vec<String>, Vec<String>) {
         let (used, forbidden) = self.front.actions();

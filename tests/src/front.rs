@@ -1,8 +1,8 @@
 //! Somebody before AWS's control plane who turns requests away: those that are not permitted, and others as a service does that
-//! is asked too often or has troubles. It also does what moto does not: instances that wait in a lifecycle hook.
+//! is asked too often or has troubles.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write, copy};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,8 +27,6 @@ struct Behind {
     permitted: BTreeSet<String>,
     used: Mutex<BTreeSet<String>>,
     forbidden: Mutex<BTreeSet<String>>,
-    /// Instances that are told to be in `Terminating:Wait` (`true`), until their action is completed, and to proceed from then on.
-    waiting: Mutex<BTreeMap<String, bool>>,
     mood: Mutex<Mood>,
     asked: AtomicU64,
     refused: AtomicU64,
@@ -39,9 +37,9 @@ impl Front {
     pub fn of(server: SocketAddr, permitted: BTreeSet<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
         let address = listener.local_addr().expect("it is bound");
-        let (used, forbidden, waiting, asked, refused) = Default::default();
+        let (used, forbidden, asked, refused) = Default::default();
         let mood = Mutex::new(Mood::Well);
-        let behind = Arc::new(Behind { server, permitted, used, forbidden, waiting, mood, asked, refused });
+        let behind = Arc::new(Behind { server, permitted, used, forbidden, mood, asked, refused });
         let shared = behind.clone();
         // Until the test's process ends.
         std::thread::spawn(move || {
@@ -62,15 +60,6 @@ impl Front {
     pub fn actions(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let read = |actions: &Mutex<BTreeSet<String>>| actions.lock().expect("nobody panics while it is held").clone();
         (read(&self.behind.used), read(&self.behind.forbidden))
-    }
-
-    /// Its group wants to end this instance, and has it wait in a hook.
-    pub fn wait_in_hook(&self, instance: &str) {
-        self.behind.waiting.lock().expect("nobody panics while it is held").insert(instance.to_owned(), true);
-    }
-
-    pub fn waits_in_hook(&self, instance: &str) -> bool {
-        self.behind.waiting.lock().expect("nobody panics while it is held").get(instance) == Some(&true)
     }
 
     /// How many were turned away in a bad mood.
@@ -106,7 +95,7 @@ impl Behind {
         let action = form.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default().to_owned();
         let permitted = self.permitted.contains(&action);
         let of = if permitted { &self.used } else { &self.forbidden };
-        of.lock().expect("nobody panics while it is held").insert(action.clone());
+        of.lock().expect("nobody panics while it is held").insert(action);
         if !permitted {
             return told(&mut stream, "403 Forbidden", "AccessDenied");
         }
@@ -123,21 +112,8 @@ impl Behind {
                 let mut server = TcpStream::connect(self.server)?;
                 write!(server, "{head}connection: close\r\n\r\n")?;
                 server.write_all(&body)?;
-                let mut answer = Vec::new();
-                server.read_to_end(&mut answer)?;
-                let mut waiting = self.waiting.lock().expect("nobody panics while it is held");
-                return match action.as_str() {
-                    // Moto knows no such action.
-                    "CompleteLifecycleAction" => {
-                        let of = |instance: &String| form.contains(&format!("InstanceId={instance}"));
-                        waiting.iter_mut().filter(|(instance, _)| of(instance)).for_each(|(_, waits)| *waits = false);
-                        say(&mut stream, "200 OK", "<CompleteLifecycleActionResponse/>")
-                    }
-                    "DescribeAutoScalingGroups" if !waiting.is_empty() => {
-                        say(&mut stream, "200 OK", &in_hooks(&String::from_utf8_lossy(&answer), &waiting))
-                    }
-                    _ => stream.write_all(&answer),
-                };
+                copy(&mut server, &mut stream)?;
+                return Ok(());
             }
         };
         self.refused.fetch_add(1, Ordering::Relaxed);
@@ -146,28 +122,7 @@ impl Behind {
 }
 
 fn told(stream: &mut TcpStream, status: &str, code: &str) -> std::io::Result<()> {
-    say(
-        stream,
-        status,
-        &format!("<ErrorResponse><Error><Code>{code}</Code><Message>a test's</Message></Error></ErrorResponse>"),
-    )
-}
-
-/// The body of the answer, with those instances on their way out.
-fn in_hooks(answer: &str, waiting: &BTreeMap<String, bool>) -> String {
-    let mut body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
-    for (instance, waits) in waiting {
-        let Some(at) = body.find(&format!("<InstanceId>{instance}</InstanceId>")) else { continue };
-        let start = body[..at].rfind("<member>").expect("it is one of a list");
-        let end = at + body[at..].find("</member>").expect("it is one of a list");
-        let state = if *waits { ">Terminating:Wait<" } else { ">Terminating:Proceed<" };
-        let member = body[start..end].replace(">InService<", state);
-        body.replace_range(start..end, &member);
-    }
-    body
-}
-
-fn say(stream: &mut TcpStream, status: &str, told: &str) -> std::io::Result<()> {
+    let told = format!("<ErrorResponse><Error><Code>{code}</Code><Message>a test's</Message></Error></ErrorResponse>");
     let length = told.len();
     write!(
         stream,

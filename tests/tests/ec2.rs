@@ -153,34 +153,6 @@ fn an_api_that_throttles_or_fails_costs_time_and_nothing_else() {
 }
 
 #[test]
-fn a_machine_that_its_group_wants_back_is_drained_before_it_goes() {
-    let Some(cloud) = Cloud::enter("ec2: a lifecycle hook", 900) else { return };
-    let settings = std::fs::read_to_string(cloud.scratch.join("coordinator.toml")).expect("it was written");
-    cloud.scratch.write("coordinator.toml", settings + "lifecycle_hook = \"drain\"\n");
-    let coordinator = cloud.coordinator();
-    let mut machines = cloud.aws.machines(&cloud.scratch, &coordinator);
-    let mut submitter = cloud.submit(&coordinator);
-    let id = submitter.submitted();
-    cloud.until_some_are_done(&mut machines, &coordinator, &id);
-    let wanted = machines.workers().next().expect("nobody has left yet").0.clone();
-    cloud.aws.wait_in_hook(&wanted);
-    cloud.until(&mut machines, "the machine may go", |machines| {
-        let may_go = !cloud.aws.waits_in_hook(&wanted);
-        let told = machines.workers().find(|(id, _)| **id == wanted).map(|(_, worker)| worker.stderr());
-        assert!(!may_go || told.is_some_and(|said| said.contains("it leaves")), "its worker was not told to leave");
-        may_go.then_some(())
-    });
-    cloud.until(&mut machines, "its worker has ended", |machines| {
-        machines.workers().any(|(id, worker)| *id == wanted && worker.is_over()).then_some(())
-    });
-    cloud.aws.end(&wanted);
-    cloud.holds(submitter, &mut machines);
-    // What it said was not the end of it: its machine went after it.
-    assert!(!machines.cut_off().contains(&wanted), "it was still there");
-    coordinator.terminate();
-}
-
-#[test]
 fn a_coordinator_that_is_killed_goes_on_with_its_group() {
     let Some(cloud) = Cloud::enter("ec2: coordinator killed", 900) else { return };
     let coordinator = cloud.coordinator();
