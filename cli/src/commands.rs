@@ -9,14 +9,11 @@ use crate::talk::say;
 use crate::{args, job_id, output, planning, submit, summary, verify};
 use mr_core::{JobId, JobPhase};
 use mr_mapreduce::Registry;
-use mr_tls::{Connector, Role};
+use mr_tls::{Connector, Role, ends_soon};
 use mr_worker::Trust;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-
-/// There is time to get another certificate.
-const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+use std::time::{Duration, Instant};
 
 /// # Errors
 /// Why it is not done.
@@ -53,9 +50,7 @@ pub fn at(cli: &Cli, url: &str) -> Result<Cluster, Stop> {
     let certs = cli.certs.as_ref().map(Path::new).filter(|folder| !folder.as_os_str().is_empty());
     let tls = certs.map(|folder| Connector::open(folder, Role::Submitter)).transpose();
     let tls = tls.map_err(|why| Stop::Refused(format!("--certs: {why}")))?.map(Arc::new);
-    if let Some(left) = tls.as_ref().and_then(|tls| tls.until().duration_since(SystemTime::now()).ok())
-        && left < ENDS_SOON
-    {
+    if let Some(left) = tls.as_ref().and_then(|tls| ends_soon(tls.until())) {
         say(&format!("your certificate ends in {} hours: ask for a new one", left.as_secs() / 3600));
     }
     let insecure = cli.insecure.unwrap_or(false);

@@ -170,6 +170,11 @@ pub fn in_process(coordinator: &Coordinator, stop: CancellationToken) -> (Channe
     let (connect, connections) = mpsc::channel::<std::io::Result<Connection>>(16);
     let coordinator = coordinator.clone();
     let serving = tokio::spawn(async move { serve(&coordinator, ReceiverStream::new(connections), stop).await });
+    (channel_inside(connect), serving)
+}
+
+/// Hands in a connection whenever it needs one.
+fn channel_inside(connect: mpsc::Sender<std::io::Result<Connection>>) -> Channel {
     let connector = tower::service_fn(move |_| {
         let connect = connect.clone();
         async move {
@@ -178,15 +183,18 @@ pub fn in_process(coordinator: &Coordinator, stop: CancellationToken) -> (Channe
             Ok::<_, std::io::Error>(TokioIo::new(near))
         }
     });
-    let channel = Endpoint::from_static("http://in-process").connect_with_connector_lazy(connector);
-    (channel, serving)
+    Endpoint::from_static("http://in-process").connect_with_connector_lazy(connector)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::StreamExt;
+    use mr_proto::v1::ListRequest;
+    use mr_proto::v1::jobs_client::JobsClient;
     use mr_storage::Memory;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     #[tokio::test]
     async fn one_that_is_told_to_stop_while_it_takes_over_stops() {
@@ -211,32 +219,22 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let (coordinator, _deciding) = Coordinator::start(Settings::new(state.path().to_str().unwrap())).await.unwrap();
         let (connect, connections) = mpsc::channel(16);
-        let connections = ReceiverStream::new(connections);
+        let made = Arc::new(AtomicU32::new(0));
+        let count = made.clone();
+        let connections = ReceiverStream::new(connections).inspect(move |_| _ = count.fetch_add(1, Ordering::Relaxed));
         tokio::spawn(async move {
             serve_for(Duration::from_millis(50), &coordinator, connections, CancellationToken::new()).await
         });
-        let made = Arc::new(std::sync::atomic::AtomicU32::new(0));
-        let count = made.clone();
-        let connector = tower::service_fn(move |_| {
-            let (connect, count) = (connect.clone(), count.clone());
-            async move {
-                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let (near, far) = duplex(1 << 20);
-                connect.send(Ok(Connection::inside(far))).await.map_err(std::io::Error::other)?;
-                Ok::<_, std::io::Error>(TokioIo::new(near))
-            }
-        });
-        let channel = Endpoint::from_static("http://here").connect_with_connector_lazy(connector);
-        let mut jobs = mr_proto::v1::jobs_client::JobsClient::new(channel);
+        let mut jobs = JobsClient::new(channel_inside(connect));
         let anew = async {
-            while made.load(std::sync::atomic::Ordering::Relaxed) < 3 {
+            while made.load(Ordering::Relaxed) < 3 {
                 // One that meets the end of a connection is made again, as our clients do.
-                _ = jobs.list(mr_proto::v1::ListRequest {}).await;
+                _ = jobs.list(ListRequest {}).await;
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            jobs.list(mr_proto::v1::ListRequest {}).await
+            jobs.list(ListRequest {}).await
         };
         let answered = tokio::time::timeout(Duration::from_secs(60), anew).await.expect("it comes anew");
-        assert!(answered.is_ok() || jobs.list(mr_proto::v1::ListRequest {}).await.is_ok());
+        assert!(answered.is_ok() || jobs.list(ListRequest {}).await.is_ok());
     }
 }

@@ -419,8 +419,7 @@ impl Shell {
             }
             Message::Leave { instances } => self.tell_to_leave(&instances),
             Message::Submit { id, plan, prior_ms, renews_quarantined, reply } => {
-                let framework_version = self.framework_version.clone();
-                let job = Job { renews_quarantined, framework_version, ..Job::new(Arc::new(*plan), prior_ms) };
+                let job = Job { renews_quarantined, ..Job::new(Arc::new(*plan), prior_ms) };
                 let taken = self.submit(id, job);
                 self.tell(reply, taken);
             }
@@ -457,7 +456,8 @@ impl Shell {
             Some(_) | None => {}
         }
         let (code, limits, kernels) = (job.plan.code(), job.plan.spec.limits, job.plan.kernels.clone());
-        self.jobs.entry(id.clone()).or_insert(job);
+        let framework_version = self.framework_version.clone();
+        self.jobs.entry(id.clone()).or_insert(Job { framework_version, ..job });
         self.handle(Event::Submit { job: id, code, limits, kernels });
         // The scheduler forgets jobs that ended long ago, and so do we.
         let known: BTreeSet<_> = self.scheduler.jobs().map(|job| job.id.clone()).collect();
@@ -475,8 +475,7 @@ impl Shell {
             JobPhase::Committed => plan.spec.mode = Mode::Overwrite,
             JobPhase::Failed | JobPhase::Cancelled => {}
         }
-        let framework_version = self.framework_version.clone();
-        let job = Job { renews_quarantined, framework_version, ..Job::new(Arc::new(plan), 0) };
+        let job = Job { renews_quarantined, ..Job::new(Arc::new(plan), 0) };
         self.submit(new, job).map_or_else(Retried::NotTaken, |()| Retried::Submitted)
     }
 

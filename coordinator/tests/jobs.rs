@@ -447,3 +447,25 @@ async fn there_are_no_more_open_jobs_than_there_may_be() {
     until("one has ended", async || cluster.status("job-7").await.phase.ended()).await;
     submit("one-more").await.unwrap();
 }
+
+#[tokio::test]
+async fn nobody_has_the_coordinators_state_for_an_output() {
+    let cluster = Cluster::start().await;
+    cluster.write(&["ape"]);
+    let around = format!("file://{}/", cluster.folder.path().display());
+    for (id, output) in [("same", cluster.url("state")), ("within", cluster.url("state/journal")), ("around", around)] {
+        let mut plan = cluster.plan(Wanted::default());
+        plan.spec.output = output;
+        plan.spec.mode = Mode::Overwrite;
+        cluster.submit_plan(id, plan).await.unwrap();
+        until("it has ended", async || cluster.status(id).await.phase.ended()).await;
+        let told = cluster.status(id).await.failure.expect("it is refused").message;
+        assert!(told.contains("lie within each other; choose another output"), "{id}: {told}");
+    }
+    // A name that begins alike is another place.
+    let mut plan = cluster.plan(Wanted::default());
+    plan.spec.output = cluster.url("state-of-things");
+    cluster.submit_plan("beside", plan).await.unwrap();
+    let _worker = cluster.worker(1);
+    cluster.committed("beside").await;
+}

@@ -221,6 +221,7 @@ mod tests {
         }
         assert!(absolute(String::new()).is_err());
     }
+
     #[test]
     fn clap_finds_no_fault_with_it_and_commands_stand_alone() {
         Args::command().debug_assert();

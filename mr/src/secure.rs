@@ -1,7 +1,7 @@
 //! What the two long-running programs need to know of certificates: where plain text may be spoken, and when they end.
 
 use anyhow::{Context, bail};
-use mr_tls::{Acceptor, Connector, Role};
+use mr_tls::{Acceptor, Connector, Role, ends_soon};
 use mr_worker::Trust;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
-/// There is time to make new ones.
-const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 const LOOK_EVERY: Duration = Duration::from_secs(12 * 3600);
 
 /// # Errors
@@ -70,16 +68,16 @@ pub fn check_plain(flag: &str, address: SocketAddr, insecure: bool) -> anyhow::R
 pub fn watch_end(until: impl Fn() -> SystemTime + Send + 'static, stop: CancellationToken) {
     tokio::spawn(async move {
         loop {
-            match until().duration_since(SystemTime::now()) {
-                Ok(left) if left > ENDS_SOON => {}
-                Ok(left) => tracing::warn!(
+            match ends_soon(until()) {
+                None => {}
+                Some(Duration::ZERO) => {
+                    tracing::error!("the certificate in use has ended: `mr-coordinator certs rotate` makes new ones");
+                }
+                Some(left) => tracing::warn!(
                     "the certificate in use ends in {} hours: `mr-coordinator certs rotate` makes new ones, which are used \
                      without a restart",
                     left.as_secs() / 3600
                 ),
-                Err(_) => {
-                    tracing::error!("the certificate in use has ended: `mr-coordinator certs rotate` makes new ones")
-                }
             }
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -5,7 +5,7 @@ use crate::identity::{CA_FILE, CERT_FILE, Identity, KEY_FILE};
 use crate::peer::Role;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// Of a folder's three files: which they are, as far as can be told without reading them.
@@ -38,6 +38,15 @@ impl<T> Fresh<T> {
     /// What the files make now. While they are of no use, because they are being replaced at this moment perhaps, what they
     /// made before.
     pub fn get(&self) -> Arc<T> {
+        self.refreshed().it.clone()
+    }
+
+    /// When the certificate in use ends.
+    pub fn until(&self) -> SystemTime {
+        self.refreshed().until
+    }
+
+    fn refreshed(&self) -> MutexGuard<'_, Made<T>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let of = stamp(&self.folder);
         if of != made.of {
@@ -57,13 +66,7 @@ impl<T> Fresh<T> {
                 }
             }
         }
-        made.it.clone()
-    }
-
-    /// When the certificate in use ends.
-    pub fn until(&self) -> SystemTime {
-        _ = self.get();
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).until
+        made
     }
 }
 

@@ -101,11 +101,14 @@ fn whose(chain: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> io::Result<
 }
 
 fn broken(error: impl std::fmt::Display) -> TlsError {
-    let error = match error.to_string() {
-        inconsistent if inconsistent.contains("KeyMismatch") => "key.pem is not the key of cert.pem".to_owned(),
-        other => other,
-    };
     TlsError::new(format!("these certificates can't be used: {error}"))
+}
+
+fn unfit(error: Error) -> TlsError {
+    match error {
+        Error::InconsistentKeys(_) => broken("key.pem is not the key of cert.pem"),
+        other => broken(other),
+    }
 }
 
 fn server_config(identity: Identity) -> Result<ServerConfig, TlsError> {
@@ -113,7 +116,7 @@ fn server_config(identity: Identity) -> Result<ServerConfig, TlsError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().map_err(broken)?;
     let config = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13]);
     let config = config.map_err(broken)?.with_client_cert_verifier(verifier).with_single_cert(chain, key);
-    let mut config = config.map_err(broken)?;
+    let mut config = config.map_err(unfit)?;
     config.alpn_protocols = vec![PROTOCOL.to_vec()];
     // Who comes again shows its certificate again, since that may have ended or the CA be another. Nothing is accepted
     // before the handshake is done, so that nothing that was heard on the line can be said once more.
@@ -126,7 +129,7 @@ fn client_config(identity: Identity) -> Result<ClientConfig, TlsError> {
     let Identity { roots, chain, key, .. } = identity;
     let config = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13]);
     let config = config.map_err(broken)?.with_root_certificates(roots).with_client_auth_cert(chain, key);
-    let mut config = config.map_err(broken)?;
+    let mut config = config.map_err(unfit)?;
     config.alpn_protocols = vec![PROTOCOL.to_vec()];
     config.resumption = rustls::client::Resumption::disabled();
     config.enable_early_data = false;

@@ -109,7 +109,7 @@ fn one(url: &str, trust: &Trust) -> Result<Channel, String> {
         ("https", None) => Err(format!(
             "for {url} `--certs DIR` is needed, a folder with certificates as `mr-coordinator certs` makes them"
         )),
-        _ if is_loopback(endpoint.uri()) => Ok(endpoint.connect_lazy()),
+        _ if is_loopback(host(endpoint.uri())) => Ok(endpoint.connect_lazy()),
         _ if trust.insecure => {
             tracing::warn!("{url} is spoken to in plain text: whoever is on the way can read and change what is said");
             Ok(endpoint.connect_lazy())
@@ -124,17 +124,20 @@ fn secured(endpoint: &Endpoint, tls: Arc<Connector>) -> Channel {
     endpoint.connect_with_connector_lazy(tower::service_fn(move |at: Uri| {
         let tls = tls.clone();
         async move {
-            let host = at.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-            let stream = TcpStream::connect((host, at.port_u16().unwrap_or_default())).await?;
+            let stream = TcpStream::connect((host(&at), at.port_u16().unwrap_or_default())).await?;
             stream.set_nodelay(true)?;
             tls.connect(stream).await.map(TokioIo::new)
         }
     }))
 }
 
+/// Without the brackets of IPv6.
+fn host(uri: &Uri) -> &str {
+    uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+}
+
 /// Names are not looked up: what they lead to can change.
-fn is_loopback(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
