@@ -4,6 +4,8 @@ use clap::{Args, Subcommand};
 use mr_tls::{Authority, CaStep, Issued, Peer, Role};
 use std::path::PathBuf;
 
+const YEAR: u32 = 365;
+
 /// Makes and renews the certificates by which coordinators, workers and submitters know each other
 #[derive(Args)]
 pub struct Certs {
@@ -12,9 +14,9 @@ pub struct Certs {
     /// The CA's folder: ca-key.pem in it makes whoever has it anyone, so it stays on one machine
     #[arg(long, value_name = "DIR", default_value = "certs", global = true)]
     dir: PathBuf,
-    /// For how many days certificates are good
-    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650), global = true)]
-    days: u32,
+    /// For how many days certificates are good: a year, and new ones of `rotate` as long as those that they replace
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650), global = true)]
+    days: Option<u32>,
 }
 
 #[derive(Subcommand)]
@@ -42,7 +44,7 @@ pub fn run(args: Certs) -> anyhow::Result<()> {
     let Certs { command, dir, days } = args;
     match command {
         Command::Init => {
-            let (_, issued) = Authority::init(&dir, days)?;
+            let (_, issued) = Authority::init(&dir, days.unwrap_or(YEAR))?;
             told(&issued);
             eprintln!(
                 "Give each process one of these folders, as its `--certs`. Keep {}: whoever has it can make more.",
@@ -51,7 +53,7 @@ pub fn run(args: Certs) -> anyhow::Result<()> {
         }
         Command::Issue { role, name } => {
             let peer = Peer::new(role, &name)?;
-            told(&[Authority::open(&dir)?.issue(&peer, days)?]);
+            told(&[Authority::open(&dir)?.issue(&peer, days.unwrap_or(YEAR))?]);
         }
         Command::Rotate { ca: false } => {
             told(&Authority::open(&dir)?.rotate(days)?);

@@ -21,7 +21,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use time::{Duration, OffsetDateTime};
+use std::time::Duration;
+use time::OffsetDateTime;
 
 /// The key of the certificate that signs, whichever in `ca.pem` that is.
 const CA_KEY_FILE: &str = "ca-key.pem";
@@ -31,7 +32,8 @@ const NEXT_KEY_FILE: &str = "next-ca-key.pem";
 
 const CA_DAYS: u32 = 3650;
 /// Clocks differ.
-const BEFORE: Duration = Duration::hours(1);
+const BEFORE: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// A certificate that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,20 +114,21 @@ impl Authority {
         self.give(peer, days, &self.signer()?.1)
     }
 
-    /// New certificates and keys for all that were issued.
+    /// New certificates and keys for all that were issued; each is good for as long as the one that it replaces was, or for
+    /// so many days.
     ///
     /// # Errors
     /// When what is there can't be read, or the folder not be written.
-    pub fn rotate(&self, days: u32) -> Result<Vec<Issued>, TlsError> {
+    pub fn rotate(&self, days: Option<u32>) -> Result<Vec<Issued>, TlsError> {
         let signer = self.signer()?.1;
-        self.issued()?.iter().map(|peer| self.give(peer, days, &signer)).collect()
+        self.issued()?.iter().map(|(peer, had)| self.give(peer, days.unwrap_or(*had), &signer)).collect()
     }
 
     /// Goes one step further in replacing the CA. One that was interrupted is taken again.
     ///
     /// # Errors
     /// When what is there can't be read, or the folder not be written.
-    pub fn rotate_ca(&self, days: u32) -> Result<(CaStep, Vec<Issued>), TlsError> {
+    pub fn rotate_ca(&self, days: Option<u32>) -> Result<(CaStep, Vec<Issued>), TlsError> {
         let (signs, believed) = (self.signer()?.0, self.believed()?);
         if self.at(NEXT_CA_FILE).exists() {
             let next = self.read(NEXT_CA_FILE)?;
@@ -182,13 +185,14 @@ impl Authority {
 
     /// Has all who were issued a certificate believe those. When `ca.pem` says so, all do.
     fn believe(&self, pem: &str) -> Result<(), TlsError> {
-        for peer in self.issued()? {
+        for (peer, _) in self.issued()? {
             self.write(&format!("{}/{CA_FILE}", peer.name), pem, Access::All)?;
         }
         self.write(CA_FILE, pem, Access::All)
     }
 
-    fn issued(&self) -> Result<Vec<Peer>, TlsError> {
+    /// Who has a certificate of it, and for how many days.
+    fn issued(&self) -> Result<Vec<(Peer, u32)>, TlsError> {
         let entries = fs::read_dir(&self.folder).map_err(|error| self.odd("", &error))?;
         let mut peers = Vec::new();
         for entry in entries {
@@ -202,22 +206,23 @@ impl Authority {
                 Err(error) => return Err(odd(&error)),
             };
             let der = CertificateDer::from_pem_slice(&pem).map_err(|error| odd(&error))?;
-            let (peer, _) = peer::read(&der).map_err(|why| odd(&why))?;
+            let (peer, good) = peer::read(&der).map_err(|why| odd(&why))?;
             if name != peer.name.as_str() {
                 return Err(odd(&format!("it is of {peer}, and its folder has to be called as it is")));
             }
-            peers.push(peer);
+            let had = good.end.duration_since(good.start).unwrap_or_default().saturating_sub(BEFORE);
+            peers.push((peer, u32::try_from(had.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX).max(1)));
         }
         if peers.is_empty() {
             return Err(self.odd("", &"no certificate was issued here: `certs issue` makes one"));
         }
-        peers.sort_by(|a, b| a.name.cmp(&b.name));
+        peers.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         Ok(peers)
     }
 
     fn all_issued(&self) -> Result<Vec<Issued>, TlsError> {
         let all = self.issued()?.into_iter();
-        Ok(all.map(|peer| Issued { folder: self.at(&peer.name), peer }).collect())
+        Ok(all.map(|(peer, _)| Issued { folder: self.at(&peer.name), peer }).collect())
     }
 
     fn give(&self, peer: &Peer, days: u32, signer: &Signer) -> Result<Issued, TlsError> {
@@ -283,7 +288,7 @@ fn make_folder(folder: &Path) -> Result<(), TlsError> {
 fn valid(params: &mut CertificateParams, days: u32) {
     let now = OffsetDateTime::now_utc();
     params.not_before = now - BEFORE;
-    params.not_after = now + Duration::days(days.into());
+    params.not_after = now + DAY * days;
 }
 
 fn new_ca() -> Result<(Certificate, KeyPair), TlsError> {

@@ -60,7 +60,7 @@ impl Identity {
             roots.add(root).map_err(|error| TlsError::new(format!("{}: {error}", at(CA_FILE))))?;
         }
         let chain = certificates(CERT_FILE)?;
-        let (peer, until) = peer::read(&chain[0]).map_err(|why| TlsError::new(format!("{}: {why}", at(CERT_FILE))))?;
+        let (peer, good) = peer::read(&chain[0]).map_err(|why| TlsError::new(format!("{}: {why}", at(CERT_FILE))))?;
         if peer.role != role {
             return Err(TlsError::new(format!(
                 "{}: it is of {peer}, and a {role}'s is needed here: name another folder, or `mr-coordinator certs issue {role} --name NAME` makes \
@@ -68,7 +68,7 @@ impl Identity {
                 at(CERT_FILE)
             )));
         }
-        if until <= SystemTime::now() {
+        if good.end <= SystemTime::now() {
             return Err(TlsError::new(format!(
                 "{}: the certificate has ended: `mr-coordinator certs rotate` makes new ones",
                 at(CERT_FILE)
@@ -76,6 +76,6 @@ impl Identity {
         }
         let key = PrivateKeyDer::from_pem_slice(&read(KEY_FILE)?);
         let key = key.map_err(|error| TlsError::new(format!("{}: {error}", at(KEY_FILE))))?;
-        Ok(Self { peer, until, roots, chain, key })
+        Ok(Self { peer, until: good.end, roots, chain, key })
     }
 }

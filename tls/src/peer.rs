@@ -3,9 +3,10 @@
 use crate::TlsError;
 use rustls::pki_types::CertificateDer;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -87,8 +88,8 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Whose certificate that is, and until when it is good. It need not be signed by anyone.
-pub(crate) fn read(der: &CertificateDer<'_>) -> Result<(Peer, SystemTime), TlsError> {
+/// Whose certificate that is, and from when until when it is good. It need not be signed by anyone.
+pub(crate) fn read(der: &CertificateDer<'_>) -> Result<(Peer, Range<SystemTime>), TlsError> {
     let broken = |why: &str| TlsError::new(format!("the certificate {why}"));
     let (_, certificate) = X509Certificate::from_der(der).map_err(|_| broken("can't be read"))?;
     let names = certificate.subject_alternative_name().map_err(|_| broken("has names that can't be read"))?;
@@ -102,8 +103,9 @@ pub(crate) fn read(der: &CertificateDer<'_>) -> Result<(Peer, SystemTime), TlsEr
         return Err(broken("has no role, or several: it was not made by `mr-coordinator certs`"));
     };
     let peer = Peer::from_uri(uri).ok_or_else(|| broken("has no role that is known here"))?;
-    let until = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
-    Ok((peer, SystemTime::UNIX_EPOCH + Duration::from_secs(until)))
+    let at = |time: ASN1Time| SystemTime::UNIX_EPOCH + Duration::from_secs(time.timestamp().try_into().unwrap_or(0));
+    let validity = certificate.validity();
+    Ok((peer, at(validity.not_before)..at(validity.not_after)))
 }
 
 /// Of a certificate, as X.509 writes it (SubjectPublicKeyInfo, RFC 5280, 4.1).

@@ -4,6 +4,7 @@ use mr_tls::{Acceptor, Authority, CA_FILE, CaStep, Connector, Identity, Peer, Ro
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -186,10 +187,15 @@ async fn new_certificates_are_used_without_a_restart_and_broken_ones_are_not() {
     let certs = Certs::new();
     let (acceptor, connector) = (certs.acceptor(), certs.connector(Role::Worker));
     let before = (acceptor.until(), fs::read(certs.of("worker/cert.pem")).unwrap());
-    certs.authority.rotate(300).unwrap();
+    certs.authority.rotate(Some(300)).unwrap();
     assert_ne!(fs::read(certs.of("worker/cert.pem")).unwrap(), before.1);
     meet(&acceptor, &connector).await.1.unwrap();
     assert!(acceptor.until() > before.0);
+    // The next is good for as long as the last, if nobody says otherwise.
+    let left = |acceptor: &Acceptor| acceptor.until().duration_since(SystemTime::now()).unwrap().as_secs();
+    certs.authority.rotate(None).unwrap();
+    meet(&acceptor, &connector).await.1.unwrap();
+    assert!((299 * 86_400..=300 * 86_400).contains(&left(&acceptor)), "{} s", left(&acceptor));
     // A key of another certificate, as one sees it who reads in the middle of a rotation.
     let kept = acceptor.until();
     copy(&certs.of("submitter"), &certs.of("coordinator"), "key.pem");
@@ -213,7 +219,7 @@ async fn a_ca_is_replaced_in_three_steps_between_any_two_of_which_all_believe_ea
     let hold_all = |step: &str| (hold(step, "coordinator"), hold(step, "worker"));
     let mut steps = vec![hold_all("0")];
     for (at, expected) in [CaStep::Announced, CaStep::Signs, CaStep::Alone].into_iter().enumerate() {
-        let (step, issued) = certs.authority.rotate_ca(30).unwrap();
+        let (step, issued) = certs.authority.rotate_ca(Some(30)).unwrap();
         assert_eq!((step, issued.len()), (expected, 3));
         steps.push(hold_all(&(at + 1).to_string()));
     }
@@ -245,7 +251,7 @@ async fn a_ca_is_replaced_in_three_steps_between_any_two_of_which_all_believe_ea
     let (acceptor, connector) = meets(&steps[3], &steps[0]);
     assert!(meet(&acceptor, &connector).await.0.is_err());
     // Then it can be done anew.
-    assert_eq!(certs.authority.rotate_ca(30).unwrap().0, CaStep::Announced);
+    assert_eq!(certs.authority.rotate_ca(Some(30)).unwrap().0, CaStep::Announced);
 }
 
 /// All files under that folder.
@@ -269,24 +275,24 @@ fn a_step_that_was_interrupted_is_taken_again() {
     let cas = |name: &str| fs::read_to_string(certs.of(name)).unwrap().matches("BEGIN").count();
     // What `rotate_ca` writes last in step one is who is believed; without it, it was not announced.
     let before = fs::read(certs.of("ca.pem")).unwrap();
-    assert_eq!(certs.authority.rotate_ca(30).unwrap().0, CaStep::Announced);
+    assert_eq!(certs.authority.rotate_ca(Some(30)).unwrap().0, CaStep::Announced);
     let announced = snapshot(&certs.folder);
     fs::write(certs.of("ca.pem"), &before).unwrap();
-    assert_eq!(certs.authority.rotate_ca(30).unwrap().0, CaStep::Announced);
+    assert_eq!(certs.authority.rotate_ca(Some(30)).unwrap().0, CaStep::Announced);
     assert_eq!(snapshot(&certs.folder), announced, "the same CA is announced again");
     // A key alone was never shown to anyone.
     let (key, ca) = (fs::read(next("next-ca-key.pem")).unwrap(), fs::read(next("next-ca.pem")).unwrap());
     // Step two, interrupted after its key was taken over, and again when its files are half gone.
-    assert_eq!(certs.authority.rotate_ca(30).unwrap().0, CaStep::Signs);
+    assert_eq!(certs.authority.rotate_ca(Some(30)).unwrap().0, CaStep::Signs);
     for (with_key, again) in [(true, CaStep::Signs), (false, CaStep::Signs)] {
         if with_key {
             fs::write(next("next-ca-key.pem"), &key).unwrap();
         }
         fs::write(next("next-ca.pem"), &ca).unwrap();
-        assert_eq!(certs.authority.rotate_ca(30).unwrap().0, again);
+        assert_eq!(certs.authority.rotate_ca(Some(30)).unwrap().0, again);
         assert_eq!((cas("ca.pem"), cas("worker/ca.pem")), (2, 2), "the old one is still believed");
     }
-    assert_eq!(certs.authority.rotate_ca(30).unwrap().0, CaStep::Alone);
+    assert_eq!(certs.authority.rotate_ca(Some(30)).unwrap().0, CaStep::Alone);
     assert_eq!((cas("ca.pem"), cas("worker/ca.pem")), (1, 1));
     assert_eq!(fs::read(certs.of("ca.pem")).unwrap(), ca, "the new one is left");
 }
@@ -295,12 +301,12 @@ fn a_step_that_was_interrupted_is_taken_again() {
 fn what_can_not_be_renewed_is_told() {
     let certs = Certs::new();
     fs::rename(certs.of("worker"), certs.of("renamed")).unwrap();
-    let told = certs.authority.rotate(30).unwrap_err().to_string();
+    let told = certs.authority.rotate(None).unwrap_err().to_string();
     assert!(told.contains("renamed/cert.pem: it is of worker `worker`"), "{told}");
     for name in ["renamed", "coordinator", "submitter"] {
         fs::remove_dir_all(certs.of(name)).unwrap();
     }
-    let told = certs.authority.rotate(30).unwrap_err().to_string();
+    let told = certs.authority.rotate(None).unwrap_err().to_string();
     assert!(told.contains("no certificate was issued here"), "{told}");
     // A CA whose making was interrupted is made again, and a certificate too.
     fs::remove_file(certs.of("ca.pem")).unwrap();
