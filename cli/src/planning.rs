@@ -24,6 +24,10 @@ pub async fn plan_only(cli: &Cli, args: &Plan, registry: Registry) -> Result<(),
     } else {
         output::text(&estimate_text::of(&planned.plan.spec, &estimate))?;
     }
+    // Whoever plans may not have made up their mind yet.
+    if let Some(why) = mr_coordinator::refusal(&planned.plan.spec).await {
+        say(&format!("as it stands the job would be refused: {why}"));
+    }
     let budget = planned.plan.spec.limits.budget_max_usd;
     match budget.and_then(|budget| over_budget(&estimate.usd, budget)) {
         Some(over) => Err(Stop::Refused(over)),

@@ -38,6 +38,7 @@ pub use journal::Fenced;
 #[doc(hidden)]
 pub use journal::replayed;
 pub use listing::{cut, listing};
+pub use prepare::refusal;
 pub use serve::{Coordinator, in_process, serve};
 
 use mr_cost::Rates;

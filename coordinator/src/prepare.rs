@@ -6,7 +6,7 @@ use crate::journal::to_listing;
 use crate::key_list;
 use crate::listing::{cut, listing};
 use bytes::Bytes;
-use mr_core::{Epoch, Failure, FailureClass, FileRef, JobId, JobPlan, task_keys};
+use mr_core::{Epoch, Failure, FailureClass, FileRef, JobId, JobPlan, JobSpec, task_keys};
 use mr_proto::{journal, v1};
 use mr_storage::{DynStore, Meter, Put, StoreError, check_conditional_writes, metered};
 use mr_table::{LOG_FOLDERS, OutputState, TableError, inspect, may_write};
@@ -60,11 +60,7 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
     {
         tracing::warn!("tidying up after an earlier job: {}", error.failure().message);
     }
-    may_write(&state, spec.mode, spec.adopt, spec.format).map_err(|refusal| Failure::refused(refusal.to_string()))?;
-    // Where nothing is, nobody has begun either; and of a table it is settled.
-    if matches!(state, OutputState::Empty | OutputState::Foreign { .. }) {
-        mr_table::may_begin(&output, spec.format, Some(job)).await.map_err(|error| refused(error.failure()))?;
-    }
+    fits(&state, &output, spec, Some(job)).await?;
     // A bucket that is not there or may not be written to is found now and not when every photo is embedded, and so
     // is a store that would let two jobs win. A folder is only made when there is something to put into it.
     if spec.output.starts_with("s3://") {
@@ -73,19 +69,7 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
     }
 
     if let Some(folder) = spec.output.strip_prefix("file://") {
-        let folder = Path::new(folder);
-        if let Some(table) =
-            folder.ancestors().skip(1).find(|above| LOG_FOLDERS.iter().any(|log| above.join(log).is_dir()))
-        {
-            return Err(Failure::refused(format!(
-                "the output {} lies inside the table {}, whose readers would take these rows for its own; choose another \
-                 output",
-                folder.display(),
-                table.display()
-            )));
-        }
-        may_be_made(folder).map_err(|error| {
-            let folder = folder.display();
+        may_be_made(Path::new(folder)).map_err(|error| {
             Failure::refused(format!("the output {folder} can't be written to: {error}; choose another output"))
         })?;
     }
@@ -104,6 +88,36 @@ async fn once(job: &JobId, plan: &JobPlan, at: &ListingPlace, looks: bool) -> Re
     let file = write_down(job, &state, at.epoch, &to_listing(&listing, &splits)).await?;
     let there = if looks { Some(work_files(&state).await?) } else { None };
     Ok(Prepared { input: Arc::new(Input { listing, splits, graph, keys, file, there }) })
+}
+
+/// Why a job would be refused its output, if reading alone can tell; nothing is written.
+pub async fn refusal(spec: &JobSpec) -> Option<String> {
+    let output = mr_storage::open(&spec.output).await.ok()?;
+    let failure = match inspect(&output).await {
+        Ok(state) => fits(&state, &output, spec, None).await.err()?,
+        Err(error) => refused(error.failure()),
+    };
+    // A store that does not answer this process may well answer those that would do the job.
+    (failure.class == FailureClass::Refused).then_some(failure.message)
+}
+
+/// Whether the rows of such a job, of this one for instance, may come to what is there.
+async fn fits(state: &OutputState, output: &DynStore, spec: &JobSpec, job: Option<&JobId>) -> Result<(), Failure> {
+    may_write(state, spec.mode, spec.adopt, spec.format).map_err(|refusal| Failure::refused(refusal.to_string()))?;
+    // Where nothing is, nobody has begun either; and of a table it is settled.
+    if matches!(state, OutputState::Empty | OutputState::Foreign { .. }) {
+        mr_table::may_begin(output, spec.format, job).await.map_err(|error| refused(error.failure()))?;
+    }
+    let Some(folder) = spec.output.strip_prefix("file://").map(Path::new) else { return Ok(()) };
+    let above = folder.ancestors().skip(1).find(|above| LOG_FOLDERS.iter().any(|log| above.join(log).is_dir()));
+    match above {
+        None => Ok(()),
+        Some(table) => Err(Failure::refused(format!(
+            "the output {} lies inside the table {}, whose readers would take these rows for its own; choose another output",
+            folder.display(),
+            table.display()
+        ))),
+    }
 }
 
 /// What a cluster goes on from is nobody's output: whoever may submit may not write there.

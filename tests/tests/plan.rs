@@ -46,7 +46,8 @@ fn a_bill_is_what_was_foreseen_on_a_cluster_over_s3() {
 
     let plan = Submit::plan(&scratch, s3.input(), "s3://photos/out/", Some(&s3)).to(&coordinator);
     let plan = settings.iter().fold(plan, |plan, setting| plan.set(setting));
-    let plan = planned(&plan.args(["--json"]).run().done());
+    let plan = plan.args(["--json"]).run().done();
+    let (plan, plan_said) = (planned(&plan), plan.stderr);
     assert_eq!(
         (&plan["objects"], &plan["workers"]["count"], &plan["workers"]["slots"]),
         (&90.into(), &1.into(), &1.into())
@@ -82,6 +83,10 @@ fn a_bill_is_what_was_foreseen_on_a_cluster_over_s3() {
     // What that job took says how fast the next one is.
     let next = Submit::plan(&scratch, s3.input(), "s3://photos/out/", Some(&s3)).to(&coordinator).run().done();
     assert!(next.stdout.contains(&format!("as in job {}, 90 records", output.report.job_id)), "{next}");
+    assert!(
+        next.stderr.contains("as it stands the job would be refused: ") && !plan_said.contains("refused"),
+        "{next}"
+    );
     worker.terminate();
     coordinator.terminate();
 }
