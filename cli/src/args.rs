@@ -28,7 +28,7 @@ pub struct Cli {
     pub certs: Option<OsString>,
 
     /// Speaks to a coordinator on another machine in plain text too: for networks on which there is nobody else
-    #[arg(long, value_name = "BOOL", env = "MR_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true", global = true)]
+    #[arg(long, value_name = "BOOL", env = "MR_INSECURE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", global = true)]
     pub insecure: Option<bool>,
 
     /// For machines: the job's last state, or what a command has to say, as JSON on stdout

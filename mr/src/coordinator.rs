@@ -35,7 +35,7 @@ struct Args {
     certs: Option<PathBuf>,
     /// Plain text on addresses that other machines reach, where there are no certificates: whoever is on the network may do
     /// anything
-    #[arg(long, env = "MR_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "MR_INSECURE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     insecure: Option<bool>,
     /// Where working files are kept, by workers too: a folder that all of them see, or s3://bucket/prefix/
     #[arg(long, env = "MR_STATE", value_name = "DIR|URL")]

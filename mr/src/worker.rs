@@ -28,7 +28,7 @@ struct Args {
     #[arg(long, env = "MR_CERTS", value_name = "DIR")]
     certs: Option<PathBuf>,
     /// Speaks to a coordinator on another machine in plain text too: for networks on which there is nobody else
-    #[arg(long, env = "MR_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "MR_INSECURE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     insecure: Option<bool>,
     /// Tasks that compute at the same time; by default one a core
     #[arg(long, env = "MR_SLOTS", value_name = "N")]
