@@ -1,15 +1,13 @@
-//! An EC2 Auto Scaling group at `moto`, a stand-in for AWS's control plane, and its machines: workers that are started here,
-//! one for each instance that the group has, with its id.
+//! An EC2 Auto Scaling group at `moto`, a stand-in for AWS's control plane.
 
 use crate::front::{Front, Mood};
 use crate::process::Running;
-use crate::programs::command;
 use crate::s3::block_on;
-use crate::{Coordinator, Python, Scratch, Signal, address};
+use crate::{Coordinator, Machines, Python, Scratch, Signal, address};
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_autoscaling::types::AutoScalingGroup;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -74,6 +72,23 @@ impl AutoScaling {
         block_on(request.send()).expect("moto does so");
     }
 
+    /// The group has a lifecycle hook from now on, in which whoever it ends waits for its worker to drain.
+    pub fn put_up_hook(&self) {
+        self.front.hook().put_up();
+    }
+
+    /// Instances that wait in the hook: gone from the group, and their machines are still there.
+    pub fn waiting(&self) -> BTreeSet<String> {
+        self.front.hook().waiting()
+    }
+
+    /// AWS takes an instance away, and the group starts another in its place.
+    pub fn take(&self, instance: &str) {
+        self.front.hook().hold(instance);
+        let request = self.client.terminate_instance_in_auto_scaling_group().instance_id(instance);
+        block_on(request.should_decrement_desired_capacity(false).send()).expect("moto does so");
+    }
+
     /// When the group is to be set to nothing, in seconds since the epoch.
     pub fn ends_at(&self) -> Option<i64> {
         let actions = self.client.describe_scheduled_actions().auto_scaling_group_name(GROUP).send();
@@ -106,13 +121,7 @@ impl AutoScaling {
 
     /// What its instances are.
     pub fn machines<'a>(&'a self, scratch: &'a Scratch, coordinator: &Coordinator) -> Machines<'a> {
-        Machines {
-            group: self,
-            scratch,
-            coordinator: coordinator.url().to_owned(),
-            workers: BTreeMap::new(),
-            cut_off: Vec::new(),
-        }
+        Machines::of(self, scratch, coordinator)
     }
 }
 
@@ -133,48 +142,5 @@ async fn group(client: &Client) -> AutoScalingGroup {
         if let Ok(Ok(groups)) = tokio::time::timeout(Duration::from_secs(5), asked).await {
             return groups.auto_scaling_groups().first().expect("it was made").clone();
         }
-    }
-}
-
-/// The machines of a group, each a process.
-pub struct Machines<'a> {
-    group: &'a AutoScaling,
-    scratch: &'a Scratch,
-    coordinator: String,
-    workers: BTreeMap<String, Running>,
-    cut_off: Vec<String>,
-}
-
-impl Machines<'_> {
-    /// Starts a worker for each instance that is new. One whose instance has gone is cut off from its mains.
-    pub fn tend(&mut self) {
-        let group = self.group.group();
-        let there: Vec<_> = group.instances().iter().filter_map(|instance| instance.instance_id()).collect();
-        let (workers, cut_off) = (&mut self.workers, &mut self.cut_off);
-        workers.retain(|id, worker| {
-            let stays = there.contains(&id.as_str());
-            if !stays && !worker.is_over() {
-                cut_off.push(id.clone());
-            }
-            stays
-        });
-        for id in there {
-            self.workers.entry(id.to_owned()).or_insert_with(|| {
-                let mut command = command(self.scratch, "mr-worker", None);
-                command.args(["--coordinator", &self.coordinator, "--slots", "1", "--instance", id]);
-                command.arg("--scratch").arg(self.scratch.log("scratch"));
-                Running::start(command, self.scratch)
-            });
-        }
-    }
-
-    /// Instances that were taken away while their workers were still there.
-    pub fn cut_off(&self) -> &[String] {
-        &self.cut_off
-    }
-
-    /// Of the instances that have one.
-    pub fn workers(&mut self) -> impl Iterator<Item = (&String, &mut Running)> {
-        self.workers.iter_mut()
     }
 }

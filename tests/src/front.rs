@@ -1,8 +1,9 @@
 //! Somebody before AWS's control plane who turns requests away: those that are not permitted, and others as a service does that
-//! is asked too often or has troubles.
+//! is asked too often or has troubles. It can have a [`Hook`], which the service behind it does not.
 
+use crate::hook::Hook;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write, copy};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,6 +29,7 @@ struct Behind {
     used: Mutex<BTreeSet<String>>,
     forbidden: Mutex<BTreeSet<String>>,
     mood: Mutex<Mood>,
+    hook: Hook,
     asked: AtomicU64,
     refused: AtomicU64,
 }
@@ -37,9 +39,9 @@ impl Front {
     pub fn of(server: SocketAddr, permitted: BTreeSet<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
         let address = listener.local_addr().expect("it is bound");
-        let (used, forbidden, asked, refused) = Default::default();
+        let (used, forbidden, hook, asked, refused) = Default::default();
         let mood = Mutex::new(Mood::Well);
-        let behind = Arc::new(Behind { server, permitted, used, forbidden, mood, asked, refused });
+        let behind = Arc::new(Behind { server, permitted, used, forbidden, mood, hook, asked, refused });
         let shared = behind.clone();
         // Until the test's process ends.
         std::thread::spawn(move || {
@@ -54,6 +56,10 @@ impl Front {
 
     pub fn set(&self, mood: Mood) {
         *self.behind.mood.lock().expect("nobody panics while it is held") = mood;
+    }
+
+    pub fn hook(&self) -> &Hook {
+        &self.behind.hook
     }
 
     /// Which of the permitted actions were asked for, and which others.
@@ -92,10 +98,11 @@ impl Behind {
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         let form = String::from_utf8_lossy(&body);
-        let action = form.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default().to_owned();
-        let permitted = self.permitted.contains(&action);
+        let field = |name| form.split('&').find_map(|pair| pair.strip_prefix(name)).unwrap_or_default();
+        let (action, instance) = (field("Action="), field("InstanceId="));
+        let permitted = self.permitted.contains(action);
         let of = if permitted { &self.used } else { &self.forbidden };
-        of.lock().expect("nobody panics while it is held").insert(action);
+        of.lock().expect("nobody panics while it is held").insert(action.to_owned());
         if !permitted {
             return told(&mut stream, "403 Forbidden", "AccessDenied");
         }
@@ -109,11 +116,27 @@ impl Behind {
             }
             Mood::Fails => ("500 Internal Server Error", "InternalFailure"),
             Mood::Well | Mood::Throttles => {
+                if action == "CompleteLifecycleAction" {
+                    return if self.hook.let_go(instance) {
+                        say(&mut stream, "200 OK", "<CompleteLifecycleActionResponse/>")
+                    } else {
+                        told(&mut stream, "400 Bad Request", "ValidationError")
+                    };
+                }
+                if action == "TerminateInstanceInAutoScalingGroup" {
+                    self.hook.hold(instance);
+                }
                 let mut server = TcpStream::connect(self.server)?;
                 write!(server, "{head}connection: close\r\n\r\n")?;
                 server.write_all(&body)?;
-                copy(&mut server, &mut stream)?;
-                return Ok(());
+                let mut answer = Vec::new();
+                server.read_to_end(&mut answer)?;
+                if action == "DescribeAutoScalingGroups"
+                    && let Some((_, described)) = String::from_utf8_lossy(&answer).split_once("\r\n\r\n")
+                {
+                    return say(&mut stream, "200 OK", &self.hook.shown(described));
+                }
+                return stream.write_all(&answer);
             }
         };
         self.refused.fetch_add(1, Ordering::Relaxed);
@@ -123,9 +146,13 @@ impl Behind {
 
 fn told(stream: &mut TcpStream, status: &str, code: &str) -> std::io::Result<()> {
     let told = format!("<ErrorResponse><Error><Code>{code}</Code><Message>a test's</Message></Error></ErrorResponse>");
-    let length = told.len();
+    say(stream, status, &told)
+}
+
+fn say(stream: &mut TcpStream, status: &str, said: &str) -> std::io::Result<()> {
+    let length = said.len();
     write!(
         stream,
-        "HTTP/1.1 {status}\r\ncontent-type: text/xml\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{told}"
+        "HTTP/1.1 {status}\r\ncontent-type: text/xml\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{said}"
     )
 }

@@ -2,11 +2,11 @@
 //! after that, and neither the cloud's moods nor anyone's hands change what comes of it. Each instance is a worker of ours.
 
 use mr_tests::{
-    AutoScaling, Coordinator, Machines, Mood, Output, Running, Scratch, Signal, Submit, address, assert_same_bytes,
-    drawn, send, submit,
+    AutoScaling, Coordinator, Machine, Machines, Metadata, Mood, Output, Running, Scratch, Signal, Submit, address,
+    assert_same_bytes, drawn, send, submit,
 };
 use serde_json::Value;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
@@ -42,6 +42,8 @@ impl Cloud {
 
     fn submit(&self, coordinator: &Coordinator) -> Running {
         let job = Submit::job(&self.scratch, &self.photos, "out").set("split.objects_max=16");
+        // Whatever comes of the fleet is charged to nobody.
+        let job = job.set("limits.attempts_max=1");
         job.to(coordinator).start()
     }
 
@@ -127,8 +129,8 @@ fn an_api_that_hangs_hands_that_meddle_and_machines_that_are_lost_change_no_byte
     sleep(Duration::from_secs(3));
     cloud.aws.hang(false);
     // A machine is lost, and the group has not heard of it.
-    let (_, lost) = machines.workers().next().expect("nobody has left yet");
-    send(lost.id(), Signal::Kill);
+    let (_, lost) = machines.there().iter().next().expect("nobody has left yet");
+    send(lost.worker.id(), Signal::Kill);
     cloud.holds(submitter, &mut machines);
     coordinator.terminate();
 }
@@ -150,6 +152,52 @@ fn an_api_that_throttles_or_fails_costs_time_and_nothing_else() {
     cloud.aws.set(Mood::Throttles);
     cloud.holds(submitter, &mut machines);
     coordinator.terminate();
+}
+
+/// Machines that have to go in the middle of a job hand back their work first, and others come in their place.
+fn drained(name: &'static str, hook: bool, told: fn(&Cloud, &mut Machine, &str), says: &str) {
+    let Some(cloud) = Cloud::enter(name, 900) else { return };
+    if hook {
+        cloud.aws.put_up_hook();
+        let settings = std::fs::read_to_string(cloud.scratch.join("coordinator.toml")).expect("it was written");
+        cloud.scratch.write("coordinator.toml", settings + "lifecycle_hook = \"drain\"\n");
+    }
+    let coordinator = cloud.coordinator();
+    let mut machines = cloud.aws.machines(&cloud.scratch, &coordinator);
+    let mut submitter = cloud.submit(&coordinator);
+    let id = submitter.submitted();
+    cloud.until_some_are_done(&mut machines, &coordinator, &id);
+    let (taken, machine) = machines.there().iter_mut().next().expect("nobody has left yet");
+    let taken = taken.clone();
+    told(&cloud, machine, &taken);
+    cloud.until(&mut machines, "its worker has gone", |machines| {
+        let Machine { worker, .. } = machines.there().get_mut(&taken).expect("its machine is there until it has gone");
+        let gone = worker.is_over();
+        assert!(!gone || worker.stderr().contains(says), "{}", worker.stderr());
+        gone.then_some(())
+    });
+    if !hook {
+        cloud.aws.take(&taken);
+    }
+    cloud.until(&mut machines, "its machine has gone", |machines| {
+        (!machines.there().contains_key(&taken)).then_some(())
+    });
+    cloud.holds(submitter, &mut machines);
+    assert!(machines.cut_off().is_empty(), "{:?} were still there", machines.cut_off());
+    let (unused, forbidden) = cloud.aws.permissions();
+    assert_eq!((unused.is_empty(), forbidden), (hook, vec![]), "{unused:?}");
+    coordinator.terminate();
+}
+
+#[test]
+fn a_machine_that_its_group_takes_is_drained_in_the_hook_before_it_goes() {
+    drained("ec2: a lifecycle hook", true, |cloud, _, id| cloud.aws.take(id), "its Auto Scaling group lets it go");
+}
+
+#[test]
+fn a_machine_whose_spot_capacity_is_wanted_back_is_drained_and_replaced() {
+    let notice = |_: &Cloud, machine: &mut Machine, _: &str| machine.metadata.give_spot_notice();
+    drained("ec2: a spot notice in a group", false, notice, "its spot capacity is wanted back");
 }
 
 #[test]
@@ -197,54 +245,15 @@ fn a_group_that_is_not_there_or_too_small_is_told() {
     }
 }
 
-/// The instance metadata service, as far as a worker asks it: it takes tokens, and there is a notice once `notice` is there.
-fn metadata(notice: PathBuf) -> SocketAddr {
-    use std::io::{BufRead, BufReader, Write};
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-    let address = listener.local_addr().expect("it is bound");
-    let answer = move |mut stream: TcpStream| -> std::io::Result<()> {
-        let (mut first, mut token, mut reader) = (String::new(), false, BufReader::new(stream.try_clone()?));
-        reader.read_line(&mut first)?;
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line)?;
-            token |= line.to_lowercase().starts_with("x-aws-ec2-metadata-token:");
-            if line.trim().is_empty() {
-                break;
-            }
-        }
-        let found = match first.split_whitespace().collect::<Vec<_>>()[..] {
-            ["PUT", "/latest/api/token", _] => Some("token"),
-            ["GET", _, _] if !token => None,
-            ["GET", "/latest/meta-data/instance-id", _] => Some("i-0123"),
-            ["GET", "/latest/meta-data/spot/instance-action", _] if notice.exists() => {
-                Some("{\"action\": \"terminate\", \"time\": \"2030-01-01T00:00:00Z\"}")
-            }
-            _ => None,
-        };
-        let status = if found.is_some() { "200 OK" } else { "404 Not Found" };
-        let body = found.unwrap_or_default();
-        write!(
-            stream,
-            "HTTP/1.1 {status}\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\ncontent-length: {}\r\n\
-             connection: close\r\n\r\n{body}",
-            body.len()
-        )
-    };
-    std::thread::spawn(move || listener.incoming().flatten().try_for_each(&answer));
-    address
-}
-
 #[test]
 fn a_spot_notice_has_a_worker_hand_back_its_work_and_leave() {
     let scratch = Scratch::enter("ec2: a spot notice");
     let photos = drawn(&scratch, "photos", 300, 5);
     let job = |output| Submit::over(&scratch, &photos, output, None).set("split.objects_max=16");
     let alone = job("alone").slots(2).done();
-    let notice = scratch.join("notice");
-    let metadata = metadata(notice.clone());
+    let metadata = Metadata::of("i-0123");
     let coordinator = Coordinator::start(&scratch, "state", None, &[]);
-    let mut spot = mr_tests::Worker::start_on_ec2(&format!("http://{metadata}"), &scratch, &coordinator);
+    let mut spot = mr_tests::Worker::start_on_ec2(&metadata.endpoint(), &scratch, &coordinator);
     let mut submitter = job("out").to(&coordinator).start();
     let id = submitter.submitted();
     mr_tests::wait_until("photos are done", || {
@@ -252,7 +261,7 @@ fn a_spot_notice_has_a_worker_hand_back_its_work_and_leave() {
             submit(&scratch, ["--coordinator", coordinator.url(), "--json", "status", &id]).done().json();
         status["stages"][0]["records"].as_u64().filter(|records| *records > 0)
     });
-    std::fs::write(&notice, "").expect("there is room");
+    metadata.give_spot_notice();
     spot.until_it_says("its spot capacity is wanted back");
     let ended = spot.ends();
     assert!(ended.stderr.contains("stopped; leases are handed back"), "{ended}");
