@@ -222,12 +222,19 @@ async fn each_notice_is_heard() {
         (&[("autoscaling/target-lifecycle-state", "Terminated")], Notice::Terminated),
     ] {
         let service = metadata(has);
-        let heard = tokio::time::timeout(Duration::from_secs(10), Notices::at(&service.endpoint).first()).await;
+        let heard = tokio::time::timeout(Duration::from_secs(10), Notices::at(&service.endpoint).next(None)).await;
         assert_eq!(heard.ok(), Some(notice));
     }
     let service = metadata(&[("instance-id", "i-0123"), ("autoscaling/target-lifecycle-state", "InService")]);
     let notices = Notices::at(&service.endpoint);
     assert_eq!(notices.instance_id().await, Ok("i-0123".into()));
-    let heard = tokio::time::timeout(Duration::from_secs(3), notices.first()).await;
+    let heard = tokio::time::timeout(Duration::from_secs(3), notices.next(None)).await;
     assert!(heard.is_err(), "it may stay");
+    // Who has been warned waits for what comes after that.
+    let service = metadata(&[("events/recommendations/rebalance", "{}"), ("spot/instance-action", "{}")]);
+    assert_eq!(Notices::at(&service.endpoint).next(Some(Notice::Rebalance)).await, Notice::Spot);
+    let service = metadata(&[("events/recommendations/rebalance", "{}")]);
+    let warned = Notices::at(&service.endpoint);
+    let heard = tokio::time::timeout(Duration::from_secs(3), warned.next(Some(Notice::Rebalance))).await;
+    assert!(heard.is_err(), "it has been told that already");
 }

@@ -4,18 +4,19 @@ use crate::{Registry, process, secure, settings};
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use mr_cli::Pages;
-use mr_fleet::ec2::Notices;
-use mr_worker::{Settings, Stopped};
+use mr_fleet::ec2::{Notice, Notices};
+use mr_worker::{Leave, Settings, Stopped};
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
-/// Runs tasks for a coordinator until it is told to stop.
+/// Runs tasks for a coordinator until it is told to leave.
 ///
-/// SIGTERM hands its leases back. Credentials, region and endpoint of S3 come from the environment or the usual AWS
+/// SIGTERM has it leave: what runs has --drain-s to end, and the rest is handed back; a second one ends it at once. Credentials, region and endpoint of S3 come from the environment or the usual AWS
 /// files.
 #[derive(Parser)]
 #[command(name = "mr-worker", version, args_conflicts_with_subcommands = true)]
@@ -50,6 +51,10 @@ struct Args {
     /// Scaling group lets the machine go
     #[arg(long, env = "MR_EC2", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     ec2: Option<bool>,
+    /// Seconds that running tasks have to end when the worker is to leave, for SIGTERM or since its machine goes; by default 0,
+    /// on EC2 90
+    #[arg(long, env = "MR_DRAIN_S", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86_400))]
+    drain_s: Option<u64>,
     /// Seconds without a word from any coordinator after which the worker ends; by default it waits for ever,
     /// on EC2 for 40 minutes
     #[arg(long, env = "MR_ALONE_MAX_S", value_name = "SECONDS")]
@@ -64,6 +69,12 @@ struct Args {
     pages: Option<Pages>,
 }
 
+/// A spot instance is taken two minutes after its notice, and what is done has to be stored and told.
+const DRAIN_ON_EC2: Duration = Duration::from_secs(90);
+/// Recommended to go is not told to: whoever has just come would be followed by another from the same pools.
+const STAYS_MIN: Duration = Duration::from_secs(10 * 60);
+/// Then there is no hurry.
+const DRAIN_OF_REBALANCE: Duration = Duration::from_secs(10 * 60);
 /// Longer than it takes until the group is set to no machines for want of a coordinator, so that nobody comes in its place.
 const ALONE_ON_EC2: Duration = Duration::from_secs(40 * 60);
 /// Shorter silences are part of life.
@@ -82,6 +93,7 @@ struct File {
     instance: Option<String>,
     ec2: Option<bool>,
     alone_max_s: Option<u64>,
+    drain_s: Option<u64>,
     metrics: Option<SocketAddr>,
 }
 
@@ -131,6 +143,9 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         ALONE_MIN.as_secs()
     );
 
+    let drain = args.drain_s.or(file.drain_s).map(Duration::from_secs);
+    settings.drain = drain.unwrap_or(if on_ec2 { DRAIN_ON_EC2 } else { Duration::ZERO });
+
     let notices = on_ec2.then(Notices::open);
     if let (Some(notices), None) = (&notices, &settings.instance) {
         settings.instance = Some(notices.instance_id().await.map_err(anyhow::Error::msg)?);
@@ -141,25 +156,48 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     let coordinators = mr_worker::connect(&coordinator, &trust).map_err(anyhow::Error::msg)?;
     let metrics = args.metrics.or(file.metrics);
     metrics.map_or(Ok(()), |address| secure::check_plain("--metrics", address, insecure))?;
-    let stop = process::stop_on_signal()?;
+    let (stop, leave) = (process::stop_on_signal()?, Leave::default());
+    // Until the process ends, while it drains too.
+    let alive = CancellationToken::new();
     if let Some(tls) = trust.tls {
-        secure::watch_end(move || tls.until(), stop.clone());
+        secure::watch_end(move || tls.until(), alive.clone());
     }
     let tally = settings.tally.clone();
-    crate::metrics::serve(metrics, &stop, move || std::future::ready(Some(tally.page()))).await?;
+    crate::metrics::serve(metrics, &alive, move || std::future::ready(Some(tally.page()))).await?;
+    let (told, drain) = (leave.clone(), settings.drain);
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        told.within(drain);
+    });
     if let Some(notices) = notices {
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            let notice = notices.first().await;
-            tracing::warn!("this machine goes, for {notice}: the worker leaves");
-            stop.cancel();
-        });
+        tokio::spawn(heed(notices, leave.clone(), drain));
     }
     let kernels = registry.kernel_families().join(", ");
     tracing::info!(slots, coordinator, kernels, "working");
-    let code = exit_code(mr_worker::run(settings, registry, coordinators, stop).await);
+    let code = exit_code(mr_worker::run(settings, registry, coordinators, leave).await);
     // Job code that is in the middle of a record has nothing left to say.
     std::process::exit(code)
+}
+
+/// Has the worker leave in time.
+async fn heed(notices: Notices, leave: Leave, drain: Duration) {
+    let came = Instant::now();
+    let mut heard = None;
+    loop {
+        let notice = notices.next(heard).await;
+        if notice != Notice::Rebalance {
+            tracing::warn!("this machine goes, for {notice}: the worker leaves");
+            return leave.within(drain);
+        }
+        heard = Some(notice);
+        let left = STAYS_MIN.saturating_sub(came.elapsed());
+        tracing::warn!("this machine may go, for {notice}: the worker leaves in {} s", left.as_secs());
+        let leave = leave.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(left).await;
+            leave.within(DRAIN_OF_REBALANCE.max(drain));
+        });
+    }
 }
 
 /// Says how it ended.

@@ -379,7 +379,7 @@ impl Scheduler {
     fn adopt(&mut self, number: WorkerNo, poll: &Poll) {
         for attempt in &poll.held {
             let (epoch, since) = (self.epoch, self.now);
-            if attempt.epoch >= epoch || poll.draining {
+            if attempt.epoch >= epoch {
                 continue;
             }
             let worker = self.fleet.worker(number);

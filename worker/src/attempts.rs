@@ -119,9 +119,19 @@ impl Attempts {
 
     /// Gives every lease back: each attempt that has not ended fails as lost with its worker.
     pub fn hand_back(&mut self, why: &str) {
+        self.hand_back_where(why, |_| true);
+    }
+
+    /// Gives back what has not begun, so that others can begin it. How many go on.
+    pub fn keep_running(&mut self, why: &str) -> usize {
+        self.hand_back_where(why, |control| !begun(control));
+        self.running.len()
+    }
+
+    fn hand_back_where(&mut self, why: &str, which: impl Fn(&Control) -> bool) {
         self.keep_ended();
-        let running = std::mem::take(&mut self.running);
-        for (attempt, control) in running {
+        let handed_back: Vec<_> = self.running.extract_if(.., |_, control| which(control)).collect();
+        for (attempt, control) in handed_back {
             control.cancel.cancel();
             self.fail(attempt, Failure::new(FailureClass::WorkerLost, why), control.meter.counts());
         }
@@ -129,6 +139,11 @@ impl Attempts {
 
     pub fn is_empty(&self) -> bool {
         self.running.is_empty()
+    }
+
+    /// Whether nothing runs, and the coordinator has heard of all that did.
+    pub fn is_done(&self) -> bool {
+        self.running.is_empty() && self.unheard.is_empty()
     }
 
     /// Whether one that was told to give up has not come to the end of its record yet.
@@ -140,7 +155,6 @@ impl Attempts {
     /// or a worker that is always short would never come to anything.
     pub fn make_room(&mut self) -> Room {
         self.keep_ended();
-        let begun = |control: &Control| control.progress.begun.load(Ordering::Relaxed);
         let nobody = !self.running.values().any(begun);
         let spared = self.order.iter().find(|attempt| nobody && self.running.contains_key(attempt));
         let gives_up = |attempt: &AttemptId, control: &mut Control| !begun(control) && Some(attempt) != spared;
@@ -204,6 +218,10 @@ impl Attempts {
         self.unheard.insert(result.attempt.clone(), result);
         true
     }
+}
+
+fn begun(control: &Control) -> bool {
+    control.progress.begun.load(Ordering::Relaxed)
 }
 
 /// About how many bytes a result has in a message.
@@ -321,6 +339,32 @@ mod tests {
         attempts.running.remove(&attempt(0));
         assert_eq!(attempts.make_room(), Room::None);
         assert!(!attempts.makes_room());
+    }
+
+    #[tokio::test]
+    async fn one_that_leaves_goes_on_with_what_has_begun_and_hands_back_what_waits() {
+        let mut attempts = attempts();
+        for (index, begun) in [(0, true), (1, false)] {
+            let control = Control::default();
+            control.progress.begun.store(begun, Ordering::Relaxed);
+            attempts.running.insert(attempt(index), control);
+        }
+        let ended = quarantining(attempt(2), 0);
+        attempts.running.insert(ended.attempt.clone(), Control::default());
+        attempts.tasks.spawn(async { ended });
+        tokio::task::yield_now().await;
+        assert_eq!(attempts.keep_running("it leaves"), 1);
+        let told = attempts.results();
+        let told: Vec<_> =
+            told.iter().map(|told| (told.attempt.task.index, told.outcome.as_ref().err().map(|f| f.class))).collect();
+        assert_eq!(told, [(1, Some(FailureClass::WorkerLost)), (2, None)]);
+        assert!(!attempts.running[&attempt(0)].cancel.is_cancelled());
+        attempts.heard(&attempts.results());
+        assert!(!attempts.is_done());
+        attempts.hand_back("there is no more time");
+        assert!(attempts.is_empty() && !attempts.is_done());
+        attempts.heard(&attempts.results());
+        assert!(attempts.is_done());
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Hands: polls the coordinator, runs attempts, reports how they ended, and drains when told to stop.
+//! Hands: polls the coordinator, runs attempts, reports how they ended, and drains when told to leave.
 //!
 //! A library over a [`Registry`]: the process that holds it decides which jobs there are. A worker never retries an
 //! attempt and never decides what runs next; it does what it was ordered and says how it went, again and again until
@@ -8,12 +8,14 @@ mod attempts;
 mod connect;
 mod gauge;
 mod heap;
+mod leave;
 mod memory;
 mod poll;
 mod rss;
 mod tally;
 
 pub use connect::{Coordinators, Trust, connect, reason};
+pub use leave::Leave;
 pub use poll::{Stopped, run};
 pub use rss::peak_rss_bytes;
 pub use tally::Tally;
@@ -44,6 +46,8 @@ pub struct Settings {
     /// A worker that has heard from no coordinator for so long ends: nobody is there who would end its machine. `None`: it
     /// waits for ever.
     pub alone_max: Option<Duration>,
+    /// How long what runs has to come to its end when the coordinator has the worker leave, because its machine goes.
+    pub drain: Duration,
     /// Counts what the worker does, for whoever asks.
     pub tally: Arc<Tally>,
 }
@@ -60,6 +64,7 @@ impl Settings {
             host: host(),
             instance: None,
             alone_max: None,
+            drain: Duration::ZERO,
             tally: Arc::default(),
         }
     }

@@ -4,7 +4,7 @@ use crate::attempts::{Attempts, Room};
 use crate::gauge::Gauge;
 use crate::heap::bound_heaps;
 use crate::memory::Memory;
-use crate::{Coordinators, Settings, decode_budget_bytes, peak_rss_bytes, reason};
+use crate::{Coordinators, Leave, Settings, decode_budget_bytes, peak_rss_bytes, reason};
 use mr_core::{AttemptResult, FRAMEWORK_VERSION, Failure};
 use mr_mapreduce::{Host, HostSettings, Registry};
 use mr_proto::v1::workers_client::WorkersClient;
@@ -13,7 +13,6 @@ use mr_storage::{BackOff, chance, pace};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -34,7 +33,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Why [`run`] came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// It was told to, and every lease was handed back.
+    /// It was told to, and what it had was done or handed back.
     Drained,
     /// It was told to, and the coordinator could not be reached to take the leases back.
     Unheard,
@@ -44,12 +43,12 @@ pub enum Stopped {
     Refused(String),
 }
 
-/// Works until `stop` is cancelled, then hands its leases back; or until it is refused.
+/// Works until it is told to leave, ends what runs if there is time, and hands the rest back; or until it is refused.
 pub async fn run(
     settings: Settings,
     registry: Registry,
     coordinators: impl Into<Coordinators>,
-    stop: CancellationToken,
+    leave: impl Into<Leave>,
 ) -> Stopped {
     bound_heaps(settings.slots);
     let decode_budget = settings.decode_budget_bytes.unwrap_or_else(|| decode_budget_bytes(settings.memory_bytes));
@@ -78,7 +77,7 @@ pub async fn run(
         host: host.clone(),
     };
     let tally = worker.settings.tally.clone();
-    worker.run(Attempts::new(host, tally), stop).await
+    worker.run(Attempts::new(host, tally), leave.into()).await
 }
 
 struct Worker {
@@ -98,19 +97,32 @@ struct Worker {
 impl Worker {
     /// A coordinator that is away for a while changes nothing for attempts that run: what they end with is told when it is
     /// back, and it is the coordinator that decides whether it is still of use. One that stays away ends them.
-    async fn run(mut self, mut attempts: Attempts, stop: CancellationToken) -> Stopped {
+    async fn run(mut self, mut attempts: Attempts, leave: Leave) -> Stopped {
         let mut failed = 0;
         let mut lease = LEASE;
         let mut sent_on: Option<Instant> = None;
         // Coordinators that want none of this worker. One that was replaced without knowing may be of another version than the
         // one that leads.
         let mut refused = BTreeSet::new();
-        while !stop.is_cancelled() {
-            let (poll, carried) = self.poll(&attempts, false);
+        let mut leaves = false;
+        loop {
+            if let (false, Some(by)) = (leaves, leave.by()) {
+                leaves = true;
+                let running = attempts.keep_running("the worker was told to leave");
+                let left = by.saturating_duration_since(tokio::time::Instant::now());
+                if running > 0 && !left.is_zero() {
+                    tracing::info!("{running} tasks that run have {} s to end; others are handed back", left.as_secs());
+                }
+            }
+            if leaves && attempts.is_done() {
+                break;
+            }
+            let (poll, carried) = self.poll(&attempts, leaves);
             let (at, mut client) = self.client();
             let answer = tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = leave.over() => break,
+                () = leave.told(), if !leaves => continue,
                 // Something to say: the poll is dropped, and what its answer might have brought comes with the next.
                 () = attempts.ended() => continue,
                 story = self.memory.is_short(), if self.watches(&attempts) => {
@@ -134,11 +146,19 @@ impl Worker {
                         self.coordinators.turn(at);
                     }
                     if answer.leave {
-                        tracing::info!("there is nothing left to do here: it leaves");
-                        break;
+                        tracing::info!("the coordinator has no more use for it: it leaves");
+                        leave.within(self.settings.drain);
                     }
                     take(answer, &mut attempts);
                     self.host.rest(REST_AFTER);
+                    // Whoever leaves is answered at once, for its last word to be heard.
+                    if leaves {
+                        tokio::select! {
+                            () = leave.over() => break,
+                            () = attempts.ended() => {}
+                            () = tokio::time::sleep(lease / 4) => {}
+                        }
+                    }
                 }
                 Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::PermissionDenied) => {
                     refused.insert(at);
@@ -160,7 +180,8 @@ impl Worker {
                     }
                     failed += 1;
                     tokio::select! {
-                        () = stop.cancelled() => break,
+                        () = leave.over() => break,
+                        () = leave.told(), if !leaves => {}
                         story = self.memory.is_short(), if self.watches(&attempts) => self.make_room(&mut attempts, &story),
                         () = tokio::time::sleep(pause(failed, lease, chance())) => {}
                     }
@@ -194,7 +215,7 @@ impl Worker {
     }
 
     async fn drain(mut self, mut attempts: Attempts) -> Stopped {
-        attempts.hand_back("the worker was told to stop");
+        attempts.hand_back("the worker was told to leave");
         let farewell = async {
             loop {
                 let (poll, carried) = self.poll(&attempts, true);

@@ -56,13 +56,13 @@ impl Notices {
         id.map(String::from).map_err(|error| format!("asking the instance metadata service who this is: {error:?}"))
     }
 
-    /// Waits for the first notice. A service that fails is asked again.
-    pub async fn first(&self) -> Notice {
+    /// Waits for a notice, other than that one. A service that fails is asked again.
+    pub async fn next(&self, but: Option<Notice>) -> Notice {
         let mut failing = false;
         loop {
             match self.look().await {
-                Ok(Some(notice)) => return notice,
-                Ok(None) => failing = false,
+                Ok(Some(notice)) if Some(notice) != but => return notice,
+                Ok(_) => failing = false,
                 Err(error) if !failing => {
                     failing = true;
                     tracing::warn!("the instance metadata service does not say whether this machine may stay: {error}");

@@ -30,6 +30,8 @@ pub struct SimWorker {
     pub hangs_until: Millis,
     pub cut_off_until: Millis,
     pub draining: bool,
+    /// A drain lets what runs come to its end.
+    finishes: bool,
     pub held: Vec<Held>,
     /// Stopped in the middle: it comes to their end all the same.
     pub lingering: Vec<Order>,
@@ -103,6 +105,7 @@ impl SimWorker {
             hangs_until: 0,
             cut_off_until: 0,
             draining: false,
+            finishes: comes_at.is_multiple_of(2),
             held: Vec::new(),
             lingering: Vec::new(),
             results: Vec::new(),
@@ -193,7 +196,8 @@ impl SimWorker {
 
     pub fn drain(&mut self) {
         self.draining = true;
-        for held in self.held.drain(..) {
+        let finishes = self.finishes;
+        for held in self.held.extract_if(.., |held| !(finishes && held.running)) {
             if held.running {
                 self.lingering.push(held.order.clone());
             }
