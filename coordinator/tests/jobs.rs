@@ -177,6 +177,39 @@ async fn what_a_drained_worker_has_goes_to_another_at_once() {
 }
 
 #[tokio::test]
+async fn what_runs_on_a_worker_that_leaves_is_done_there_and_what_waits_goes_to_another_at_once() {
+    let cluster = Cluster::with_lease(600_000).await;
+    cluster.write(&["wait", "bee", "cat", "dog"]);
+    let leaves = cluster.worker(1);
+    cluster.submit("one", Wanted::default()).await;
+    cluster.at_gate(1).await;
+    leaves.leave.within(Duration::from_secs(3600));
+    let _other = cluster.worker(1);
+    let mapped = || cluster.world.mapped.load(Ordering::SeqCst);
+    until("another has done what waited", async || mapped() == 2).await;
+    assert!(!leaves.running.is_finished());
+    cluster.world.open_gate();
+    assert_eq!(within(leaves.running).await.unwrap(), Stopped::Drained);
+    assert_eq!(cluster.committed("one").await.books.embedded, 4);
+    assert_eq!((cluster.world.at_gate.load(Ordering::SeqCst), mapped()), (1, 4), "nothing was done twice");
+}
+
+#[tokio::test]
+async fn what_runs_on_a_worker_that_leaves_is_handed_back_when_its_time_is_over() {
+    let cluster = Cluster::with_lease(600_000).await;
+    cluster.write(&["wait", "bee"]);
+    let leaves = cluster.worker(1);
+    cluster.submit("one", Wanted::default()).await;
+    cluster.at_gate(1).await;
+    leaves.leave.within(Duration::from_millis(200));
+    assert_eq!(within(leaves.running).await.unwrap(), Stopped::Drained);
+    let _other = cluster.worker(1);
+    cluster.at_gate(2).await;
+    cluster.world.open_gate();
+    assert_eq!(cluster.committed("one").await.books.embedded, 2);
+}
+
+#[tokio::test]
 async fn two_jobs_run_beside_each_other() {
     let cluster = Cluster::start().await;
     cluster.write(&WORDS);

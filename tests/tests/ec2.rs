@@ -246,25 +246,30 @@ fn a_group_that_is_not_there_or_too_small_is_told() {
 }
 
 #[test]
-fn a_spot_notice_has_a_worker_hand_back_its_work_and_leave() {
+fn after_a_spot_notice_a_worker_ends_what_it_is_at_and_leaves() {
     let scratch = Scratch::enter("ec2: a spot notice");
     let photos = drawn(&scratch, "photos", 300, 5);
-    let job = |output| Submit::over(&scratch, &photos, output, None).set("split.objects_max=16");
+    let job = |output| Submit::over(&scratch, &photos, output, None).set("split.objects_max=100");
     let alone = job("alone").slots(2).done();
     let metadata = Metadata::of("i-0123");
     let coordinator = Coordinator::start(&scratch, "state", None, &[]);
     let mut spot = mr_tests::Worker::start_on_ec2(&metadata.endpoint(), &scratch, &coordinator);
     let mut submitter = job("out").to(&coordinator).start();
     let id = submitter.submitted();
-    mr_tests::wait_until("photos are done", || {
+    let stage = || {
         let status: Value =
             submit(&scratch, ["--coordinator", coordinator.url(), "--json", "status", &id]).done().json();
-        status["stages"][0]["records"].as_u64().filter(|records| *records > 0)
-    });
+        ["records", "tasks_done", "tasks_running"].map(|of| status["stages"][0][of].as_u64().expect("a number"))
+    };
+    mr_tests::wait_until("photos are done", || (stage()[0] > 0).then_some(()));
     metadata.give_spot_notice();
     spot.until_it_says("its spot capacity is wanted back");
     let ended = spot.ends();
+    assert!(ended.stderr.contains("what runs has "), "{ended}");
     assert!(ended.stderr.contains("stopped; leases are handed back"), "{ended}");
+    let [records, done, running] = stage();
+    assert!(done > 0 && running == 0, "{done} done, {running} running");
+    assert_eq!(records, done * 100, "nothing that was done is lost");
     let stays = mr_tests::Worker::start(&scratch, &coordinator, None);
     submitter.wait(LIMIT).done();
     assert_same_bytes(&alone, &Output::open(&scratch.join("out")));

@@ -111,7 +111,8 @@ impl Worker {
                 let running = attempts.keep_running("the worker was told to leave");
                 let left = by.saturating_duration_since(tokio::time::Instant::now());
                 if running > 0 && !left.is_zero() {
-                    tracing::info!("{running} tasks that run have {} s to end; others are handed back", left.as_secs());
+                    let left = left.as_secs();
+                    tracing::info!(running, "it leaves: what runs has {left} s to end, and what waits is handed back");
                 }
             }
             if leaves && attempts.is_done() {

@@ -10,7 +10,7 @@ use mr_proto::v1::workers_client::WorkersClient;
 use mr_proto::v1::workers_server::{Workers, WorkersServer};
 use mr_proto::{convert, v1};
 use mr_storage::{Directory, Store};
-use mr_worker::{Coordinators, Stopped};
+use mr_worker::{Coordinators, Leave, Stopped};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeMap;
 use std::fs;
@@ -66,6 +66,7 @@ fn through(doors: Arc<Mutex<Door>>) -> Channel {
 
 pub struct Worker {
     stop: CancellationToken,
+    pub leave: Leave,
     pub running: JoinHandle<Stopped>,
 }
 
@@ -161,8 +162,9 @@ impl Cluster {
     ) -> Worker {
         let stop = CancellationToken::new();
         let settings = mr_worker::Settings::new(slots, self.path("scratch"));
-        let running = mr_worker::run(settings, registry, coordinators, stop.clone());
-        Worker { stop, running: tokio::spawn(running) }
+        let leave = Leave::from(stop.clone());
+        let running = mr_worker::run(settings, registry, coordinators, leave.clone());
+        Worker { stop, leave, running: tokio::spawn(running) }
     }
 
     pub fn jobs(&self) -> JobsClient<Channel> {
