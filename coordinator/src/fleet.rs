@@ -8,7 +8,7 @@ use crate::tally::FleetSize;
 use mr_autoscaler::{Aim, Autoscaler, Decision, Facts, Instance, InstanceId, JobFacts, Policy, StageFacts, Worker};
 use mr_core::{FleetTerms, KernelWish};
 use mr_fleet::ec2::{Group, GroupSettings};
-use mr_fleet::{Local, LocalSettings, Machine, Provider, ProviderError};
+use mr_fleet::{Local, LocalSettings, Machine, Provider, ProviderError, Static};
 use mr_scheduler::{Load, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -47,6 +47,7 @@ impl FleetSettings {
 pub enum ProviderSettings {
     Local(LocalSettings),
     Ec2(GroupSettings),
+    Static,
 }
 
 /// What the shell knows of the work and of workers.
@@ -54,7 +55,7 @@ pub enum ProviderSettings {
 pub struct Seen {
     pub now: Millis,
     pub jobs: Vec<SeenJob>,
-    /// Of those in touch that say on which machine they are.
+    /// Of those in touch.
     pub workers: Vec<SeenWorker>,
 }
 
@@ -70,6 +71,7 @@ pub struct SeenJob {
 
 #[derive(Debug)]
 pub struct SeenWorker {
+    /// The machine that it says it is on, else its own name.
     pub instance: String,
     pub slots: u32,
     pub busy: bool,
@@ -117,6 +119,7 @@ impl Fleet {
         let provider: Box<dyn Provider> = match settings.provider.clone() {
             ProviderSettings::Local(local) => Box::new(Local::new(local)),
             ProviderSettings::Ec2(group) => Box::new(Group::new(group)),
+            ProviderSettings::Static => Box::new(Static),
         };
         let autoscaler = Autoscaler::new(settings.policy.clone());
         let (leaving, size) = (BTreeSet::new(), FleetSize { wanted: 0, there: 0 });
@@ -177,7 +180,9 @@ impl Fleet {
         let decision = self.autoscaler.decide(seen.now, &facts);
         self.say(&decision, &facts);
         // Workers are told whatever the provider does; and those whose machine it takes away are to drain as well.
-        self.leaving.extend(decision.leave.iter().map(|id| id.0.clone()));
+        if self.provider.manages() {
+            self.leaving.extend(decision.leave.iter().map(|id| id.0.clone()));
+        }
         self.leaving.extend(machines.iter().filter(|machine| machine.leaves).map(|machine| machine.id.clone()));
         let untold = seen.workers.iter().filter(|worker| !worker.leaves && self.leaving.contains(&worker.instance));
         let untold: BTreeSet<_> = untold.map(|worker| worker.instance.clone()).collect();
@@ -234,6 +239,7 @@ impl Fleet {
         let busy = decision.busy.iter().map(|id| id.0.clone()).collect();
         let mut outcome = within(self.provider.protect(&busy)).await;
         let machines: BTreeMap<&str, bool> = machines.iter().map(|machine| (&*machine.id, machine.leaves)).collect();
+        let stay = machines.values().filter(|taken| !**taken).count() as u32;
         let (mut leaving, mut strangers) = (0, 0);
         for instance in &facts.instances {
             let id = &*instance.id.0;
@@ -242,13 +248,17 @@ impl Fleet {
                 // One of the coordinator before, that this provider can't count.
                 None => strangers += u32::from(!told),
                 // A worker that was told to leave has done so when it is no longer in touch: then its machine can go.
-                Some(_) if instance.worker.is_none() && (told || decision.ended.contains(&instance.id)) => {
-                    outcome = outcome.and(within(self.provider.end(id)).await);
+                Some(taken) if instance.worker.is_none() && (told || decision.ended.contains(&instance.id)) => {
+                    let ended = within(self.provider.end(id)).await;
+                    // With a size that does not count it, the provider would take another, whichever it likes.
+                    leaving += u32::from(ended.is_err() && !taken);
+                    outcome = outcome.and(ended);
                 }
                 Some(taken) => leaving += u32::from(told && !taken),
             }
         }
-        let size = (decision.size + leaving).saturating_sub(strangers);
+        // Others come in the place of those that leave, at once where the budget has room for both.
+        let size = (decision.size + leaving).saturating_sub(strangers).min(self.settings.policy.most().max(stay));
         outcome.and(within(self.provider.resize(size)).await)
     }
 
@@ -276,6 +286,9 @@ impl Fleet {
             (None, _) if self.autoscaler.holds_back() => {
                 "no worker is in touch: those that were started last did not come (their log says why), and one is tried now and then"
                     .to_owned()
+            }
+            (None, wanted) if !self.provider.manages() => {
+                format!("no worker is in touch: {wanted} are wanted, and this coordinator starts none")
             }
             (None, 1) => "no worker is in touch yet: one is being started".to_owned(),
             (None, wanted) => format!("no worker is in touch yet: {wanted} are being started"),

@@ -882,7 +882,7 @@ impl Shell {
     fn seen(&self) -> Seen {
         let workers = self.scheduler.workers().filter_map(|worker| {
             let known = self.in_touch.get(worker.id)?;
-            let instance = known.instance.clone()?;
+            let instance = known.instance.clone().unwrap_or_else(|| worker.id.0.clone());
             let leaves = known.leaves || known.should_leave || worker.draining;
             Some(SeenWorker { instance, slots: worker.slots, busy: !worker.idle, leaves })
         });

@@ -24,6 +24,11 @@ pub trait Provider: Send + Sync {
     /// For people: "the processes of this machine".
     fn name(&self) -> String;
 
+    /// Whether it starts and ends machines. Otherwise somebody else does, and is only told how many are wanted.
+    fn manages(&self) -> bool {
+        true
+    }
+
     /// The least time between two looks, so that nobody is asked more than is good.
     fn rest(&self) -> Duration;
 

@@ -49,6 +49,7 @@ pub struct Fleet {
 enum ProviderName {
     Local,
     Ec2,
+    Static,
 }
 
 impl Fleet {
@@ -58,12 +59,19 @@ impl Fleet {
     /// When it makes no sense.
     pub fn settings(self, scheme: &str, listens: SocketAddr) -> anyhow::Result<FleetSettings> {
         let policy = self.policy()?;
+        let of_local = self.program.is_some() || !self.args.is_empty() || self.certs.is_some();
+        let of_ec2 = self.group.is_some() || self.silence_minutes.is_some() || self.lifecycle_hook.is_some();
+        ensure!(
+            !of_local || matches!(self.provider, ProviderName::Local),
+            "`program`, `args` and `certs` are of `local`"
+        );
+        ensure!(
+            !of_ec2 || matches!(self.provider, ProviderName::Ec2),
+            "`group`, `silence_minutes` and `lifecycle_hook` are of `ec2`"
+        );
         let provider = match self.provider {
+            ProviderName::Static => ProviderSettings::Static,
             ProviderName::Ec2 => {
-                ensure!(
-                    self.program.is_none() && self.args.is_empty() && self.certs.is_none(),
-                    "`program`, `args` and `certs` are of `local`"
-                );
                 let silence = minutes("silence_minutes", self.silence_minutes)?.unwrap_or(SILENCE_MS);
                 ensure!(
                     silence >= SILENCE_MIN_MS,
@@ -77,10 +85,6 @@ impl Fleet {
                 })
             }
             ProviderName::Local => {
-                ensure!(
-                    self.group.is_none() && self.silence_minutes.is_none() && self.lifecycle_hook.is_none(),
-                    "`group`, `silence_minutes` and `lifecycle_hook` are of `ec2`"
-                );
                 let reached = from_here(listens);
                 let mut args: Vec<OsString> = self.args.into_iter().map(Into::into).collect();
                 match (scheme, self.certs) {
@@ -107,7 +111,7 @@ impl Fleet {
 
     fn policy(&self) -> anyhow::Result<Policy> {
         let usual = match self.provider {
-            ProviderName::Ec2 => Policy::default(),
+            ProviderName::Ec2 | ProviderName::Static => Policy::default(),
             // A process is there in a moment, and costs nothing to start again.
             ProviderName::Local => {
                 let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
@@ -211,6 +215,10 @@ mod tests {
         assert_eq!((group.group.as_str(), group.silence), ("workers", Duration::from_secs(1800)));
         assert_eq!(policy, Policy::default());
         assert!(read("provider = \"ec2\"").is_err());
+        let of_others = read("provider = \"static\"\nworkers_max = 4").unwrap();
+        assert!(matches!(of_others.provider, ProviderSettings::Static) && of_others.policy.workers_max == 4);
+        let told = read("provider = \"static\"\ngroup = \"workers\"").unwrap_err().to_string();
+        assert!(told.contains("are of `ec2`"), "{told}");
     }
 
     #[test]

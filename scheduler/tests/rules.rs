@@ -1439,3 +1439,312 @@ fn attempts_of_before_go_on_with_a_worker_that_leaves() {
          a: write 1+1/2, 20 = 10 + 0, family avx",
     );
 }
+
+#[test]
+fn a_job_with_nothing_to_give_waits_for_nobody() {
+    let config = || Config { unserved_ms: 5000, ..Config::default() };
+    check_with(
+        config(),
+        "submit a; list a 1; poll w1 1; poll w1 draining; poll w2 1 family=neon; wait 10s; show a",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         a: write 0+1/1, 10 = 0 + 0, family avx, waits for avx, turns 1 away"
+        ),
+    );
+}
+
+#[test]
+fn a_probe_of_before_shows_the_next_coordinator_nothing_and_costs_nothing() {
+    check(
+        "submit a attempts=1; list a 1; poll w1 1; wait 15s; poll w2 1; wait 15s; poll w3 1; restart; poll w3
+         done w3 a/0/0#3 probed; show a",
+        &format!(
+            "{START}
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         w2 stops a/0/0#2
+         w3 runs a/0/0#3, a probe of 0..5
+         w3 runs a/0/0#2.1
+         a: write 0+1/1, 10 = 0 + 0, family avx"
+        ),
+    );
+}
+
+#[test]
+fn what_was_lost_is_not_taken_again_though_it_is_told_again() {
+    check_listed(
+        "list a 2; poll w1 2; done w1 a/0/0#1; poll w1 deaf; done w1 a/0/1#1",
+        "uncommitted a lost=a/0/1#1; poll w1; show a; done w1 a/0/1#2",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         a is committing
+         commit a
+         a is running
+         w1 runs a/0/1#2
+         a: write 1+1/2, 20 = 10 + 0, family avx
+         a is committing
+         commit a",
+    );
+}
+
+#[test]
+fn what_comes_to_something_else_after_the_commit_has_begun_fails_the_job() {
+    for how in ["", "shorten; restart; poll w1", "restart; shorten; restart; poll w1"] {
+        let story = format!("uncommitted a lost=a/0/1#1; {how}; done w1 a/0/1#2 quarantined=1");
+        check_listed(
+            "list a 2; poll w1 2; done w1 a/0/0#1; done w1 a/0/1#1",
+            &story,
+            "
+             w1 runs a/0/0#1
+             w1 runs a/0/1#1
+             a is committing
+             commit a
+             a is running
+             w1 runs a/0/1#2
+             a is failed, permanent: what task 1 of stage `write` wrote was lost while it was committed, and comes to \
+             something else now, since the input has changed: submit the job again
+             clean up a",
+        );
+    }
+}
+
+#[test]
+fn a_job_of_which_all_is_undone_stays_bound_and_its_journal_can_be_shortened() {
+    check_listed(
+        "list a 1 features; poll w1 1; done w1 a/0/0#1; fail w1 a/1/0#1 application lost=a/0/0#1
+         fail w1 a/1/0#2 application lost=a/0/0#1",
+        "wait 15s; poll w2 1 family=neon; show a; shorten; restart; show a; poll w1; show a",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/1/0#1
+         w1 runs a/1/0#2
+         w1 runs a/0/0#2
+         w1 stops a/0/0#2
+         a: embed 0+0/1 fit 0+0/1 project 0+0/1, 10 = 0 + 0, family avx, waits for avx, turns 1 away
+         a: embed 0+0/1 fit 0+0/1 project 0+0/1, 10 = 0 + 0, family avx, waits for avx
+         w1 runs a/0/0#2.1
+         a: embed 0+1/1 fit 0+0/1 project 0+0/1, 10 = 0 + 0, family avx",
+    );
+}
+
+#[test]
+fn a_late_result_is_not_believed_that_may_have_read_what_was_lost() {
+    check_listed(
+        "list a 2 features; poll w1 2; poll w2 1; done w1 a/0/0#1; done w1 a/0/1#1; done w1 a/1/0#1",
+        "fail w1 a/2/0#1 application lost=a/1/0#1; fail w2 a/2/0#2 application lost=a/1/0#1; done w1 a/1/0#2
+         done w2 a/2/1#1; show a; done w1 a/2/1#2; show a",
+        "
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 runs a/1/0#1
+         w1 runs a/2/0#1
+         w1 runs a/2/1#1
+         w2 runs a/2/0#2
+         w1 stops a/2/1#1
+         w1 runs a/1/0#2
+         w1 runs a/2/0#3
+         w1 runs a/2/1#2
+         a: embed 2+0/2 fit 1+0/1 project 0+2/2, 20 = 20 + 0, family avx
+         a: embed 2+0/2 fit 1+0/1 project 1+1/2, 20 = 20 + 0, family avx",
+    );
+}
+
+#[test]
+fn what_was_lost_twice_is_not_taken_a_third_time() {
+    check_listed(
+        "list a 1; poll w1 1; done w1 a/0/0#1",
+        "uncommitted a lost=a/0/0#1; done w1 a/0/0#2; uncommitted a lost=a/0/0#2; done w1 a/0/0#1; done w1 a/0/0#2; show a",
+        "
+         w1 runs a/0/0#1
+         a is committing
+         commit a
+         a is running
+         w1 runs a/0/0#2
+         a is committing
+         commit a
+         a is running
+         w1 runs a/0/0#3
+         a: write 0+1/1, 10 = 0 + 0, family avx",
+    );
+}
+
+#[test]
+fn what_another_job_made_of_something_else_is_not_taken_over() {
+    // It comes late, when this job has mapped its split by itself.
+    for (own, taken) in [("", true), ("quarantined=1", false)] {
+        check_listed(
+            "list a 1 features; poll w1 1",
+            &format!("done w1 a/0/0#1 {own}; found a/0/0,a/1/0; poll w1; mark found"),
+            &format!(
+                "w1 runs a/0/0#1
+                 w1 runs a/1/0#1
+                 {}found",
+                if taken { "w1 stops a/1/0#1\nw1 runs a/2/0#1\n" } else { "" }
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_job_is_given_to_workers_whose_program_has_it_in_its_version() {
+    check(
+        "submit a job=x.2; poll w1 2 jobs=x.1,y.2; poll w2 1 jobs=x.2; poll w3 1 jobs=x.1,x.2; list a 5; show a; \
+         submit b job=x.1; list b 1; show b",
+        "a is listing
+         prepare a
+         a is running
+         w2 runs a/0/0#1
+         w3 runs a/0/1#1
+         a: write 0+2/5, 50 = 0 + 0, family avx, turns 1 away
+         b is listing
+         prepare b
+         b is running
+         w1 runs b/0/0#1
+         b: write 0+1/1, 10 = 0 + 0, family avx, turns 1 away",
+    );
+}
+
+#[test]
+fn what_nobody_has_the_program_of_fails_when_others_have_been_in_touch_for_long() {
+    let config = Config { unserved_ms: 20_000, ..Config::default() };
+    let story = |workers: &str| {
+        format!(
+            "submit a job=x.2; list a 1; wait 60s; {workers}; wait 10s; {workers}; wait 9s; {workers}; show a; wait 1s"
+        )
+    };
+    let end = |told: &str| {
+        format!(
+            "a is listing
+             prepare a
+             a is running
+             a: write 0+0/1, 10 = 0 + 0, family open, waits for job `x` version 2, turns {told}: start workers of the \
+             program that it was submitted with, and submit the job again
+             clean up a"
+        )
+    };
+    let failed = "away\na is failed, permanent: for 20 s no worker in touch has had job `x` version 2";
+    check_with(config.clone(), &story("poll w1 1 jobs=y.2"), &end(&format!("1 {failed}")));
+    check_with(config.clone(), &story("poll w1 1 jobs=x.1"), &end(&format!("1 {failed}; w1 has version 1")));
+    check_with(
+        config,
+        &story("poll w1 1 jobs=x.1; poll w2 1 jobs=x.3; poll w3 1 jobs=x.1; poll w4 1 jobs=x.1"),
+        &end(&format!("4 {failed}; w1 and 2 more have version 1, w2 has version 3")),
+    );
+}
+
+#[test]
+fn a_worker_that_has_the_job_is_given_it_as_soon_as_it_comes() {
+    let config = Config { unserved_ms: 20_000, ..Config::default() };
+    check_with(
+        config,
+        "submit a job=x.2; list a 2; poll w1 1 jobs=x.1; wait 14s; poll w1; wait 5s; mark it comes; poll w2 1 jobs=x.2; \
+         wait 10s; poll w1; poll w2; wait 10s; show a",
+        "a is listing
+         prepare a
+         a is running
+         it comes
+         w2 runs a/0/0#1
+         a: write 0+1/2, 20 = 0 + 0, family avx, turns 1 away",
+    );
+}
+
+#[test]
+fn kernels_and_program_are_to_be_had_together() {
+    let config = Config { unserved_ms: 20_000, ..Config::default() };
+    let begins = "submit a; poll w1 1; poll w2 1 jobs=y.1; poll w3 1 family=neon";
+    // Nothing was done: it begins anew on the family of those that have it.
+    check_with(
+        config.clone(),
+        &format!("{begins}; list a 1; wait 14s; poll w2; poll w3; wait 1s; show a"),
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w3 runs a/0/0#2
+         a: write 0+1/1, 10 = 0 + 0, family neon, turns 1 away",
+    );
+    // Something was.
+    check_with(
+        config,
+        &format!(
+            "{begins} draining; list a 2; done w1 a/0/0#1; poll w4 1 family=neon; wait 14s; poll w2; poll w4; wait 1s; show a; \
+             wait 13s; poll w2; poll w4; wait 10s"
+        ),
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         w1 stops a/0/1#1
+         a: write 1+0/2, 20 = 10 + 0, family avx, waits for avx, turns 2 away
+         a is failed, permanent: the job began on kernel family `avx`, and for 20 s no worker in touch that has the job has \
+         had it, only `neon`; start one that has it and submit the job again
+         clean up a",
+    );
+}
+
+#[test]
+fn where_no_other_has_the_job_a_worker_is_its_own_second_opinion() {
+    check(
+        "submit a job=x.1; poll w1 1 jobs=x.1; poll w2 4 jobs=y.1; list a 1; done w1 a/0/0#1 changed=1; \
+         done w1 a/0/0#2 changed=1; show a",
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         w1 runs a/0/0#2
+         a is committing
+         commit a
+         a: write 1+0/1, 10 = 9 + 1, family avx",
+    );
+}
+
+#[test]
+fn orders_ahead_wait_for_no_slot_of_a_worker_without_the_job() {
+    check(
+        "submit a job=x.1; poll w1 1+1 jobs=x.1; poll w2 4 jobs=y.1; list a 3",
+        "a is listing
+         prepare a
+         a is running
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1",
+    );
+}
+
+#[test]
+fn a_worker_of_another_program_than_before_has_nothing_any_more() {
+    check_listed(
+        "poll w1 1; list a 1; poll w2 1; poll w1 jobs=y.1",
+        "show a",
+        "
+         w1 runs a/0/0#1
+         w1 stops a/0/0#1
+         w2 runs a/0/0#2
+         a: write 0+1/1, 10 = 0 + 0, family avx, turns 1 away",
+    );
+}
+
+#[test]
+fn after_a_restart_a_job_is_still_for_those_that_have_it() {
+    for shorten in ["", "shorten; "] {
+        check(
+            &format!(
+                "submit a job=x.1; poll w1 2 jobs=x.1; list a 2; {shorten}restart; poll w1 jobs=y.1; show a; \
+                 poll w2 1 jobs=x.1"
+            ),
+            "a is listing
+             prepare a
+             a is running
+             w1 runs a/0/0#1
+             w1 runs a/0/1#1
+             w1 stops a/0/0#1
+             w1 stops a/0/1#1
+             a: write 0+0/2, 20 = 0 + 0, family avx, waits for job `x` version 1, turns 1 away
+             w2 runs a/0/0#2.1",
+        );
+    }
+}

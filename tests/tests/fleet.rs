@@ -2,7 +2,8 @@
 //! are lost; what they write is what one process writes.
 
 use mr_tests::{
-    Coordinator, Output, Running, Scratch, Signal, Submit, address, assert_same_bytes, drawn, send, submit, wait_until,
+    Coordinator, Output, Running, Scratch, Signal, Submit, Worker, address, assert_same_bytes, drawn, send, submit,
+    wait_until,
 };
 use serde_json::Value;
 use std::fs;
@@ -145,5 +146,28 @@ fn a_fleet_that_can_t_start_anyone_says_why() {
     wait_until("it says why", || note().filter(|note| note.contains("starting /no/such/mr-worker: ")));
     submit(&fleet.scratch, ["--coordinator", coordinator.url(), "cancel", &id]).done();
     submitter.wait(LIMIT);
+    coordinator.terminate();
+}
+
+#[test]
+fn workers_of_others_are_wanted_and_never_told_to_leave() {
+    let fleet = Fleet::enter("fleet: of others", 60);
+    let settings = "[fleet]\nprovider = \"static\"\nworkers_max = 4\ntarget_minutes = 0\nidle_minutes = 0.01\n";
+    fleet.scratch.write("coordinator.toml", settings);
+    let coordinator = fleet.coordinator();
+    let (submitter, id) = fleet.submit(&coordinator);
+    let note = || fleet.status(&coordinator, &id)["note"].as_str().map(str::to_owned);
+    wait_until("it says how many", || {
+        note().filter(|note| note.contains("4 are wanted, and this coordinator starts none"))
+    });
+    let worker = Worker::start(&fleet.scratch, &coordinator, None);
+    submitter.wait(LIMIT).done();
+    assert_same_bytes(&fleet.alone, &Output::open(&fleet.scratch.join("out")));
+    // It has had nothing to do for longer than that now, and has work again.
+    std::thread::sleep(Duration::from_secs(3));
+    let ended = Submit::job(&fleet.scratch, &fleet.photos, "again").to(&coordinator).run().done();
+    assert!(ended.stdout.starts_with("60 images embedded"), "{ended}");
+    let ended = worker.terminate();
+    assert!(!ended.stderr.contains("no more use for it"), "{ended}");
     coordinator.terminate();
 }
