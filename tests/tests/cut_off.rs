@@ -133,7 +133,7 @@ fn workers_that_are_cut_off_from_the_store_cost_time_only() {
 
 #[test]
 fn a_job_ends_well_over_slow_lines_that_lose_packets() {
-    let Some(site) = Site::with("cut off: delay and loss", 32, 15_000) else { return };
+    let Some(site) = Site::with("cut off: delay and loss", 16, 15_000) else { return };
     site.survives("weather", &ALONE, |spread| {
         // The weights went up before, which would take most of the time and show little.
         spread.until_said("submitter", "submitted job");
