@@ -22,6 +22,7 @@ from pathlib import Path
 from cloud import created, fresh, lived
 from machine import started
 from moto.server import ThreadedMotoServer
+from tables import tables
 from template import FIRST, INFRA, OTHER, Findings, Template
 from written import lint, wide, written
 
@@ -36,13 +37,14 @@ UNSHOWN = """not shown here, since moto does not do it; looked at in the templat
   whether roles, endpoints and ports are enough for the programs: that takes AWS itself"""
 
 
-def check(endpoint, path, units, only=None):
+def check(endpoint, path, systemd, only=None):
     find = Findings()
     parts = {
         "lint": lambda: lint(path, find),
         "written": lambda: [written(Template(path, parameters), find) for parameters in (FIRST, OTHER)],
+        "tables": lambda: [tables(Template(path, parameters), find) for parameters in (FIRST, OTHER)],
         "iam": lambda: wide(find),
-        "started": lambda: started(Template(path, FIRST), units, find),
+        "started": lambda: started(Template(path, FIRST), systemd, find),
         "lived": lambda: lived(fresh(endpoint), path, find),
         # The first part of that alone, for what is planted.
         "made": lambda: created(fresh(endpoint), path, FIRST, find),
@@ -102,6 +104,46 @@ PLANTS = [
      "MR_CERTS_PARAMETER=/mr/${AWS::StackName}/worker", "started", "ends with 1"),
     (TEMPLATE, "\"MR_METRICS=127.0.0.1:9464\"", "\"MR_METRICS=0.0.0.0:9464\"", "written", "metrics of a"),
     (TEMPLATE, "MR_KEEP_DAYS=", "MR_KEPT_DAYS=", "started", "settings of a coordinator"),
+    (TEMPLATE, "Principal: {Service: ec2.amazonaws.com}", "Principal: {AWS: \"*\"}", "tables", "who may be the CoordinatorRole"),
+    (TEMPLATE, "              - !GetAtt Bucket.Arn\n              - !Sub \"${Bucket.Arn}/*\"\n", "              - \"*\"\n",
+     "tables", "what leaves by S3Endpoint"),
+    (TEMPLATE, "              - !Sub\n                - arn:${AWS::Partition}:s3:::${Object}\n"
+     "                - Object: !Select [1, !Split [\"s3://\", !Ref ReleaseUrl]]\n\n  # These", "\n  # These", "tables", "what leaves by S3Endpoint"),
+    (TEMPLATE, "        - {IpProtocol: tcp, FromPort: 7171, ToPort: 7171, SourceSecurityGroupId: !Ref WorkerPorts, Description: Workers}\n",
+     "", "tables", "['WorkerPorts > BalancerPorts 7171'] missing"),
+    (TEMPLATE, "        - {IpProtocol: tcp, FromPort: 443, ToPort: 443, SourceSecurityGroupId: !Ref WorkerPorts, Description: Workers}\n",
+     "", "tables", "['WorkerPorts > EndpointPorts 443'] missing"),
+    (TEMPLATE, "        - {IpProtocol: tcp, FromPort: 7171, ToPort: 7171, SourceSecurityGroupId: !Ref BalancerPorts, Description: Its address}\n",
+     "", "tables", "['BalancerPorts > CoordinatorPorts 7171'] missing"),
+    (TEMPLATE, "        - {IpProtocol: tcp, FromPort: 9464, ToPort: 9464, SourceSecurityGroupId: !Ref BalancerPorts, Description: Its health}\n",
+     "", "tables", "['BalancerPorts > CoordinatorPorts 9464'] missing"),
+    (TEMPLATE, "        - {IpProtocol: tcp, FromPort: 7171, ToPort: 7171, CidrIp: !Sub \"${Network}.0.0/16\", Description: The coordinator}\n"
+     "  BalancerPorts", "  BalancerPorts", "tables", "['WorkerPorts > VPC 7171'] missing"),
+    (TEMPLATE, "CidrIp: !Sub \"${Network}.0.0/16\", Description: Its health}", "CidrIp: 0.0.0.0/0, Description: Its health}",
+     "tables", "['BalancerPorts > 0.0.0.0/0 9464'] too much"),
+    (TEMPLATE, "    Condition: MetricsInNetwork\n    Properties:\n      GroupId: !GetAtt CoordinatorPorts",
+     "    Properties:\n      GroupId: !GetAtt CoordinatorPorts", "tables", "['SubmitterPorts > CoordinatorPorts 9464'] too much"),
+    (TEMPLATE, "SecurityGroupIds: [!Ref WorkerPorts]", "SecurityGroupIds: [!Ref SubmitterPorts]", "tables", "security groups of WorkerTemplate"),
+    (TEMPLATE, "            Action: ssm:GetParameter\n", "            Action: ssm:*\n", "tables", "what leaves by SsmEndpoint"),
+    (TEMPLATE, "            Condition:\n              ArnEquals: {aws:PrincipalArn: !GetAtt CoordinatorRole.Arn}\n", "",
+     "tables", "what leaves by AutoScalingEndpoint"),
+    (TEMPLATE, "ArnEquals: {aws:PrincipalArn: [!GetAtt CoordinatorRole.Arn, !GetAtt WorkerRole.Arn]}",
+     "StringLike: {aws:PrincipalArn: \"*\"}", "tables", "what leaves by SessionEndpoint"),
+    (TEMPLATE, "      TargetType: instance\n      Port: 7171", "      TargetType: instance\n      Port: 7172", "tables", "the coordinator's target group"),
+    (TEMPLATE, "      HealthCheckProtocol: HTTP\n      HealthCheckPort: \"9464\"\n      HealthCheckPath: /healthz\n"
+     "      Matcher: {HttpCode: \"200\"}\n", "      HealthCheckProtocol: TCP\n", "tables", "the coordinator's target group"),
+    (TEMPLATE, "HeartbeatTimeout: 180", "HeartbeatTimeout: 30", "tables", "the hook"),
+    (TEMPLATE, "DefaultResult: CONTINUE", "DefaultResult: ABANDON", "tables", "the hook"),
+    (TEMPLATE, "MetricName: HealthyHostCount", "MetricName: UnHealthyHostCount", "tables", "what NoCoordinator looks at"),
+    (TEMPLATE, "Namespace: AWS/NetworkELB", "Namespace: AWS/ApplicationELB", "tables", "what NoCoordinator looks at"),
+    (TEMPLATE, "        - {Name: TargetGroup, Value: !GetAtt CoordinatorTarget.TargetGroupFullName}\n", "", "tables", "what NoCoordinator looks at"),
+    (TEMPLATE, "      Dimensions: [{Name: AutoScalingGroupName, Value: !Ref CoordinatorGroup}]",
+     "      Dimensions: [{Name: AutoScalingGroupName, Value: !Ref WorkerGroup}]", "tables", "what NoCoordinatorMachine looks at"),
+    (TEMPLATE, "ComparisonOperator: LessThanThreshold", "ComparisonOperator: GreaterThanThreshold", "tables", "what NoCoordinator looks at"),
+    (TEMPLATE, "Threshold: 1\n", "Threshold: 1000\n", "tables", "what NoCoordinator looks at"),
+    (TEMPLATE, "TreatMissingData: breaching", "TreatMissingData: notBreaching", "tables", "what NoCoordinator looks at"),
+    (TEMPLATE, "Statistic: Minimum", "Statistic: Average", "tables", "what WorkersAllTheTime looks at"),
+    (TEMPLATE, "Expression: minutes / 60", "Expression: minutes / 3600", "tables", "what ManyInstanceHours looks at"),
     (INSTALL, "enable --now mr-\"$role\".service", "enable mr-\"$role\".service", "started", "what systemd is told"),
     (INSTALL, "service.d/on-ec2.conf", "service.d/on-ec3.conf", "started", "what is installed on a worker"),
     (FETCH, "install -m 600", "install -m 644", "started", "certificates of a"),
@@ -128,7 +170,11 @@ def plant(endpoint):
             found = [finding for finding in find if words in finding]
             missed += not found
             shown = " ".join((found or find or ["nothing was found"])[0].split())[:140]
-            print(f"{'found' if found else 'MISSED'}: {instead.strip().splitlines()[-1].strip()!r}: {shown}")
+            planted = (instead.strip() or f"without {there.strip()}").splitlines()[-1].strip()
+            print(f"{'found' if found else 'MISSED'}: {planted!r}: {shown}")
+    if f"; {len(PLANTS)} planted mistakes are found" not in (INFRA.parent / "SECURITY.md").read_text():
+        print(f"MISSED: SECURITY.md does not say that {len(PLANTS)} are planted")
+        missed += 1
     print(f"{len(PLANTS) - missed} of {len(PLANTS)} planted mistakes are found")
     return missed
 
