@@ -2,8 +2,8 @@
 deleted at moto, a stand-in for AWS's control plane.
 
     python tests/infra/stack.py             checks; every finding is printed, and the exit code is 1 if there is one
-    python tests/infra/stack.py --plant     plants mistakes in copies of the template and of the scripts, one at a time, and
-                                            sees that the checks find each of them; exit code 1 if one is not found
+    python tests/infra/stack.py --plant     plants mistakes in copies of the template, the units and the scripts, one at a time,
+                                            and sees that the checks find each of them; exit code 1 if one is not found
 
 What moto does not do is checked in the template itself, with its functions resolved: `Unshown` lists it. Nothing here shows what
 AWS makes of the template beyond that.
@@ -24,6 +24,7 @@ from machine import started
 from moto.server import ThreadedMotoServer
 from tables import tables
 from template import FIRST, INFRA, OTHER, Findings, Template
+from units import units
 from written import lint, wide, written
 
 UNSHOWN = """not shown here, since moto does not do it; looked at in the template where it can be:
@@ -34,7 +35,8 @@ UNSHOWN = """not shown here, since moto does not do it; looked at in the templat
     that somebody set in the meantime is not seen to stay, and changes neither roles, policies nor endpoints
   moto deletes neither endpoints nor route tables with a stack: they are deleted here
   moto starts no machine: their user data is run in a folder here, with stand-ins for `aws` and `systemctl`
-  whether roles, endpoints and ports are enough for the programs: that takes AWS itself"""
+  whether roles, endpoints and ports are enough for the programs: that takes AWS itself
+  that systemd tries again, gives up and powers off as the units say: their text is looked at here"""
 
 
 def check(endpoint, path, systemd, only=None):
@@ -44,6 +46,7 @@ def check(endpoint, path, systemd, only=None):
         "written": lambda: [written(Template(path, parameters), find) for parameters in (FIRST, OTHER)],
         "tables": lambda: [tables(Template(path, parameters), find) for parameters in (FIRST, OTHER)],
         "iam": lambda: wide(find),
+        "units": lambda: units(systemd, find),
         "started": lambda: started(Template(path, FIRST), systemd, find),
         "lived": lambda: lived(fresh(endpoint), path, find),
         # The first part of that alone, for what is planted.
@@ -60,6 +63,7 @@ def check(endpoint, path, systemd, only=None):
 
 # What is planted: where, what stands there, what stands there then, which part finds it, and words of the finding.
 TEMPLATE, INSTALL, FETCH = "cluster.yaml", "mr-install", "mr-fetch-certs"
+COORDINATOR, WORKER, ON_EC2 = "mr-coordinator.service", "mr-worker.service", "mr-worker-on-ec2.conf"
 PLANTS = [
     (TEMPLATE, "      Roles: [!Ref WorkerRole]", "      Roles: [!Ref NobodysRole]", "lint", "cfn-lint"),
     (TEMPLATE, "SourceSecurityGroupId: !Ref WorkerPorts, Description: Workers}\n        - {IpProtocol: tcp, FromPort: 7171",
@@ -144,6 +148,12 @@ PLANTS = [
     (TEMPLATE, "TreatMissingData: breaching", "TreatMissingData: notBreaching", "tables", "what NoCoordinator looks at"),
     (TEMPLATE, "Statistic: Minimum", "Statistic: Average", "tables", "what WorkersAllTheTime looks at"),
     (TEMPLATE, "Expression: minutes / 60", "Expression: minutes / 3600", "tables", "what ManyInstanceHours looks at"),
+    (COORDINATOR, "StartLimitIntervalSec=0", "StartLimitIntervalSec=10", "units", "StartLimitIntervalSec of mr-coordinator.service"),
+    (WORKER, "RestartSec=5", "RestartSec=100ms", "units", "RestartSec of mr-worker.service"),
+    (ON_EC2, "StartLimitAction=poweroff\n", "", "units", "StartLimitAction of mr-worker-on-ec2.conf"),
+    (ON_EC2, "StartLimitAction=poweroff", "StartLimitAction=poweroff\nFailureAction=poweroff", "units", "does at each failure"),
+    (ON_EC2, "TimeoutStopSec=120", "TimeoutStopSec=95", "units", "in the middle of handing back"),
+    (ON_EC2, "!= success ] ||", "= success ] ||", "units", "ends with success"),
     (INSTALL, "enable --now mr-\"$role\".service", "enable mr-\"$role\".service", "started", "what systemd is told"),
     (INSTALL, "service.d/on-ec2.conf", "service.d/on-ec3.conf", "started", "what is installed on a worker"),
     (FETCH, "install -m 600", "install -m 644", "started", "certificates of a"),
@@ -203,7 +213,7 @@ def main():
         server.stop()
     for part, count in find.held.items():
         print(f"{part}: {count} things are as they should be")
-    print(UNSHOWN)
+    print("\n  ".join([UNSHOWN, *find.unseen]))
     for finding in find:
         print(f"WRONG: {finding}")
     print(f"{len(find)} findings, in {time.monotonic() - began:.1f} s")

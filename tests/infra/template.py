@@ -50,6 +50,8 @@ class Findings(list):
         super().__init__()
         self.held = Counter()
         self.part = ""
+        # What was not looked at for want of a program that this machine need not have.
+        self.unseen = []
 
     def hold(self, right, wrong):
         if right:
