@@ -5,7 +5,9 @@ deleted at moto, a stand-in for AWS's control plane.
     python tests/infra/stack.py --plant     plants mistakes in copies of the template, the units and the scripts, one at a time,
                                             and sees that the checks find each of them; exit code 1 if one is not found
 
-What moto does not do is checked in the template itself, with its functions resolved: `Unshown` lists it. Nothing here shows what
+Both want an mr-coordinator to read what the template writes for it, by `--coordinator PATH` another than that of target/release.
+
+What moto does not do is checked in the template itself, with its functions resolved: `UNSHOWN` lists it. Nothing here shows what
 AWS makes of the template beyond that.
 """
 
@@ -22,8 +24,9 @@ from pathlib import Path
 from cloud import created, fresh, lived
 from machine import started
 from moto.server import ThreadedMotoServer
+from program import takes
 from tables import tables
-from template import FIRST, INFRA, OTHER, Findings, Template
+from template import FIRST, INFRA, OTHER, ROOT, Findings, Template
 from units import units
 from written import lint, wide, written
 
@@ -39,7 +42,7 @@ UNSHOWN = """not shown here, since moto does not do it; looked at in the templat
   that systemd tries again, gives up and powers off as the units say: their text is looked at here"""
 
 
-def check(endpoint, path, systemd, only=None):
+def check(endpoint, path, systemd, program, only=None):
     find = Findings()
     parts = {
         "lint": lambda: lint(path, find),
@@ -47,6 +50,7 @@ def check(endpoint, path, systemd, only=None):
         "tables": lambda: [tables(Template(path, parameters), find) for parameters in (FIRST, OTHER)],
         "iam": lambda: wide(find),
         "units": lambda: units(systemd, find),
+        "program": lambda: takes(path, program, endpoint, find),
         "started": lambda: started(Template(path, FIRST), systemd, find),
         "lived": lambda: lived(fresh(endpoint), path, find),
         # The first part of that alone, for what is planted.
@@ -148,6 +152,16 @@ PLANTS = [
     (TEMPLATE, "TreatMissingData: breaching", "TreatMissingData: notBreaching", "tables", "what NoCoordinator looks at"),
     (TEMPLATE, "Statistic: Minimum", "Statistic: Average", "tables", "what WorkersAllTheTime looks at"),
     (TEMPLATE, "Expression: minutes / 60", "Expression: minutes / 3600", "tables", "what ManyInstanceHours looks at"),
+    (TEMPLATE, "AllowedPattern: ^([1-9][0-9]*(\\.[0-9]+)?|0\\.[0-9]*[1-9][0-9]*)?$", "AllowedPattern: ^([0-9]+(\\.[0-9]+)?)?$",
+     "written", "BudgetUsdPerHour takes '007'"),
+    (TEMPLATE, "      - Assert: !Not [!Equals [!Ref UsdPerWorkerHour, \"0\"]]", "      - Assert: !Not [!Equals [!Ref UsdPerWorkerHour, \"\"]]",
+     "written", "what is needed then"),
+    (TEMPLATE, "!Sub \"usd_per_hour_waited = ${UsdPerHourWaited}\"", "!Sub \"usd_per_hour_waited = ${TargetMinutes}\"", "written", "`usd_per_hour_waited`"),
+    (TEMPLATE, "kernel_families = [\\\"${Names}\\\"]", "kernel_families = \\\"${Names}\\\"", "program", "it does not take"),
+    (TEMPLATE, "!Sub \"usd_per_hour_waited = ${UsdPerHourWaited}\"",
+     "!Sub \"usd_per_hour_waited = ${UsdPerHourWaited}\\ntarget_minutes = ${TargetMinutes}\"", "program", "are two aims"),
+    (TEMPLATE, "HealthCheckPath: /healthz", "HealthCheckPath: /health", "program", "the answer to the balancer"),
+    (TEMPLATE, "              MR_METRICS_INSECURE=true\n", "", "program", "would answer anyone"),
     (COORDINATOR, "StartLimitIntervalSec=0", "StartLimitIntervalSec=10", "units", "StartLimitIntervalSec of mr-coordinator.service"),
     (WORKER, "RestartSec=5", "RestartSec=100ms", "units", "RestartSec of mr-worker.service"),
     (ON_EC2, "StartLimitAction=poweroff\n", "", "units", "StartLimitAction of mr-worker-on-ec2.conf"),
@@ -162,7 +176,7 @@ PLANTS = [
 ]
 
 
-def plant(endpoint):
+def plant(endpoint, program):
     """Whether each planted mistake is found, where and as it should be."""
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -176,13 +190,13 @@ def plant(endpoint):
                 missed += 1
                 continue
             path.write_text(text.replace(there, instead))
-            find = check(endpoint, copy / "cluster.yaml", copy / "systemd", part)
+            find = check(endpoint, copy / "cluster.yaml", copy / "systemd", program, part)
             found = [finding for finding in find if words in finding]
             missed += not found
             shown = " ".join((found or find or ["nothing was found"])[0].split())[:140]
             planted = (instead.strip() or f"without {there.strip()}").splitlines()[-1].strip()
             print(f"{'found' if found else 'MISSED'}: {planted!r}: {shown}")
-    if f"; {len(PLANTS)} planted mistakes are found" not in (INFRA.parent / "SECURITY.md").read_text():
+    if f"; {len(PLANTS)} planted mistakes are found" not in (ROOT / "SECURITY.md").read_text():
         print(f"MISSED: SECURITY.md does not say that {len(PLANTS)} are planted")
         missed += 1
     print(f"{len(PLANTS) - missed} of {len(PLANTS)} planted mistakes are found")
@@ -193,6 +207,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--plant", action="store_true", help="see that planted mistakes are found")
     parser.add_argument("--template", type=Path, default=INFRA / "cluster.yaml")
+    parser.add_argument("--coordinator", type=Path, default=ROOT / "target/release/mr-coordinator", help="the program")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
@@ -207,8 +222,8 @@ def main():
     endpoint = f"http://{host}:{port}"
     try:
         if args.plant:
-            return 1 if plant(endpoint) else 0
-        find = check(endpoint, args.template, INFRA / "systemd")
+            return 1 if plant(endpoint, args.coordinator) else 0
+        find = check(endpoint, args.template, INFRA / "systemd", args.coordinator)
     finally:
         server.stop()
     for part, count in find.held.items():

@@ -10,6 +10,21 @@ from pathlib import Path
 from template import INFRA, ROOT, heredoc, user_data
 
 
+PRICES = ["0.08", "0.50", "1", "1.0", "12.5", "7"]
+NO_PRICES = ["0.0", "00", "007", "00.5", ".5", "5.", "-1", "1e3", "1,5", " 1", "1 "]
+# What [fleet] is told of parameters.
+ASKED = {
+    "WorkersMax": "workers_max",
+    "WorkerSlots": "slots",
+    "TargetMinutes": "target_minutes",
+    "UsdPerHourWaited": "usd_per_hour_waited",
+    "UsdPerWorkerHour": "usd_per_worker_hour",
+    "BudgetUsdPerHour": "budget_usd_per_hour",
+    "BudgetUsdPerJob": "budget_usd_per_job",
+    "KernelFamilies": "kernel_families",
+}
+
+
 def lint(path, find):
     find.part = "cfn-lint"
     command = [str(Path(sys.executable).with_name("cfn-lint")), "--regions", "us-east-1", "eu-central-1", "--template", str(path)]
@@ -37,12 +52,24 @@ def written(template, find):
         ("OutputPrefix", ["results/", "a/b/"], ["", "state/", "state/work/", "results"]),
         ("ReleaseSha256", ["0" * 64], ["", "0" * 63]),
         ("ReleaseUrl", ["s3://b/k.tar.gz"], ["https://b/k.tar.gz", "s3://b"]),
+        ("UsdPerWorkerHour", ["0", *PRICES], ["", *NO_PRICES]),
+        ("UsdPerHourWaited", ["", "0", *PRICES], NO_PRICES),
+        ("BudgetUsdPerHour", ["", *PRICES], ["0", *NO_PRICES]),
+        ("BudgetUsdPerJob", ["", *PRICES], ["0", *NO_PRICES]),
+        ("KernelFamilies", ["", "f32/x86-64-v3", "f32/aarch64,bf16x3/x86-64-v3"], ["f32", "f32/a,", ",f32/a", "f32/a, f32/b", 'f32/a"]']),
     ):
         pattern = re.compile(parameters[name]["AllowedPattern"])
         for value in good:
             find.hold(pattern.search(value), f"{name} refuses {value!r}")
         for value in bad:
             find.hold(not pattern.search(value), f"{name} takes {value!r}")
+    for name in ("UsdPerWorkerHour", "UsdPerHourWaited", "BudgetUsdPerHour", "BudgetUsdPerJob"):
+        find.equal(f"the longest {name}", parameters[name].get("MaxLength"), 10)
+    budgets = {"Fn::And": [{"Fn::Equals": [{"Ref": name}, ""]} for name in ("BudgetUsdPerHour", "BudgetUsdPerJob")]}
+    rule = template.raw["Rules"]["ABudgetNeedsAPrice"]
+    find.equal("when a price is needed", rule["RuleCondition"], {"Fn::Not": [budgets]})
+    priced = {"Fn::Not": [{"Fn::Equals": [{"Ref": "UsdPerWorkerHour"}, "0"]}]}
+    find.equal("what is needed then", [a["Assert"] for a in rule["Assertions"]], [priced])
 
     bucket = template.properties("Bucket")
     for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
@@ -89,6 +116,13 @@ def written(template, find):
     find.equal("the coordinator's group of workers", settings.get("group"), workers["AutoScalingGroupName"])
     find.equal("workers_max", settings.get("workers_max"), int(workers["MaxSize"]))
     page = (ROOT / "docs/fleet.md").read_text()
+    for name, setting in ASKED.items():
+        said = template.parameters[name]
+        # A target is no aim where there is another.
+        said = "" if name == "TargetMinutes" and template.parameters["UsdPerHourWaited"] else said
+        written_down = settings.get(setting)
+        written_down = ",".join(written_down) if isinstance(written_down, list) else written_down
+        find.equal(f"`{setting}`", str(written_down), str(float(said)) if "." in said else said or "None")
     for setting in settings:
         find.hold(f"`{setting}`" in page, f"docs/fleet.md knows no setting `{setting}` of [fleet]")
 
