@@ -28,11 +28,11 @@ from program import takes
 from tables import tables
 from template import FIRST, INFRA, OTHER, ROOT, Findings, Template
 from units import units
-from written import lint, wide, written
+from written import lint, renewed, wide, written
 
 UNSHOWN = """not shown here, since moto does not do it; looked at in the template where it can be:
-  moto makes no bucket policies, alarms, SNS subscriptions or listeners of network balancers from a template, and of a bucket it
-    leaves out public access, ownership and lifecycle
+  moto makes no policies of buckets and topics, alarms, SNS subscriptions or listeners of network balancers from a template, and of
+    a bucket it leaves out public access, ownership and lifecycle
   moto gives each security group all ways out, whatever the template says
   moto knows neither UpdatePolicy nor lifecycle hooks nor metrics of groups; on an update it makes a group anew, so that a size
     that somebody set in the meantime is not seen to stay, and changes neither roles, policies nor endpoints
@@ -49,6 +49,7 @@ def check(endpoint, path, systemd, program, only=None):
         "written": lambda: [written(Template(path, parameters), find) for parameters in (FIRST, OTHER)],
         "tables": lambda: [tables(Template(path, parameters), find) for parameters in (FIRST, OTHER)],
         "iam": lambda: wide(find),
+        "runbook": lambda: renewed(systemd.parent / "README.md", find),
         "units": lambda: units(systemd, find),
         "program": lambda: takes(path, program, endpoint, find),
         "started": lambda: started(Template(path, FIRST), systemd, find),
@@ -66,7 +67,7 @@ def check(endpoint, path, systemd, program, only=None):
 
 
 # What is planted: where, what stands there, what stands there then, which part finds it, and words of the finding.
-TEMPLATE, INSTALL, FETCH = "cluster.yaml", "mr-install", "mr-fetch-certs"
+TEMPLATE, INSTALL, FETCH, README = "cluster.yaml", "mr-install", "mr-fetch-certs", "README.md"
 COORDINATOR, WORKER, ON_EC2 = "mr-coordinator.service", "mr-worker.service", "mr-worker-on-ec2.conf"
 PLANTS = [
     (TEMPLATE, "      Roles: [!Ref WorkerRole]", "      Roles: [!Ref NobodysRole]", "lint", "cfn-lint"),
@@ -152,6 +153,9 @@ PLANTS = [
     (TEMPLATE, "TreatMissingData: breaching", "TreatMissingData: notBreaching", "tables", "what NoCoordinator looks at"),
     (TEMPLATE, "Statistic: Minimum", "Statistic: Average", "tables", "what WorkersAllTheTime looks at"),
     (TEMPLATE, "Expression: minutes / 60", "Expression: minutes / 3600", "tables", "what ManyInstanceHours looks at"),
+    (TEMPLATE, "policy-type: [NoChangeNotification]", "policy-type: [Expiration]", "tables", "what tells of certificates"),
+    (TEMPLATE, "            Principal: {Service: events.amazonaws.com}\n", "            Principal: \"*\"\n", "tables", "who may tell of certificates"),
+    (README, "\"After\":\"340\"", "\"After\":\"364\"", "runbook", "are told of after"),
     (TEMPLATE, "AllowedPattern: ^([1-9][0-9]*(\\.[0-9]+)?|0\\.[0-9]*[1-9][0-9]*)?$", "AllowedPattern: ^([0-9]+(\\.[0-9]+)?)?$",
      "written", "BudgetUsdPerHour takes '007'"),
     (TEMPLATE, "      - Assert: !Not [!Equals [!Ref UsdPerWorkerHour, \"0\"]]", "      - Assert: !Not [!Equals [!Ref UsdPerWorkerHour, \"\"]]",

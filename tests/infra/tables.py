@@ -172,6 +172,20 @@ ALARMS = {
         "TreatMissingData": "notBreaching",
     },
 }
+# What the runbook puts on the coordinator's parameter has Parameter Store say this.
+NOT_RENEWED = {
+    "source": ["aws.ssm"],
+    "detail-type": ["Parameter Store Policy Action"],
+    "detail": {"parameter-name": [f"/mr/{STACK}/coordinator"], "policy-type": ["NoChangeNotification"]},
+}
+NOTICES = [
+    {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": "<CertificateNotices>",
+    }
+]
 
 
 def tables(template, find):
@@ -209,6 +223,12 @@ def tables(template, find):
     for name, alarm in alarms.items():
         looks_at = {key: value for key, value in alarm.items() if key not in ("AlarmDescription", "AlarmActions", "OKActions")}
         find.equal(f"what {name} looks at", looks_at, ALARMS.get(name))
+    if parameters["AlarmEmail"]:
+        rule, policy = template.properties("CertificatesNotRenewed"), template.properties("CertificateNoticesPolicy")
+        find.equal("what tells of certificates", rule.get("EventPattern"), NOT_RENEWED)
+        find.equal("whom it tells", rule.get("Targets"), [{"Id": "email", "Arn": "<CertificateNotices>"}])
+        find.equal("who may tell of certificates", policy.get("PolicyDocument", {}).get("Statement"), NOTICES)
+        find.equal("where", policy.get("Topics"), ["<CertificateNotices>"])
 
 
 def same(find, what, there, expected):

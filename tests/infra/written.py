@@ -168,3 +168,15 @@ def wide(find):
     worker = json.loads((INFRA / "iam/worker.json").read_text())["Statement"]
     places = {place for s in worker if "s3:PutObject" in s["Action"] for place in s["Resource"]}
     find.equal("where a worker writes", places, {"arn:aws:s3:::STATE_BUCKET/STATE_PREFIXwork/*"})
+
+
+def renewed(readme, find):
+    """The runbook has Parameter Store tell in time that the certificates were not renewed, which are good for a year."""
+    find.part = "runbook"
+    text = readme.read_text()
+    policies = [json.loads(policy) for policy in re.findall(r"--policies '(\[.*?\])'", text)]
+    find.equal("policies of parameters in infra/README.md", len(policies), 1)
+    for policy in policies:
+        kind, after = policy[0].get("Type"), policy[0].get("Attributes", {})
+        find.equal("what they are", (len(policy), kind, after.get("Unit")), (1, "NoChangeNotification", "Days"))
+        find.hold(300 <= int(after.get("After", 0)) <= 365 - 14, f"certificates that end after a year are told of after {after}")
