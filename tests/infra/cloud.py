@@ -13,7 +13,7 @@ import boto3
 from template import ACCOUNT, FIRST, INFRA, OTHER, REGION, STACK, UPGRADE, Failed, Template
 
 # Made by moto's CloudFormation not at all; or the listener, since it makes every balancer one for HTTP.
-UNMADE = {"AWS::S3::BucketPolicy", "AWS::CloudWatch::Alarm", "AWS::ElasticLoadBalancingV2::Listener"}
+UNMADE = {"AWS::S3::BucketPolicy", "AWS::CloudWatch::Alarm", "AWS::ElasticLoadBalancingV2::Listener", "AWS::SNS::TopicPolicy"}
 # What moto can update. It leaves roles as they are, and takes managed policies and endpoints for gone.
 UPDATED = {"AWS::EC2::LaunchTemplate", "AWS::AutoScaling::AutoScalingGroup"}
 

@@ -56,7 +56,8 @@ def started(template, units, find):
             find.equal(f"certificates of a {role}", modes, dict.fromkeys(("ca.pem", "cert.pem", "key.pem"), "0o600"))
             settings = dict(line.split("=", 1) for line in (machine.root / f"etc/mr/{role}.env").read_text().splitlines())
             needed = {"AWS_REGION", "MR_CERTS", "MR_METRICS"}
-            needed |= {"MR_STATE", "MR_LISTEN", "MR_CONFIG", "MR_KEEP_DAYS"} if role == "coordinator" else {"MR_COORDINATOR"}
+            of_coordinator = {"MR_STATE", "MR_LISTEN", "MR_CONFIG", "MR_KEEP_DAYS", "MR_METRICS_INSECURE"}
+            needed |= of_coordinator if role == "coordinator" else {"MR_COORDINATOR"}
             find.equal(f"settings of a {role}", set(settings), needed)
             program = (ROOT / f"mr/src/{role}.rs").read_text()
             for name in needed - {"AWS_REGION"}:

@@ -25,7 +25,7 @@ FIRST = {
 }
 # What the runbook's upgrade changes.
 UPGRADE = FIRST | {"ReleaseUrl": "s3://releases/mr-2.tar.gz", "ReleaseSha256": "2" * 64, "WorkersMax": "20"}
-# Every choice taken otherwise.
+# Every choice taken otherwise, and the fleet as cheap as can be.
 OTHER = FIRST | {
     "OutputBucket": "tables",
     "OutputPrefix": "embedded/",
@@ -35,6 +35,9 @@ OTHER = FIRST | {
     "Sessions": "false",
     "CoordinatorReadsInput": "false",
     "BudgetUsdPerHour": "",
+    "BudgetUsdPerJob": "12.50",
+    "UsdPerHourWaited": "1.5",
+    "KernelFamilies": "f32/x86-64-v3,bf16x3/x86-64-v3",
     "AlarmEmail": "",
 }
 
@@ -50,6 +53,8 @@ class Findings(list):
         super().__init__()
         self.held = Counter()
         self.part = ""
+        # What was not looked at for want of a program that this machine need not have.
+        self.unseen = []
 
     def hold(self, right, wrong):
         if right:
@@ -123,9 +128,11 @@ FUNCTIONS = {
     "Fn::GetAtt": lambda t, node: f"<{'.'.join(node) if isinstance(node, list) else node}>",
     "Fn::Sub": lambda t, node: t.sub(node),
     "Fn::If": lambda t, node: t.value(node[1] if t.conditions[node[0]] else node[2]),
+    "Fn::And": lambda t, node: all(t.value(item) for item in node),
     "Fn::Equals": lambda t, node: t.value(node[0]) == t.value(node[1]),
     "Fn::Not": lambda t, node: not t.value(node[0]),
     "Fn::Select": lambda t, node: t.value(node[1])[int(node[0])],
+    "Fn::Join": lambda t, node: node[0].join(t.value(node[1])),
     "Fn::Split": lambda t, node: t.value(node[1]).split(node[0]),
     "Fn::FindInMap": lambda t, node: t.raw["Mappings"][node[0]][node[1]][t.value(node[2])],
     "Fn::GetAZs": lambda t, node: [f"{REGION}{zone}" for zone in "abc"],

@@ -10,6 +10,21 @@ from pathlib import Path
 from template import INFRA, ROOT, heredoc, user_data
 
 
+PRICES = ["0.08", "0.50", "1", "1.0", "12.5", "7"]
+NO_PRICES = ["0.0", "00", "007", "00.5", ".5", "5.", "-1", "1e3", "1,5", " 1", "1 "]
+# What [fleet] is told of parameters.
+ASKED = {
+    "WorkersMax": "workers_max",
+    "WorkerSlots": "slots",
+    "TargetMinutes": "target_minutes",
+    "UsdPerHourWaited": "usd_per_hour_waited",
+    "UsdPerWorkerHour": "usd_per_worker_hour",
+    "BudgetUsdPerHour": "budget_usd_per_hour",
+    "BudgetUsdPerJob": "budget_usd_per_job",
+    "KernelFamilies": "kernel_families",
+}
+
+
 def lint(path, find):
     find.part = "cfn-lint"
     command = [str(Path(sys.executable).with_name("cfn-lint")), "--regions", "us-east-1", "eu-central-1", "--template", str(path)]
@@ -37,12 +52,24 @@ def written(template, find):
         ("OutputPrefix", ["results/", "a/b/"], ["", "state/", "state/work/", "results"]),
         ("ReleaseSha256", ["0" * 64], ["", "0" * 63]),
         ("ReleaseUrl", ["s3://b/k.tar.gz"], ["https://b/k.tar.gz", "s3://b"]),
+        ("UsdPerWorkerHour", ["0", *PRICES], ["", *NO_PRICES]),
+        ("UsdPerHourWaited", ["", "0", *PRICES], NO_PRICES),
+        ("BudgetUsdPerHour", ["", *PRICES], ["0", *NO_PRICES]),
+        ("BudgetUsdPerJob", ["", *PRICES], ["0", *NO_PRICES]),
+        ("KernelFamilies", ["", "f32/x86-64-v3", "f32/aarch64,bf16x3/x86-64-v3"], ["f32", "f32/a,", ",f32/a", "f32/a, f32/b", 'f32/a"]']),
     ):
         pattern = re.compile(parameters[name]["AllowedPattern"])
         for value in good:
             find.hold(pattern.search(value), f"{name} refuses {value!r}")
         for value in bad:
             find.hold(not pattern.search(value), f"{name} takes {value!r}")
+    for name in ("UsdPerWorkerHour", "UsdPerHourWaited", "BudgetUsdPerHour", "BudgetUsdPerJob"):
+        find.equal(f"the longest {name}", parameters[name].get("MaxLength"), 10)
+    budgets = {"Fn::And": [{"Fn::Equals": [{"Ref": name}, ""]} for name in ("BudgetUsdPerHour", "BudgetUsdPerJob")]}
+    rule = template.raw["Rules"]["ABudgetNeedsAPrice"]
+    find.equal("when a price is needed", rule["RuleCondition"], {"Fn::Not": [budgets]})
+    priced = {"Fn::Not": [{"Fn::Equals": [{"Ref": "UsdPerWorkerHour"}, "0"]}]}
+    find.equal("what is needed then", [a["Assert"] for a in rule["Assertions"]], [priced])
 
     bucket = template.properties("Bucket")
     for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
@@ -86,10 +113,16 @@ def written(template, find):
     hooks = workers.get("LifecycleHookSpecificationList", [])
     settings = tomllib.loads(heredoc(user_data(template.properties("CoordinatorTemplate")), "coordinator.toml"))["fleet"]
     find.equal("hooks of the group", [hook["LifecycleHookName"] for hook in hooks], [settings.get("lifecycle_hook")])
-    find.hold(all(hook["DefaultResult"] == "CONTINUE" for hook in hooks), "a worker that does not answer would be waited for")
     find.equal("the coordinator's group of workers", settings.get("group"), workers["AutoScalingGroupName"])
     find.equal("workers_max", settings.get("workers_max"), int(workers["MaxSize"]))
     page = (ROOT / "docs/fleet.md").read_text()
+    for name, setting in ASKED.items():
+        said = template.parameters[name]
+        # A target is no aim where there is another.
+        said = "" if name == "TargetMinutes" and template.parameters["UsdPerHourWaited"] else said
+        written_down = settings.get(setting)
+        written_down = ",".join(written_down) if isinstance(written_down, list) else written_down
+        find.equal(f"`{setting}`", str(written_down), str(float(said)) if "." in said else said or "None")
     for setting in settings:
         find.hold(f"`{setting}`" in page, f"docs/fleet.md knows no setting `{setting}` of [fleet]")
 
@@ -100,20 +133,19 @@ def written(template, find):
             # Moto does not see them all.
             find.hold("SourceSecurityGroupId" in rule, f"{name} lets {rule.get('CidrIp') or rule.get('CidrIpv6')} in")
         find.hold(name == "EndpointPorts" or ports <= {(p, p) for p in (443, 7171, 9464)}, f"{name} may send to {sorted(ports)}")
-    balancer, listener = template.properties("Balancer"), template.properties("BalancerListener")
+    balancer = template.properties("Balancer")
     find.equal("the balancer", (balancer.get("Type"), balancer.get("Scheme")), ("network", "internal"))
-    find.equal("its port", (listener.get("Protocol"), listener.get("Port")), ("TCP", 7171))
     for role in ("coordinator", "worker"):
         data = template.properties(f"{role.capitalize()}Template")
         find.hold("KeyName" not in data["LaunchTemplateData"], f"a {role} has a key for ssh")
         settings = heredoc(user_data(data), f"{role}.env").splitlines()
-        far = template.parameters["Metrics"] == "network"
+        # The balancer asks the coordinator for its health there; the security group keeps others away.
+        far = role == "coordinator" or template.parameters["Metrics"] == "network"
         find.equal(f"metrics of a {role}", f"MR_METRICS={'0.0.0.0' if far else '127.0.0.1'}:9464" in settings, True)
-        find.equal(f"plain text of a {role}", "MR_INSECURE=true" in settings, far)
+        plain = [line for line in settings if "INSECURE" in line]
+        find.equal(f"plain text of a {role}", plain, ["MR_METRICS_INSECURE=true"] if far else [])
 
-    alarms = template.of_type("AWS::CloudWatch::Alarm")
-    find.equal("alarms", sorted(alarms), ["ManyInstanceHours", "NoCoordinator", "NoCoordinatorMachine", "WorkersAllTheTime"])
-    for name, alarm in alarms.items():
+    for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
         wants = ["<Alarms>"] if template.parameters["AlarmEmail"] else []
         find.equal(f"whom {name} tells", alarm["AlarmActions"], wants)
         metrics = [m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m] or [alarm]
@@ -136,3 +168,15 @@ def wide(find):
     worker = json.loads((INFRA / "iam/worker.json").read_text())["Statement"]
     places = {place for s in worker if "s3:PutObject" in s["Action"] for place in s["Resource"]}
     find.equal("where a worker writes", places, {"arn:aws:s3:::STATE_BUCKET/STATE_PREFIXwork/*"})
+
+
+def renewed(readme, find):
+    """The runbook has Parameter Store tell in time that the certificates were not renewed, which are good for a year."""
+    find.part = "runbook"
+    text = readme.read_text()
+    policies = [json.loads(policy) for policy in re.findall(r"--policies '(\[.*?\])'", text)]
+    find.equal("policies of parameters in infra/README.md", len(policies), 1)
+    for policy in policies:
+        kind, after = policy[0].get("Type"), policy[0].get("Attributes", {})
+        find.equal("what they are", (len(policy), kind, after.get("Unit")), (1, "NoChangeNotification", "Days"))
+        find.hold(300 <= int(after.get("After", 0)) <= 365 - 14, f"certificates that end after a year are told of after {after}")

@@ -37,6 +37,12 @@ fn documented(headings: &[&str]) -> BTreeSet<(String, String)> {
     cells.map(|cells| (format!("mr_{}", cells[0]), cells[1].clone())).collect()
 }
 
+/// The scaler's queries, as the documentation has them.
+fn queries() -> Vec<String> {
+    let text = fs::read_to_string(xtask::shell::root().join("docs/metrics.md")).expect("it is there");
+    text.lines().filter_map(|line| line.trim_start().strip_prefix("query: ")).map(str::to_owned).collect()
+}
+
 #[track_caller]
 fn has(page: &str, line: &str) {
     assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
@@ -89,4 +95,21 @@ fn what_is_told_is_what_is_documented_and_adds_up() {
     assert!(get(&worker_url.replace("/metrics", "/other")).starts_with("HTTP/1.1 404"), "there is nothing else");
     worker.terminate();
     coordinator.terminate();
+}
+
+/// Nobody runs the scaler here. One that asks for what there is not scales nothing.
+#[test]
+fn a_scaler_asks_for_metrics_of_the_coordinator_by_their_names_on_the_wire() {
+    let told = documented(&["The coordinator", "Both"]).into_iter().map(|(name, kind)| match kind.as_str() {
+        "counter" => format!("{name}_total"),
+        _ => name,
+    });
+    let told: BTreeSet<_> = told.collect();
+    let queries = queries();
+    assert_eq!(queries.len(), 1, "{queries:?}");
+    for query in queries {
+        let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let asked: BTreeSet<_> = words.filter(|word| word.starts_with("mr_")).map(str::to_owned).collect();
+        assert!(!asked.is_empty() && asked.is_subset(&told), "{query} asks for {asked:?}, and there is {told:?}");
+    }
 }
