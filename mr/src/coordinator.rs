@@ -51,9 +51,14 @@ struct Args {
     /// none
     #[arg(long, env = "MR_KEEP_DAYS", value_name = "DAYS")]
     keep_days: Option<u32>,
-    /// Address at which Prometheus finds `/metrics`, over plain HTTP; port 0 picks one; by default there is none
+    /// Address at which Prometheus finds `/metrics`, and who restarts what is stuck `/healthz`, over plain HTTP; port 0 picks
+    /// one; by default there is none
     #[arg(long, env = "MR_METRICS", value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
+    /// The same on an address that other machines reach, where whoever is on the network may read it: it says nothing but
+    /// numbers and names of buckets
+    #[arg(long, env = "MR_METRICS_INSECURE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    metrics_insecure: Option<bool>,
     /// A TOML file with these settings, named as the flags are but with `_`; a table `[fleet]` in it has the coordinator start
     /// and stop workers as there is work
     #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
@@ -78,6 +83,7 @@ struct File {
     unserved_ms: Option<u64>,
     keep_days: Option<u32>,
     metrics: Option<SocketAddr>,
+    metrics_insecure: Option<bool>,
     /// Workers that it starts and stops itself.
     fleet: Option<Fleet>,
     /// What it all costs.
@@ -125,7 +131,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let insecure = args.insecure.or(file.insecure).unwrap_or(false);
     let tls = secure::acceptor(secure::folder(args.certs.or(file.certs))?.as_deref(), insecure, listen)?;
     let metrics = args.metrics.or(file.metrics);
-    metrics.map_or(Ok(()), |address| secure::check_plain("--metrics", address, insecure))?;
+    let metrics_insecure = args.metrics_insecure.or(file.metrics_insecure).unwrap_or(false);
+    metrics.map_or(Ok(()), |address| secure::check_metrics(address, metrics_insecure))?;
     process::allow_many_files();
 
     let stop = process::stop_on_signal()?;

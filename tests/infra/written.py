@@ -109,7 +109,8 @@ def written(template, find):
         settings = heredoc(user_data(data), f"{role}.env").splitlines()
         far = template.parameters["Metrics"] == "network"
         find.equal(f"metrics of a {role}", f"MR_METRICS={'0.0.0.0' if far else '127.0.0.1'}:9464" in settings, True)
-        find.equal(f"plain text of a {role}", "MR_INSECURE=true" in settings, far)
+        find.equal(f"plain text of a {role}", "MR_METRICS_INSECURE=true" in settings, far)
+        find.equal(f"plain text of a {role}'s own port", "MR_INSECURE=true" in settings, False)
 
     alarms = template.of_type("AWS::CloudWatch::Alarm")
     find.equal("alarms", sorted(alarms), ["ManyInstanceHours", "NoCoordinator", "NoCoordinatorMachine", "WorkersAllTheTime"])

@@ -123,7 +123,15 @@ fn plain_text_leaves_the_machine_only_when_somebody_says_so() {
     }
     assert!(!scratch.join("state").exists(), "nothing was begun");
     let metrics = ["--state", "state", "--metrics", "0.0.0.0:0"];
-    refused(&scratch, "mr-coordinator", &metrics, &["`--metrics 0.0.0.0:0` would answer anyone, in plain text"]);
+    let would = ["`--metrics 0.0.0.0:0` would answer anyone, in plain text", "`--metrics-insecure`"];
+    refused(&scratch, "mr-coordinator", &metrics, &would);
+    // What holds for one port is not said of the other.
+    refused(&scratch, "mr-coordinator", &[&metrics[..], &["--insecure"]].concat(), &would);
+    let worker = ["--coordinator", "http://127.0.0.1:9", "--scratch", "s", "--metrics", "0.0.0.0:0", "--insecure"];
+    refused(&scratch, "mr-worker", &worker, &would);
+    let args = ["--listen", "0.0.0.0:0", "--state", "state", "--metrics-insecure"];
+    refused(&scratch, "mr-coordinator", &args, &["`--certs DIR`", "`--insecure`"]);
+    assert!(!scratch.join("state").exists(), "nothing was begun");
     let said = ["would be spoken to in plain text", "`--certs DIR`", "`--insecure`"];
     refused(&scratch, "mr-worker", &["--coordinator", "http://198.18.0.1:7171", "--scratch", "s"], &said);
     refused(&scratch, "mr-submit", &["--coordinator", "http://coordinator:7171", "list"], &said);
@@ -131,6 +139,7 @@ fn plain_text_leaves_the_machine_only_when_somebody_says_so() {
     // Said, it is done, with a warning.
     let mut command = Command::new(program("mr-coordinator"));
     command.current_dir(scratch.path()).args(["--listen", "0.0.0.0:0", "--state", "state", "--insecure"]);
+    command.args(["--metrics", "0.0.0.0:0"]).env("MR_METRICS_INSECURE", "yes");
     let mut coordinator = Running::start(command, &scratch);
     let url = coordinator.first_line().replace("0.0.0.0", "127.0.0.1");
     submit(&scratch, ["--coordinator", &url, "list"]).done();
@@ -139,6 +148,8 @@ fn plain_text_leaves_the_machine_only_when_somebody_says_so() {
         "{}",
         coordinator.stderr()
     );
+    let said = "`--metrics 0.0.0.0:0` answers whoever reaches it, in plain text";
+    assert!(coordinator.stderr().contains(said), "{}", coordinator.stderr());
     coordinator.terminate();
 }
 
