@@ -154,15 +154,20 @@ async fn run(args: Args) -> anyhow::Result<()> {
         secure::watch_end(move || door.until().expect("it has a certificate"), stop.clone());
     }
     let told = (coordinator.clone(), door.clone());
-    crate::metrics::serve(metrics, &stop, move || {
+    let page = move || {
         let (coordinator, door) = told.clone();
         async move {
             let mut page = coordinator.metrics().await?;
             door.metrics(&mut page);
             Some(page)
         }
-    })
-    .await?;
+    };
+    let asked = coordinator.clone();
+    let health = move || {
+        let coordinator = asked.clone();
+        async move { coordinator.health().await }
+    };
+    crate::metrics::serve(metrics, &stop, page, health).await?;
     println!("{scheme}://{}", listener.local_addr()?);
     let serving = serve(&coordinator, door.open(listener), stop.clone());
     let mut running = running;

@@ -152,8 +152,9 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     if let Some(tls) = trust.tls {
         secure::watch_end(move || tls.until(), stop.clone());
     }
-    let tally = settings.tally.clone();
-    crate::metrics::serve(metrics, &stop, move || std::future::ready(Some(tally.page()))).await?;
+    let (tally, contact) = (settings.tally.clone(), settings.tally.clone());
+    let page = move || std::future::ready(Some(tally.page()));
+    crate::metrics::serve(metrics, &stop, page, move || std::future::ready(contact.health())).await?;
     if let Some(notices) = notices {
         let stop = stop.clone();
         tokio::spawn(async move {
