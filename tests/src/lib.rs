@@ -31,6 +31,7 @@ mod site;
 mod small_disk;
 mod submit;
 mod untroubled;
+mod web;
 
 pub use auto_scaling::AutoScaling;
 pub use certs::Certs;
@@ -57,3 +58,4 @@ pub use site::{REPLACED, Site, Spread};
 pub use small_disk::SmallDisk;
 pub use submit::{Submit, submit};
 pub use untroubled::{PHOTOS, Untroubled};
+pub use web::Web;

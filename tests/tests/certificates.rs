@@ -2,7 +2,7 @@
 //! and the CA are replaced, and nobody without one gets in or in the way.
 
 use mr_tests::{
-    Certs, Coordinator, Ended, Running, S3Server, Scratch, Submit, Worker, address, client, drawn, program,
+    Certs, Coordinator, Ended, Running, S3Server, Scratch, Submit, Web, Worker, address, client, drawn, program,
 };
 use mr_tests::{allow_many_files, assert_same_bytes, skipped, submit, wait_until};
 use std::fs;
@@ -45,21 +45,43 @@ fn what_all_write_who_show_certificates_is_what_one_process_writes_and_no_secret
     command.args(["--coordinator", &url, "--certs", &certs.of("worker"), "--scratch", &own]);
     command.env("MR_LOG", "trace").env("AWS_SESSION_TOKEN", token);
     let worker = Running::start(command, &scratch);
-    let job = Submit::job(&scratch, s3.input(), "s3://photos/out/").args(["--coordinator", &url]);
-    job.keeping().certs(&certs.of("submitter")).run().done();
+    // Those of an object that is shared lie in its URL. These are the weights that are built in.
+    let signed = "/w.onnx?X-Amz-Signature=a-signature-that-nobody-may-read";
+    let weights = fs::read(xtask::shell::root().join("vision/weights/mobilenet_v2.onnx")).unwrap();
+    let web = Web::with(weights, signed, "Basic dXNlcjpodW50ZXIy");
+    let shared = |signed: &str| format!("params.weights=http://user:hunter2@{}{signed}", web.address);
+    let job = |weights: &str| {
+        let job = Submit::job(&scratch, s3.input(), "s3://photos/out/").args(["--coordinator", &url]).set(weights);
+        job.keeping().certs(&certs.of("submitter")).says_all(token).run()
+    };
+    // The first is told no, and says where.
+    let refused = job(&shared(&signed.replace("w.onnx", "other.onnx")));
+    let said = format!("fetching http://{}/other.onnx?…: permission denied", web.address);
+    assert!(refused.code() == Some(2) && refused.stderr.contains(&said), "{refused}");
+    let submitted = job(&shared(signed)).done();
     assert_same_bytes(&embedded, &s3.output(&scratch, "out/"));
+    // Where they came from is kept, and in clear text, so that what is looked for below would be found.
+    let kept = s3.keys_with("/w.onnx?…".as_bytes());
+    for place in ["state/journal/", "out/_report.json", "out/_runs/"] {
+        assert!(kept.iter().any(|key| key.starts_with(place)), "{place} is not among {kept:?}");
+    }
 
     let mut secrets: Vec<String> = s3.secrets();
-    secrets.push(token.to_owned());
+    secrets.extend([token, "hunter2", "dXNlcjpodW50ZXIy", "a-signature-that-nobody-may-read"].map(str::to_owned));
     for name in ["certs/ca-key.pem", "certs/coordinator/key.pem", "certs/worker/key.pem", "certs/submitter/key.pem"] {
         let key = fs::read_to_string(scratch.join(name)).unwrap();
         secrets.push(key.lines().nth(1).expect("it has lines").to_owned());
     }
-    for ended in [worker.terminate(), coordinator.terminate()] {
+    for ended in [worker.terminate(), coordinator.terminate(), refused, submitted] {
         assert!(ended.stderr.contains(" TRACE "), "it was asked to say all");
         for secret in &secrets {
             assert!(!ended.stderr.contains(secret), "{} says {secret}", ended.line);
+            assert!(!ended.stdout.contains(secret), "{} says {secret}", ended.line);
         }
+    }
+    for secret in &secrets {
+        let keys = s3.keys_with(secret.as_bytes());
+        assert!(keys.is_empty(), "{secret} is in {keys:?}");
     }
 }
 
