@@ -170,7 +170,7 @@ mod tests {
         let text = "w = \"https://u:pw@h/w?sig=1\" # ü";
         assert_eq!(
             shown(text, 4..29),
-            format!("a.toml:1:5: no\n  |\n1 | w = \"https://…………@h/w?………………\" # ü\n  |     {}", "^".repeat(25))
+            format!("a.toml:1:5: no\n  |\n1 | w = \"https://…………@h/w?……………\" # ü\n  |     {}", "^".repeat(25))
         );
         for at in [At::File(0..1), At::Whole, At::Argument("--set params.weights=https://u:pw@h/w?sig=1".into())] {
             let source = Source { name: "a.toml".into(), text: text.into() };
