@@ -2,7 +2,7 @@
 
 use crate::plan::fetch;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use mr_core::{InputFilter, KeyList};
+use mr_core::{InputFilter, KeyList, without_query};
 use mr_mapreduce::{Inventory, ListFormat, read_list};
 
 /// Files of an inventory that are fetched at once: each has some hundred megabytes at most.
@@ -13,7 +13,8 @@ const FILES_IN_FLIGHT: usize = 4;
 /// # Errors
 /// A sentence.
 pub async fn read(url: &str, input: &str, filter: &InputFilter) -> Result<KeyList, String> {
-    let format = ListFormat::of(url)?;
+    // A signature is no part of the name.
+    let format = ListFormat::of(without_query(url))?;
     let bytes = fetch(url).await?;
     let root = input.to_owned();
     let mut list = match format {

@@ -130,6 +130,11 @@ impl<'a> Typed<'a> {
                 if bucket.is_empty() {
                     return Err("there is no bucket; write s3://bucket/prefix/".to_owned());
                 }
+                if bucket.contains('@') {
+                    return Err(
+                        "keys have no place in a URL: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned()
+                    );
+                }
                 Ok(Self::S3 { bucket, key })
             }
             "http" | "https" if rest.trim_matches('/').is_empty() => Err(format!("there is no host after {scheme}://")),
@@ -240,6 +245,7 @@ mod tests {
             ("https://host/x", "can't be listed"),
             ("s3://", "no bucket"),
             ("s3:///key", "no bucket"),
+            ("s3://AKIA:hunter2@bucket/a", "keys have no place in a URL"),
             ("s3:/bucket/key", "write s3://bucket/key"),
             ("s3://bucket/a//b", "two slashes"),
             ("s3://bucket//a", "two slashes"),

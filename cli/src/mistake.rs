@@ -3,6 +3,7 @@
 //! A mistake is shown so that an editor finds it (`file:line:column:` in front) and a person sees it (the line, with a
 //! mark under the place).
 
+use mr_core::masked;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -64,8 +65,8 @@ pub fn render(mistakes: &[Mistake], source: &Source) -> String {
 }
 
 fn render_one(mistake: &Mistake, source: &Source) -> String {
-    // It may name a key of the file.
-    let message: String = mistake.message.chars().map(harmless).collect();
+    // It may name a key of the file, and a URL in it may hold a secret.
+    let message: String = masked(&mistake.message).chars().map(harmless).collect();
     match &mistake.at {
         At::File(span) => {
             let place = Place::find(&source.text, span);
@@ -76,7 +77,7 @@ fn render_one(mistake: &Mistake, source: &Source) -> String {
                 .expect("a text takes all");
             out.trim_end().to_owned()
         }
-        At::Argument(typed) => format!("`{}`: {message}", typed.chars().map(harmless).collect::<String>()),
+        At::Argument(typed) => format!("`{}`: {message}", masked(typed).chars().map(harmless).collect::<String>()),
         At::Whole => format!("{}: {message}", source.name),
     }
 }
@@ -97,7 +98,8 @@ impl Place {
         let end = floor(text, span.end).clamp(start, (line_start + line.len()).max(start));
         let before: Vec<char> = text[line_start..start].chars().collect();
         let marked = text[start..end].chars().count().max(1);
-        let all: Vec<char> = line.chars().collect();
+        // Letter for letter, so that the mark stays under its place.
+        let all: Vec<char> = masked(line).chars().collect();
         let (first, last) = (before.len().saturating_sub(AROUND), all.len().min(before.len() + AROUND));
         // A tab stays a tab below, so that the mark stands under its place however wide tabs are.
         let pad: String =
@@ -160,6 +162,20 @@ mod tests {
         for at in [At::File(0..3), At::Whole, At::Argument("--set \u{1b}[2J=1".into())] {
             let out = render(&[Mistake::new(&at, "unknown key `\u{1b}[2J`")], &source);
             assert!(out.contains("unknown key `\u{fffd}[2J`") && !out.contains('\u{1b}'), "{out:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_in_urls_are_not_shown() {
+        let text = "w = \"https://u:pw@h/w?sig=1\" # ü";
+        assert_eq!(
+            shown(text, 4..29),
+            format!("a.toml:1:5: no\n  |\n1 | w = \"https://…………@h/w?……………\" # ü\n  |     {}", "^".repeat(25))
+        );
+        for at in [At::File(0..1), At::Whole, At::Argument("--set params.weights=https://u:pw@h/w?sig=1".into())] {
+            let source = Source { name: "a.toml".into(), text: text.into() };
+            let out = render(&[Mistake::new(&at, "it is \"https://u:pw@h/w?sig=1\"")], &source);
+            assert!(!out.contains("pw") && !out.contains("sig"), "{out}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! From what is meant to a plan and the blobs that it needs: broadcasts and lists of keys are read and checked here, where
-//! the user is.
+//! the user is. What a URL of the web has in it that is secret ends here: a plan has the bytes' hash, and the URL without.
 
 use crate::job_file::JobFile;
 use crate::key_list;
@@ -9,7 +9,7 @@ use crate::meant::Meant;
 use crate::mistake::Mistake;
 use bytes::Bytes;
 use mr_coordinator::BLOB_BYTES_MAX;
-use mr_core::{BlobRef, JobPlan, JobSpec, ParamValue, sha256_hex};
+use mr_core::{BlobRef, JobPlan, JobSpec, ParamValue, lacks_query, sha256_hex, shown_url};
 use mr_mapreduce::{Broadcast, BroadcastSource, Content, Job, ParamError, param_key};
 
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub async fn plan(meant: Meant, file: &JobFile, place: &Place, beside: &Place) -
             Mistake::new(&file.value_at(key), format!("`{key}`: {message}"))
         })?;
         (planned.plan.keys, planned.keys) = (Some(blob), Some(bytes));
+        planned.plan.spec.input_list = Some(shown_url(list).into_owned());
     }
     Ok(planned)
 }
@@ -65,17 +66,21 @@ async fn key_blob(list: &str, plan: &JobPlan) -> Result<(BlobRef, Bytes), String
 /// The parameter that can't be.
 pub async fn plan_of(job: &dyn Job, mut spec: JobSpec, place: &Place, beside: &Place) -> Result<Planned, ParamError> {
     let mut broadcasts = Vec::new();
+    let known = job.params();
     for source in job.broadcasts(&spec.params)? {
         let BroadcastSource { name, content, sha256: expected, param, sha256_param } = source;
         let refuse = |message: String| ParamError::new(param, message);
         let from = if let Content::Beside(_) = content { beside } else { place };
+        let mut shortened = false;
         let bytes = match content {
             Content::BuiltIn(bytes) => Bytes::from_static(bytes),
             Content::Url(typed) | Content::Beside(typed) => {
                 let url = location::object_url(&typed, from).map_err(refuse)?;
-                // From here on the parameter says the same wherever it is read.
+                // From here on the parameter says the same wherever it is read, and nothing that is secret.
+                let shown = shown_url(&url);
+                shortened = shown != url;
                 if let Some(said) = spec.params.get_mut(param).and_then(|value| that_says(value, &typed)) {
-                    said.clone_from(&url);
+                    *said = shown.into_owned();
                 }
                 fetch(&url).await.map_err(refuse)?
             }
@@ -84,6 +89,10 @@ pub async fn plan_of(job: &dyn Job, mut spec: JobSpec, place: &Place, beside: &P
         if let Some(expected) = expected.filter(|expected| !expected.eq_ignore_ascii_case(&sha256)) {
             let message = format!("`{name}` has SHA-256 {sha256}, not {expected} as was asked for");
             return Err(ParamError::new(sha256_param, message));
+        }
+        // What that URL leads to is known by this alone from here on.
+        if shortened && known.iter().any(|known| known.name == sha256_param && known.name != param) {
+            spec.params.entry(sha256_param.into()).or_insert_with(|| ParamValue::Text(sha256.clone()));
         }
         broadcasts.push(Broadcast { name, blob: BlobRef::shared(sha256, bytes.len() as u64), bytes });
     }
@@ -105,6 +114,9 @@ fn that_says<'a>(value: &'a mut ParamValue, typed: &str) -> Option<&'a mut Strin
 /// # Errors
 /// A sentence.
 pub async fn fetch(url: &str) -> Result<Bytes, String> {
+    if lacks_query(url) {
+        return Err(format!("what was after the ? of {url} is not kept, as it may be a secret"));
+    }
     let Some(path) = location::path_of(url) else {
         return mr_storage::fetch(url).await.map_err(|error| mr_storage::story(&error));
     };
@@ -120,6 +132,7 @@ mod tests {
     use crate::meant;
     use crate::mistake::{Source, render};
     use crate::testing::registry;
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::path::Path;
 
     async fn planned(params: &str, here: &Path) -> Result<Planned, String> {
@@ -148,6 +161,56 @@ mod tests {
             let url = format!("file://{}/w 1.onnx", folder.path().display());
             assert_eq!(planned.plan.spec.params["weights"], ParamValue::Text(url));
         }
+    }
+
+    /// A server that answers everyone with these bytes, until the test's process ends.
+    fn web(bytes: &'static str) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut lines = BufReader::new(stream.unwrap());
+                while lines.by_ref().lines().next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+                let length = bytes.len();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                _ = lines.get_mut().write_all(format!("{head}{bytes}").as_bytes());
+            }
+        });
+        address.to_string()
+    }
+
+    #[tokio::test]
+    async fn a_plan_has_no_secrets_of_urls_and_its_tasks_are_the_same_whatever_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let (weights, list) = (web("abc"), web("a.jpg\n"));
+        let mut keys = Vec::new();
+        for secret in ["hunter2", "hunter3"] {
+            let signed =
+                |at: &str, name: &str| format!("\"http://user:{secret}@{at}/{name}?X-Amz-Signature={secret}\"");
+            let (weights_url, list_url) = (signed(&weights, "w.onnx"), signed(&list, "k.txt"));
+            let text = format!("input_list = {list_url}\n[params]\nweights = {weights_url}");
+            let planned = planned_of(&text, folder.path()).await.unwrap();
+            let said = format!("{planned:?}{}", serde_json::to_string(&planned.plan).unwrap());
+            assert!(!said.contains("hunter") && !said.contains("Signature"), "{said}");
+            let spec = &planned.plan.spec;
+            assert_eq!(spec.input_list, Some(format!("http://{list}/k.txt?…")));
+            assert_eq!(spec.params["weights"], ParamValue::Text(format!("http://{weights}/w.onnx?…")));
+            assert_eq!(spec.params["weights_sha256"], ParamValue::Text(sha256_hex(b"abc")));
+            assert_eq!(planned.broadcasts[0].bytes, "abc");
+            let graph = mr_core::expand(&planned.plan, 1).unwrap();
+            keys.push(mr_core::task_keys(&planned.plan, &graph, &[], &[]));
+
+            // Nobody could fetch it again, and nobody is asked.
+            let job = registry().find("count").unwrap().clone();
+            let place = Place { here: "/".into(), home: None };
+            let again = plan_of(job.as_ref(), spec.clone(), &place, &place).await.unwrap_err().to_string();
+            assert!(again.ends_with("w.onnx?… is not kept, as it may be a secret"), "{again}");
+
+            // Nor is a mistake in it told with it.
+            let said = planned_of(&text.replace("w.onnx?", "w.onnx?\\u0007"), folder.path()).await.unwrap_err();
+            assert!(said.contains("control character") && !said.contains("hunter"), "{said}");
+        }
+        assert_eq!(keys[0], keys[1]);
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use crate::stop::{Stop, judge};
 use crate::talk::{Talk, say};
 use crate::typed::Typed;
 use crate::{commands, job_id, keys, output};
-use mr_core::{JobId, JobStatus, KernelWish, NO_KERNELS};
+use mr_core::{JobId, JobStatus, KernelWish, NO_KERNELS, shown_url};
 use mr_mapreduce::Registry;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -246,7 +246,7 @@ fn state_root(typed: Option<&OsStr>, place: &Place) -> Result<PathBuf, Stop> {
         Some(typed) => {
             let typed = utf8("--state", typed)?;
             location::local_folder(typed, place)
-                .map_err(|message| Stop::Refused(format!("`--state {typed}`: {message}")))
+                .map_err(|message| Stop::Refused(format!("`--state {}`: {message}", shown_url(typed))))
         }
         None => default_root(|name| std::env::var_os(name)).ok_or_else(|| {
             Stop::Refused(

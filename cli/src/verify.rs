@@ -15,7 +15,7 @@ use crate::plan::{Planned, plan_of};
 use crate::stop::Stop;
 use crate::talk::say;
 use crate::{output, submit};
-use mr_core::{FRAMEWORK_VERSION, Report};
+use mr_core::{FRAMEWORK_VERSION, Report, shown_url};
 use mr_mapreduce::{Job, Registry};
 use mr_storage::{StoreError, story};
 use mr_table::{Audit, Audited, Findings, TableError, audit};
@@ -56,7 +56,8 @@ async fn check(args: &Verify, registry: &Registry) -> Result<Verdict, Stop> {
     let place = Place::now()
         .map_err(|error| Stop::Refused(format!("the folder that this was called in can't be found: {error}")))?;
     let typed = submit::utf8("OUTPUT", &args.output)?;
-    let url = location::root_url(typed, &place).map_err(|why| Stop::Refused(format!("`{typed}`: {why}")))?;
+    let url =
+        location::root_url(typed, &place).map_err(|why| Stop::Refused(format!("`{}`: {why}", shown_url(typed))))?;
     let output = mr_storage::open(&url).await.map_err(|error| of_store(&error))?;
     let mut verdict = Verdict {
         url,

@@ -9,7 +9,7 @@ use crate::workers_service::WorkersService;
 use anyhow::Context;
 use futures::Stream;
 use hyper_util::rt::TokioIo;
-use mr_metrics::Page;
+use mr_metrics::{Health, Page};
 use mr_proto::v1::jobs_server::JobsServer;
 use mr_proto::v1::workers_server::WorkersServer;
 use mr_proto::{DESCRIPTORS, MESSAGE_BYTES_MAX};
@@ -82,6 +82,15 @@ impl Coordinator {
         Some(page)
     }
 
+    /// Whether it decides, or stands by for one that does. A store that does not answer is no reason to start it anew: nothing
+    /// that waits for the store keeps it from deciding.
+    pub async fn health(&self) -> Health {
+        if !self.leads() {
+            return Ok("it stands by for the coordinator that leads".to_owned());
+        }
+        decides(&self.shell, DECIDES_WITHIN).await
+    }
+
     /// Lets what is half-way end, and stops. The handle that came with [`start`](Self::start) is done then.
     pub async fn stop(&self) {
         self.stop.cancel();
@@ -90,6 +99,22 @@ impl Coordinator {
         if self.shell.send(Message::Stop { reply }).await.is_ok() {
             _ = stopped.await;
         }
+    }
+}
+
+/// What its loop does with one message takes milliseconds, for the largest jobs too.
+const DECIDES_WITHIN: Duration = Duration::from_secs(3);
+
+async fn decides(shell: &mpsc::Sender<Message>, within: Duration) -> Health {
+    let asked = async {
+        let (reply, page) = oneshot::channel();
+        shell.send(Message::Metrics { reply }).await.ok()?;
+        page.await.ok()
+    };
+    match tokio::time::timeout(within, asked).await {
+        Ok(Some(_)) => Ok("it leads".to_owned()),
+        Ok(None) => Err("it is stopping".to_owned()),
+        Err(_) => Err(format!("it leads, and has decided nothing for {} s", within.as_secs_f32())),
     }
 }
 
@@ -195,6 +220,25 @@ mod tests {
     use mr_storage::Memory;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[tokio::test]
+    async fn one_whose_loop_does_not_answer_is_not_well() {
+        let (shell, mut messages) = mpsc::channel(1);
+        // The second question does not even find room.
+        for _ in 0..2 {
+            let told = decides(&shell, Duration::from_millis(50)).await;
+            assert_eq!(told, Err("it leads, and has decided nothing for 0.05 s".into()));
+        }
+        let deciding = tokio::spawn(async move {
+            while let Some(Message::Metrics { reply }) = messages.recv().await {
+                _ = reply.send(Page::default());
+            }
+        });
+        assert_eq!(decides(&shell, Duration::from_secs(60)).await, Ok("it leads".into()));
+        deciding.abort();
+        _ = deciding.await;
+        assert_eq!(decides(&shell, Duration::from_secs(60)).await, Err("it is stopping".into()));
+    }
 
     #[tokio::test]
     async fn one_that_is_told_to_stop_while_it_takes_over_stops() {

@@ -196,8 +196,10 @@ async fn one_that_stands_by_answers_nobody_and_takes_over_when_the_other_stops()
     let standing = jobs.list(v1::ListRequest {}).await.unwrap_err();
     assert_eq!(standing.code(), tonic::Code::Unavailable);
     assert!(standing.message().contains("stands by"), "{standing}");
+    assert_eq!(second.health().await, Ok("it stands by for the coordinator that leads".into()));
     within(cluster.coordinator.stop()).await;
     until("it leads", async || second.leads()).await;
+    assert_eq!(second.health().await, Ok("it leads".into()));
     assert!(jobs.list(v1::ListRequest {}).await.is_ok());
 }
 

@@ -18,6 +18,7 @@ mod output;
 mod packing;
 mod plan;
 mod report;
+mod shown_url;
 mod spec;
 mod split;
 mod status;
@@ -44,6 +45,7 @@ pub use plan::{
     BroadcastPlan, InputFilter, JobPlan, KERNEL_FAMILY, KernelWish, NO_KERNELS, ObjectsMin, Source, StagePlan,
 };
 pub use report::{Books, Report};
+pub use shown_url::{lacks_query, masked, shown_url, without_query};
 pub use spec::{JobSpec, Limits, Mode, ParamValue, Params, ShuffleSettings, SplitSettings};
 pub use split::{Cut, Piece, PieceHas, Split, SplitObjects, plan_splits};
 pub use status::{JobPhase, JobStatus, StageStatus};

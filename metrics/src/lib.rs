@@ -5,5 +5,5 @@ mod serve;
 mod stores;
 
 pub use page::Page;
-pub use serve::serve;
+pub use serve::{Health, serve};
 pub use stores::stores;

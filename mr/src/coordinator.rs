@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -51,9 +52,14 @@ struct Args {
     /// none
     #[arg(long, env = "MR_KEEP_DAYS", value_name = "DAYS")]
     keep_days: Option<u32>,
-    /// Address at which Prometheus finds `/metrics`, over plain HTTP; port 0 picks one; by default there is none
+    /// Address at which Prometheus finds `/metrics`, and who restarts what is stuck `/healthz`, over plain HTTP; port 0 picks
+    /// one; by default there is none
     #[arg(long, env = "MR_METRICS", value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
+    /// The same on an address that other machines reach, where whoever is on the network may read it: it says nothing but
+    /// numbers and names of buckets
+    #[arg(long, env = "MR_METRICS_INSECURE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    metrics_insecure: Option<bool>,
     /// A TOML file with these settings, named as the flags are but with `_`; a table `[fleet]` in it has the coordinator start
     /// and stop workers as there is work
     #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
@@ -78,6 +84,7 @@ struct File {
     unserved_ms: Option<u64>,
     keep_days: Option<u32>,
     metrics: Option<SocketAddr>,
+    metrics_insecure: Option<bool>,
     /// Workers that it starts and stops itself.
     fleet: Option<Fleet>,
     /// What it all costs.
@@ -125,7 +132,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let insecure = args.insecure.or(file.insecure).unwrap_or(false);
     let tls = secure::acceptor(secure::folder(args.certs.or(file.certs))?.as_deref(), insecure, listen)?;
     let metrics = args.metrics.or(file.metrics);
-    metrics.map_or(Ok(()), |address| secure::check_plain("--metrics", address, insecure))?;
+    let metrics_insecure = args.metrics_insecure.or(file.metrics_insecure).unwrap_or(false);
+    metrics.map_or(Ok(()), |address| secure::check_metrics(address, metrics_insecure))?;
     process::allow_many_files();
 
     let stop = process::stop_on_signal()?;
@@ -136,26 +144,39 @@ async fn run(args: Args) -> anyhow::Result<()> {
     settings.fleet = fleet.context("`[fleet]`")?;
     let of_fleet = settings.fleet.as_ref().map(|fleet| fleet.policy.usd_per_worker_hour);
     settings.rates = file.prices.unwrap_or_default().rates(of_fleet).context("`[prices]`")?;
+    let door = Door::new(tls);
+    // Asked from the beginning: a store that does not answer yet is no reason to start it anew.
+    let at_work = Arc::new(OnceLock::<Coordinator>::new());
+    let told = (at_work.clone(), door.clone());
+    let page = move || {
+        let (at_work, door) = told.clone();
+        async move {
+            let mut page = at_work.get()?.metrics().await?;
+            door.metrics(&mut page);
+            Some(page)
+        }
+    };
+    let asked = at_work.clone();
+    let health = move || {
+        let at_work = asked.clone();
+        async move {
+            match at_work.get() {
+                Some(coordinator) => coordinator.health().await,
+                None => Ok("it is starting".to_owned()),
+            }
+        }
+    };
+    crate::metrics::serve(metrics, &stop, page, health).await?;
     // A store that does not answer keeps it from starting, and must not keep it from stopping.
     let (coordinator, running) = tokio::select! {
         started = Coordinator::start(settings) => started?,
         () = stop.cancelled() => return Ok(()),
     };
-    let door = Door::new(tls);
+    at_work.get_or_init(|| coordinator.clone());
     if door.until().is_some() {
         let door = door.clone();
         secure::watch_end(move || door.until().expect("it has a certificate"), stop.clone());
     }
-    let told = (coordinator.clone(), door.clone());
-    crate::metrics::serve(metrics, &stop, move || {
-        let (coordinator, door) = told.clone();
-        async move {
-            let mut page = coordinator.metrics().await?;
-            door.metrics(&mut page);
-            Some(page)
-        }
-    })
-    .await?;
     println!("{scheme}://{}", listener.local_addr()?);
     let serving = serve(&coordinator, door.open(listener), stop.clone());
     let mut running = running;

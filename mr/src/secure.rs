@@ -51,15 +51,15 @@ pub fn trust(certs: Option<&Path>, insecure: bool) -> anyhow::Result<Trust> {
 
 /// # Errors
 /// When that would tell more than this machine in plain text, and nobody has said that it may.
-pub fn check_plain(flag: &str, address: SocketAddr, insecure: bool) -> anyhow::Result<()> {
+pub fn check_metrics(address: SocketAddr, insecure: bool) -> anyhow::Result<()> {
     anyhow::ensure!(
         address.ip().is_loopback() || insecure,
-        "`{flag} {address}` would answer anyone, in plain text: use an address of this machine alone, such as 127.0.0.1:{}, or \
-         `--insecure` where nobody else is on the network",
+        "`--metrics {address}` would answer anyone, in plain text: use an address of this machine alone, such as 127.0.0.1:{}, or \
+         `--metrics-insecure` where whoever is on the network may read these numbers",
         address.port()
     );
     if !address.ip().is_loopback() {
-        tracing::warn!("`{flag} {address}` answers whoever reaches it, in plain text");
+        tracing::warn!("`--metrics {address}` answers whoever reaches it, in plain text");
     }
     Ok(())
 }
@@ -96,13 +96,15 @@ mod tests {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         for here in ["127.0.0.1:7171", "127.3.2.1:0", "[::1]:7171"] {
             assert!(matches!(acceptor(None, false, address(here)), Ok(None)), "{here}");
-            assert!(check_plain("--metrics", address(here), false).is_ok());
+            assert!(check_metrics(address(here), false).is_ok());
         }
         for there in ["0.0.0.0:7171", "[::]:7171", "10.0.0.1:7171", "[::ffff:127.0.0.1]:7171"] {
             let told = acceptor(None, false, address(there)).err().unwrap().to_string();
             assert!(told.contains("`--certs DIR`") && told.contains("`--insecure`"), "{told}");
             assert!(matches!(acceptor(None, true, address(there)), Ok(None)), "{there}");
-            assert!(check_plain("--metrics", address(there), false).is_err(), "{there}");
+            let told = check_metrics(address(there), false).unwrap_err().to_string();
+            assert!(told.contains("`--metrics-insecure`"), "{told}");
+            assert!(check_metrics(address(there), true).is_ok(), "{there}");
         }
         let nowhere = Path::new("/nonexistent");
         for insecure in [false, true] {

@@ -59,9 +59,14 @@ struct Args {
     /// on EC2 for 40 minutes
     #[arg(long, env = "MR_ALONE_MAX_S", value_name = "SECONDS")]
     alone_max_s: Option<u64>,
-    /// Address at which Prometheus finds `/metrics`, over plain HTTP; port 0 picks one; by default there is none
+    /// Address at which Prometheus finds `/metrics`, and who restarts what is stuck `/healthz`, over plain HTTP; port 0 picks
+    /// one; by default there is none
     #[arg(long, env = "MR_METRICS", value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
+    /// The same on an address that other machines reach, where whoever is on the network may read it: it says nothing but
+    /// numbers and names of buckets
+    #[arg(long, env = "MR_METRICS_INSECURE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    metrics_insecure: Option<bool>,
     /// A TOML file with these settings, named as the flags are but with `_`
     #[arg(long, env = "MR_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -95,6 +100,7 @@ struct File {
     alone_max_s: Option<u64>,
     drain_s: Option<u64>,
     metrics: Option<SocketAddr>,
+    metrics_insecure: Option<bool>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -155,15 +161,17 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     let trust = secure::trust(secure::folder(args.certs.or(file.certs))?.as_deref(), insecure)?;
     let coordinators = mr_worker::connect(&coordinator, &trust).map_err(anyhow::Error::msg)?;
     let metrics = args.metrics.or(file.metrics);
-    metrics.map_or(Ok(()), |address| secure::check_plain("--metrics", address, insecure))?;
+    let metrics_insecure = args.metrics_insecure.or(file.metrics_insecure).unwrap_or(false);
+    metrics.map_or(Ok(()), |address| secure::check_metrics(address, metrics_insecure))?;
     let (stop, leave) = (process::stop_on_signal()?, Leave::default());
     // Until the process ends, while it drains too.
     let alive = CancellationToken::new();
     if let Some(tls) = trust.tls {
         secure::watch_end(move || tls.until(), alive.clone());
     }
-    let tally = settings.tally.clone();
-    crate::metrics::serve(metrics, &alive, move || std::future::ready(Some(tally.page()))).await?;
+    let (tally, contact) = (settings.tally.clone(), settings.tally.clone());
+    let page = move || std::future::ready(Some(tally.page()));
+    crate::metrics::serve(metrics, &alive, page, move || std::future::ready(contact.health())).await?;
     let (told, drain) = (leave.clone(), settings.drain);
     tokio::spawn(async move {
         stop.cancelled().await;

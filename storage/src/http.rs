@@ -1,4 +1,5 @@
-//! One GET over HTTPS, with the TLS that the S3 client brings along already.
+//! One GET over HTTPS, with the TLS that the S3 client brings along already. What is said of it shows no URL whole: it may
+//! hold a password or a signature.
 
 use crate::StoreError;
 use crate::metadata::{self, NoMetadata};
@@ -10,6 +11,8 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Connector, proxy::ProxyConfig};
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use bytes::{Bytes, BytesMut};
+use mr_core::shown_url;
+use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -27,7 +30,7 @@ pub(crate) async fn get(url: &str) -> Result<Bytes, StoreError> {
     for tried in 1..TRIES_MAX {
         match follow(&connector, url).await {
             Err(error) if error.retryable() => {
-                tracing::debug!(%url, error = &error as &dyn std::error::Error, "fetching it again");
+                tracing::debug!(url = %shown_url(url), error = &error as &dyn std::error::Error, "fetching it again");
                 tokio::time::sleep(AGAIN.after(tried, chance())).await;
             }
             other => return other,
@@ -37,7 +40,7 @@ pub(crate) async fn get(url: &str) -> Result<Bytes, StoreError> {
 }
 
 async fn follow(connector: &Connector, url: &str) -> Result<Bytes, StoreError> {
-    let doing = || format!("fetching {url}");
+    let doing = || format!("fetching {}", shown_url(url));
     let mut at = url.to_owned();
     for _ in 0..=REDIRECTS_MAX {
         check(&at).map_err(|reason| StoreError::fatal(doing(), reason))?;
@@ -48,6 +51,7 @@ async fn follow(connector: &Connector, url: &str) -> Result<Bytes, StoreError> {
             (301 | 302 | 303 | 307 | 308, Some(to)) => {
                 let next = joined(&at, to);
                 if at.starts_with("https://") && !next.starts_with("https://") {
+                    let (at, next) = (shown_url(&at), shown_url(&next));
                     return Err(StoreError::fatal(doing(), format!("{at} leads on to {next}, which is not HTTPS")));
                 }
                 at = next;
@@ -59,7 +63,12 @@ async fn follow(connector: &Connector, url: &str) -> Result<Bytes, StoreError> {
 }
 
 async fn ask(connector: &Connector, url: &str, doing: &impl Fn() -> String) -> Result<HttpResponse, StoreError> {
+    // Below us URLs are logged with a user's password in them.
+    let (url, user) = without_user(url);
     let mut request = HttpRequest::get(url).map_err(|error| StoreError::fatal(doing(), error))?;
+    if let Some(user) = user {
+        request.headers_mut().insert("authorization", format!("Basic {}", base64(&user)));
+    }
     request.headers_mut().insert("user-agent", concat!("mr/", env!("CARGO_PKG_VERSION")));
     match timeout(SILENCE_MAX, connector.call(request)).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -107,9 +116,30 @@ fn check(url: &str) -> Result<(), String> {
     match url.split_once("://") {
         Some(("https", _)) => Ok(()),
         Some(("http", rest)) if is_loopback(host(rest)) => Ok(()),
-        Some(("http", _)) => Err(format!("{url} is not HTTPS, and not on this machine")),
-        _ => Err(format!("{url} is no URL of the web")),
+        Some(("http", _)) => Err(format!("{} is not HTTPS, and not on this machine", shown_url(url))),
+        _ => Err(format!("{} is no URL of the web", shown_url(url))),
     }
+}
+
+/// The URL without its user info, and that as it was meant.
+fn without_user(url: &str) -> (String, Option<Vec<u8>>) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((user, host)) => (format!("{scheme}://{host}{path}"), Some(percent_decode_str(user).collect())),
+        None => (url.to_owned(), None),
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for three in bytes.chunks(3) {
+        let number = three.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let digit = |at: usize| char::from(DIGITS[(number >> (18 - 6 * at)) as usize & 63]);
+        out.extend((0..4).map(|at| if at <= three.len() { digit(at) } else { '=' }));
+    }
+    out
 }
 
 fn host(rest: &str) -> &str {
@@ -162,6 +192,18 @@ mod tests {
             "ftp://x/",
         ] {
             assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_named_beside_the_url() {
+        let with = |url, user: &str| (String::from(url), Some(user.as_bytes().to_vec()));
+        assert_eq!(without_user("https://u:a%40b@h:1/x?y@z"), with("https://h:1/x?y@z", "u:a@b"));
+        assert_eq!(without_user("https://h/@x"), ("https://h/@x".into(), None));
+        let digits =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("fooba", "Zm9vYmE="), ("ÿ>?", "w78+Pw==")];
+        for (bytes, digits) in digits {
+            assert_eq!(base64(bytes.as_bytes()), digits);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::s3::S3;
 use crate::{Directory, DynStore, Memory, StoreError};
+use mr_core::shown_url;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ pub async fn open(url: &str) -> Result<DynStore, StoreError> {
         Location::S3 { name, rest } => Ok(Arc::new(S3::open(name, &as_prefix(rest)).await)),
         Location::Memory { name, rest } => Ok(Arc::new(Memory::open(name, &as_prefix(rest)))),
         Location::Http(_) => {
-            Err(StoreError::fatal(format!("opening {url}"), "one object can be fetched over HTTP, but it is no store"))
+            let doing = format!("opening {}", shown_url(url));
+            Err(StoreError::fatal(doing, "one object can be fetched over HTTP, but it is no store"))
         }
     }
 }
@@ -28,7 +30,7 @@ pub(crate) enum Location<'a> {
 
 impl<'a> Location<'a> {
     pub(crate) fn parse(url: &'a str) -> Result<Self, StoreError> {
-        let refuse = |reason: &str| Err(StoreError::fatal(format!("opening {url:?}"), reason));
+        let refuse = |reason: &str| Err(StoreError::fatal(format!("opening {:?}", shown_url(url)), reason));
         let Some((scheme, rest)) = url.split_once("://") else {
             return match url.starts_with('/') {
                 true => Ok(Location::Path(url)),

@@ -34,6 +34,7 @@ use aws_sdk_s3::types::EncodingType;
 use body::Body;
 use bytes::Bytes;
 use clock::Clock;
+use mr_core::shown_url;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::path::Path;
 use std::sync::Arc;
@@ -149,7 +150,7 @@ impl S3 {
             .timeout_config(timeouts(patience.answer))
             .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(patience.body).build())
             .build();
-        let service = format!("{region} {}", endpoint.unwrap_or_default());
+        let service = format!("{region} {}", shown_url(&endpoint.unwrap_or_default()));
         Self {
             client: Client::from_conf(settings),
             laborious: aws_sdk_s3::config::Builder::new().timeout_config(timeouts(patience.labour)),

@@ -99,3 +99,27 @@ async fn the_web_says_no() {
         }
     }
 }
+
+#[tokio::test]
+async fn no_secret_of_a_url_is_told() {
+    const SECRETS: [&str; 3] = ["hunter2", "Signature", "another"];
+    let to = "http://u:another@example.org/w?X-Amz-Signature=another";
+    let answers = [
+        "HTTP/1.1 403 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
+    ];
+    for answer in answers {
+        let (base, _) = web(vec![answer]).await;
+        let url = format!("{base}/w.onnx?X-Amz-Signature=hunter2").replace("://", "://user:hunter2@");
+        let told = mr_storage::story(&fetch(&url).await.unwrap_err());
+        assert!(told.starts_with(&format!("fetching {base}/w.onnx?…: ")), "{told}");
+        assert!(!SECRETS.iter().any(|secret| told.contains(secret)), "{told}");
+    }
+    for url in ["ftp://user:hunter2@h/w?Signature", "http://user:hunter2@h/w?Signature", "https://h\u{7f}/w?Signature"]
+    {
+        let told = mr_storage::story(&fetch(url).await.unwrap_err());
+        assert!(!SECRETS.iter().any(|secret| told.contains(secret)), "{told}");
+        let told = mr_storage::story(&open(url).await.expect_err("it is no store"));
+        assert!(!SECRETS.iter().any(|secret| told.contains(secret)), "{told}");
+    }
+}

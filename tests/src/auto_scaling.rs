@@ -1,11 +1,12 @@
 //! An EC2 Auto Scaling group at `moto`, a stand-in for AWS's control plane.
 
-use crate::front::{Front, Mood};
+use crate::front::{Front, Mood, Permitted};
 use crate::process::Running;
 use crate::s3::block_on;
 use crate::{Coordinator, Machines, Python, Scratch, Signal, address};
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_autoscaling::error::ProvideErrorMetadata;
 use aws_sdk_autoscaling::types::AutoScalingGroup;
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -37,7 +38,8 @@ impl AutoScaling {
             .region(Region::from_static("us-east-1"))
             .endpoint_url(&endpoint)
             .build();
-        let this = Self { server, front: Front::of(address, permitted()), client: Client::from_conf(config) };
+        let front = Front::of(address, permitted(), GROUP);
+        let this = Self { server, front, client: Client::from_conf(config) };
         block_on(this.make_group(max));
         Some(this)
     }
@@ -116,7 +118,15 @@ impl AutoScaling {
     /// Which actions of `infra/iam/coordinator-fleet.json` were not asked for so far, and which were that are not in it.
     pub fn permissions(&self) -> (Vec<String>, Vec<String>) {
         let (used, forbidden) = self.front.actions();
-        (permitted().difference(&used).cloned().collect(), forbidden.into_iter().collect())
+        (permitted().into_keys().filter(|action| !used.contains(action)).collect(), forbidden.into_iter().collect())
+    }
+
+    /// Whether a coordinator that set the size of this group would be told that it may not.
+    pub fn denies(&self, group: &str) -> bool {
+        let front = self.client.config().to_builder().endpoint_url(format!("http://{}", self.front.address));
+        let asked = Client::from_conf(front.build()).set_desired_capacity().auto_scaling_group_name(group);
+        let answer = block_on(asked.desired_capacity(0).send());
+        answer.is_err_and(|error| error.code() == Some("AccessDenied"))
     }
 
     /// What its instances are.
@@ -126,13 +136,19 @@ impl AutoScaling {
 }
 
 /// What a coordinator may ask of the service, by its policy.
-fn permitted() -> BTreeSet<String> {
+fn permitted() -> Permitted {
     let text = std::fs::read_to_string(xtask::shell::root().join("infra/iam/coordinator-fleet.json"));
     let policy: serde_json::Value = serde_json::from_str(&text.expect("it is there")).expect("it is JSON");
-    let statements = policy["Statement"].as_array().expect("a list").iter();
-    let actions = statements.flat_map(|statement| statement["Action"].as_array().expect("a list"));
-    let names = actions.map(|action| action.as_str().and_then(|name| name.strip_prefix("autoscaling:")));
-    names.map(|name| name.expect("an action of Auto Scaling").to_owned()).collect()
+    let mut permitted = Permitted::new();
+    for statement in policy["Statement"].as_array().expect("a list") {
+        let resource = statement["Resource"].as_str().expect("one text").replace("REGION", "us-east-1");
+        let resource = resource.replace("ACCOUNT", "123456789012").replace("GROUP", GROUP);
+        for action in statement["Action"].as_array().expect("a list") {
+            let name = action.as_str().and_then(|name| name.strip_prefix("autoscaling:"));
+            permitted.insert(name.expect("an action of Auto Scaling").to_owned(), resource.clone());
+        }
+    }
+    permitted
 }
 
 async fn group(client: &Client) -> AutoScalingGroup {

@@ -2,7 +2,7 @@
 //! is asked too often or has troubles. It can have a [`Hook`], which the service behind it does not.
 
 use crate::hook::Hook;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +17,19 @@ pub enum Mood {
     Fails,
 }
 
+/// By actions as the query protocol names them (IAM has them with a service before), what each may be done to.
+pub type Permitted = BTreeMap<String, String>;
+
+/// As IAM does: the group that a request names, or whose machine it names, is what it is about.
+fn permits(permitted: &Permitted, action: &str, group: &str) -> bool {
+    let arn =
+        format!("arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:any-id:autoScalingGroupName/{group}");
+    permitted.get(action).is_some_and(|resource| match resource.split_once('*') {
+        Some((before, after)) => arn.starts_with(before) && arn.ends_with(after),
+        None => arn == *resource,
+    })
+}
+
 pub struct Front {
     pub address: SocketAddr,
     behind: Arc<Behind>,
@@ -24,8 +37,9 @@ pub struct Front {
 
 struct Behind {
     server: SocketAddr,
-    /// Actions as the query protocol names them; IAM has them with a service before.
-    permitted: BTreeSet<String>,
+    permitted: Permitted,
+    /// Whose all machines are.
+    group: &'static str,
     used: Mutex<BTreeSet<String>>,
     forbidden: Mutex<BTreeSet<String>>,
     mood: Mutex<Mood>,
@@ -35,13 +49,13 @@ struct Behind {
 }
 
 impl Front {
-    /// Of a server that speaks HTTP/1.1 and the query protocol.
-    pub fn of(server: SocketAddr, permitted: BTreeSet<String>) -> Self {
+    /// Of a server that speaks HTTP/1.1 and the query protocol, and has this one group.
+    pub fn of(server: SocketAddr, permitted: Permitted, group: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
         let address = listener.local_addr().expect("it is bound");
         let (used, forbidden, hook, asked, refused) = Default::default();
         let mood = Mutex::new(Mood::Well);
-        let behind = Arc::new(Behind { server, permitted, used, forbidden, mood, hook, asked, refused });
+        let behind = Arc::new(Behind { server, permitted, group, used, forbidden, mood, hook, asked, refused });
         let shared = behind.clone();
         // Until the test's process ends.
         std::thread::spawn(move || {
@@ -100,7 +114,8 @@ impl Behind {
         let form = String::from_utf8_lossy(&body);
         let field = |name| form.split('&').find_map(|pair| pair.strip_prefix(name)).unwrap_or_default();
         let (action, instance) = (field("Action="), field("InstanceId="));
-        let permitted = self.permitted.contains(action);
+        let named = field("AutoScalingGroupName=");
+        let permitted = permits(&self.permitted, action, if named.is_empty() { self.group } else { named });
         let of = if permitted { &self.used } else { &self.forbidden };
         of.lock().expect("nobody panics while it is held").insert(action.to_owned());
         if !permitted {
@@ -155,4 +170,27 @@ fn say(stream: &mut TcpStream, status: &str, said: &str) -> std::io::Result<()> 
         stream,
         "HTTP/1.1 {status}\r\ncontent-type: text/xml\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{said}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_about_one_group() {
+        let of_group = "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:*:autoScalingGroupName/ours";
+        let permitted = [("Describe", "*"), ("Set", of_group)].map(|(action, of)| (action.to_owned(), of.to_owned()));
+        let permitted = Permitted::from(permitted);
+        for (action, group, may) in [
+            ("Describe", "ours", true),
+            ("Describe", "theirs", true),
+            ("Set", "ours", true),
+            ("Set", "theirs", false),
+            ("Set", "not-ours", false),
+            ("Set", "", false),
+            ("Delete", "ours", false),
+        ] {
+            assert_eq!(permits(&permitted, action, group), may, "{action} {group}");
+        }
+    }
 }

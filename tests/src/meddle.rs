@@ -66,6 +66,7 @@ pub enum Answer {
     InternalError,
     Conflict,
     Denied,
+    Missing,
 }
 
 /// Asked about each request. May block for as long as it takes to kill a process.
@@ -92,6 +93,7 @@ impl Answer {
             Answer::InternalError => s3_error!(InternalError),
             Answer::Conflict => s3_error!(ConditionalRequestConflict),
             Answer::Denied => s3_error!(AccessDenied),
+            Answer::Missing => s3_error!(NoSuchKey),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Our programs, found where they were built, in an environment that holds nothing of whoever runs the tests.
 
 use crate::process::Running;
-use crate::{Ended, S3Server, Scratch};
+use crate::{Ended, S3Server, Scratch, Signal};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
@@ -82,6 +82,10 @@ impl Coordinator {
 
     pub fn stderr(&self) -> String {
         self.running.stderr()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
     }
 
     pub fn terminate(self) -> Ended {

@@ -122,6 +122,28 @@ impl S3Server {
         S3::at(&self.endpoint, access, secret, BUCKET, prefix)
     }
 
+    /// The bucket as one sees it whose requests are told from others'.
+    pub fn store_of(&self, client: &str) -> S3 {
+        let environment = self.environment_of(client);
+        let value = |name| environment.iter().find(|(there, _)| there == name).map_or("", |(_, value)| value);
+        S3::at(&self.endpoint, value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY"), BUCKET, "")
+    }
+
+    /// Keys of all that has these bytes in it.
+    pub fn keys_with(&self, bytes: &[u8]) -> Vec<String> {
+        let store = self.store("");
+        block_on(async {
+            let mut found = Vec::new();
+            for object in store.list("").await.expect("it lists") {
+                let got = store.get(&object.key, GetOptions::default()).await.expect("it was listed");
+                if got.bytes.windows(bytes.len()).any(|there| there == bytes) {
+                    found.push(object.key);
+                }
+            }
+            found
+        })
+    }
+
     /// Keys below a prefix.
     pub fn keys(&self, prefix: &str) -> Vec<String> {
         let store = self.store(prefix);

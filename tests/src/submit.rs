@@ -88,6 +88,12 @@ impl<'a> Submit<'a> {
         self.args(["--certs", folder])
     }
 
+    /// Says all that it does, with a further secret among its credentials.
+    pub fn says_all(mut self, token: &str) -> Self {
+        self.command.env("MR_LOG", "trace").env("AWS_SESSION_TOKEN", token);
+        self
+    }
+
     pub fn slots(self, slots: u32) -> Self {
         self.args(["--slots", &slots.to_string()])
     }

@@ -2,7 +2,7 @@
 //! and the CA are replaced, and nobody without one gets in or in the way.
 
 use mr_tests::{
-    Certs, Coordinator, Ended, Running, S3Server, Scratch, Submit, Worker, address, client, drawn, program,
+    Certs, Coordinator, Ended, Relay, Running, S3Server, Scratch, Submit, Web, Worker, address, client, drawn, program,
 };
 use mr_tests::{allow_many_files, assert_same_bytes, skipped, submit, wait_until};
 use std::fs;
@@ -45,21 +45,43 @@ fn what_all_write_who_show_certificates_is_what_one_process_writes_and_no_secret
     command.args(["--coordinator", &url, "--certs", &certs.of("worker"), "--scratch", &own]);
     command.env("MR_LOG", "trace").env("AWS_SESSION_TOKEN", token);
     let worker = Running::start(command, &scratch);
-    let job = Submit::job(&scratch, s3.input(), "s3://photos/out/").args(["--coordinator", &url]);
-    job.keeping().certs(&certs.of("submitter")).run().done();
+    // Those of an object that is shared lie in its URL. These are the weights that are built in.
+    let signed = "/w.onnx?X-Amz-Signature=a-signature-that-nobody-may-read";
+    let weights = fs::read(xtask::shell::root().join("vision/weights/mobilenet_v2.onnx")).unwrap();
+    let web = Web::with(weights, signed, "Basic dXNlcjpodW50ZXIy");
+    let shared = |signed: &str| format!("params.weights=http://user:hunter2@{}{signed}", web.address);
+    let job = |weights: &str| {
+        let job = Submit::job(&scratch, s3.input(), "s3://photos/out/").args(["--coordinator", &url]).set(weights);
+        job.keeping().certs(&certs.of("submitter")).says_all(token).run()
+    };
+    // The first is told no, and says where.
+    let refused = job(&shared(&signed.replace("w.onnx", "other.onnx")));
+    let said = format!("fetching http://{}/other.onnx?…: permission denied", web.address);
+    assert!(refused.code() == Some(2) && refused.stderr.contains(&said), "{refused}");
+    let submitted = job(&shared(signed)).done();
     assert_same_bytes(&embedded, &s3.output(&scratch, "out/"));
+    // Where they came from is kept, and in clear text, so that what is looked for below would be found.
+    let kept = s3.keys_with("/w.onnx?…".as_bytes());
+    for place in ["state/journal/", "out/_report.json", "out/_runs/"] {
+        assert!(kept.iter().any(|key| key.starts_with(place)), "{place} is not among {kept:?}");
+    }
 
     let mut secrets: Vec<String> = s3.secrets();
-    secrets.push(token.to_owned());
+    secrets.extend([token, "hunter2", "dXNlcjpodW50ZXIy", "a-signature-that-nobody-may-read"].map(str::to_owned));
     for name in ["certs/ca-key.pem", "certs/coordinator/key.pem", "certs/worker/key.pem", "certs/submitter/key.pem"] {
         let key = fs::read_to_string(scratch.join(name)).unwrap();
         secrets.push(key.lines().nth(1).expect("it has lines").to_owned());
     }
-    for ended in [worker.terminate(), coordinator.terminate()] {
+    for ended in [worker.terminate(), coordinator.terminate(), refused, submitted] {
         assert!(ended.stderr.contains(" TRACE "), "it was asked to say all");
         for secret in &secrets {
             assert!(!ended.stderr.contains(secret), "{} says {secret}", ended.line);
+            assert!(!ended.stdout.contains(secret), "{} says {secret}", ended.line);
         }
+    }
+    for secret in &secrets {
+        let keys = s3.keys_with(secret.as_bytes());
+        assert!(keys.is_empty(), "{secret} is in {keys:?}");
     }
 }
 
@@ -123,7 +145,15 @@ fn plain_text_leaves_the_machine_only_when_somebody_says_so() {
     }
     assert!(!scratch.join("state").exists(), "nothing was begun");
     let metrics = ["--state", "state", "--metrics", "0.0.0.0:0"];
-    refused(&scratch, "mr-coordinator", &metrics, &["`--metrics 0.0.0.0:0` would answer anyone, in plain text"]);
+    let would = ["`--metrics 0.0.0.0:0` would answer anyone, in plain text", "`--metrics-insecure`"];
+    refused(&scratch, "mr-coordinator", &metrics, &would);
+    // What holds for one port is not said of the other.
+    refused(&scratch, "mr-coordinator", &[&metrics[..], &["--insecure"]].concat(), &would);
+    let worker = ["--coordinator", "http://127.0.0.1:9", "--scratch", "s", "--metrics", "0.0.0.0:0", "--insecure"];
+    refused(&scratch, "mr-worker", &worker, &would);
+    let args = ["--listen", "0.0.0.0:0", "--state", "state", "--metrics-insecure"];
+    refused(&scratch, "mr-coordinator", &args, &["`--certs DIR`", "`--insecure`"]);
+    assert!(!scratch.join("state").exists(), "nothing was begun");
     let said = ["would be spoken to in plain text", "`--certs DIR`", "`--insecure`"];
     refused(&scratch, "mr-worker", &["--coordinator", "http://198.18.0.1:7171", "--scratch", "s"], &said);
     refused(&scratch, "mr-submit", &["--coordinator", "http://coordinator:7171", "list"], &said);
@@ -131,6 +161,7 @@ fn plain_text_leaves_the_machine_only_when_somebody_says_so() {
     // Said, it is done, with a warning.
     let mut command = Command::new(program("mr-coordinator"));
     command.current_dir(scratch.path()).args(["--listen", "0.0.0.0:0", "--state", "state", "--insecure"]);
+    command.args(["--metrics", "0.0.0.0:0"]).env("MR_METRICS_INSECURE", "yes");
     let mut coordinator = Running::start(command, &scratch);
     let url = coordinator.first_line().replace("0.0.0.0", "127.0.0.1");
     submit(&scratch, ["--coordinator", &url, "list"]).done();
@@ -139,6 +170,8 @@ fn plain_text_leaves_the_machine_only_when_somebody_says_so() {
         "{}",
         coordinator.stderr()
     );
+    let said = "`--metrics 0.0.0.0:0` answers whoever reaches it, in plain text";
+    assert!(coordinator.stderr().contains(said), "{}", coordinator.stderr());
     coordinator.terminate();
 }
 
@@ -151,45 +184,76 @@ fn hand_over(from: &str, to: &Path) {
 }
 
 #[test]
-fn certificates_and_their_ca_are_replaced_under_a_running_cluster() {
+fn certificates_and_their_ca_are_replaced_while_the_same_processes_run() {
     let scratch = Scratch::enter("certificates: replaced under way");
-    let photos = drawn(&scratch, "photos", 60, 5);
+    let photos = drawn(&scratch, "photos", 120, 5);
     let certs = Certs::init(&scratch);
-    let at = address();
-    let start = |given: &str| Coordinator::start_with([], at, &scratch, &["--certs", given, "--lease-ms", "2000"]);
-    let mut coordinator = start(&certs.of("coordinator"));
-    let worker = Worker::start_with_certs(&certs.of("worker"), &scratch, &coordinator, None);
-    let runs = |coordinator: &Coordinator, output: &str| {
-        let job = Submit::job(&scratch, &photos, &scratch.join(output).display().to_string());
-        job.certs(&certs.of("submitter")).to(coordinator).run().done();
+    let given = certs.of("coordinator");
+    // Each job is done anew, and nothing taken over from the one before.
+    let args = ["--certs", &given, "--lease-ms", "2000", "--keep-days", "0"];
+    let coordinator = Coordinator::start(&scratch, "state", None, &args);
+    // A connection lasts for up to an hour: the worker's is cut at each step, so that it makes another.
+    let (_, at) = coordinator.url().split_once("://").expect("it is a URL");
+    let relay = Relay::to(at.parse().expect("it is an address"));
+    let worker = |certs: &str, own: &str| {
+        let mut command = Command::new(program("mr-worker"));
+        command.current_dir(scratch.path()).args(["--slots", "1", "--scratch", own, "--certs", certs]);
+        command.args(["--coordinator", &format!("https://{}", relay.address)]);
+        Running::start(command, &scratch)
     };
-    runs(&coordinator, "before");
-    // One who is given nothing new.
-    let left_behind = scratch.join("left-behind");
-    hand_over(&certs.of("submitter"), &left_behind);
-    let left_behind = left_behind.display().to_string();
+    let mut hired = worker(&certs.of("worker"), "own");
+    let job = |output: &str| {
+        let job = Submit::job(&scratch, &photos, &scratch.join(output).display().to_string());
+        job.set("split.objects_max=5").certs(&certs.of("submitter")).to(&coordinator).start()
+    };
+    job("before").wait(LIMIT).done();
+    // Those who are given nothing new.
+    for name in ["submitter", "worker"] {
+        hand_over(&certs.of(name), &scratch.join(format!("old-{name}")));
+    }
+    let old = |name: &str| scratch.join(format!("old-{name}")).display().to_string();
 
-    let rotated = certs.run(&["rotate", "--days", "30"]).done();
+    let rotates = |args: &[&str], name: &str| {
+        let mut under_way = job(&format!("under-way-{name}"));
+        under_way.submitted();
+        let told = certs.run(args).done();
+        let before = relay.count();
+        relay.hang_up();
+        wait_until("the worker comes again", || (relay.count() > before).then_some(()));
+        under_way.wait(LIMIT).done();
+        // Nor does whoever submits know anybody from before.
+        job(name).wait(LIMIT).done();
+        told
+    };
+    let rotated = rotates(&["rotate", "--days", "30"], "renewed");
     assert_eq!(rotated.stdout.lines().count(), 3, "{rotated}");
     assert!(rotated.stderr.contains("without a restart"), "{rotated}");
-    runs(&coordinator, "renewed");
     assert!(coordinator.stderr().contains("have changed, and are in use"), "{}", coordinator.stderr());
     // The same CA has signed what it has.
-    list(&scratch, &coordinator, &left_behind).done();
+    list(&scratch, &coordinator, &old("submitter")).done();
 
     for (step, said) in ["Step 1 of 3", "Step 2 of 3", "Step 3 of 3"].into_iter().enumerate() {
-        let told = certs.run(&["rotate", "--ca"]).done();
+        let told = rotates(&["rotate", "--ca"], &format!("step-{}", step + 1));
         assert!(told.stderr.contains(said), "{told}");
-        // A worker's connection lasts; its next one is made with what is there then.
-        coordinator.kill();
-        coordinator = start(&certs.of("coordinator"));
-        runs(&coordinator, &format!("step-{}", step + 1));
         if step == 0 {
-            list(&scratch, &coordinator, &left_behind).done();
+            list(&scratch, &coordinator, &old("submitter")).done();
         }
     }
-    list(&scratch, &coordinator, &left_behind).stopped(3, &["can't reach the coordinator"]);
-    worker.terminate();
+    assert!(!hired.is_over(), "{}", hired.stderr());
+
+    // Who has nothing new believes nobody, and whoever believes the new CA is not believed with what the old one has signed.
+    list(&scratch, &coordinator, &old("submitter")).stopped(3, &["the coordinator's certificate is of another CA"]);
+    for name in ["submitter", "worker"] {
+        fs::copy(certs.of("coordinator/ca.pem"), scratch.join(format!("old-{name}/ca.pem"))).unwrap();
+    }
+    hired.terminate();
+    let away = "is sent away: its certificate is of another CA";
+    assert!(!coordinator.stderr().contains(away), "{}", coordinator.stderr());
+    let mut left_behind = worker(&old("worker"), "own-2");
+    left_behind.until("find nobody", |worker| worker.stderr().contains("can't be reached").then_some(()));
+    wait_until("the coordinator sends it away", || coordinator.stderr().contains(away).then_some(()));
+    list(&scratch, &coordinator, &old("submitter")).stopped(3, &["it does not accept this certificate"]);
+    left_behind.terminate();
     coordinator.terminate();
 }
 

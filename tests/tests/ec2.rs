@@ -109,6 +109,8 @@ fn a_group_of_none_grows_with_a_job_and_is_none_again_after_it() {
     // Its policy is enough, and there is nothing in it that it does not need; this group has no hook.
     let (unused, forbidden) = cloud.aws.permissions();
     assert_eq!((unused, forbidden), (vec!["CompleteLifecycleAction".to_owned()], vec![]));
+    // It holds for its own group and for no other's.
+    assert!(cloud.aws.denies("somebody-elses") && !cloud.aws.denies("mr-workers"));
     coordinator.terminate();
 }
 

@@ -1,10 +1,11 @@
 //! What the programs tell of themselves is what the documentation names, and adds up.
 
-use mr_tests::{Certs, Coordinator, S3Server, Scratch, Submit, Worker, drawn};
+use mr_tests::{Certs, Coordinator, S3Server, Scratch, Signal, Submit, Worker, drawn, wait_until};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 /// What is answered at a URL without a path of more than one part.
 fn get(url: &str) -> String {
@@ -89,6 +90,13 @@ fn what_is_told_is_what_is_documented_and_adds_up() {
     assert!(done.is_some_and(|done| done.parse::<f64>().is_ok_and(|done| done > 16.0)), "{page}");
     assert!(page.contains("operation=\"ListObjectsV2\",outcome=\"accepted\"} "), "{page}");
 
+    // Both are well, the one with a coordinator that leads, the other with one that it hears of.
+    let healthz = |url: &str| get(&url.replace("/metrics", "/healthz"));
+    let well = healthz(url(&said));
+    assert!(well.starts_with("HTTP/1.1 200 OK") && well.ends_with("it leads\n"), "{well}");
+    let well = healthz(worker_url);
+    assert!(well.starts_with("HTTP/1.1 200 OK") && well.ends_with("it hears of a coordinator\n"), "{well}");
+
     let page = get(worker_url);
     assert_eq!(families(&page), documented(&["A worker", "Both"]));
     has(&page, "mr_worker_slots 1.0");
@@ -112,4 +120,39 @@ fn a_scaler_asks_for_metrics_of_the_coordinator_by_their_names_on_the_wire() {
         let asked: BTreeSet<_> = words.filter(|word| word.starts_with("mr_")).map(str::to_owned).collect();
         assert!(!asked.is_empty() && asked.is_subset(&told), "{query} asks for {asked:?}, and there is {told:?}");
     }
+}
+
+#[test]
+fn one_that_stands_by_is_well_and_a_worker_that_hears_nothing_is_not() {
+    let scratch = Scratch::enter("metrics: health");
+    let args = ["--lease-ms", "1000", "--metrics", "127.0.0.1:0"];
+    let coordinator = Coordinator::start(&scratch, "state", None, &args);
+    let healthz = |said: &str| get(&url(said).replace("/metrics", "/healthz"));
+    let heir = Coordinator::start(&scratch, "state", None, &args);
+    let told = healthz(&heir.stderr());
+    assert!(
+        told.starts_with("HTTP/1.1 200") && told.ends_with("it stands by for the coordinator that leads\n"),
+        "{told}"
+    );
+    heir.terminate();
+
+    let mut worker = Worker::start_with_metrics(None, &scratch, &coordinator, None);
+    let said = worker.until_it_says("metrics are at ");
+    wait_until("it hears of the coordinator", || healthz(&said).contains("it hears of").then_some(()));
+    // Stopped in the middle, a coordinator answers neither its workers nor whoever asks for its health.
+    coordinator.signal(Signal::Stop);
+    let began = Instant::now();
+    let told = wait_until("the worker misses it", || Some(healthz(&said)).filter(|told| told.contains(" 503 ")));
+    assert!(told.contains("it has heard of no coordinator for "), "{told}");
+    assert!(began.elapsed() > Duration::from_secs(3), "four leases of a second");
+    let said_by_it = coordinator.stderr();
+    let (address, _) = url(&said_by_it).trim_start_matches("http://").split_once('/').expect("it has a path");
+    let mut stream = TcpStream::connect(address).expect("the system takes it");
+    stream.set_read_timeout(Some(Duration::from_secs(4))).expect("it is not nothing");
+    write!(stream, "GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n").expect("the system takes it");
+    assert!(stream.read(&mut [0; 64]).is_err(), "nobody answers");
+    coordinator.signal(Signal::Continue);
+    wait_until("the worker is well again", || healthz(&said).contains(" 200 ").then_some(()));
+    worker.terminate();
+    coordinator.terminate();
 }

@@ -1,6 +1,7 @@
 //! The way to a coordinator on another host, or to one of several: one is at work, and the others stand by.
 
 use hyper_util::rt::TokioIo;
+use mr_core::shown_url;
 use mr_storage::story;
 use mr_tls::Connector;
 use std::net::IpAddr;
@@ -79,11 +80,14 @@ pub fn connect(urls: &str, trust: &Trust) -> Result<Coordinators, String> {
 fn one(url: &str, trust: &Trust) -> Result<Channel, String> {
     let refuse = |why: &str| {
         let example = "write http://host:port or https://host:port, and commas between several";
-        Err(format!("`{url}` is no address of a coordinator: {why}; {example}"))
+        Err(format!("`{}` is no address of a coordinator: {why}; {example}", shown_url(url)))
     };
     let Some((scheme, rest)) = url.split_once("://") else { return refuse("it has no scheme") };
     if !matches!(scheme, "http" | "https") {
         return refuse("its scheme is neither http nor https");
+    }
+    if rest.contains('@') {
+        return refuse("there is a user's name in it, which nobody asks for: a certificate says who calls");
     }
     if rest.trim_matches('/').contains('/') {
         return refuse("there is a path in it");
@@ -188,6 +192,7 @@ mod tests {
             ("ftp://host:7171", "neither http nor https"),
             ("http://host", "names no port"),
             ("http://host:7171/x/y", "a path in it"),
+            ("http://user:hunter2@host:7171", "`http://host:7171` is no address of a coordinator: there is a user"),
             ("http://", "is no address"),
             ("http://a b:1", "is no address"),
             ("https://host:7171", "`--certs DIR` is needed"),

@@ -19,10 +19,10 @@ use tonic::{Code, Status};
 /// Between polls that fail. A fleet that lost its coordinator comes back spread out.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(4));
 /// Until the coordinator says how long a lease is.
-const LEASE: Duration = Duration::from_secs(15);
+pub const LEASE: Duration = Duration::from_secs(15);
 /// For how many leases' time a worker that hears nothing goes on with what it has: a coordinator that comes back, or
 /// another that takes over, takes it up again. After that its tasks have long been given to others.
-const CUT_OFF_LEASES: u32 = 4;
+pub const CUT_OFF_LEASES: u32 = 4;
 /// How often the log says again that the coordinator is not to be reached.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// What stays unused for so long is let go: a worker may be idle for days.
@@ -140,6 +140,7 @@ impl Worker {
                     failed = 0;
                     refused.clear();
                     lease = Duration::from_millis(answer.lease_ms.max(1000));
+                    self.settings.tally.heard(lease);
                     attempts.heard(&carried);
                     // It may have been replaced without knowing. If not, the next one stands by and sends us back.
                     if answer.in_doubt && sent_on.is_none_or(|before| before.elapsed() > lease) {

@@ -1,17 +1,33 @@
 //! What a worker has done since it began, and what it is at, for metrics.
 
 use crate::peak_rss_bytes;
+use crate::poll::{CUT_OFF_LEASES, LEASE};
 use mr_core::AttemptResult;
-use mr_metrics::Page;
+use mr_metrics::{Health, Page};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// Shared between who counts and who tells.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<Sums>);
 
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at: Instant,
+    /// Until then the worker has only begun.
+    lease: Option<Duration>,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self { at: Instant::now(), lease: None }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Sums {
+    heard: Heard,
     slots: u32,
     held: usize,
     attempts: BTreeMap<&'static str, u64>,
@@ -32,6 +48,28 @@ impl Tally {
     /// A coordinator could not be asked, or did not answer.
     pub fn poll_failed(&self) {
         self.sums().polls_failed += 1;
+    }
+
+    /// A coordinator has answered, and leases are so long.
+    pub fn heard(&self, lease: Duration) {
+        self.sums().heard = Heard { at: Instant::now(), lease: Some(lease) };
+    }
+
+    /// Whether it hears of a coordinator, or has only begun.
+    pub fn health(&self) -> Health {
+        self.health_at(Instant::now())
+    }
+
+    fn health_at(&self, now: Instant) -> Health {
+        let Heard { at, lease } = self.sums().heard;
+        let silence = now.saturating_duration_since(at);
+        let (near, seconds) = (silence <= lease.unwrap_or(LEASE) * CUT_OFF_LEASES, silence.as_secs());
+        match (lease, near) {
+            (Some(_), true) => Ok("it hears of a coordinator".to_owned()),
+            (None, true) => Ok("it is starting".to_owned()),
+            (Some(_), false) => Err(format!("it has heard of no coordinator for {seconds} s")),
+            (None, false) => Err(format!("it began {seconds} s ago, and has heard of no coordinator yet")),
+        }
     }
 
     pub fn attempt(&self, result: &AttemptResult) {
@@ -66,5 +104,25 @@ impl Tally {
 
     fn sums(&self) -> MutexGuard<'_, Sums> {
         self.0.lock().expect("nothing panics while it is held")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_well_while_it_starts_and_while_a_coordinator_is_heard() {
+        let tally = Tally::default();
+        let after = |seconds| tally.health_at(Instant::now() + Duration::from_secs(seconds));
+        assert_eq!(after(55), Ok("it is starting".into()));
+        assert_eq!(after(61), Err("it began 61 s ago, and has heard of no coordinator yet".into()));
+        tally.heard(Duration::from_secs(2));
+        assert_eq!(after(7), Ok("it hears of a coordinator".into()));
+        assert_eq!(after(9), Err("it has heard of no coordinator for 9 s".into()));
+        // Polls that nobody answers say nothing of one.
+        tally.polls(2, 0);
+        tally.poll_failed();
+        assert!(after(9).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Files that travel with a job, and the folder that its programs run in.
 
-use mr_core::Failure;
+use mr_core::{Failure, without_query};
 use mr_mapreduce::Broadcast;
 use std::fs::{self, Permissions};
 use std::io;
@@ -8,12 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// What a file is called where the program runs: the last part of where it was.
+/// What a file is called where the program runs: the last part of where it was. A URL's query is no part of a name.
 ///
 /// # Errors
 /// A sentence when there is no such part.
 pub fn name(path: &str) -> Result<String, String> {
-    match path.rsplit('/').next() {
+    match without_query(path).rsplit('/').next() {
         Some("" | "." | "..") | None => Err(format!("{path:?} is no file")),
         Some(name) => Ok(name.to_owned()),
     }
@@ -67,5 +67,18 @@ impl Folder {
     pub fn program(&self, name: &str) -> PathBuf {
         let here = self.path().join(name);
         if here.is_file() { here } else { PathBuf::from(name) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_called_what_it_is_called_where_it_was() {
+        assert_eq!(name("a/b.py").as_deref(), Ok("b.py"));
+        assert_eq!(name("https://h/b.py?X-Amz-Signature=a/b").as_deref(), Ok("b.py"));
+        assert_eq!(name("https://h/b.py?…").as_deref(), Ok("b.py"), "as it stands in the job's settings");
+        assert!(name("a/..").is_err());
     }
 }
