@@ -5,7 +5,8 @@
 use crate::lead::Standing;
 use crate::shell::Message;
 use crate::tally::FleetSize;
-use mr_autoscaler::{Aim, Autoscaler, Decision, Facts, Instance, InstanceId, JobFacts, Policy, StageFacts, Worker};
+use crate::terms::terms;
+use mr_autoscaler::{Autoscaler, Decision, Facts, Instance, InstanceId, JobFacts, Policy, StageFacts, Worker};
 use mr_core::{FleetTerms, JobId, KernelWish};
 use mr_fleet::ec2::{Group, GroupSettings};
 use mr_fleet::{Local, LocalSettings, Machine, Provider, ProviderError};
@@ -34,12 +35,7 @@ pub struct FleetSettings {
 impl FleetSettings {
     /// What there is to say of it to whoever plans a job.
     pub fn terms(&self) -> FleetTerms {
-        let Policy { aim, slots, start_ms, .. } = self.policy;
-        let target_ms = match aim {
-            Aim::Within(target_ms) => Some(target_ms),
-            Aim::Cheapest { .. } => None,
-        };
-        FleetTerms { workers_max: self.policy.most(), slots, start_ms, target_ms }
+        terms(&self.policy)
     }
 }
 
