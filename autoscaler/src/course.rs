@@ -28,6 +28,7 @@ pub struct Had {
 
 struct Stage {
     tasks: u64,
+    waiting: u64,
     task_ms: Millis,
     /// Slot time.
     left_ms: u64,
@@ -61,9 +62,10 @@ impl Course {
         self.stages.iter().map(|stage| stage.left_ms as f64 / slots.clamp(1, stage.tasks) as f64).sum()
     }
 
-    /// The same when the last tasks of a stage begin as late as they can, which leaves slots idle.
+    /// The same when the last tasks of a stage begin as late as they can, which leaves slots idle, and what runs has just begun.
     fn at_most_ms(&self, slots: u64) -> f64 {
-        self.stages.iter().map(|stage| stage.tasks.div_ceil(slots.max(1)) as f64 * stage.task_ms as f64).sum()
+        let waves = |stage: &Stage| stage.waiting.div_ceil(slots.max(1)) + u64::from(stage.waiting < stage.tasks);
+        self.stages.iter().map(|stage| waves(stage) as f64 * stage.task_ms as f64).sum()
     }
 
     /// Machine time that so many workers are likely to be paid for, if all of them are started for it.
@@ -75,9 +77,11 @@ impl Course {
     /// Machine time that is paid for at the most, that before included, where there are to be so many.
     pub fn paid_at_most_ms(&self, workers: u64, had: Had) -> f64 {
         let stays = self.idle_ms as f64 + self.at_most_ms(workers.saturating_mul(self.slots.into()));
+        // It may be that nothing is done before others have come.
+        let start_ms = if workers as f64 > had.workers { self.start_ms as f64 } else { had.starting_ms };
         let new = (workers as f64 - had.workers).max(0.0);
-        let new_ms = (self.start_ms as f64 + stays).max(self.billed_min_ms as f64);
-        had.paid_ms + (workers as f64 - new) * (stays + had.starting_ms) + new * new_ms
+        let lives = stays + start_ms;
+        had.paid_ms + (workers as f64 - new) * lives + new * lives.max(self.billed_min_ms as f64)
     }
 }
 
@@ -88,6 +92,7 @@ impl Stage {
         let halves = 2 * u64::from(stage.waiting) + u64::from(stage.running);
         Self {
             tasks: u64::from(stage.waiting) + u64::from(stage.running),
+            waiting: stage.waiting.into(),
             task_ms,
             left_ms: halves.saturating_mul(task_ms).div_ceil(2),
         }
