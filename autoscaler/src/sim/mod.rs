@@ -1,8 +1,8 @@
 //! Fleets that live through a day of jobs and bad weather, by seed.
 //!
 //! Jobs come, instances start late or never, are taken away by the cloud or by hand, lose touch and come back; the provider
-//! throttles or fails; coordinators are replaced and know nothing of what was measured. After each decision the laws are
-//! looked at. Then the weather clears: every job must end, and the fleet go back to where it is when nobody wants anything.
+//! throttles or fails; coordinators are replaced and know nothing of what was measured. In half of the fleets machines are of
+//! several kinds, and a job is for some of them. After each decision the laws are looked at. Then the weather clears: every job must end, and the fleet go back to where it is when nobody wants anything.
 
 mod random;
 mod world;
