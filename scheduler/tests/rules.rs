@@ -429,8 +429,8 @@ fn a_job_is_for_workers_that_have_its_code_and_its_kernels() {
         "submit a wish=tiles,avx; poll w1 1 family=avx; poll w2 1 family=tiles,avx; poll w3 1 family=neon; \
          poll w4 1 jobs=other.1; takers a; list a 1; takers a",
         "a is listing
-         a is for w1 w2
          prepare a
+         a is for w1 w2
          a is running
          w2 runs a/0/0#1
          a is for w2",
