@@ -1,10 +1,13 @@
 //! The decision, and what it remembers from one to the next.
 
 use crate::Millis;
-use crate::demand::{Demand, Known};
-use crate::facts::{Facts, Instance, InstanceId};
+use crate::books::Books;
+use crate::demand::{Demand, Known, workers};
+use crate::facts::{Facts, Instance, InstanceId, JobId};
 use crate::policy::Policy;
 use crate::steady::Steady;
+use crate::supply::Supply;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An instance that has not come up after so many times the usual time, and a while, will not.
@@ -26,9 +29,11 @@ pub struct Autoscaler {
     known: BTreeMap<InstanceId, Seen>,
     /// Nothing was seen before.
     first: bool,
-    /// Instances that did not come since one last came, and when another is tried.
+    /// Instances that did not come, or whose worker can be given nothing, since one last came that can; and when another is
+    /// tried.
     failed_starts: u32,
     retry_at: Millis,
+    books: Books,
     /// What was wanted of late.
     wanted: Steady,
 }
@@ -42,6 +47,8 @@ struct Seen {
     came: bool,
     /// It did not come, and that was counted.
     failed: bool,
+    /// It came when there were jobs, and none that it could be given, and it has had nothing to do since.
+    wrong: bool,
     /// Its worker has had nothing to do since, be it that it was out of touch.
     idle_since: Option<Millis>,
     /// Its worker has been out of touch since.
@@ -72,54 +79,120 @@ impl Autoscaler {
             first: true,
             failed_starts: 0,
             retry_at: 0,
+            books: Books::default(),
             wanted: Steady::default(),
         }
     }
 
     pub fn decide(&mut self, now: Millis, facts: &Facts) -> Decision {
-        self.see(now, &facts.instances);
-        let start_ms = self.start_ms.unwrap_or(self.policy.start_ms);
-        let known = Known { slots: self.slots.unwrap_or(self.policy.slots).max(1), start_ms };
-        let demand = Demand::of(&facts.jobs, &self.policy, known, now);
+        self.see(now, facts);
         let (least, most) = (self.policy.workers_min, self.policy.most());
-        let bounded = |workers: u32| workers.clamp(least, most);
-        let wanted = bounded(demand.workers);
+        let ended = self.lost(now, &facts.instances);
+        let stays: Vec<_> = facts.instances.iter().filter(|i| !i.leaves && !ended.contains(&i.id)).collect();
+        let there = stays.len() as u32;
+        let slots = self.slots.unwrap_or(self.policy.slots).max(1);
+        let demands = self.demands(now, facts, &stays, slots);
+
+        let there_now = self.in_touch(&stays);
+        let pending = there - there_now.len() as u32;
+        let supply = |need: fn(&Demand) -> u64| {
+            let supply = Supply::of(demands.iter().map(|(job, demand)| (*job, need(demand))), &there_now, most);
+            let missing = workers(supply.missing, slots);
+            // Those that are to come yet may be of another kind than those that are there.
+            let had = self.policy.bounded(supply.takers() + missing.min(pending));
+            (supply.takes, missing, had)
+        };
+        let ((_, missing, wanted), (takes, _, usable)) = (supply(|job| job.wanted), supply(|job| job.usable));
         // While books are open nobody is let go whom what is left of a job could use.
-        let kept = self.wanted.most(wanted, self.policy.idle_ms, now).min(most).max(bounded(demand.usable));
-        let ended: BTreeSet<_> =
-            facts.instances.iter().filter(|i| self.is_lost(i, now)).map(|i| i.id.clone()).collect();
+        let kept = self.wanted.most(wanted, self.policy.idle_ms, now).min(most).max(usable);
+        let idle = there_now.iter().zip(takes).filter(|(i, takes)| !is_busy(i) && !takes).map(|(i, _)| *i);
+        let (useless, spare): (Vec<_>, Vec<_>) = idle.partition(|i| !facts.jobs.is_empty() && serves_nobody(i));
+
+        // For whom no open job has a use is not counted when it comes to keep some.
+        let counted = there - useless.len() as u32;
+        let mut leave = self.long_idle(now, &spare, counted.saturating_sub(kept));
+        leave.extend(self.long_idle(now, &useless, (there - leave.len() as u32).saturating_sub(least)));
+        let fewer = |leave: &BTreeSet<_>| least.saturating_sub(there - leave.len() as u32);
+        let lacking = missing.saturating_sub(pending).min(most);
+        let new = self.allowed(now, lacking.max(fewer(&leave)), &stays);
+        if new > 0 {
+            let others = |i: &&Instance| i.worker.as_ref().is_some_and(|worker| worker.serves.len() < facts.jobs.len());
+            let idle = spare.into_iter().filter(others).chain(useless).filter(|i| !leave.contains(&i.id));
+            let beyond = (there - leave.len() as u32).saturating_add(new).saturating_sub(most);
+            leave.extend(self.in_favour_of_others(&idle.collect::<Vec<_>>(), beyond));
+        }
+        let new = self.allowed(now, lacking.max(fewer(&leave)), &stays);
+        let stay = there - leave.len() as u32;
+        Decision {
+            size: stay.max(stay.saturating_add(new).min(most)),
+            leave,
+            ended,
+            busy: facts.instances.iter().filter(|i| is_busy(i)).map(|instance| instance.id.clone()).collect(),
+        }
+    }
+
+    /// What each job needs.
+    fn demands<'a>(
+        &mut self,
+        now: Millis,
+        facts: &'a Facts,
+        stays: &[&Instance],
+        slots: u32,
+    ) -> Vec<(&'a JobId, Demand)> {
+        self.books.pay(now, facts);
+        let known = Known { slots, start_ms: self.start_ms.unwrap_or(self.policy.start_ms) };
+        let starting = stays.iter().map(|instance| &self.known[&instance.id]).filter(|seen| !seen.came);
+        let starting = starting.map(|seen| known.start_ms.saturating_sub(seen.since.map_or(0, |since| now - since)));
+        let there = (stays.len() as u32, starting.sum());
+        let of = |job| Demand::of(job, self.books.had(job, slots, there), &self.policy, known, now);
+        let demands: Vec<_> = facts.jobs.iter().map(|job| (&job.id, of(job))).collect();
+        demands.iter().for_each(|(job, demand)| self.books.note(job, *demand));
+        demands
+    }
+
+    /// In the order in which they are counted on: those that are at work, those that few jobs have a use for, and those that
+    /// were idle for a short time.
+    fn in_touch<'a>(&self, stays: &[&'a Instance]) -> Vec<&'a Instance> {
+        let rank = |instance: &&Instance| {
+            let worker = instance.worker.as_ref()?;
+            let idle_since = self.known[&instance.id].idle_since;
+            Some((!worker.busy, worker.serves.len(), Reverse(worker.slots), Reverse(idle_since)))
+        };
+        let mut workers: Vec<_> = stays.iter().copied().filter(|instance| instance.worker.is_some()).collect();
+        // Those that are alike stay in the order of their names.
+        workers.sort_by_cached_key(rank);
+        workers
+    }
+
+    /// Who should be ended.
+    fn lost(&mut self, now: Millis, instances: &[Instance]) -> BTreeSet<InstanceId> {
+        let lost: BTreeSet<_> = instances.iter().filter(|i| self.is_lost(i, now)).map(|i| i.id.clone()).collect();
         let mut failed = 0;
-        for id in &ended {
+        for id in &lost {
             let seen = self.known.get_mut(id).expect("it was seen");
             failed += u32::from(!seen.came && !seen.failed);
             seen.failed = !seen.came;
         }
         self.note_failed(failed, now);
-        let stays = |instance: &&Instance| !instance.leaves && !ended.contains(&instance.id);
-        let there = facts.instances.iter().filter(stays).count() as u32;
-        let came = facts.instances.iter().filter(stays).filter(|i| self.known[&i.id].came).count() as u32;
-        let leave = self.to_leave(now, facts.instances.iter().filter(stays), there.saturating_sub(kept));
-        let busy = |instance: &&Instance| instance.worker.is_some_and(|worker| worker.busy);
-        // What does not come is not bought again and again: one at a time, and with pauses.
-        let allowed = match self.holds_back() {
-            false => wanted,
+        lost
+    }
+
+    /// What does not come is not bought again and again: one at a time, and with pauses.
+    fn allowed(&self, now: Millis, lacking: u32, stays: &[&Instance]) -> u32 {
+        let coming = || stays.iter().filter(|instance| !self.known[&instance.id].came).count() as u32;
+        match self.holds_back() {
+            false => lacking,
             true if now < self.retry_at => 0,
-            true => wanted.min(came + 1),
-        };
-        Decision {
-            size: (there - leave.len() as u32).max(allowed),
-            leave,
-            ended,
-            busy: facts.instances.iter().filter(busy).map(|instance| instance.id.clone()).collect(),
+            true => lacking.min(1u32.saturating_sub(coming())),
         }
     }
 
-    /// Whether those that were started last did not come.
+    /// Whether those that were started last did not come, or can be given nothing.
     pub fn holds_back(&self) -> bool {
         self.failed_starts >= FAILED_STARTS
     }
 
-    fn see(&mut self, now: Millis, instances: &[Instance]) {
+    fn see(&mut self, now: Millis, Facts { jobs, instances }: &Facts) {
         let there: BTreeSet<_> = instances.iter().map(|instance| &instance.id).collect();
         let mut failed = 0;
         self.known.retain(|id, seen| {
@@ -128,27 +201,34 @@ impl Autoscaler {
             stays
         });
         self.note_failed(failed, now);
+        let mut wrong = 0;
         for instance in instances {
             let since = (!self.first).then_some(now);
-            let new = Seen { since, came: false, failed: false, idle_since: None, away_since: None };
+            let new = Seen { since, came: false, failed: false, wrong: false, idle_since: None, away_since: None };
             let seen = self.known.entry(instance.id.clone()).or_insert(new);
             if instance.worker.is_some() && !seen.came {
                 seen.came = true;
-                self.failed_starts = 0;
+                seen.wrong = seen.since.is_some() && !jobs.is_empty() && serves_nobody(instance);
+                match seen.wrong {
+                    true => wrong += 1,
+                    false => self.failed_starts = 0,
+                }
                 // One that is in touch when it is first seen was started for another coordinator.
                 if let Some(took) = seen.since.map(|since| now - since).filter(|took| *took > 0) {
                     self.start_ms = Some(self.start_ms.map_or(took, |usual| (3 * usual + took) / 4));
                 }
             }
-            let idle = instance.worker.is_none_or(|worker| !worker.busy);
+            let idle = !is_busy(instance);
+            seen.wrong &= idle && serves_nobody(instance);
             seen.idle_since = if idle { seen.idle_since.or(Some(now)) } else { None };
             seen.away_since = if instance.worker.is_none() { seen.away_since.or(Some(now)) } else { None };
         }
-        let staying = instances.iter().filter(|instance| !instance.leaves).filter_map(|instance| instance.worker);
+        let staying = instances.iter().filter(|instance| !instance.leaves).filter_map(|i| i.worker.as_ref());
         let (workers, slots) = staying.fold((0, 0), |(workers, slots), worker| (workers + 1, slots + worker.slots));
         if workers > 0 {
             self.slots = Some(u32::div_ceil(slots, workers));
         }
+        self.note_failed(wrong, now);
         self.first = false;
     }
 
@@ -176,12 +256,33 @@ impl Autoscaler {
 
     /// Up to so many of those that have been idle for long, the longest first. One that is only starting has not been idle, as
     /// far as anyone has paid for it.
-    fn to_leave<'a>(&self, now: Millis, among: impl Iterator<Item = &'a Instance>, most: u32) -> BTreeSet<InstanceId> {
-        let idle = among.filter(|i| i.worker.is_some() && self.idle_for(i, now) >= self.policy.idle_ms);
-        let mut idle: Vec<_> = idle.map(|i| (self.known[&i.id].idle_since, &i.id)).collect();
+    fn long_idle(&self, now: Millis, among: &[&Instance], most: u32) -> BTreeSet<InstanceId> {
+        let idle = among.iter().copied().filter(|i| self.idle_for(i, now) >= self.policy.idle_ms);
+        self.first_idle(idle, most)
+    }
+
+    /// Those that go at once so that others can come: as many as there is no room for otherwise, and whoever turned out to be
+    /// of the wrong kind.
+    fn in_favour_of_others(&self, idle: &[&Instance], beyond: u32) -> BTreeSet<InstanceId> {
+        let (wrong, idle): (Vec<_>, Vec<_>) = idle.iter().copied().partition(|i| self.known[&i.id].wrong);
+        let mut leave = self.first_idle(idle.into_iter(), beyond.saturating_sub(wrong.len() as u32));
+        leave.extend(wrong.into_iter().map(|instance| instance.id.clone()));
+        leave
+    }
+
+    fn first_idle<'a>(&self, among: impl Iterator<Item = &'a Instance>, most: u32) -> BTreeSet<InstanceId> {
+        let mut idle: Vec<_> = among.map(|i| (self.known[&i.id].idle_since, &i.id)).collect();
         idle.sort_unstable();
         idle.into_iter().take(most as usize).map(|(_, id)| id.clone()).collect()
     }
+}
+
+fn is_busy(instance: &Instance) -> bool {
+    instance.worker.as_ref().is_some_and(|worker| worker.busy)
+}
+
+fn serves_nobody(instance: &Instance) -> bool {
+    instance.worker.as_ref().is_some_and(|worker| worker.serves.is_empty())
 }
 
 #[cfg(test)]
@@ -197,10 +298,12 @@ mod tests {
     /// A job with so many tasks, and instances of which some have a worker with so many slots.
     fn facts(tasks: u32, instances: &[(&str, Option<u32>)]) -> Facts {
         let stages = vec![StageFacts { waiting: tasks, running: 0, task_ms: None }];
-        let jobs = if tasks > 0 { vec![JobFacts { submitted_at: 0, stages, spent_ms: 0 }] } else { Vec::new() };
+        let id = JobId("job".into());
+        let job = JobFacts { id: id.clone(), submitted_at: 0, stages, spent_ms: 0 };
+        let (jobs, serves) = if tasks > 0 { (vec![job], [id].into()) } else { Default::default() };
         let instances = instances.iter().map(|(id, slots)| Instance {
             id: InstanceId((*id).to_owned()),
-            worker: slots.map(|slots| Worker { slots, busy: false }),
+            worker: slots.map(|slots| Worker { slots, serves: BTreeSet::clone(&serves), busy: false }),
             leaves: false,
         });
         Facts { jobs, instances: instances.collect() }
@@ -258,5 +361,138 @@ mod tests {
         autoscaler.decide(1_000_000, &facts(0, &[("i-1", None)]));
         assert!(autoscaler.decide(1_060_000, &facts(0, &[("i-1", None)])).ended.is_empty());
         assert_eq!(autoscaler.decide(1_061_000, &facts(0, &[("i-1", None)])).ended.len(), 1);
+    }
+
+    /// One machine, with a worker of one slot that can be given these jobs.
+    fn machine(id: &str, serves: &[&str], busy: bool) -> Instance {
+        let serves = serves.iter().map(|job| JobId((*job).into())).collect();
+        let worker = Some(Worker { slots: 1, serves, busy });
+        Instance { id: InstanceId(id.to_owned()), worker, leaves: false }
+    }
+
+    fn open(jobs: &[(&str, u32)], instances: Vec<Instance>) -> Facts {
+        let stage = |waiting| StageFacts { waiting, running: 0, task_ms: None };
+        let job = |&(id, waiting): &(&str, u32)| JobFacts {
+            id: JobId(id.into()),
+            submitted_at: 0,
+            stages: vec![stage(waiting)],
+            spent_ms: 0,
+        };
+        Facts { jobs: jobs.iter().map(job).collect(), instances }
+    }
+
+    fn ids(leave: &BTreeSet<InstanceId>) -> Vec<&str> {
+        leave.iter().map(|id| &*id.0).collect()
+    }
+
+    #[test]
+    fn workers_that_no_open_job_can_use_make_room_for_others() {
+        let mut autoscaler = Autoscaler::new(Policy { workers_max: 2, ..policy() });
+        let both = |busy| vec![machine("i-1", &[], busy), machine("i-2", &[], false)];
+        let decision = autoscaler.decide(0, &open(&[("other", 1)], both(true)));
+        assert_eq!((ids(&decision.leave), decision.size), (vec!["i-2"], 2), "the bound is reached, and one is at work");
+        let mut autoscaler = Autoscaler::new(Policy { workers_max: 3, ..policy() });
+        let decision = autoscaler.decide(0, &open(&[("other", 1)], both(false)));
+        assert_eq!((ids(&decision.leave), decision.size), (vec![], 3), "there is room beside them");
+        let three = || both(false).into_iter().chain([machine("i-3", &["other"], true)]).collect();
+        assert!(autoscaler.decide(59_000, &open(&[("other", 1)], three())).leave.is_empty());
+        let decision = autoscaler.decide(60_000, &open(&[("other", 1)], three()));
+        assert_eq!((ids(&decision.leave), decision.size), (vec!["i-1", "i-2"], 1), "they were idle for long");
+    }
+
+    #[test]
+    fn a_job_is_not_left_alone_because_another_has_more_workers_than_it_can_use() {
+        let mut autoscaler = Autoscaler::new(Policy { workers_max: 2, ..policy() });
+        let jobs = [("long", 1), ("other", 1)];
+        let two = vec![machine("i-1", &["long"], true), machine("i-2", &["long"], false)];
+        let decision = autoscaler.decide(0, &open(&jobs, two));
+        assert_eq!((ids(&decision.leave), decision.size), (vec!["i-2"], 2));
+    }
+
+    #[test]
+    fn whoever_has_nothing_to_do_goes_though_others_are_wanted() {
+        let mut autoscaler = Autoscaler::new(Policy { workers_max: 50, ..policy() });
+        let (jobs, mut leave) = ([("long", 1), ("other", 9)], BTreeSet::new());
+        for second in 0..200 {
+            let two = vec![machine("i-1", &["long"], true), machine("i-2", &["long"], false)];
+            let decision = autoscaler.decide(second * 1000, &open(&jobs, two));
+            assert!(decision.leave.is_empty() || second >= 60, "there is room for both: {decision:?}");
+            leave.extend(decision.leave);
+        }
+        assert_eq!(ids(&leave), ["i-2"]);
+    }
+
+    #[test]
+    fn machines_of_the_wrong_kind_go_at_once_and_are_not_bought_again_and_again() {
+        let mut autoscaler = Autoscaler::new(policy());
+        autoscaler.decide(0, &open(&[("job", 9)], Vec::new()));
+        let (mut machines, mut started) = (Vec::<(String, u64)>::new(), 0);
+        let mut first = None;
+        for second in 1..3600 {
+            let worker = |(id, at): &(String, u64)| {
+                let starting = Instance { id: InstanceId(id.clone()), worker: None, leaves: false };
+                if second < at + 10 { starting } else { machine(id, &[], false) }
+            };
+            let facts = open(&[("job", 9)], machines.iter().map(worker).collect());
+            let decision = autoscaler.decide(second * 1000, &facts);
+            machines.retain(|(id, _)| !decision.leave.contains(&InstanceId(id.clone())));
+            if !decision.leave.is_empty() {
+                first.get_or_insert(second);
+            }
+            while (machines.len() as u32) < decision.size {
+                machines.push((format!("i-{started:03}"), second));
+                started += 1;
+            }
+        }
+        assert!((8..=16).contains(&started), "{started}");
+        assert!(autoscaler.holds_back());
+        autoscaler.decide(3_600_000, &open(&[("job", 9)], vec![machine("i-fits", &["job"], false)]));
+        assert!(!autoscaler.holds_back());
+    }
+
+    #[test]
+    fn whom_a_stage_to_come_could_use_stays_however_long_it_waits_and_others_go() {
+        let mut autoscaler = Autoscaler::new(policy());
+        let stage = |waiting, running| StageFacts { waiting, running, task_ms: Some(1000) };
+        let facts = |stages| {
+            let instances = ["i-1", "i-2", "i-3"].map(|id| machine(id, &["job"], id == "i-1"));
+            Facts {
+                jobs: vec![JobFacts { stages, ..open(&[("job", 1)], Vec::new()).jobs.remove(0) }],
+                instances: instances.into(),
+            }
+        };
+        let mut leave = BTreeSet::new();
+        for second in 0..600 {
+            leave = autoscaler.decide(second * 1000, &facts(vec![stage(0, 1), stage(3, 0)])).leave;
+            assert!(leave.is_empty(), "three of them are needed for the next stage");
+        }
+        for second in 600..700 {
+            let decision = autoscaler.decide(second * 1000, &facts(vec![stage(0, 1), stage(2, 0)]));
+            leave.extend(decision.leave);
+        }
+        assert_eq!(leave.len(), 1, "one has nothing to do any more, and one waits for the next stage: {leave:?}");
+    }
+
+    #[test]
+    fn what_is_lost_is_replaced_as_long_as_the_jobs_budget_pays_for_that() {
+        let policy = Policy {
+            usd_per_worker_hour: 0.6,
+            budget_usd_per_job: Some(0.1),
+            billed_min_ms: 0,
+            task_ms: 60_000,
+            ..policy()
+        };
+        // A worker that starts, does a task and is idle costs 130 s of the ten minutes that there are.
+        let mut autoscaler = Autoscaler::new(policy);
+        let size = |autoscaler: &mut Autoscaler, second: u64, machines: &[&str]| {
+            let machines = machines.iter().map(|id| machine(id, &["job"], true)).collect();
+            autoscaler.decide(second * 1000, &open(&[("job", 4)], machines)).size
+        };
+        assert_eq!(size(&mut autoscaler, 0, &[]), 4);
+        assert_eq!(size(&mut autoscaler, 1, &["i-1", "i-2", "i-3", "i-4"]), 4);
+        assert_eq!(size(&mut autoscaler, 11, &["i-3", "i-4"]), 4, "little was paid yet");
+        assert_eq!(size(&mut autoscaler, 100, &["i-3", "i-4"]), 2, "their time was paid for and is lost");
+        assert_eq!(size(&mut autoscaler, 500, &["i-3", "i-4"]), 2);
+        assert_eq!(size(&mut autoscaler, 501, &[]), 1, "one it always gets");
     }
 }

@@ -1,6 +1,8 @@
 //! What is seen of jobs and machines.
 
 use crate::Millis;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Of one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11,8 +13,13 @@ pub struct Facts {
     pub instances: Vec<Instance>,
 }
 
+/// As its coordinator calls it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JobId(pub Arc<str>);
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobFacts {
+    pub id: JobId,
     pub submitted_at: Millis,
     /// Of all stages, those to come as well; none before the input is listed.
     pub stages: Vec<StageFacts>,
@@ -43,9 +50,11 @@ pub struct Instance {
     pub leaves: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Worker {
     pub slots: u32,
+    /// Those of the jobs whose tasks it can be given: not all, where workers differ in their kernels or programs.
+    pub serves: BTreeSet<JobId>,
     /// It has been given something, or is at work on something that was taken from it.
     pub busy: bool,
 }

@@ -5,14 +5,18 @@
 //! may be late, lost or done twice: the next look says how things are.
 
 mod autoscaler;
+mod books;
+mod course;
 mod demand;
 mod facts;
 mod policy;
 pub mod sim;
 mod steady;
+mod supply;
 
 pub use autoscaler::{Autoscaler, Decision};
-pub use facts::{Facts, Instance, InstanceId, JobFacts, StageFacts, Worker};
+pub use demand::workers_alone;
+pub use facts::{Facts, Instance, InstanceId, JobFacts, JobId, StageFacts, Worker};
 pub use policy::{Aim, Policy, PolicyError};
 
 /// Since some fixed start, by the caller's clock.

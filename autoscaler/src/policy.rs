@@ -18,11 +18,14 @@ pub struct Policy {
     /// So long a worker must have had nothing to do, and so long the fleet must have been larger than it need be, before one
     /// is let go.
     pub idle_ms: Millis,
+    /// A machine is paid for so long at the least.
+    pub billed_min_ms: Millis,
     /// What a worker costs; 0: nothing, and no budget is used up.
     pub usd_per_worker_hour: f64,
     /// The fleet is never so large that it costs more.
     pub budget_usd_per_hour: Option<f64>,
-    /// Workers are only asked for as long as starting them leaves a job within that. It always gets one.
+    /// Workers are only asked for as long as what they cost, from their order to their end, leaves a job within that, by what
+    /// is known of its tasks. It always gets one.
     pub budget_usd_per_job: Option<f64>,
 }
 
@@ -45,6 +48,7 @@ impl Default for Policy {
             start_ms: 60_000,
             task_ms: 2_000,
             idle_ms: 300_000,
+            billed_min_ms: 60_000,
             usd_per_worker_hour: 0.0,
             budget_usd_per_hour: None,
             budget_usd_per_job: None,
@@ -92,6 +96,11 @@ impl Policy {
     /// The largest fleet that is allowed.
     pub fn most(&self) -> u32 {
         self.workers_max.min(self.within_hourly_budget())
+    }
+
+    /// As many as that, within the bounds.
+    pub fn bounded(&self, workers: u32) -> u32 {
+        workers.clamp(self.workers_min, self.most())
     }
 
     fn within_hourly_budget(&self) -> u32 {

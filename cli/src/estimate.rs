@@ -6,8 +6,8 @@ use crate::location::{self, Place};
 use crate::plan::Planned;
 use crate::stop::Stop;
 use crate::submit::utf8;
-use mr_core::{Bill, ClusterTerms, Failure, FailureClass, JobSpec, KeyList, Report};
-use mr_cost::{Estimate, Instance, Job, Places, Prices, Rates, Shape, Speed, Workers, estimate, workers_for};
+use mr_core::{Bill, ClusterTerms, Failure, FailureClass, FleetTerms, JobSpec, KeyList, Report, TaskGraph};
+use mr_cost::{Estimate, Instance, Job, Places, Prices, Rates, Shape, Speed, Workers, estimate};
 use mr_mapreduce::Registry;
 use mr_storage::{GetOptions, Meter, metered, story};
 
@@ -35,7 +35,7 @@ pub async fn estimated(
 
     let records: u64 = splits.iter().map(|split| u64::from(split.count)).sum();
     let slot_seconds = speed.as_ref().map(|speed| records as f64 / speed.records_per_slot_second);
-    let workers = workers(assumed, terms, instance, (slots_here, slot_seconds));
+    let workers = workers(assumed, terms, (instance, slots_here), (&graph, slot_seconds))?;
     let shape = Shape {
         plan,
         graph: &graph,
@@ -100,9 +100,9 @@ fn rates(assumed: &Assumed, terms: Option<&ClusterTerms>) -> Result<(Rates, Opti
 fn workers(
     assumed: &Assumed,
     terms: Option<&ClusterTerms>,
-    instance: Option<Instance>,
-    (slots_here, slot_seconds): (u32, Option<f64>),
-) -> Workers {
+    (instance, slots_here): (Option<Instance>, u32),
+    (graph, slot_seconds): (&TaskGraph, Option<f64>),
+) -> Result<Workers, Stop> {
     let fleet = terms.and_then(|terms| terms.fleet);
     let in_touch = terms.filter(|terms| terms.workers > 0);
     let slots = assumed
@@ -113,13 +113,13 @@ fn workers(
         // A worker has a slot a core, unless it is told otherwise.
         .unwrap_or(if terms.is_some() { 1 } else { slots_here })
         .max(1);
-    let start_s = fleet.map_or(0.0, |fleet| fleet.start_ms as f64 / 1e3);
-    let of_fleet = fleet.map(|fleet| match (fleet.target_ms, slot_seconds) {
-        (Some(target), Some(work)) => workers_for(work, target as f64 / 1e3, start_s, slots, fleet.workers_max),
-        _ => fleet.workers_max,
-    });
+    let seconds = |of: fn(FleetTerms) -> u64| fleet.map_or(0.0, |fleet| of(fleet) as f64 / 1e3);
+    let of_fleet = fleet.map(|fleet| mr_coordinator::workers_alone(&fleet, slots, graph, slot_seconds));
+    let of_fleet = of_fleet.transpose().map_err(Stop::Failed)?;
     let count = assumed.workers.or(of_fleet).or(in_touch.map(|terms| terms.workers)).unwrap_or(1);
-    Workers { count, slots, start_s }
+    let start_s = seconds(|fleet| fleet.start_ms);
+    let (idle_s, billed_min_s) = (seconds(|fleet| fleet.idle_ms), seconds(|fleet| fleet.billed_min_ms));
+    Ok(Workers { count, slots, start_s, idle_s, billed_min_s })
 }
 
 /// Of the first that knows: whoever typed it, the report of a run that it is likened to, that of the output's last run, and
@@ -166,7 +166,7 @@ fn measured(report: &Report, job: &str) -> Option<Speed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mr_core::{FleetTerms, Usd};
+    use mr_core::{FleetAim, Usd, expand};
 
     fn terms() -> ClusterTerms {
         ClusterTerms {
@@ -180,7 +180,18 @@ mod tests {
     }
 
     fn fleet() -> FleetTerms {
-        FleetTerms { workers_max: 16, slots: 2, start_ms: 60_000, target_ms: Some(600_000) }
+        FleetTerms {
+            workers_min: 0,
+            workers_max: 16,
+            slots: 2,
+            start_ms: 60_000,
+            task_ms: 2_000,
+            idle_ms: 300_000,
+            billed_min_ms: 60_000,
+            aim: FleetAim::Within { target_ms: 600_000 },
+            usd_per_worker_hour: 0.05,
+            budget_usd_per_job: None,
+        }
     }
 
     #[test]
@@ -206,8 +217,9 @@ mod tests {
 
     #[test]
     fn workers_are_those_that_are_there_or_that_a_fleet_would_start() {
+        let graph = expand(&crate::testing::plan(), 100).unwrap();
         let of = |assumed: &Assumed, terms: Option<&ClusterTerms>, instance, work| {
-            let Workers { count, slots, start_s } = workers(assumed, terms, instance, (8, work));
+            let Workers { count, slots, start_s, .. } = workers(assumed, terms, (instance, 8), (&graph, work)).unwrap();
             (count, slots, start_s)
         };
         let nothing = Assumed::default();
@@ -215,7 +227,17 @@ mod tests {
         assert_eq!(of(&nothing, Some(&terms()), None, None), (3, 4, 0.0));
         let empty = ClusterTerms { workers: 0, slots: 0, fleet: Some(fleet()), ..terms() };
         assert_eq!(of(&nothing, Some(&empty), None, Some(5_400.0)), (5, 2, 60.0));
-        assert_eq!(of(&nothing, Some(&empty), None, None), (16, 2, 60.0), "as many as there may be");
+        assert_eq!(
+            of(&nothing, Some(&empty), None, None),
+            (1, 2, 60.0),
+            "a task takes two seconds, as far as it knows"
+        );
+        let free = FleetTerms { aim: FleetAim::Cheapest { usd_per_hour_waited: 0.0 }, ..fleet() };
+        let free = ClusterTerms { fleet: Some(free), ..empty.clone() };
+        assert_eq!(of(&nothing, Some(&free), None, Some(5_400.0)), (1, 2, 60.0), "nobody minds to wait");
+        let wrong = ClusterTerms { fleet: Some(FleetTerms { workers_max: 0, ..fleet() }), ..empty.clone() };
+        let said = workers(&nothing, Some(&wrong), (None, 8), (&graph, None));
+        assert!(matches!(said, Err(Stop::Failed(said)) if said.starts_with("the coordinator's fleet: ")));
         let typed = Assumed { workers: Some(7), worker_slots: Some(3), ..Assumed::default() };
         assert_eq!(of(&typed, Some(&empty), None, Some(5_400.0)), (7, 3, 60.0));
         let instance = Some(Instance { vcpus: 4, usd_per_hour: 1.0 });

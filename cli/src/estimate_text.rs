@@ -65,6 +65,9 @@ fn workers(estimate: &Estimate) -> String {
     if workers.start_s > 0.0 {
         said = format!("{said}, {} until they are there", words::about(workers.start_s));
     }
+    if workers.idle_s > 0.0 {
+        said = format!("{said}, {} more until they go", words::about(workers.idle_s));
+    }
     said
 }
 
@@ -138,10 +141,10 @@ mod tests {
                 asked(StoreRequest::List, 5, true),
                 asked(StoreRequest::Put, 163, false),
             ],
-            workers: Workers { count: 2, slots: 4, start_s: 60.0 },
+            workers: Workers { count: 2, slots: 4, start_s: 60.0, idle_s: 300.0, billed_min_s: 60.0 },
             speed: Some(Speed { records_per_slot_second: 148.0, from: "measured by a test".into() }),
-            likely: Some(Likely { slot_seconds: 27.2, seconds: 63.4, worker_seconds: 126.8 }),
-            usd: Usd::of(0.0025, Some(0.0031), 4020),
+            likely: Some(Likely { slot_seconds: 27.2, seconds: 63.4, worker_seconds: 726.8 }),
+            usd: Usd::of(0.0025, Some(0.0182), 4020),
             prices: vec!["requests: list prices of a day".into(), "workers: 0.09 an hour, c7i.large".into()],
         }
     }
@@ -149,7 +152,7 @@ mod tests {
     #[test]
     fn an_estimate_says_what_it_rests_on() {
         let mut spec = crate::testing::plan().spec;
-        spec.limits.budget_max_usd = Some(0.01);
+        spec.limits.budget_max_usd = Some(0.03);
         let said = of(&spec, &estimate());
         let wanted = "\
 job      count
@@ -160,14 +163,14 @@ tasks    82 (embed 81, fit 1)
 requests GetObject        4,101, 4,020 of them exactly
          ListObjectsV2    5, exactly
          PutObject        163
-workers  2 workers with 4 slots each, as is assumed, 60 s until they are there
+workers  2 workers with 4 slots each, as is assumed, 60 s until they are there, 5 min more until they go
 time     about 64 s: 28 s of a slot at 148 records a second (measured by a test)
-dollars  $0.0056: $0.0025 for requests, $0.0031 for workers
-         $1.39 a million objects
+dollars  $0.0207: $0.0025 for requests, $0.0182 for workers
+         $5.15 a million objects
 prices   requests: list prices of a day
 prices   workers: 0.09 an hour, c7i.large
          without data transfer, storage, disks, taxes and what is tried again; as if nothing were done yet
-budget   limits.budget_max_usd = 0.01: within it";
+budget   limits.budget_max_usd = 0.03: within it";
         assert_eq!(said, wanted);
     }
 

@@ -5,8 +5,9 @@
 use crate::lead::Standing;
 use crate::shell::Message;
 use crate::tally::FleetSize;
-use mr_autoscaler::{Aim, Autoscaler, Decision, Facts, Instance, InstanceId, JobFacts, Policy, StageFacts, Worker};
-use mr_core::{FleetTerms, KernelWish};
+use crate::terms::terms;
+use mr_autoscaler::{Autoscaler, Decision, Facts, Instance, InstanceId, JobFacts, Policy, StageFacts, Worker};
+use mr_core::{FleetTerms, JobId, KernelWish};
 use mr_fleet::ec2::{Group, GroupSettings};
 use mr_fleet::{Local, LocalSettings, Machine, Provider, ProviderError, Static};
 use mr_scheduler::{Load, Millis};
@@ -34,12 +35,7 @@ pub struct FleetSettings {
 impl FleetSettings {
     /// What there is to say of it to whoever plans a job.
     pub fn terms(&self) -> FleetTerms {
-        let Policy { aim, slots, start_ms, .. } = self.policy;
-        let target_ms = match aim {
-            Aim::Within(target_ms) => Some(target_ms),
-            Aim::Cheapest { .. } => None,
-        };
-        FleetTerms { workers_max: self.policy.most(), slots, start_ms, target_ms }
+        terms(&self.policy)
     }
 }
 
@@ -76,6 +72,9 @@ pub struct SeenWorker {
     pub slots: u32,
     pub busy: bool,
     pub leaves: bool,
+    /// Jobs whose tasks it can be given.
+    pub serves: Vec<JobId>,
+    pub families: Vec<String>,
 }
 
 impl SeenJob {
@@ -85,10 +84,20 @@ impl SeenJob {
             running: stage.running,
             task_ms: stage.task_ms,
         });
-        let facts = JobFacts { submitted_at: load.submitted_at, stages: stages.collect(), spent_ms: load.spent_ms };
+        let facts = JobFacts {
+            id: known_as(load.id),
+            submitted_at: load.submitted_at,
+            stages: stages.collect(),
+            spent_ms: load.spent_ms,
+        };
         let family = load.family.map(str::to_owned);
         Self { facts, served: !load.lacks, kernels: load.kernels.clone(), family }
     }
+}
+
+/// A job, as the autoscaler calls it.
+fn known_as(job: &JobId) -> mr_autoscaler::JobId {
+    mr_autoscaler::JobId(job.as_str().into())
 }
 
 pub struct Fleet {
@@ -100,6 +109,8 @@ pub struct Fleet {
     standing: watch::Receiver<Standing>,
     /// Told to leave and not gone yet.
     leaving: BTreeSet<String>,
+    /// Kernel families that workers of this fleet had, and others may have again.
+    had: BTreeSet<String>,
     size: FleetSize,
     /// There are jobs, and none that its workers could be given.
     unfit: bool,
@@ -131,6 +142,7 @@ impl Fleet {
             news,
             standing,
             leaving,
+            had: BTreeSet::new(),
             size,
             unfit: false,
             told: None,
@@ -197,33 +209,39 @@ impl Fleet {
     fn facts(&mut self, seen: &Seen, machines: &[Machine]) -> Facts {
         let mut workers: BTreeMap<&str, (Worker, bool)> = BTreeMap::new();
         for worker in seen.workers.iter().filter(|worker| self.provider.owns(&worker.instance)) {
-            let none = (Worker { slots: 0, busy: false }, false);
+            let none = (Worker { slots: 0, serves: BTreeSet::new(), busy: false }, false);
             let (of, leaves) = workers.entry(&worker.instance).or_insert(none);
             of.slots += worker.slots;
             of.busy |= worker.busy;
+            of.serves.extend(worker.serves.iter().map(known_as));
             *leaves |= worker.leaves;
+            self.had.extend(worker.families.iter().cloned());
         }
         let there: BTreeMap<&str, bool> = machines.iter().map(|machine| (&*machine.id, machine.leaves)).collect();
         // A worker that leaves of itself, since its machine is taken away perhaps, is not missed when it is gone.
         self.leaving.extend(workers.iter().filter(|(_, (_, leaves))| *leaves).map(|(id, _)| (*id).to_owned()));
         self.leaving.retain(|id| there.contains_key(&**id) || workers.contains_key(&**id));
+        let some_there = !workers.is_empty();
+        let jobs = seen.jobs.iter().filter(|job| self.serves(job, some_there));
+        let jobs: Vec<_> = jobs.map(|job| job.facts.clone()).collect();
+        let counted: BTreeSet<_> = jobs.iter().map(|job| &job.id).collect();
+        workers.values_mut().for_each(|(worker, _)| worker.serves.retain(|job| counted.contains(job)));
         // Workers of a coordinator before are there though this provider does not know of them.
         let ids: BTreeSet<&str> = there.keys().chain(workers.keys()).copied().collect();
         let instances = ids.into_iter().map(|id| {
             let worker = workers.get(id);
             let leaves = self.leaving.contains(id) || there.get(id).is_some_and(|leaves| *leaves);
-            Instance { id: InstanceId(id.to_owned()), worker: worker.map(|(worker, _)| *worker), leaves }
+            Instance { id: InstanceId(id.to_owned()), worker: worker.map(|(worker, _)| worker.clone()), leaves }
         });
-        let instances: Vec<_> = instances.collect();
-        let some_there = !workers.is_empty();
-        let jobs = seen.jobs.iter().filter(|job| self.serves(job, some_there));
-        Facts { jobs: jobs.map(|job| job.facts.clone()).collect(), instances }
+        let instances = instances.collect();
+        Facts { jobs, instances }
     }
 
-    /// Whether more workers of this fleet would help a job: by what is configured, else by what those have that are there.
+    /// Whether more workers of this fleet would help a job: by what is configured, else by what those have that are
+    /// there, or had.
     fn serves(&self, job: &SeenJob, some_there: bool) -> bool {
         match (&*self.settings.families, &job.family) {
-            ([], _) => job.served || !some_there,
+            ([], bound) => job.served || !some_there || bound.as_ref().is_some_and(|bound| self.had.contains(bound)),
             (families, Some(bound)) => families.contains(bound),
             (families, None) => families.iter().any(|family| job.kernels.takes(family)),
         }
@@ -284,7 +302,7 @@ impl Fleet {
             }
             (None, 0) => "no worker is in touch, and the fleet is to have none".to_owned(),
             (None, _) if self.autoscaler.holds_back() => {
-                "no worker is in touch: those that were started last did not come (their log says why), and one is tried now and then"
+                "no worker is in touch: those that were started last did not come (their log says why) or have other kernels, and one is tried now and then"
                     .to_owned()
             }
             (None, wanted) if !self.provider.manages() => {
@@ -321,4 +339,65 @@ impl Fleet {
 async fn within<T>(asked: impl Future<Output = Result<T, ProviderError>>) -> Result<T, ProviderError> {
     let silent = |_| Err(ProviderError(format!("no answer in {} s", PATIENCE.as_secs())));
     tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(silent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet(families: &[&str]) -> Fleet {
+        let local =
+            LocalSettings { program: "/bin/true".into(), args: Vec::new(), coordinator: String::new(), slots: 1 };
+        let settings = FleetSettings {
+            policy: Policy::default(),
+            provider: ProviderSettings::Local(local),
+            families: families.iter().map(|family| (*family).to_owned()).collect(),
+        };
+        let (shell, _) = mpsc::channel(1);
+        Fleet::new(settings, shell.downgrade(), watch::channel(0).1, watch::channel(Standing::Leads).1)
+    }
+
+    /// A job that is bound to that family, which nobody in touch has.
+    fn bound(id: &str, family: &str) -> SeenJob {
+        let id = mr_autoscaler::JobId(id.into());
+        let facts = JobFacts { id, submitted_at: 0, stages: Vec::new(), spent_ms: 0 };
+        SeenJob { facts, served: false, kernels: KernelWish::default(), family: Some(family.to_owned()) }
+    }
+
+    fn worker(family: &str, serves: &[&str]) -> SeenWorker {
+        let serves = serves.iter().map(|job| JobId::parse(job).unwrap()).collect();
+        SeenWorker {
+            instance: "local-1-1".to_owned(),
+            slots: 1,
+            busy: false,
+            leaves: false,
+            serves,
+            families: vec![family.to_owned()],
+        }
+    }
+
+    fn facts(fleet: &mut Fleet, jobs: Vec<SeenJob>, workers: Vec<SeenWorker>) -> (Vec<String>, Vec<usize>) {
+        let facts = fleet.facts(&Seen { now: 0, jobs, workers }, &[]);
+        let serves = facts.instances.iter().filter_map(|instance| Some(instance.worker.as_ref()?.serves.len()));
+        (facts.jobs.iter().map(|job| job.id.0.to_string()).collect(), serves.collect())
+    }
+
+    #[test]
+    fn a_worker_counts_for_the_jobs_that_it_can_be_given_and_that_the_fleet_serves() {
+        let mut fleet = fleet(&["f32", "bf16x3"]);
+        let workers = vec![worker("f32", &["a", "elsewhere"])];
+        let jobs = vec![bound("a", "f32"), bound("b", "bf16x3"), bound("elsewhere", "neon")];
+        assert_eq!(facts(&mut fleet, jobs, workers), (vec!["a".to_owned(), "b".to_owned()], vec![1]));
+    }
+
+    #[test]
+    fn kernels_that_the_fleet_had_it_can_have_again() {
+        let mut fleet = fleet(&[]);
+        let other = worker("f32", &[]);
+        let none = || (Vec::new(), vec![0]);
+        assert_eq!(facts(&mut fleet, vec![bound("b", "bf16x3")], vec![other]), none(), "another would be alike");
+        let (before, other) = (worker("bf16x3", &[]), worker("f32", &[]));
+        facts(&mut fleet, Vec::new(), vec![before]);
+        assert_eq!(facts(&mut fleet, vec![bound("b", "bf16x3")], vec![other]), (vec!["b".to_owned()], vec![0]));
+    }
 }

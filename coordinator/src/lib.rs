@@ -27,6 +27,7 @@ mod serve;
 mod shell;
 mod status;
 mod tally;
+mod terms;
 mod troubles;
 mod worker_time;
 mod workers_service;
@@ -40,6 +41,7 @@ pub use journal::replayed;
 pub use listing::{cut, listing};
 pub use prepare::refusal;
 pub use serve::{Coordinator, in_process, serve};
+pub use terms::workers_alone;
 
 use mr_cost::Rates;
 

@@ -880,14 +880,18 @@ impl Shell {
     }
 
     fn seen(&self) -> Seen {
+        let loads: Vec<_> = self.scheduler.loads().collect();
         let workers = self.scheduler.workers().filter_map(|worker| {
             let known = self.in_touch.get(worker.id)?;
             let instance = known.instance.clone().unwrap_or_else(|| worker.id.0.clone());
             let leaves = known.leaves || known.should_leave || worker.draining;
-            Some(SeenWorker { instance, slots: worker.slots, busy: !worker.idle, leaves })
+            let (slots, busy) = (worker.slots, !worker.idle);
+            let serves = loads.iter().filter(|load| load.takes(&worker)).map(|load| load.id.clone()).collect();
+            let families = worker.families.iter().map(|family| family.to_string()).collect();
+            Some(SeenWorker { instance, slots, busy, leaves, serves, families })
         });
-        let jobs = self.scheduler.loads().map(|load| SeenJob::of(&load));
-        Seen { now: self.now(), jobs: jobs.collect(), workers: workers.collect() }
+        let workers = workers.collect();
+        Seen { now: self.now(), jobs: loads.iter().map(SeenJob::of).collect(), workers }
     }
 
     fn tell_to_leave(&mut self, instances: &BTreeSet<String>) {

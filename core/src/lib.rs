@@ -52,7 +52,7 @@ pub use status::{JobPhase, JobStatus, StageStatus};
 pub use store::{StoreAnswers, StoreShare, StoreUsage};
 pub use store_counts::{StoreCounts, StoreOutcome, StoreRequest};
 pub use task_key::{TaskKey, task_keys};
-pub use terms::{ClusterTerms, FleetTerms};
+pub use terms::{ClusterTerms, FleetAim, FleetTerms};
 pub use work::{AttemptProgress, AttemptResult, BroadcastRef, Order, Work};
 
 /// The version that goes into footers: it shapes the data, so it is the workspace's and not a build's.

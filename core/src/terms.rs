@@ -18,13 +18,32 @@ pub struct ClusterTerms {
     pub prices: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// All that decides how many workers the fleet would start for a job.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FleetTerms {
+    pub workers_min: u32,
+    /// Its budget for an hour included.
     pub workers_max: u32,
     /// Of a worker.
     pub slots: u32,
     /// From asking for a worker to hearing of it.
     pub start_ms: u64,
-    /// A job is to be done so long after it was submitted; `None`: as cheaply as can be, with what waiting costs.
-    pub target_ms: Option<u64>,
+    /// What a task is taken to need of which nobody knows.
+    pub task_ms: u64,
+    /// A worker stays for so long when it has nothing left to do.
+    pub idle_ms: u64,
+    /// A machine is paid for so long at the least.
+    pub billed_min_ms: u64,
+    pub aim: FleetAim,
+    /// By which the fleet reckons; 0: nothing.
+    pub usd_per_worker_hour: f64,
+    pub budget_usd_per_job: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FleetAim {
+    /// A job is to be done so long after it was submitted.
+    Within { target_ms: u64 },
+    /// It is to cost as little as it can, where an hour that somebody waits for it costs so much as well.
+    Cheapest { usd_per_hour_waited: f64 },
 }

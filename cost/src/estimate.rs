@@ -98,7 +98,7 @@ mod tests {
         let speed = speed.map(|speed| Speed { records_per_slot_second: speed, from: "a test".into() });
         let rates = Rates { usd_per_worker_hour, worker_from: "as a test says".into(), ..Rates::default() };
         let places = Places { input: true, output: true, state: true };
-        let workers = Workers { count: 2, slots: 4, start_s: 60.0 };
+        let workers = Workers { count: 2, slots: 4, start_s: 60.0, idle_s: 300.0, billed_min_s: 60.0 };
         let finding = StoreCounts::default();
         let shape =
             Shape { plan: &plan, graph: &graph, splits: &splits, places, finding: &finding, processes: workers.count };
@@ -113,9 +113,9 @@ mod tests {
         let tasks = [("embed".to_owned(), 100), ("fit".to_owned(), 13 + 2 + 1), ("project".to_owned(), 100)];
         assert_eq!(estimate.tasks, tasks);
         let likely = estimate.likely.unwrap();
-        assert_eq!((likely.slot_seconds, likely.seconds, likely.worker_seconds), (100.0, 72.5, 145.0));
-        assert!((estimate.usd.workers.unwrap() - 0.0145).abs() < 1e-12);
-        assert!((estimate.usd.total - estimate.usd.requests - 0.0145).abs() < 1e-12);
+        assert_eq!((likely.slot_seconds, likely.seconds, likely.worker_seconds), (100.0, 72.5, 745.0));
+        assert!((estimate.usd.workers.unwrap() - 0.0745).abs() < 1e-12);
+        assert!((estimate.usd.total - estimate.usd.requests - 0.0745).abs() < 1e-12);
     }
 
     #[test]

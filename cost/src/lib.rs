@@ -15,4 +15,4 @@ pub use bill::{Rates, Used, bill};
 pub use estimate::{Estimate, Job, estimate, over_budget};
 pub use prices::{Instance, Prices};
 pub use requests::{Asked, Places, Shape, counts, requests};
-pub use time::{Likely, Speed, Workers, likely, workers_for};
+pub use time::{Likely, Speed, Workers, likely};

@@ -1,4 +1,4 @@
-//! How long a job is likely to take, and how many workers it has: work divided by slots, from a speed that somebody measured.
+//! How long a job is likely to take, and for how long workers are paid: work divided by slots, from a speed that somebody measured.
 
 use serde::Serialize;
 
@@ -20,6 +20,10 @@ pub struct Workers {
     pub slots: u32,
     /// From asking for them until they are there; they are paid for that too.
     pub start_s: f64,
+    /// How long they stay when there is nothing left to do, which is paid for as well.
+    pub idle_s: f64,
+    /// Each is paid for so long at the least.
+    pub billed_min_s: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -28,7 +32,7 @@ pub struct Likely {
     pub slot_seconds: f64,
     /// From the submission to the end.
     pub seconds: f64,
-    /// All workers for all of that time.
+    /// All workers for all of that time, and until they go.
     pub worker_seconds: f64,
 }
 
@@ -38,18 +42,8 @@ pub fn likely(records: u64, tasks: u32, speed: &Speed, workers: Workers) -> Like
     let slots = u64::from(workers.count) * u64::from(workers.slots);
     let slots = slots.min(u64::from(tasks)).max(1);
     let seconds = workers.start_s + slot_seconds / slots as f64;
-    Likely { slot_seconds, seconds, worker_seconds: seconds * f64::from(workers.count) }
-}
-
-/// How many workers a fleet has that is to be done in `target_s`, between 1 and `most`.
-pub fn workers_for(slot_seconds: f64, target_s: f64, start_s: f64, slots: u32, most: u32) -> u32 {
-    let left = target_s - start_s;
-    if left <= 0.0 {
-        return most.max(1);
-    }
-    let wanted = (slot_seconds / (left * f64::from(slots.max(1)))).ceil();
-    // A float beyond the largest number becomes that.
-    (wanted as u32).clamp(1, most.max(1))
+    let paid_s = (seconds + workers.idle_s).max(workers.billed_min_s);
+    Likely { slot_seconds, seconds, worker_seconds: paid_s * f64::from(workers.count) }
 }
 
 #[cfg(test)]
@@ -65,7 +59,7 @@ mod tests {
 
     #[test]
     fn slots_beyond_the_tasks_are_paid_and_of_no_use() {
-        let workers = Workers { count: 4, slots: 2, start_s: 60.0 };
+        let workers = Workers { count: 4, slots: 2, start_s: 60.0, idle_s: 0.0, billed_min_s: 0.0 };
         let wide = likely(80_000, 1_000, &speed(), workers);
         assert_eq!((wide.slot_seconds, wide.seconds, wide.worker_seconds), (800.0, 160.0, 640.0));
         let narrow = likely(80_000, 4, &speed(), workers);
@@ -73,12 +67,12 @@ mod tests {
     }
 
     #[test]
-    fn a_fleet_is_as_large_as_its_target_takes() {
-        assert_eq!(workers_for(800.0, 160.0, 60.0, 2, 16), 4);
-        assert_eq!(workers_for(801.0, 160.0, 60.0, 2, 16), 5);
-        assert_eq!(workers_for(1e12, 160.0, 60.0, 2, 16), 16);
-        assert_eq!(workers_for(1.0, 160.0, 60.0, 2, 16), 1);
-        assert_eq!(workers_for(1.0, 10.0, 60.0, 2, 16), 16);
+    fn workers_are_paid_until_they_go_and_for_the_least_that_is_billed() {
+        let workers = Workers { count: 4, slots: 2, start_s: 60.0, idle_s: 300.0, billed_min_s: 60.0 };
+        let likely = |workers| likely(80_000, 1_000, &speed(), workers);
+        assert_eq!((likely(workers).seconds, likely(workers).worker_seconds), (160.0, 4.0 * 460.0));
+        let billed = Workers { billed_min_s: 3600.0, ..workers };
+        assert_eq!((likely(billed).seconds, likely(billed).worker_seconds), (160.0, 4.0 * 3600.0));
     }
 
     proptest! {
@@ -86,9 +80,10 @@ mod tests {
         fn more_workers_are_never_slower_nor_cheaper(
             objects in 1u64..10_000_000, tasks in 1u32..100_000, count in 1u32..1_000, slots in 1u32..64, start in 0u32..600,
         ) {
-            let start_s = f64::from(start);
-            let some = likely(objects, tasks, &speed(), Workers { count, slots, start_s });
-            let more = likely(objects, tasks, &speed(), Workers { count: count + 1, slots, start_s });
+            let (start_s, idle_s) = (f64::from(start), 5.0 * f64::from(start));
+            let workers = Workers { count, slots, start_s, idle_s, billed_min_s: 60.0 };
+            let some = likely(objects, tasks, &speed(), workers);
+            let more = likely(objects, tasks, &speed(), Workers { count: count + 1, ..workers });
             prop_assert!(more.seconds <= some.seconds);
             prop_assert!(more.worker_seconds * (1.0 + 1e-12) >= some.worker_seconds);
             // Nobody does it in less than the work takes.

@@ -112,10 +112,10 @@ impl Fleet {
     fn policy(&self) -> anyhow::Result<Policy> {
         let usual = match self.provider {
             ProviderName::Ec2 | ProviderName::Static => Policy::default(),
-            // A process is there in a moment, and costs nothing to start again.
+            // A process is there in a moment, and costs nothing to start again; nobody bills it by the minute.
             ProviderName::Local => {
                 let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-                Policy { workers_max: cores, start_ms: 500, idle_ms: 60_000, ..Policy::default() }
+                Policy { workers_max: cores, start_ms: 500, idle_ms: 60_000, billed_min_ms: 0, ..Policy::default() }
             }
         };
         let aim = match (minutes("target_minutes", self.target_minutes)?, self.usd_per_hour_waited) {
@@ -134,6 +134,7 @@ impl Fleet {
             start_ms: millis("start_seconds", self.start_seconds)?.unwrap_or(usual.start_ms),
             task_ms: millis("task_seconds", self.task_seconds)?.unwrap_or(usual.task_ms),
             idle_ms: minutes("idle_minutes", self.idle_minutes)?.unwrap_or(usual.idle_ms),
+            billed_min_ms: usual.billed_min_ms,
             usd_per_worker_hour: self.usd_per_worker_hour.unwrap_or(usual.usd_per_worker_hour),
             budget_usd_per_hour: self.budget_usd_per_hour,
             budget_usd_per_job: self.budget_usd_per_job,
@@ -198,6 +199,7 @@ mod tests {
             slots: 2,
             start_ms: 500,
             idle_ms: 3_000,
+            billed_min_ms: 0,
             ..Policy::default()
         };
         assert_eq!((policy, families), (expected, vec!["f32/avx512".to_owned()]));

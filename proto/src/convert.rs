@@ -318,11 +318,24 @@ pub fn quarantined_from(q: v1::Quarantined) -> core::Quarantined {
 }
 
 pub fn terms_to(terms: core::ClusterTerms) -> v1::TermsResponse {
-    let fleet = |fleet: core::FleetTerms| v1::FleetTerms {
-        workers_max: fleet.workers_max,
-        slots: fleet.slots,
-        start_ms: fleet.start_ms,
-        target_ms: fleet.target_ms,
+    let fleet = |fleet: core::FleetTerms| {
+        let (target_ms, usd_per_hour_waited) = match fleet.aim {
+            core::FleetAim::Within { target_ms } => (Some(target_ms), 0.0),
+            core::FleetAim::Cheapest { usd_per_hour_waited } => (None, usd_per_hour_waited),
+        };
+        v1::FleetTerms {
+            workers_max: fleet.workers_max,
+            slots: fleet.slots,
+            start_ms: fleet.start_ms,
+            target_ms,
+            usd_per_hour_waited,
+            workers_min: fleet.workers_min,
+            task_ms: fleet.task_ms,
+            idle_ms: fleet.idle_ms,
+            billed_min_ms: fleet.billed_min_ms,
+            usd_per_worker_hour: fleet.usd_per_worker_hour,
+            budget_usd_per_job: fleet.budget_usd_per_job,
+        }
     };
     v1::TermsResponse {
         workers: terms.workers,
@@ -337,13 +350,28 @@ pub fn terms_to(terms: core::ClusterTerms) -> v1::TermsResponse {
 
 pub fn terms_from(terms: v1::TermsResponse) -> Wire<core::ClusterTerms> {
     let fleet = |fleet: v1::FleetTerms| core::FleetTerms {
+        workers_min: fleet.workers_min,
         workers_max: fleet.workers_max,
         slots: fleet.slots,
         start_ms: fleet.start_ms,
-        target_ms: fleet.target_ms,
+        task_ms: fleet.task_ms,
+        idle_ms: fleet.idle_ms,
+        billed_min_ms: fleet.billed_min_ms,
+        aim: match fleet.target_ms {
+            Some(target_ms) => core::FleetAim::Within { target_ms },
+            None => core::FleetAim::Cheapest { usd_per_hour_waited: fleet.usd_per_hour_waited },
+        },
+        usd_per_worker_hour: fleet.usd_per_worker_hour,
+        budget_usd_per_job: fleet.budget_usd_per_job,
     };
-    if terms.usd_per_worker_hour.is_some_and(|usd| !usd.is_finite() || usd < 0.0) {
+    let impossible = |usd: f64| !usd.is_finite() || usd < 0.0;
+    if terms.usd_per_worker_hour.is_some_and(impossible) {
         return Err(WireError::OutOfRange("terms.usd_per_worker_hour"));
+    }
+    let usd_of = |fleet: &v1::FleetTerms| [fleet.usd_per_hour_waited, fleet.usd_per_worker_hour];
+    let usd = terms.fleet.iter().flat_map(usd_of).chain(terms.fleet.and_then(|fleet| fleet.budget_usd_per_job));
+    if usd.into_iter().any(impossible) {
+        return Err(WireError::OutOfRange("terms.fleet"));
     }
     Ok(core::ClusterTerms {
         workers: terms.workers,

@@ -4,13 +4,15 @@ use crate::event::Millis;
 use crate::job::{Job, Phase};
 use crate::scheduler::Scheduler;
 use crate::tasks::StageSums;
-use mr_core::{JobId, KernelWish};
+use crate::view::WorkerView;
+use mr_core::{JobCode, JobId, KernelWish};
 
 /// Of a job that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load<'a> {
     pub id: &'a JobId,
     pub submitted_at: Millis,
+    pub code: &'a JobCode,
     pub kernels: &'a KernelWish,
     /// The kernel family that it is bound to.
     pub family: Option<&'a str>,
@@ -29,6 +31,17 @@ pub struct StageLoad {
     pub running: u32,
     /// How long those took that are done.
     pub task_ms: Option<Millis>,
+}
+
+impl Load<'_> {
+    /// Whether a worker can be given tasks of it.
+    pub fn takes(&self, worker: &WorkerView<'_>) -> bool {
+        let fits = |family: &str| match self.family {
+            Some(bound) => family == bound,
+            None => self.kernels.takes(family),
+        };
+        worker.jobs.contains(self.code) && worker.families.iter().any(|family| fits(family))
+    }
 }
 
 impl Scheduler {
@@ -51,6 +64,7 @@ impl Scheduler {
         Load {
             id: &job.id,
             submitted_at: job.submitted_at,
+            code: &job.code,
             kernels: &job.kernels,
             family: job.family.as_deref(),
             lacks: self.lack(job).is_some(),

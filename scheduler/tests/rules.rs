@@ -424,6 +424,20 @@ fn without_a_wish_a_worker_uses_its_first_kernels() {
 }
 
 #[test]
+fn a_job_is_for_workers_that_have_its_code_and_its_kernels() {
+    check(
+        "submit a wish=tiles,avx; poll w1 1 family=avx; poll w2 1 family=tiles,avx; poll w3 1 family=neon; \
+         poll w4 1 jobs=other.1; takers a; list a 1; takers a",
+        "a is listing
+         prepare a
+         a is for w1 w2
+         a is running
+         w2 runs a/0/0#1
+         a is for w2",
+    );
+}
+
+#[test]
 fn what_nobody_has_kernels_for_fails_when_others_have_been_in_touch_for_long() {
     let config = Config { unserved_ms: 20_000, ..Config::default() };
     check_with(

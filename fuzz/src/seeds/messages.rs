@@ -2,8 +2,8 @@
 
 use mr_core::{
     AttemptId, AttemptResult, BlobRef, Books, BroadcastPlan, BroadcastRef, ClusterTerms, Counters, Cut, Failure,
-    FileRef, FleetTerms, InputFilter, JobId, JobPhase, JobPlan, JobSpec, JobStatus, KernelWish, Limits, Object,
-    ObjectsMin, Order, OutputFormat, Packing, ParamValue, Params, Piece, QuarantineSource, Quarantined, Source,
+    FileRef, FleetAim, FleetTerms, InputFilter, JobId, JobPhase, JobPlan, JobSpec, JobStatus, KernelWish, Limits,
+    Object, ObjectsMin, Order, OutputFormat, Packing, ParamValue, Params, Piece, QuarantineSource, Quarantined, Source,
     StagePlan, StageStatus, StoreCounts, StoreOutcome, StoreRequest, TaskId, TaskOutput, TaskTimes, Work,
 };
 
@@ -116,7 +116,18 @@ pub fn terms() -> ClusterTerms {
         workers: 2,
         slots: 8,
         state_in_s3: true,
-        fleet: Some(FleetTerms { workers_max: 16, slots: 4, start_ms: 60_000, target_ms: Some(600_000) }),
+        fleet: Some(FleetTerms {
+            workers_min: 1,
+            workers_max: 16,
+            slots: 4,
+            start_ms: 60_000,
+            task_ms: 2_000,
+            idle_ms: 300_000,
+            billed_min_ms: 60_000,
+            aim: FleetAim::Within { target_ms: 600_000 },
+            usd_per_worker_hour: 0.08,
+            budget_usd_per_job: Some(5.0),
+        }),
         usd_per_worker_hour: Some(0.08),
         worker_from: "as the coordinator's file says".into(),
         prices: "region = \"r\"\n".into(),

@@ -1,0 +1,90 @@
+//! What machines were paid for, job by job: from their order to their end, whether or not they had something to do.
+//!
+//! Time is the open jobs' in the shares in which they wanted slots. What a coordinator before has paid is known from tasks alone.
+
+use crate::Millis;
+use crate::course::Had;
+use crate::demand::Demand;
+use crate::facts::{Facts, JobFacts, JobId};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    open: BTreeMap<JobId, Entry>,
+    seen_at: Option<Millis>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    paid_ms: f64,
+    /// Slots that it wanted at the last look.
+    wanted: u64,
+}
+
+impl Books {
+    /// What was there since the last look is paid for.
+    pub fn pay(&mut self, now: Millis, facts: &Facts) {
+        let took = self.seen_at.map_or(0, |at| now.saturating_sub(at)) as f64 * facts.instances.len() as f64;
+        self.seen_at = Some(now);
+        let shares: Vec<_> = facts.jobs.iter().map(|job| self.share(&job.id)).collect();
+        let mut before = std::mem::take(&mut self.open);
+        for (job, share) in facts.jobs.iter().zip(shares) {
+            let mut entry = before.remove(&job.id).unwrap_or_default();
+            entry.paid_ms += took * share;
+            self.open.insert(job.id.clone(), entry);
+        }
+    }
+
+    pub fn note(&mut self, job: &JobId, demand: Demand) {
+        self.open.entry(job.clone()).or_default().wanted = demand.wanted;
+    }
+
+    /// Of workers that have so many slots; there are so many, and all of them together need so long until all have come.
+    pub fn had(&self, job: &JobFacts, slots: u32, (there, starting_ms): (u32, Millis)) -> Had {
+        let workers = f64::from(there) * self.share(&job.id);
+        let paid_ms = self.open.get(&job.id).map_or(0.0, |entry| entry.paid_ms);
+        Had {
+            paid_ms: paid_ms.max(job.spent_ms as f64 / f64::from(slots.max(1))),
+            workers,
+            starting_ms: starting_ms as f64 / f64::from(there.max(1)),
+        }
+    }
+
+    fn share(&self, job: &JobId) -> f64 {
+        let all: u64 = self.open.values().map(|entry| entry.wanted).fold(0, u64::saturating_add);
+        self.open.get(job).map_or(0.0, |entry| entry.wanted as f64 / all.max(1) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{Instance, InstanceId};
+
+    fn job(id: &str) -> JobFacts {
+        JobFacts { id: JobId(id.into()), submitted_at: 0, stages: Vec::new(), spent_ms: 0 }
+    }
+
+    fn facts(jobs: &[&str], machines: u32) -> Facts {
+        let instance = |n| Instance { id: InstanceId(format!("i-{n}")), worker: None, leaves: false };
+        Facts { jobs: jobs.iter().map(|id| job(id)).collect(), instances: (0..machines).map(instance).collect() }
+    }
+
+    #[test]
+    fn machines_are_paid_for_by_the_jobs_that_are_open_as_they_want_slots() {
+        let mut books = Books::default();
+        let paid = |books: &Books, id: &str| books.had(&job(id), 4, (8, 0)).paid_ms;
+        books.pay(1000, &facts(&[], 3));
+        books.pay(2000, &facts(&["a", "b"], 3));
+        assert_eq!((paid(&books, "a"), paid(&books, "b")), (0.0, 0.0), "they were not there before");
+        books.note(&JobId("a".into()), Demand { wanted: 6, usable: 9 });
+        books.note(&JobId("b".into()), Demand { wanted: 2, usable: 9 });
+        books.pay(4000, &facts(&["a", "b"], 8));
+        assert_eq!((paid(&books, "a"), paid(&books, "b")), (12_000.0, 4_000.0));
+        assert_eq!(books.had(&job("a"), 4, (8, 8_000)), Had { paid_ms: 12_000.0, workers: 6.0, starting_ms: 1000.0 });
+        books.pay(5000, &facts(&["b"], 8));
+        assert_eq!((paid(&books, "a"), paid(&books, "b")), (0.0, 6_000.0), "what has ended is forgotten");
+        let spent = JobFacts { spent_ms: 40_000, ..job("b") };
+        assert_eq!(books.had(&spent, 4, (8, 0)).paid_ms, 10_000.0, "a coordinator before has had it done");
+    }
+}
