@@ -4,6 +4,7 @@ use crate::Millis;
 use crate::books::Books;
 use crate::demand::{Demand, Known, workers};
 use crate::facts::{Facts, Instance, InstanceId, JobId};
+use crate::hold::Hold;
 use crate::policy::Policy;
 use crate::steady::Steady;
 use crate::supply::Supply;
@@ -13,11 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An instance that has not come up after so many times the usual time, and a while, will not.
 const STARTS_OVERDUE: Millis = 4;
 const OVERDUE_MIN: Millis = 60_000;
-
-/// So many that did not come, one after another, are no chance any more. Then there is a pause before the next, longer each time.
-const FAILED_STARTS: u32 = 3;
-const PAUSE: Millis = 30_000;
-const PAUSE_MAX: Millis = 900_000;
 
 #[derive(Clone, Debug)]
 pub struct Autoscaler {
@@ -29,10 +25,11 @@ pub struct Autoscaler {
     known: BTreeMap<InstanceId, Seen>,
     /// Nothing was seen before.
     first: bool,
-    /// Instances that did not come, or whose worker can be given nothing, since one last came that can; and when another is
-    /// tried.
-    failed_starts: u32,
-    retry_at: Millis,
+    /// Instances that did not come since one last came.
+    failed: Hold,
+    /// Instances that came and had nothing of what these jobs lack.
+    wrong: Hold,
+    wrong_for: BTreeSet<JobId>,
     books: Books,
     /// What was wanted of late.
     wanted: Steady,
@@ -77,15 +74,16 @@ impl Autoscaler {
             slots: None,
             known: BTreeMap::new(),
             first: true,
-            failed_starts: 0,
-            retry_at: 0,
+            failed: Hold::default(),
+            wrong: Hold::default(),
+            wrong_for: BTreeSet::new(),
             books: Books::default(),
             wanted: Steady::default(),
         }
     }
 
     pub fn decide(&mut self, now: Millis, facts: &Facts) -> Decision {
-        self.see(now, facts);
+        let came = self.see(now, facts);
         let (least, most) = (self.policy.workers_min, self.policy.most());
         let ended = self.lost(now, &facts.instances);
         let stays: Vec<_> = facts.instances.iter().filter(|i| !i.leaves && !ended.contains(&i.id)).collect();
@@ -97,15 +95,15 @@ impl Autoscaler {
         let pending = there - there_now.len() as u32;
         let supply = |need: fn(&Demand) -> u64| {
             let supply = Supply::of(demands.iter().map(|(job, demand)| (*job, need(demand))), &there_now, most);
-            let missing = workers(supply.missing, slots);
+            let missing = workers(supply.missing.values().sum(), slots);
             // Those that are to come yet may be of another kind than those that are there.
             let had = self.policy.bounded(supply.takers() + missing.min(pending));
-            (supply.takes, missing, had)
+            (supply, missing, had)
         };
-        let ((_, missing, wanted), (takes, _, usable)) = (supply(|job| job.wanted), supply(|job| job.usable));
+        let ((given, missing, wanted), (could, _, usable)) = (supply(|job| job.wanted), supply(|job| job.usable));
         // While books are open nobody is let go whom what is left of a job could use.
         let kept = self.wanted.most(wanted, self.policy.idle_ms, now).min(most).max(usable);
-        let idle = there_now.iter().zip(takes).filter(|(i, takes)| !is_busy(i) && !takes).map(|(i, _)| *i);
+        let idle = there_now.iter().zip(could.takes).filter(|(i, takes)| !is_busy(i) && !takes).map(|(i, _)| *i);
         let (useless, spare): (Vec<_>, Vec<_>) = idle.partition(|i| !facts.jobs.is_empty() && serves_nobody(i));
 
         // For whom no open job has a use is not counted when it comes to keep some.
@@ -113,15 +111,18 @@ impl Autoscaler {
         let mut leave = self.long_idle(now, &spare, counted.saturating_sub(kept));
         leave.extend(self.long_idle(now, &useless, (there - leave.len() as u32).saturating_sub(least)));
         let fewer = |leave: &BTreeSet<_>| least.saturating_sub(there - leave.len() as u32);
+        self.judge(now, &came, &there_now, &given, most);
         let lacking = missing.saturating_sub(pending).min(most);
-        let new = self.allowed(now, lacking.max(fewer(&leave)), &stays);
+        let free = given.missing.iter().filter(|(job, _)| !self.is_held(job)).map(|(_, slots)| slots).sum();
+        let held = lacking - workers(free, slots).saturating_sub(pending).min(lacking);
+        let new = self.allowed(now, (lacking.max(fewer(&leave)), held), &stays);
         if new > 0 {
             let others = |i: &&Instance| i.worker.as_ref().is_some_and(|worker| worker.serves.len() < facts.jobs.len());
             let idle = spare.into_iter().filter(others).chain(useless).filter(|i| !leave.contains(&i.id));
             let beyond = (there - leave.len() as u32).saturating_add(new).saturating_sub(most);
             leave.extend(self.in_favour_of_others(&idle.collect::<Vec<_>>(), beyond));
         }
-        let new = self.allowed(now, lacking.max(fewer(&leave)), &stays);
+        let new = self.allowed(now, (lacking.max(fewer(&leave)), held), &stays);
         let stay = there - leave.len() as u32;
         Decision {
             size: stay.max(stay.saturating_add(new).min(most)),
@@ -139,12 +140,12 @@ impl Autoscaler {
         stays: &[&Instance],
         slots: u32,
     ) -> Vec<(&'a JobId, Demand)> {
-        self.books.pay(now, facts);
+        self.books.pay(now, facts, slots);
         let known = Known { slots, start_ms: self.start_ms.unwrap_or(self.policy.start_ms) };
         let starting = stays.iter().map(|instance| &self.known[&instance.id]).filter(|seen| !seen.came);
         let starting = starting.map(|seen| known.start_ms.saturating_sub(seen.since.map_or(0, |since| now - since)));
         let there = (stays.len() as u32, starting.sum());
-        let of = |job| Demand::of(job, self.books.had(job, slots, there), &self.policy, known, now);
+        let of = |job| Demand::of(job, self.books.had(job, there), &self.policy, known, now);
         let demands: Vec<_> = facts.jobs.iter().map(|job| (&job.id, of(job))).collect();
         demands.iter().for_each(|(job, demand)| self.books.note(job, *demand));
         demands
@@ -173,26 +174,50 @@ impl Autoscaler {
             failed += u32::from(!seen.came && !seen.failed);
             seen.failed = !seen.came;
         }
-        self.note_failed(failed, now);
+        self.failed.failed(failed, now);
         lost
     }
 
-    /// What does not come is not bought again and again: one at a time, and with pauses.
-    fn allowed(&self, now: Millis, lacking: u32, stays: &[&Instance]) -> u32 {
-        let coming = || stays.iter().filter(|instance| !self.known[&instance.id].came).count() as u32;
-        match self.holds_back() {
-            false => lacking,
-            true if now < self.retry_at => 0,
-            true => lacking.min(1u32.saturating_sub(coming())),
+    /// Whether those that came just now help any of the jobs that lack workers.
+    fn judge(&mut self, now: Millis, came: &BTreeSet<InstanceId>, there: &[&Instance], given: &Supply<'_>, most: u32) {
+        self.wrong_for.retain(|job| given.missing.contains_key(job));
+        let room = given.takers() < most;
+        let mut wrong = 0;
+        for (instance, takes) in there.iter().zip(&given.takes).filter(|(instance, _)| came.contains(&instance.id)) {
+            let serves = instance.worker.iter().flat_map(|worker| &worker.serves);
+            if serves.into_iter().any(|job| self.wrong_for.contains(job)) {
+                self.wrong_for.clear();
+            }
+            wrong += u32::from(!takes && room && !given.missing.is_empty());
+        }
+        if self.wrong_for.is_empty() {
+            self.wrong.worked();
+        }
+        if wrong > 0 {
+            self.wrong.failed(wrong, now);
+            self.wrong_for.extend(given.missing.keys().map(|job| (*job).clone()));
         }
     }
 
-    /// Whether those that were started last did not come, or can be given nothing.
-    pub fn holds_back(&self) -> bool {
-        self.failed_starts >= FAILED_STARTS
+    fn is_held(&self, job: &JobId) -> bool {
+        self.wrong.holds() && self.wrong_for.contains(job)
     }
 
-    fn see(&mut self, now: Millis, Facts { jobs, instances }: &Facts) {
+    /// What does not come, or does not help, is not bought again and again: one at a time, and with pauses. `held` of those
+    /// that are lacking are for jobs that none of the last could help.
+    fn allowed(&self, now: Millis, (lacking, held): (u32, u32), stays: &[&Instance]) -> u32 {
+        let coming = stays.iter().filter(|instance| !self.known[&instance.id].came).count() as u32;
+        let others = lacking - held.min(lacking);
+        self.failed.allowed(now, others + self.wrong.allowed(now, held.min(lacking), coming), coming)
+    }
+
+    /// Whether those that were started last did not come, or helped nobody.
+    pub fn holds_back(&self) -> bool {
+        self.failed.holds() || self.wrong.holds()
+    }
+
+    /// Who came just now.
+    fn see(&mut self, now: Millis, Facts { jobs, instances }: &Facts) -> BTreeSet<InstanceId> {
         let there: BTreeSet<_> = instances.iter().map(|instance| &instance.id).collect();
         let mut failed = 0;
         self.known.retain(|id, seen| {
@@ -200,8 +225,8 @@ impl Autoscaler {
             failed += u32::from(!stays && !seen.came && !seen.failed && seen.since.is_some());
             stays
         });
-        self.note_failed(failed, now);
-        let mut wrong = 0;
+        self.failed.failed(failed, now);
+        let mut came = BTreeSet::new();
         for instance in instances {
             let since = (!self.first).then_some(now);
             let new = Seen { since, came: false, failed: false, wrong: false, idle_since: None, away_since: None };
@@ -209,9 +234,9 @@ impl Autoscaler {
             if instance.worker.is_some() && !seen.came {
                 seen.came = true;
                 seen.wrong = seen.since.is_some() && !jobs.is_empty() && serves_nobody(instance);
-                match seen.wrong {
-                    true => wrong += 1,
-                    false => self.failed_starts = 0,
+                self.failed.worked();
+                if seen.since.is_some() {
+                    came.insert(instance.id.clone());
                 }
                 // One that is in touch when it is first seen was started for another coordinator.
                 if let Some(took) = seen.since.map(|since| now - since).filter(|took| *took > 0) {
@@ -228,17 +253,8 @@ impl Autoscaler {
         if workers > 0 {
             self.slots = Some(u32::div_ceil(slots, workers));
         }
-        self.note_failed(wrong, now);
         self.first = false;
-    }
-
-    /// So many did not come.
-    fn note_failed(&mut self, failed: u32, now: Millis) {
-        if failed > 0 {
-            self.failed_starts = self.failed_starts.saturating_add(failed);
-            let doublings = self.failed_starts.saturating_sub(FAILED_STARTS).min(10);
-            self.retry_at = now.saturating_add((PAUSE << doublings).min(PAUSE_MAX));
-        }
+        came
     }
 
     /// Whether its worker did not come when it should have, or has been out of touch for as long. Of one that leaves nobody
@@ -448,6 +464,36 @@ mod tests {
         assert!(autoscaler.holds_back());
         autoscaler.decide(3_600_000, &open(&[("job", 9)], vec![machine("i-fits", &["job"], false)]));
         assert!(!autoscaler.holds_back());
+    }
+
+    #[test]
+    fn machines_that_help_only_jobs_that_have_enough_are_not_bought_again_and_again_and_new_jobs_do_not_wait_for_that()
+    {
+        let mut autoscaler = Autoscaler::new(Policy { workers_max: 50, ..policy() });
+        autoscaler.decide(0, &open(&[("easy", 1), ("rare", 9)], Vec::new()));
+        let (mut machines, mut started) = (Vec::<(String, u64)>::new(), 0);
+        // All that come can be given the jobs that anyone can do.
+        let facts = |second: u64, jobs: &[(&str, u32)], machines: &[(String, u64)]| {
+            let serves: Vec<_> = jobs.iter().map(|(job, _)| *job).filter(|job| *job != "rare").collect();
+            let worker = |(number, (id, at)): (usize, &(String, u64))| match second < at + 10 {
+                true => Instance { id: InstanceId(id.clone()), worker: None, leaves: false },
+                false => machine(id, &serves, number == 0),
+            };
+            open(jobs, machines.iter().enumerate().map(worker).collect())
+        };
+        for second in 1..3600 {
+            let decision = autoscaler.decide(second * 1000, &facts(second, &[("easy", 1), ("rare", 9)], &machines));
+            machines.retain(|(id, _)| !decision.leave.contains(&InstanceId(id.clone())));
+            while (machines.len() as u32) < decision.size {
+                machines.push((format!("i-{started:03}"), second));
+                started += 1;
+            }
+        }
+        assert!((8..=25).contains(&started), "{started}");
+        assert!(autoscaler.holds_back());
+        let (there, jobs) = (machines.len() as u32, [("easy", 1), ("new", 30), ("rare", 9)]);
+        let decision = autoscaler.decide(3_600_000, &facts(3600, &jobs, &machines));
+        assert!(decision.size >= 29 && decision.size > there, "{decision:?}, {there} there");
     }
 
     #[test]

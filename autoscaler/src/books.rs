@@ -22,14 +22,16 @@ struct Entry {
 }
 
 impl Books {
-    /// What was there since the last look is paid for.
-    pub fn pay(&mut self, now: Millis, facts: &Facts) {
+    /// What was there since the last look is paid for. Workers have so many slots, which says what a job has cost that is new
+    /// here.
+    pub fn pay(&mut self, now: Millis, facts: &Facts, slots: u32) {
         let took = self.seen_at.map_or(0, |at| now.saturating_sub(at)) as f64 * facts.instances.len() as f64;
         self.seen_at = Some(now);
         let shares: Vec<_> = facts.jobs.iter().map(|job| self.share(&job.id)).collect();
         let mut before = std::mem::take(&mut self.open);
         for (job, share) in facts.jobs.iter().zip(shares) {
-            let mut entry = before.remove(&job.id).unwrap_or_default();
+            let spent = || Entry { paid_ms: job.spent_ms as f64 / f64::from(slots.max(1)), wanted: 0 };
+            let mut entry = before.remove(&job.id).unwrap_or_else(spent);
             entry.paid_ms += took * share;
             self.open.insert(job.id.clone(), entry);
         }
@@ -39,12 +41,11 @@ impl Books {
         self.open.entry(job.clone()).or_default().wanted = demand.wanted;
     }
 
-    /// Of workers that have so many slots; there are so many, and all of them together need so long until all have come.
-    pub fn had(&self, job: &JobFacts, slots: u32, (there, starting_ms): (u32, Millis)) -> Had {
+    /// There are so many workers, and all of them together need so long until all have come.
+    pub fn had(&self, job: &JobFacts, (there, starting_ms): (u32, Millis)) -> Had {
         let workers = f64::from(there) * self.share(&job.id);
-        let paid_ms = self.open.get(&job.id).map_or(0.0, |entry| entry.paid_ms);
         Had {
-            paid_ms: paid_ms.max(job.spent_ms as f64 / f64::from(slots.max(1))),
+            paid_ms: self.open.get(&job.id).map_or(0.0, |entry| entry.paid_ms),
             workers,
             starting_ms: starting_ms as f64 / f64::from(there.max(1)),
         }
@@ -73,18 +74,22 @@ mod tests {
     #[test]
     fn machines_are_paid_for_by_the_jobs_that_are_open_as_they_want_slots() {
         let mut books = Books::default();
-        let paid = |books: &Books, id: &str| books.had(&job(id), 4, (8, 0)).paid_ms;
-        books.pay(1000, &facts(&[], 3));
-        books.pay(2000, &facts(&["a", "b"], 3));
+        let paid = |books: &Books, id: &str| books.had(&job(id), (8, 0)).paid_ms;
+        books.pay(1000, &facts(&[], 3), 4);
+        books.pay(2000, &facts(&["a", "b"], 3), 4);
         assert_eq!((paid(&books, "a"), paid(&books, "b")), (0.0, 0.0), "they were not there before");
         books.note(&JobId("a".into()), Demand { wanted: 6, usable: 9 });
         books.note(&JobId("b".into()), Demand { wanted: 2, usable: 9 });
-        books.pay(4000, &facts(&["a", "b"], 8));
+        books.pay(4000, &facts(&["a", "b"], 8), 4);
         assert_eq!((paid(&books, "a"), paid(&books, "b")), (12_000.0, 4_000.0));
-        assert_eq!(books.had(&job("a"), 4, (8, 8_000)), Had { paid_ms: 12_000.0, workers: 6.0, starting_ms: 1000.0 });
-        books.pay(5000, &facts(&["b"], 8));
+        assert_eq!(books.had(&job("a"), (8, 8_000)), Had { paid_ms: 12_000.0, workers: 6.0, starting_ms: 1000.0 });
+        books.pay(5000, &facts(&["b"], 8), 4);
         assert_eq!((paid(&books, "a"), paid(&books, "b")), (0.0, 6_000.0), "what has ended is forgotten");
-        let spent = JobFacts { spent_ms: 40_000, ..job("b") };
-        assert_eq!(books.had(&spent, 4, (8, 0)).paid_ms, 10_000.0, "a coordinator before has had it done");
+        // What a coordinator before has had done is paid for, and what comes is paid beside it.
+        let spent = JobFacts { spent_ms: 40_000, ..job("c") };
+        books.pay(6000, &Facts { jobs: vec![spent.clone()], ..facts(&[], 2) }, 4);
+        books.note(&spent.id, Demand { wanted: 2, usable: 9 });
+        books.pay(9000, &Facts { jobs: vec![spent.clone()], ..facts(&[], 2) }, 4);
+        assert_eq!(books.had(&spent, (2, 0)).paid_ms, 16_000.0);
     }
 }

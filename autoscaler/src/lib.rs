@@ -9,6 +9,7 @@ mod books;
 mod course;
 mod demand;
 mod facts;
+mod hold;
 mod policy;
 pub mod sim;
 mod steady;

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 /// How far the workers in touch go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Supply {
+pub struct Supply<'j> {
     /// Which of them would have something.
     pub takes: Vec<bool>,
-    /// Slots that are needed beside theirs.
-    pub missing: u64,
+    /// Slots that are needed beside theirs, by jobs that lack some.
+    pub missing: BTreeMap<&'j JobId, u64>,
 }
 
-impl Supply {
+impl<'j> Supply<'j> {
     /// The first of them come first, and no more than `most` are taken.
-    pub fn of<'j>(needs: impl Iterator<Item = (&'j JobId, u64)>, workers: &[&Instance], most: u32) -> Self {
+    pub fn of(needs: impl Iterator<Item = (&'j JobId, u64)>, workers: &[&Instance], most: u32) -> Self {
         let mut needs: BTreeMap<&JobId, u64> = needs.collect();
         let mut serving: BTreeMap<&JobId, usize> = BTreeMap::new();
         for job in workers.iter().filter_map(|instance| instance.worker.as_ref()).flat_map(|worker| &worker.serves) {
@@ -35,7 +35,8 @@ impl Supply {
             }
             takers += u32::from(*takes);
         }
-        Self { takes, missing: needs.values().sum() }
+        needs.retain(|_, need| *need > 0);
+        Self { takes, missing: needs }
     }
 
     pub fn takers(&self) -> u32 {
@@ -61,7 +62,7 @@ mod tests {
             Supply::of(needs.iter().map(|(job, slots)| (job, *slots)), &workers.iter().collect::<Vec<_>>(), most);
         let takers = workers.iter().zip(&supply.takes).filter(|(_, takes)| **takes);
         let takers: Vec<_> = takers.map(|(instance, _)| instance.id.0.as_str()).collect();
-        assert_eq!((&*takers, supply.missing), expected);
+        assert_eq!((&*takers, supply.missing.values().sum()), expected);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use crate::job_file::{Entry, JOB_TABLES, JobFile, Kind, KindError, TABLES, Value
 use crate::keys;
 use crate::location::{self, Overlap, Place};
 use crate::mistake::{At, Mistake};
-use mr_core::{JobSpec, Limits, Mode, OutputFormat, Packing, ParamValue, Params, ShuffleSettings, SplitSettings};
+use mr_core::{
+    JobSpec, Limits, Mode, OutputFormat, Packing, ParamValue, Params, ShuffleSettings, SplitSettings, without_query,
+};
 use mr_mapreduce::{Job, ListFormat, ParamKind, ParamSpec, Registry, param_key};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -197,7 +199,7 @@ impl<'a> Reader<'a> {
     /// Whether it can be read is seen when the job is planned; that nobody could read it is seen now.
     fn list(&mut self, place: &Place) -> Option<String> {
         let typed = self.text(keys::INPUT_LIST)?;
-        let url = location::object_url(&typed, place).and_then(|url| ListFormat::of(&url).map(|_| url));
+        let url = location::object_url(&typed, place).and_then(|url| ListFormat::of(without_query(&url)).map(|_| url));
         url.map_err(|message| {
             let at = self.file.value_at(keys::INPUT_LIST);
             self.wrong(&at, format!("`{}`: {message}", keys::INPUT_LIST));

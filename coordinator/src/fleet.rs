@@ -12,6 +12,7 @@ use mr_fleet::ec2::{Group, GroupSettings};
 use mr_fleet::{Local, LocalSettings, Machine, Provider, ProviderError, Static};
 use mr_scheduler::{Load, Millis};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -73,7 +74,7 @@ pub struct SeenWorker {
     pub busy: bool,
     pub leaves: bool,
     /// Jobs whose tasks it can be given.
-    pub serves: Vec<JobId>,
+    pub serves: Arc<[JobId]>,
     pub families: Vec<String>,
 }
 

@@ -881,12 +881,21 @@ impl Shell {
 
     fn seen(&self) -> Seen {
         let loads: Vec<_> = self.scheduler.loads().collect();
+        // There are few kinds of workers, and there may be many jobs.
+        let mut kinds: Vec<(&[Arc<str>], &BTreeSet<JobCode>, Arc<[JobId]>)> = Vec::new();
         let workers = self.scheduler.workers().filter_map(|worker| {
             let known = self.in_touch.get(worker.id)?;
             let instance = known.instance.clone().unwrap_or_else(|| worker.id.0.clone());
             let leaves = known.leaves || known.should_leave || worker.draining;
             let (slots, busy) = (worker.slots, !worker.idle);
-            let serves = loads.iter().filter(|load| load.takes(&worker)).map(|load| load.id.clone()).collect();
+            let (has, code) = (worker.families, worker.jobs);
+            let alike = kinds.iter().find(|(families, jobs, _)| *families == has && *jobs == code);
+            let serves = alike.map(|(_, _, serves)| serves.clone()).unwrap_or_else(|| {
+                let serves = loads.iter().filter(|load| load.takes(&worker)).map(|load| load.id.clone());
+                let serves: Arc<[JobId]> = serves.collect();
+                kinds.push((has, code, serves.clone()));
+                serves
+            });
             let families = worker.families.iter().map(|family| family.to_string()).collect();
             Some(SeenWorker { instance, slots, busy, leaves, serves, families })
         });
@@ -906,7 +915,7 @@ impl Shell {
             })
             .collect();
         for worker in workers {
-            tracing::info!(%worker, "there is nothing to do for it: it is told to leave");
+            tracing::info!(%worker, "it is told to leave: there is nothing to do for it, or its machine goes");
             self.answer(&worker);
         }
     }

@@ -37,8 +37,13 @@ pub fn masked(text: &str) -> Cow<'_, str> {
         let scheme = before.rfind(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c));
         let scheme = scheme.map_or(done, |at| done + at + before[at..].chars().next().map_or(0, char::len_utf8));
         let quote = text[..scheme].chars().next_back().filter(|c| "\"'`".contains(*c));
-        let ends = |c: char| quote.map_or(c.is_whitespace(), |quote| c == quote) || c == '\n';
-        let end = text[slashes..].find(ends).map_or(text.len(), |at| slashes + at);
+        // In quotation marks that may have one within.
+        let escaped =
+            |at: usize| quote == Some('"') && text[..at].bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1;
+        let ends = |(at, c): &(usize, char)| {
+            *c == '\n' || quote.map_or(c.is_whitespace(), |quote| *c == quote && !escaped(slashes + at))
+        };
+        let end = text[slashes..].char_indices().find(ends).map_or(text.len(), |(at, _)| slashes + at);
         out += &text[done..scheme];
         out += &mask(&text[scheme..end]);
         done = end;
@@ -142,6 +147,8 @@ mod tests {
             ("nothing here: a/b?c", "nothing here: a/b?c"),
             ("w = \"https://u:p w@h/w?sig=ü\" # why?", "w = \"https://……………@h/w?……………\" # why?"),
             ("w = 'https://h/w?a\"b'", "w = 'https://h/w?………'"),
+            (r#"w = "https://h/w?a\"b" # c"#, r#"w = "https://h/w?…………" # c"#),
+            (r#"w = "https://h/w?a\\" # c"#, r#"w = "https://h/w?………" # c"#),
             ("fetching https://h/w?…: status 403", "fetching https://h/w?…: status 403"),
             ("fetching https://u@h/w?ab, and", "fetching https://…@h/w?……… and"),
             ("--set a=https://h/?b c=http://p@h", "--set a=https://h/?… c=http://…@h"),

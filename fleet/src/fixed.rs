@@ -20,7 +20,7 @@ impl Provider for Static {
     }
 
     fn rest(&self) -> Duration {
-        Duration::ZERO
+        Duration::from_secs(1)
     }
 
     /// Whoever is in touch is one of these.

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Shards jobs into tasks, hands them to workers and commits their results.
@@ -112,6 +112,9 @@ fn exit(outcome: anyhow::Result<()>) -> ExitCode {
     if fenced { ExitCode::from(1) } else { code }
 }
 
+/// Then somebody should know that it does not come.
+const STARTS_WITHIN: Duration = Duration::from_secs(600);
+
 #[tokio::main]
 async fn run(args: Args) -> anyhow::Result<()> {
     process::start_logging();
@@ -145,7 +148,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let of_fleet = settings.fleet.as_ref().map(|fleet| fleet.policy.usd_per_worker_hour);
     settings.rates = file.prices.unwrap_or_default().rates(of_fleet).context("`[prices]`")?;
     let door = Door::new(tls);
-    // Asked from the beginning: a store that does not answer yet is no reason to start it anew.
+    // Asked from the beginning: a store that does not answer yet is no reason to start it anew for some time.
+    let began = Instant::now();
     let at_work = Arc::new(OnceLock::<Coordinator>::new());
     let told = (at_work.clone(), door.clone());
     let page = move || {
@@ -162,7 +166,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
         async move {
             match at_work.get() {
                 Some(coordinator) => coordinator.health().await,
-                None => Ok("it is starting".to_owned()),
+                None if began.elapsed() < STARTS_WITHIN => Ok("it is starting".to_owned()),
+                None => {
+                    Err(format!("it began {} s ago, and its store has not answered yet", began.elapsed().as_secs()))
+                }
             }
         }
     };

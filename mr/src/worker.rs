@@ -49,7 +49,7 @@ struct Args {
     instance: Option<String>,
     /// This is a machine of EC2's: it is named as EC2 does, and the worker leaves when spot capacity is wanted back or its Auto
     /// Scaling group lets the machine go
-    #[arg(long, env = "MR_EC2", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "MR_EC2", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     ec2: Option<bool>,
     /// Seconds that running tasks have to end when the worker is to leave, for SIGTERM or since its machine goes; by default 0,
     /// on EC2 90
@@ -149,7 +149,9 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         ALONE_MIN.as_secs()
     );
 
-    let drain = args.drain_s.or(file.drain_s).map(Duration::from_secs);
+    let drain = args.drain_s.or(file.drain_s);
+    anyhow::ensure!(drain.is_none_or(|seconds| seconds <= 86_400), "`drain_s` should be at most a day, 86400");
+    let drain = drain.map(Duration::from_secs);
     settings.drain = drain.unwrap_or(if on_ec2 { DRAIN_ON_EC2 } else { Duration::ZERO });
 
     let notices = on_ec2.then(Notices::open);

@@ -88,7 +88,10 @@ impl AutoScaling {
     pub fn take(&self, instance: &str) {
         self.front.hook().hold(instance);
         let request = self.client.terminate_instance_in_auto_scaling_group().instance_id(instance);
-        block_on(request.should_decrement_desired_capacity(false).send()).expect("moto does so");
+        let taken = block_on(request.should_decrement_desired_capacity(false).send());
+        // The coordinator may have ended it at this moment, and what is not there is an error of moto's own.
+        let there = self.group().instances().iter().any(|there| there.instance_id() == Some(instance));
+        assert!(taken.is_ok() || !there, "{taken:?}");
     }
 
     /// When the group is to be set to nothing, in seconds since the epoch.

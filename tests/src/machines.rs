@@ -6,6 +6,8 @@ use crate::process::Running;
 use crate::programs::command;
 use crate::{Coordinator, Metadata, Scratch};
 use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 pub struct Machines<'a> {
     group: &'a AutoScaling,
@@ -13,7 +15,12 @@ pub struct Machines<'a> {
     coordinator: String,
     there: BTreeMap<String, Machine>,
     cut_off: Vec<String>,
+    /// What workers said whose machines have gone.
+    said: BTreeMap<String, String>,
 }
+
+/// A worker that has said its last word is gone a moment later.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 pub struct Machine {
     pub worker: Running,
@@ -23,7 +30,7 @@ pub struct Machine {
 impl<'a> Machines<'a> {
     pub(crate) fn of(group: &'a AutoScaling, scratch: &'a Scratch, coordinator: &Coordinator) -> Self {
         let coordinator = coordinator.url().to_owned();
-        Self { group, scratch, coordinator, there: BTreeMap::new(), cut_off: Vec::new() }
+        Self { group, scratch, coordinator, there: BTreeMap::new(), cut_off: Vec::new(), said: BTreeMap::new() }
     }
 
     /// Starts a machine for each instance that is new. One whose instance has gone is cut off from its mains.
@@ -33,14 +40,16 @@ impl<'a> Machines<'a> {
         // In this order: whoever is taken waits before the group has it no longer.
         let waiting = self.group.waiting();
         let instances: Vec<_> = in_service.chain(waiting.iter().map(String::as_str)).collect();
-        let cut_off = &mut self.cut_off;
-        self.there.retain(|id, machine| {
-            let stays = instances.contains(&id.as_str());
-            if !stays && !machine.worker.is_over() {
-                cut_off.push(id.clone());
+        for (id, mut machine) in self.there.extract_if(.., |id, _| !instances.contains(&id.as_str())) {
+            let gone = Instant::now();
+            while !machine.worker.is_over() && gone.elapsed() < LAST_MOMENT {
+                sleep(Duration::from_millis(10));
             }
-            stays
-        });
+            if !machine.worker.is_over() {
+                self.cut_off.push(id.clone());
+            }
+            self.said.insert(id, machine.worker.stderr());
+        }
         for id in instances {
             self.there.entry(id.to_owned()).or_insert_with(|| {
                 let metadata = Metadata::of(id);
@@ -59,6 +68,11 @@ impl<'a> Machines<'a> {
     /// Instances that were taken away while their workers were still there.
     pub fn cut_off(&self) -> &[String] {
         &self.cut_off
+    }
+
+    /// All that the worker of a machine said that has gone.
+    pub fn said_by(&self, instance: &str) -> Option<&str> {
+        self.said.get(instance).map(String::as_str)
     }
 
     pub fn there(&mut self) -> &mut BTreeMap<String, Machine> {

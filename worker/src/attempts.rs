@@ -4,7 +4,7 @@ use crate::Tally;
 use futures::FutureExt;
 use mr_core::{AttemptId, AttemptProgress, AttemptResult, Failure, FailureClass, Order, StoreCounts};
 use mr_mapreduce::{Control, Host, execute};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,6 +56,13 @@ impl Attempts {
             told <= TOLD_BYTES
         };
         self.unheard.values().take_while(fits).cloned().collect()
+    }
+
+    /// Ended ones that are not among these.
+    pub fn told_later(&self, results: &[AttemptResult]) -> impl Iterator<Item = AttemptProgress> {
+        let told = results.iter().map(|result| &result.attempt).collect::<BTreeSet<_>>();
+        let later = self.unheard.keys().filter(move |attempt| !told.contains(attempt));
+        later.map(|attempt| AttemptProgress { attempt: attempt.clone(), records: 0 })
     }
 
     /// The coordinator has these.
@@ -285,6 +292,9 @@ mod tests {
             let results = attempts.results();
             let bytes: usize = results.iter().map(weight).sum();
             assert!(bytes <= TOLD_BYTES, "{bytes}");
+            let later = attempts.told_later(&results).map(|held| held.attempt.task.index);
+            let all: Vec<_> = results.iter().map(|result| result.attempt.task.index).chain(later).collect();
+            assert_eq!(all, (told.len() as u32..5).collect::<Vec<_>>());
             attempts.heard(&results);
             told.extend(results.into_iter().map(|result| result.attempt.task.index));
         }

@@ -5,6 +5,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// Clones are of the same worker.
 #[derive(Clone, Debug, Default)]
 pub struct Leave {
@@ -21,9 +23,9 @@ impl From<CancellationToken> for Leave {
 }
 
 impl Leave {
-    /// It begins nothing from now on, and what runs has so much time. Of several times the first to pass counts.
+    /// It begins nothing from now on, and what runs has so much time, no more than a day. Of several times the first to pass counts.
     pub fn within(&self, time: Duration) {
-        let by = Instant::now() + time;
+        let by = Instant::now() + time.min(DAY);
         self.by.send_if_modified(|before| {
             let sooner = before.is_none_or(|before| by < before);
             if sooner {

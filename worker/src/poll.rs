@@ -147,8 +147,8 @@ impl Worker {
                         sent_on = Some(Instant::now());
                         self.coordinators.turn(at);
                     }
-                    if answer.leave {
-                        tracing::info!("the coordinator has no more use for it: it leaves");
+                    if answer.leave && !leaves {
+                        tracing::info!("the coordinator has it leave");
                         leave.within(self.settings.drain);
                     }
                     take(answer, &mut attempts);
@@ -158,6 +158,7 @@ impl Worker {
                         tokio::select! {
                             () = leave.over() => break,
                             () = attempts.ended() => {}
+                            story = self.memory.is_short(), if self.watches(&attempts) => self.make_room(&mut attempts, &story),
                             () = tokio::time::sleep(lease / 4) => {}
                         }
                     }
@@ -254,7 +255,11 @@ impl Worker {
     fn poll(&mut self, attempts: &Attempts, draining: bool) -> (v1::PollRequest, Vec<AttemptResult>) {
         self.seq += 1;
         let results = attempts.results();
-        let held = attempts.held();
+        let mut held = attempts.held();
+        if draining {
+            // What a worker that leaves does not hold is given to others, though it is told with the next message.
+            held.extend(attempts.told_later(&results));
+        }
         let (slots, ahead) = self.memory.room(self.settings.slots, self.settings.ahead, Instant::now().into());
         self.settings.tally.polls(slots, held.len());
         let poll = v1::PollRequest {
