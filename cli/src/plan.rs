@@ -1,5 +1,6 @@
 //! From what is meant to a plan and the blobs that it needs: broadcasts and lists of keys are read and checked here, where
-//! the user is. What a URL of the web has in it that is secret ends here: a plan has the bytes' hash, and the URL without.
+//! the user is. What a URL of the web has in it that is secret ends here: a plan has the bytes' hash, and the URL
+//! without.
 
 use crate::job_file::JobFile;
 use crate::key_list;

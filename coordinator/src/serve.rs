@@ -82,8 +82,8 @@ impl Coordinator {
         Some(page)
     }
 
-    /// Whether it decides, or stands by for one that does. A store that does not answer is no reason to start it anew: nothing
-    /// that waits for the store keeps it from deciding.
+    /// Whether it decides, or stands by for one that does. A store that does not answer is no reason to start it anew:
+    /// nothing that waits for the store keeps it from deciding.
     pub async fn health(&self) -> Health {
         if !self.leads() {
             return Ok("it stands by for the coordinator that leads".to_owned());

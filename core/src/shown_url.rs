@@ -1,8 +1,8 @@
 //! URLs as they may be shown, logged and kept: without what only whoever typed them should know.
 //!
-//! User info is a password, and a query is often the signature of an object that is shared. Neither is needed once the bytes
-//! are at hand: those are known by their hash. In paths and keys `?`, `#` and `@` mean nothing, so they stay there; a bucket's
-//! name has no `@`, but some tools take keys before one.
+//! User info is a password, and a query is often the signature of an object that is shared. Neither is needed once the
+//! bytes are at hand: those are known by their hash. In paths and keys `?`, `#` and `@` mean nothing, so they stay
+//! there; a bucket's name has no `@`, but some tools take keys before one.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -27,8 +27,8 @@ pub fn without_query(url: &str) -> &str {
     Secrets::of(url).map_or(url, |secrets| &url[..secrets.rest.start])
 }
 
-/// A text in which each letter of a URL's secrets is a `…`, so that everything else stays in its column. A URL ends at the
-/// quotation mark that it began with, and without one at white space.
+/// A text in which each letter of a URL's secrets is a `…`, so that everything else stays in its column. A URL ends at
+/// the quotation mark that it began with, and without one at white space.
 pub fn masked(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut done = 0;

@@ -52,12 +52,12 @@ struct Args {
     /// none
     #[arg(long, env = "MR_KEEP_DAYS", value_name = "DAYS")]
     keep_days: Option<u32>,
-    /// Address at which Prometheus finds `/metrics`, and who restarts what is stuck `/healthz`, over plain HTTP; port 0 picks
-    /// one; by default there is none
+    /// Address at which Prometheus finds `/metrics`, and who restarts what is stuck `/healthz`, over plain HTTP; port 0
+    /// picks one; by default there is none
     #[arg(long, env = "MR_METRICS", value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
-    /// The same on an address that other machines reach, where whoever is on the network may read it: it says nothing but
-    /// numbers and names of buckets
+    /// The same on an address that other machines reach, where whoever is on the network may read it: it says nothing
+    /// but numbers and names of buckets
     #[arg(long, env = "MR_METRICS_INSECURE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     metrics_insecure: Option<bool>,
     /// A TOML file with these settings, named as the flags are but with `_`; a table `[fleet]` in it has the coordinator start

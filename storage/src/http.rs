@@ -1,5 +1,5 @@
-//! One GET over HTTPS, with the TLS that the S3 client brings along already. What is said of it shows no URL whole: it may
-//! hold a password or a signature.
+//! One GET over HTTPS, with the TLS that the S3 client brings along already. What is said of it shows no URL whole: it
+//! may hold a password or a signature.
 
 use crate::StoreError;
 use crate::metadata::{self, NoMetadata};

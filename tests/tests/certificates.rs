@@ -241,7 +241,8 @@ fn certificates_and_their_ca_are_replaced_while_the_same_processes_run() {
     }
     assert!(!hired.is_over(), "{}", hired.stderr());
 
-    // Who has nothing new believes nobody, and whoever believes the new CA is not believed with what the old one has signed.
+    // Who has nothing new believes nobody, and whoever believes the new CA is not believed with what the old one has
+    // signed.
     list(&scratch, &coordinator, &old("submitter")).stopped(3, &["the coordinator's certificate is of another CA"]);
     for name in ["submitter", "worker"] {
         fs::copy(certs.of("coordinator/ca.pem"), scratch.join(format!("old-{name}/ca.pem"))).unwrap();

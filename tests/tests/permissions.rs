@@ -1,5 +1,5 @@
-//! The permissions in `infra/iam` are enough for what each program does, none of them is too many (taken away, each is missed),
-//! and what is not among them is refused.
+//! The permissions in `infra/iam` are enough for what each program does, none of them is too many (taken away, each is
+//! missed), and what is not among them is refused.
 
 use mr_storage::{GetOptions, Put, Store, StoreError};
 use mr_tests::{
@@ -254,8 +254,8 @@ impl<'a> House<'a> {
         Some(Cluster { url, _running: [coordinator, worker] })
     }
 
-    /// Whether `mr-submit` comes to a good end. A refusal that is not told as the end is as good as one: what is missed is
-    /// known.
+    /// Whether `mr-submit` comes to a good end. A refusal that is not told as the end is as good as one: what is missed
+    /// is known.
     fn submits(&self, args: &[&str]) -> bool {
         let mut submitter = self.start("mr-submit", "submitter", args);
         let began = Instant::now();
@@ -290,8 +290,8 @@ impl<'a> House<'a> {
         self.submits(&["plan", "job.toml", "--input", &input, "--output", &output]) && verified
     }
 
-    /// Does that once with all permissions, when nothing is to be refused, and once without each of these, of which none is to
-    /// be missing in vain.
+    /// Does that once with all permissions, when nothing is to be refused, and once without each of these, of which
+    /// none is to be missing in vain.
     fn needs(
         &self,
         name: &str,
@@ -361,7 +361,8 @@ fn a_list_of_keys_needs_what_is_said_to_be_needed_for_it() {
     let photos = drawn(&scratch, "photos", 20, 9);
     scratch.write("job.toml", "job = \"image-features\"\nmode = \"overwrite\"\n[params]\ncomponents = 2\n");
     let names = tree(&photos).into_keys().filter(|name| name.ends_with(".jpg"));
-    // Of most of them the coordinator has to ask what they are. One is said to be there, and a worker finds that it is not.
+    // Of most of them the coordinator has to ask what they are. One is said to be there, and a worker finds that it is
+    // not.
     let rows: String = names.map(|name| format!("{BUCKET},{}{name},,\n", Places::INPUT)).collect();
     let gone = format!("{BUCKET},{}gone.jpg,9,0123456789abcdef0123456789abcdef\n", Places::INPUT);
     fs::create_dir(photos.join("lists")).expect("there is room");
@@ -396,8 +397,8 @@ fn uploads_that_are_given_up_are_taken_back() {
     scratch.write("stream.toml", "job = \"stream\"\n[map]\ncommand = [\"cat\"]\nfiles = [\"tool\"]\n");
     let house = House::build(&scratch, &input);
     let permissions = as_written();
-    // Copies are one request whatever their size, so the coordinator writes no part of an output in pieces, unless it lies with
-    // another service than the state; here it does not.
+    // Copies are one request whatever their size, so the coordinator writes no part of an output in pieces, unless it
+    // lies with another service than the state; here it does not.
     for (who, job, bucket) in [("coordinator", "stream.toml", "STATE_BUCKET"), ("worker", "sort.toml", "STATE_BUCKET")]
     {
         let these = those(&permissions, who, |grant| is(grant, ABORT, bucket));
