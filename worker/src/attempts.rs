@@ -148,6 +148,11 @@ impl Attempts {
         self.running.is_empty()
     }
 
+    /// Whether something runs, and there is nothing else to say.
+    pub fn only_runs(&self) -> bool {
+        !self.running.is_empty() && self.unheard.is_empty()
+    }
+
     /// Whether nothing runs, and the coordinator has heard of all that did.
     pub fn is_done(&self) -> bool {
         self.running.is_empty() && self.unheard.is_empty()
@@ -370,11 +375,11 @@ mod tests {
         assert_eq!(told, [(1, Some(FailureClass::WorkerLost)), (2, None)]);
         assert!(!attempts.running[&attempt(0)].cancel.is_cancelled());
         attempts.heard(&attempts.results());
-        assert!(!attempts.is_done());
+        assert!(attempts.only_runs() && !attempts.is_done());
         attempts.hand_back("there is no more time");
-        assert!(attempts.is_empty() && !attempts.is_done());
+        assert!(attempts.is_empty() && !attempts.only_runs() && !attempts.is_done());
         attempts.heard(&attempts.results());
-        assert!(attempts.is_done());
+        assert!(attempts.is_done() && !attempts.only_runs());
     }
 
     #[tokio::test]

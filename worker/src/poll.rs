@@ -153,8 +153,8 @@ impl Worker {
                     }
                     take(answer, &mut attempts);
                     self.host.rest(REST_AFTER);
-                    // Whoever leaves is answered at once, for its last word to be heard.
-                    if leaves {
+                    // Whoever leaves is answered at once, for its last word to be heard. It has something to say when more has ended.
+                    if leaves && attempts.only_runs() {
                         tokio::select! {
                             () = leave.over() => break,
                             () = attempts.ended() => {}
