@@ -83,10 +83,11 @@ fn a_bill_is_what_was_foreseen_on_a_cluster_over_s3() {
     // What that job took says how fast the next one is.
     let next = Submit::plan(&scratch, s3.input(), "s3://photos/out/", Some(&s3)).to(&coordinator).run().done();
     assert!(next.stdout.contains(&format!("as in job {}, 90 records", output.report.job_id)), "{next}");
-    assert!(
-        next.stderr.contains("as it stands the job would be refused: ") && !plan_said.contains("refused"),
-        "{next}"
-    );
+    assert!(!next.stderr.contains("refused") && !plan_said.contains("refused"), "{next}");
+    let refused = Submit::plan(&scratch, s3.input(), "s3://photos/out/", Some(&s3)).set("mode=fail").to(&coordinator);
+    let refused = refused.run().done();
+    let why = "as it stands the job would be refused: the output exists: it is a table with 90 rows";
+    assert!(refused.stderr.contains(why), "{refused}");
     worker.terminate();
     coordinator.terminate();
 }
