@@ -9,6 +9,16 @@ use crate::talk::say;
 use crate::{commands, estimate, estimate_text, keys, output};
 use mr_cost::{Estimate, over_budget};
 use mr_mapreduce::Registry;
+use serde::Serialize;
+
+/// An estimate for machines, with why such a job would not be begun.
+#[derive(Serialize)]
+struct Said<'a> {
+    #[serde(flatten)]
+    estimate: &'a Estimate,
+    over_budget: Option<&'a str>,
+    refused: Option<&'a str>,
+}
 
 /// What the job would be, without any of it done.
 ///
@@ -19,17 +29,19 @@ pub async fn plan_only(cli: &Cli, args: &Plan, registry: Registry) -> Result<(),
         .map_err(|error| Stop::Refused(format!("the folder that this was called in can't be found: {error}")))?;
     let planned = prepare((&args.changes, false), &args.job, &registry, &place).await?;
     let estimate = estimated(cli, &planned, &registry, &args.assumed, cores()).await?;
+    let budget = planned.plan.spec.limits.budget_max_usd;
+    let over = budget.and_then(|budget| over_budget(&estimate.usd, budget));
+    let refused = mr_coordinator::refusal(&planned.plan.spec).await;
     if cli.json {
-        output::json(&estimate)?;
+        output::json(&Said { estimate: &estimate, over_budget: over.as_deref(), refused: refused.as_deref() })?;
     } else {
         output::text(&estimate_text::of(&planned.plan.spec, &estimate))?;
     }
     // Whoever plans may not have made up their mind yet.
-    if let Some(why) = mr_coordinator::refusal(&planned.plan.spec).await {
+    if let Some(why) = refused {
         say(&format!("as it stands the job would be refused: {why}"));
     }
-    let budget = planned.plan.spec.limits.budget_max_usd;
-    match budget.and_then(|budget| over_budget(&estimate.usd, budget)) {
+    match over {
         Some(over) => Err(Stop::Refused(over)),
         None => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use crate::talk::say;
 use crate::words;
-use mr_core::{FailureClass, JobPhase, JobStatus};
+use mr_core::{FailureClass, JobPhase, JobStatus, masked};
 use std::process::ExitCode;
 
 /// Each variant has an exit code of its own, and a message for a person.
@@ -42,7 +42,8 @@ impl Stop {
             Self::Usage => {}
             Self::Interrupted(_) => say(message),
             Self::Failed(_) | Self::Refused(_) | Self::Unreachable(_) => {
-                message.split("\n\n").for_each(|message| say(&format!("error: {message}")));
+                // What was typed may be a URL with a secret in it.
+                masked(message).split("\n\n").for_each(|message| say(&format!("error: {message}")));
             }
         }
         ExitCode::from(code)

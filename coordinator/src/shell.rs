@@ -882,18 +882,18 @@ impl Shell {
     fn seen(&self) -> Seen {
         let loads: Vec<_> = self.scheduler.loads().collect();
         // There are few kinds of workers, and there may be many jobs.
-        let mut kinds: Vec<(&[Arc<str>], &BTreeSet<JobCode>, Arc<[JobId]>)> = Vec::new();
+        let mut kinds = Vec::<Kind<'_>>::new();
         let workers = self.scheduler.workers().filter_map(|worker| {
             let known = self.in_touch.get(worker.id)?;
             let instance = known.instance.clone().unwrap_or_else(|| worker.id.0.clone());
             let leaves = known.leaves || known.should_leave || worker.draining;
             let (slots, busy) = (worker.slots, !worker.idle);
-            let (has, code) = (worker.families, worker.jobs);
-            let alike = kinds.iter().find(|(families, jobs, _)| *families == has && *jobs == code);
-            let serves = alike.map(|(_, _, serves)| serves.clone()).unwrap_or_else(|| {
+            let (families, jobs) = (worker.families, worker.jobs);
+            let alike = kinds.iter().find(|kind| kind.families == families && kind.jobs == jobs);
+            let serves = alike.map(|kind| kind.serves.clone()).unwrap_or_else(|| {
                 let serves = loads.iter().filter(|load| load.takes(&worker)).map(|load| load.id.clone());
                 let serves: Arc<[JobId]> = serves.collect();
-                kinds.push((has, code, serves.clone()));
+                kinds.push(Kind { families, jobs, serves: serves.clone() });
                 serves
             });
             let families = worker.families.iter().map(|family| family.to_string()).collect();
@@ -933,6 +933,13 @@ impl Shell {
     fn news(&self) {
         self.news.send_modify(|count| *count += 1);
     }
+}
+
+/// Workers that are alike in what they can be given.
+struct Kind<'a> {
+    families: &'a [Arc<str>],
+    jobs: &'a BTreeSet<JobCode>,
+    serves: Arc<[JobId]>,
 }
 
 /// What jobs that have not ended are run with, as far as a worker does not have it.

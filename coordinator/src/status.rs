@@ -76,6 +76,11 @@ fn note(view: &JobView<'_>, job: &Job, workers: &[WorkerView<'_>], now: Millis) 
     if workers.is_empty() {
         return Some("no worker is in touch: start one with `mr-worker --coordinator URL`".into());
     }
+    if workers.iter().all(|worker| worker.draining) {
+        return Some(
+            "all workers in touch are leaving: what they run comes to its end, and the rest waits for others".into(),
+        );
+    }
     // Whoever watches is told anew whenever this changes.
     let fails = view.gives_up_at.map_or(String::new(), |at| {
         let left = match at.saturating_sub(now).div_ceil(1000) {

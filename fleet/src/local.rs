@@ -50,18 +50,19 @@ struct Failures {
 
 impl Failures {
     /// A program that can't work is not started for ever.
+    /// The same is said as long as it lasts.
     fn wait(&self) -> Result<(), ProviderError> {
         let Some((at, status)) = self.last.filter(|_| self.count >= FAILURES_MAX) else { return Ok(()) };
         let pause = PAUSE_MIN * 2u32.saturating_pow(self.count - FAILURES_MAX).min(PAUSE_MAX.as_secs() as u32);
-        let left = pause.min(PAUSE_MAX).saturating_sub(at.elapsed());
-        if left.is_zero() {
+        let pause = pause.min(PAUSE_MAX);
+        if at.elapsed() >= pause {
             return Ok(());
         }
         let count = self.count;
         Err(ProviderError(format!(
-            "the last {count} workers ended as soon as they were started ({status}; their log says why): the next is started in \
-             {} s",
-            left.as_secs().max(1)
+            "the last {count} workers ended as soon as they were started ({status}; their log says why): the next is started after a pause \
+             of {} s",
+            pause.as_secs()
         )))
     }
 }

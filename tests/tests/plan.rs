@@ -88,6 +88,7 @@ fn a_bill_is_what_was_foreseen_on_a_cluster_over_s3() {
     let refused = refused.run().done();
     let why = "as it stands the job would be refused: the output exists: it is a table with 90 rows";
     assert!(refused.stderr.contains(why), "{refused}");
+    assert!(plan["refused"].is_null() && plan["over_budget"].is_null(), "{plan}");
     worker.terminate();
     coordinator.terminate();
 }

@@ -27,6 +27,7 @@ pub const CUT_OFF_LEASES: u32 = 4;
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// What stays unused for so long is let go: a worker may be idle for days.
 const REST_AFTER: Duration = Duration::from_secs(60);
+const HANDED_BACK: &str = "it was handed back, as its worker leaves";
 /// How long a drained worker tries to be heard before it leaves anyway: its leases then expire by themselves.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -108,10 +109,10 @@ impl Worker {
         loop {
             if let (false, Some(by)) = (leaves, leave.by()) {
                 leaves = true;
-                let running = attempts.keep_running("the worker was told to leave");
+                let running = attempts.keep_running(HANDED_BACK);
                 let left = by.saturating_duration_since(tokio::time::Instant::now());
                 if running > 0 && !left.is_zero() {
-                    let left = left.as_secs();
+                    let left = left.as_secs_f64().ceil();
                     tracing::info!(running, "it leaves: what runs has {left} s to end, and what waits is handed back");
                 }
             }
@@ -218,7 +219,7 @@ impl Worker {
     }
 
     async fn drain(mut self, mut attempts: Attempts) -> Stopped {
-        attempts.hand_back("the worker was told to leave");
+        attempts.hand_back(HANDED_BACK);
         let farewell = async {
             loop {
                 let (poll, carried) = self.poll(&attempts, true);
