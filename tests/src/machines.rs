@@ -20,7 +20,7 @@ pub struct Machines<'a> {
 }
 
 /// A worker that has said its last word is gone a moment later.
-const LAST_MOMENT: Duration = Duration::from_secs(5);
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 pub struct Machine {
     pub worker: Running,

@@ -116,7 +116,7 @@ fn a_group_of_none_grows_with_a_job_and_is_none_again_after_it() {
 
 #[test]
 fn an_api_that_hangs_hands_that_meddle_and_machines_that_are_lost_change_no_byte() {
-    let Some(cloud) = Cloud::enter("ec2: in bad moods", 2400) else { return };
+    let Some(cloud) = Cloud::enter("ec2: in bad moods", 1500) else { return };
     let coordinator = cloud.coordinator();
     let mut machines = cloud.aws.machines(&cloud.scratch, &coordinator);
     let mut submitter = cloud.submit(&coordinator);
