@@ -22,7 +22,6 @@ use crate::shell::{cargo, command, output, root, run};
 use linked::Linked;
 
 const PROGRAMS: [&str; 3] = ["mr-coordinator", "mr-submit", "mr-worker"];
-const PROFILE: &str = "shipped";
 /// The room that they are made in.
 const ROOM: &str = "mr-bin";
 /// Name of a file of completions, and the shell that it is for.
@@ -37,7 +36,8 @@ pub fn main(mut args: Args) -> Result<()> {
     if let Some(wanted) = wanted {
         ensure!(wanted == release.version, "Cargo.toml says version {}, not {wanted}", release.version);
     }
-    build()?;
+    // With all rooms, as `cargo xtask test` builds the programs that its tests start.
+    run(&mut cargo(&["build", "--release", "--locked", "--workspace", "--bins"]))?;
     let folder = release.collect().context("collecting")?;
     let archive = pack::pack(&folder)?;
     proof::check(&archive, &release)?;
@@ -45,21 +45,6 @@ pub fn main(mut args: Args) -> Result<()> {
     println!("{} ({:.1} MB), and its checksum beside it", archive.display(), bytes as f64 / 1e6);
     println!("It needs Linux with glibc {} or later.", release.glibc(&folder)?);
     Ok(())
-}
-
-/// With all rooms, as `cargo xtask test` builds the programs that its tests start, and in a profile that differs from theirs
-/// in this alone: sources, which a panic names by their path, do not say where they lay.
-fn build() -> Result<()> {
-    let flags = nameless().map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display()));
-    let mut build = cargo(&["build", "--profile", PROFILE, "--locked", "--workspace", "--bins"]);
-    run(build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")))
-}
-
-/// Places of whoever builds, and how programs name them.
-fn nameless() -> [(PathBuf, &'static str); 2] {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
-    [(home.expect("whoever runs cargo has a home"), "/cargo"), (root(), "/mr")]
 }
 
 /// What is released.
@@ -100,7 +85,7 @@ impl Release {
             fs::create_dir_all(folder.join(inner)).with_context(|| format!("making {}", folder.display()))?;
         }
         for program in PROGRAMS {
-            let built = root().join("target").join(PROFILE).join(program);
+            let built = root().join("target/release").join(program);
             let ours = folder.join("bin").join(program);
             run(command("strip").arg("--strip-all").arg("-o").arg(&ours).arg(&built))
                 .context("strip is one of the binutils, which a C compiler brings along")?;
