@@ -109,12 +109,7 @@ impl Worker {
         loop {
             if let (false, Some(by)) = (leaves, leave.by()) {
                 leaves = true;
-                let running = attempts.keep_running(HANDED_BACK);
-                let left = by.saturating_duration_since(tokio::time::Instant::now());
-                if running > 0 && !left.is_zero() {
-                    let left = left.as_secs_f64().ceil();
-                    tracing::info!(running, "it leaves: what runs has {left} s to end, and what waits is handed back");
-                }
+                keep_running(&mut attempts, by);
             }
             if leaves && attempts.is_done() {
                 break;
@@ -288,6 +283,16 @@ impl Worker {
 /// worker had counts against it in the end. So polls come several times a lease even so.
 fn pause(failed: u32, lease: Duration, chance: f64) -> Duration {
     BACK_OFF.after(failed, chance).min(lease / 4)
+}
+
+/// What waits is handed back, and what runs goes on until then.
+fn keep_running(attempts: &mut Attempts, by: tokio::time::Instant) {
+    let running = attempts.keep_running(HANDED_BACK);
+    let left = by.saturating_duration_since(tokio::time::Instant::now());
+    if running > 0 && !left.is_zero() {
+        let left = left.as_secs_f64().ceil();
+        tracing::info!(running, "it leaves: what runs has {left} s to end, and what waits is handed back");
+    }
 }
 
 fn take(answer: v1::PollResponse, attempts: &mut Attempts) {
