@@ -1,7 +1,7 @@
 //! The decision, and what it remembers from one to the next.
 
 use crate::Millis;
-use crate::books::Books;
+use crate::accounts::Accounts;
 use crate::demand::{Demand, Known, workers};
 use crate::facts::{Facts, Instance, InstanceId, JobId};
 use crate::hold::Hold;
@@ -30,7 +30,7 @@ pub struct Autoscaler {
     /// Instances that came and had nothing of what these jobs lack.
     wrong: Hold,
     wrong_for: BTreeSet<JobId>,
-    books: Books,
+    accounts: Accounts,
     /// What was wanted of late.
     wanted: Steady,
 }
@@ -77,7 +77,7 @@ impl Autoscaler {
             failed: Hold::default(),
             wrong: Hold::default(),
             wrong_for: BTreeSet::new(),
-            books: Books::default(),
+            accounts: Accounts::default(),
             wanted: Steady::default(),
         }
     }
@@ -95,16 +95,22 @@ impl Autoscaler {
         let pending = there - there_now.len() as u32;
         let supply = |need: fn(&Demand) -> u64| {
             let supply = Supply::of(demands.iter().map(|(job, demand)| (*job, need(demand))), &there_now, most);
-            let missing = workers(supply.missing.values().sum(), slots);
+            let missing = supply.missing.values().fold(0, |sum: u64, slots| sum.saturating_add(*slots));
+            let missing = workers(missing, slots);
             // Those that are to come yet may be of another kind than those that are there.
             let had = self.policy.bounded(supply.takers() + missing.min(pending));
             (supply, missing, had)
         };
-        let ((given, missing, wanted), (could, _, usable)) = (supply(|job| job.wanted), supply(|job| job.usable));
-        // While books are open nobody is let go whom what is left of a job could use.
-        let kept = self.wanted.most(wanted, self.policy.idle_ms, now).min(most).max(usable);
-        let idle = there_now.iter().zip(could.takes).filter(|(i, takes)| !is_busy(i) && !takes).map(|(i, _)| *i);
-        let (useless, spare): (Vec<_>, Vec<_>) = idle.partition(|i| !facts.jobs.is_empty() && serves_nobody(i));
+        let ((given, missing, wanted), (keeps, _, kept)) = (supply(|job| job.wanted), supply(|job| job.kept));
+        let (useful, ..) = supply(|job| job.usable);
+        // While books are open nobody is let go whom their job ever had a use for.
+        let kept = self.wanted.most(wanted, self.policy.idle_ms, now).min(most).max(kept);
+        let idle = |takes: Vec<bool>| {
+            let idle = there_now.iter().zip(takes).filter(|(i, takes)| !is_busy(i) && !takes).map(|(i, _)| *i);
+            idle.collect::<Vec<_>>().into_iter()
+        };
+        let useless = |i: &&Instance| !facts.jobs.is_empty() && serves_nobody(i);
+        let (useless, spare): (Vec<_>, Vec<_>) = idle(keeps.takes).partition(useless);
 
         // For whom no open job has a use is not counted when it comes to keep some.
         let counted = there - useless.len() as u32;
@@ -117,8 +123,9 @@ impl Autoscaler {
         let held = lacking - workers(free, slots).saturating_sub(pending).min(lacking);
         let new = self.allowed(now, (lacking.max(fewer(&leave)), held), &stays);
         if new > 0 {
+            // As many come as go, so whoever has no task left makes room, be it that books are open.
             let others = |i: &&Instance| i.worker.as_ref().is_some_and(|worker| worker.serves.len() < facts.jobs.len());
-            let idle = spare.into_iter().filter(others).chain(useless).filter(|i| !leave.contains(&i.id));
+            let idle = idle(useful.takes).filter(others).filter(|i| !leave.contains(&i.id));
             let beyond = (there - leave.len() as u32).saturating_add(new).saturating_sub(most);
             leave.extend(self.in_favour_of_others(&idle.collect::<Vec<_>>(), beyond));
         }
@@ -140,14 +147,14 @@ impl Autoscaler {
         stays: &[&Instance],
         slots: u32,
     ) -> Vec<(&'a JobId, Demand)> {
-        self.books.pay(now, facts, slots);
+        self.accounts.pay(now, facts, slots);
         let known = Known { slots, start_ms: self.start_ms.unwrap_or(self.policy.start_ms) };
         let starting = stays.iter().map(|instance| &self.known[&instance.id]).filter(|seen| !seen.came);
         let starting = starting.map(|seen| known.start_ms.saturating_sub(seen.since.map_or(0, |since| now - since)));
         let there = (stays.len() as u32, starting.sum());
-        let of = |job| Demand::of(job, self.books.had(job, there), &self.policy, known, now);
+        let of = |job| Demand::of(job, self.accounts.had(job, there), &self.policy, known, now);
         let demands: Vec<_> = facts.jobs.iter().map(|job| (&job.id, of(job))).collect();
-        demands.iter().for_each(|(job, demand)| self.books.note(job, *demand));
+        demands.iter().for_each(|(job, demand)| self.accounts.note(job, *demand));
         demands
     }
 
@@ -209,6 +216,11 @@ impl Autoscaler {
         let coming = stays.iter().filter(|instance| !self.known[&instance.id].came).count() as u32;
         let others = lacking - held.min(lacking);
         self.failed.allowed(now, others + self.wrong.allowed(now, held.min(lacking), coming), coming)
+    }
+
+    /// Which part of all machines each open job has, as it wants slots.
+    pub fn shares(&self) -> impl Iterator<Item = (&JobId, f64)> {
+        self.accounts.shares()
     }
 
     /// Whether those that were started last did not come, or helped nobody.
@@ -313,9 +325,9 @@ mod tests {
 
     /// A job with so many tasks, and instances of which some have a worker with so many slots.
     fn facts(tasks: u32, instances: &[(&str, Option<u32>)]) -> Facts {
-        let stages = vec![StageFacts { waiting: tasks, running: 0, task_ms: None }];
+        let stages = vec![StageFacts { waiting: tasks, ..StageFacts::default() }];
         let id = JobId("job".into());
-        let job = JobFacts { id: id.clone(), submitted_at: 0, stages, spent_ms: 0 };
+        let job = JobFacts { id: id.clone(), stages, books_open: true, ..JobFacts::default() };
         let (jobs, serves) = if tasks > 0 { (vec![job], [id].into()) } else { Default::default() };
         let instances = instances.iter().map(|(id, slots)| Instance {
             id: InstanceId((*id).to_owned()),
@@ -387,12 +399,12 @@ mod tests {
     }
 
     fn open(jobs: &[(&str, u32)], instances: Vec<Instance>) -> Facts {
-        let stage = |waiting| StageFacts { waiting, running: 0, task_ms: None };
+        let stage = |waiting| StageFacts { waiting, ..StageFacts::default() };
         let job = |&(id, waiting): &(&str, u32)| JobFacts {
             id: JobId(id.into()),
-            submitted_at: 0,
             stages: vec![stage(waiting)],
-            spent_ms: 0,
+            books_open: true,
+            ..JobFacts::default()
         };
         Facts { jobs: jobs.iter().map(job).collect(), instances }
     }
@@ -496,27 +508,34 @@ mod tests {
         assert!(decision.size >= 29 && decision.size > there, "{decision:?}, {there} there");
     }
 
+    /// What leaves of three workers in ten minutes, of which one is at work for the only job.
+    fn leave_of_three(autoscaler: &mut Autoscaler, start_ms: u64, stages: &[StageFacts], books_open: bool) -> usize {
+        let instances = ["i-1", "i-2", "i-3"].map(|id| machine(id, &["job"], id == "i-1"));
+        let job = JobFacts { stages: stages.to_vec(), books_open, ..open(&[("job", 1)], Vec::new()).jobs.remove(0) };
+        let facts = Facts { jobs: vec![job], instances: instances.into() };
+        let leave = (0..600).map(|second| autoscaler.decide(start_ms + second * 1000, &facts).leave);
+        leave.fold(BTreeSet::new(), |all, leave| &all | &leave).len()
+    }
+
     #[test]
     fn whom_a_stage_to_come_could_use_stays_however_long_it_waits_and_others_go() {
         let mut autoscaler = Autoscaler::new(policy());
-        let stage = |waiting, running| StageFacts { waiting, running, task_ms: Some(1000) };
-        let facts = |stages| {
-            let instances = ["i-1", "i-2", "i-3"].map(|id| machine(id, &["job"], id == "i-1"));
-            Facts {
-                jobs: vec![JobFacts { stages, ..open(&[("job", 1)], Vec::new()).jobs.remove(0) }],
-                instances: instances.into(),
-            }
-        };
-        let mut leave = BTreeSet::new();
-        for second in 0..600 {
-            leave = autoscaler.decide(second * 1000, &facts(vec![stage(0, 1), stage(3, 0)])).leave;
-            assert!(leave.is_empty(), "three of them are needed for the next stage");
-        }
-        for second in 600..700 {
-            let decision = autoscaler.decide(second * 1000, &facts(vec![stage(0, 1), stage(2, 0)]));
-            leave.extend(decision.leave);
-        }
-        assert_eq!(leave.len(), 1, "one has nothing to do any more, and one waits for the next stage: {leave:?}");
+        let runs = StageFacts { running: 1, ..StageFacts::default() };
+        let waits = |waiting| StageFacts { waiting, ..StageFacts::default() };
+        let mut leave = |start_ms, next| leave_of_three(&mut autoscaler, start_ms, &[runs, waits(next)], false);
+        assert_eq!(leave(0, 3), 0, "three of them are needed for the next stage");
+        assert_eq!(leave(600_000, 2), 1, "one has nothing to do any more, and one waits for the next stage");
+    }
+
+    #[test]
+    fn nobody_leaves_a_job_whose_books_are_open_until_they_are_closed() {
+        let mut autoscaler = Autoscaler::new(policy());
+        let last = StageFacts { running: 1, done: 8, ..StageFacts::default() };
+        let (mapped, reduces) = (StageFacts { running: 0, done: 9, ..last }, StageFacts { done: 0, ..last });
+        let mut leave = |start_ms, stages: &[_], open| leave_of_three(&mut autoscaler, start_ms, stages, open);
+        assert_eq!(leave(0, &[], true), 0, "it is being listed");
+        assert_eq!(leave(600_000, &[last, reduces], true), 0, "its last split is being mapped");
+        assert_eq!(leave(1_200_000, &[mapped, reduces], false), 2, "one reduces");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::Millis;
 use crate::course::{Course, Had};
-use crate::facts::{JobFacts, JobId, StageFacts};
+use crate::facts::{JobFacts, StageFacts};
 use crate::policy::{Aim, Policy};
 
 /// What is known of a worker of this fleet, measured or configured.
@@ -19,6 +19,9 @@ pub struct Demand {
     pub wanted: u64,
     /// That could have something to do, now or in a stage to come.
     pub usable: u64,
+    /// Whose workers stay: while its books are open all that it ever had a use for, so that whatever is lost or late finds
+    /// them there, and after that those that it could still use.
+    pub kept: u64,
 }
 
 impl Demand {
@@ -41,13 +44,20 @@ impl Demand {
             }
         };
         let wanted = wanted.min(affordable(&course, had, policy, wanted, known)).clamp(1, usable);
-        Self { wanted, usable }
+        let kept = if job.books_open { widest(job) } else { usable };
+        Self { wanted, usable, kept }
     }
+}
+
+/// Tasks that its widest stage has in all; before it is listed nobody knows how many those will be.
+fn widest(job: &JobFacts) -> u64 {
+    let tasks = |stage: &StageFacts| u64::from(stage.waiting) + u64::from(stage.running) + u64::from(stage.done);
+    job.stages.iter().map(tasks).max().map_or(u64::MAX, |tasks| tasks.max(1))
 }
 
 /// How many workers a fleet that has none would have for a job that nothing is done of, if it is the only one.
 pub fn workers_alone(policy: &Policy, slots: u32, stages: Vec<StageFacts>) -> u32 {
-    let job = JobFacts { id: JobId("".into()), submitted_at: 0, stages, spent_ms: 0 };
+    let job = JobFacts { stages, ..JobFacts::default() };
     let known = Known { slots: slots.max(1), start_ms: policy.start_ms };
     let Demand { wanted, .. } = Demand::of(&job, Had::default(), policy, known, 0);
     policy.bounded(workers(wanted, known.slots))
@@ -95,8 +105,8 @@ mod tests {
     const KNOWN: Known = Known { slots: 4, start_ms: 60_000 };
 
     fn job(stages: &[(u32, u32, Option<Millis>)]) -> JobFacts {
-        let stages = stages.iter().map(|&(waiting, running, task_ms)| StageFacts { waiting, running, task_ms });
-        JobFacts { id: JobId("j".into()), submitted_at: 0, stages: stages.collect(), spent_ms: 0 }
+        let stage = |&(waiting, running, task_ms)| StageFacts { waiting, running, done: 0, task_ms };
+        JobFacts { stages: stages.iter().map(stage).collect(), books_open: true, ..JobFacts::default() }
     }
 
     fn demand(job: &JobFacts, policy: &Policy, now: Millis) -> Demand {
@@ -126,9 +136,27 @@ mod tests {
     #[test]
     fn no_job_gets_more_than_it_has_tasks_for_at_a_time_and_none_is_left_alone() {
         let late = Policy { aim: Aim::Within(0), ..Policy::default() };
-        assert_eq!(demand(&job(&[(5, 3, Some(1000)), (0, 1, None)]), &late, 0), Demand { wanted: 8, usable: 8 });
-        assert_eq!(demand(&job(&[(5, 3, Some(1000))]), &Policy::default(), 0), Demand { wanted: 1, usable: 8 });
-        assert_eq!(demand(&job(&[]), &late, 0), Demand { wanted: 1, usable: 1 }, "it is being listed");
+        let needs = |job: &JobFacts, policy: &Policy| {
+            let Demand { wanted, usable, .. } = demand(job, policy, 0);
+            (wanted, usable)
+        };
+        assert_eq!(needs(&job(&[(5, 3, Some(1000)), (0, 1, None)]), &late), (8, 8));
+        assert_eq!(needs(&job(&[(5, 3, Some(1000))]), &Policy::default()), (1, 8));
+        assert_eq!(needs(&job(&[]), &late), (1, 1), "it is being listed");
+    }
+
+    #[test]
+    fn workers_stay_for_all_that_was_ever_of_use_until_the_books_are_closed() {
+        let kept = |books_open, stages: &[StageFacts]| {
+            let job = JobFacts { stages: stages.to_vec(), books_open, ..JobFacts::default() };
+            demand(&job, &Policy::default(), 0).kept
+        };
+        let map = StageFacts { running: 1, done: 99, ..StageFacts::default() };
+        let reduce = StageFacts { waiting: 4, ..StageFacts::default() };
+        assert_eq!(kept(true, &[map, reduce]), 100);
+        assert_eq!(kept(false, &[StageFacts { running: 0, done: 100, ..map }, reduce]), 4);
+        assert_eq!(kept(true, &[]), u64::MAX, "nobody knows yet how many it needs");
+        assert_eq!(kept(false, &[]), 1, "it is committed");
     }
 
     fn paid(usd_per_hour_waited: f64, usd_per_worker_hour: f64) -> Policy {

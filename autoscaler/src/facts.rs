@@ -14,15 +14,17 @@ pub struct Facts {
 }
 
 /// As its coordinator calls it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JobId(pub Arc<str>);
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobFacts {
     pub id: JobId,
     pub submitted_at: Millis,
     /// Of all stages, those to come as well; none before the input is listed.
     pub stages: Vec<StageFacts>,
+    /// Not everything that it lists is settled yet, or it is still being listed.
+    pub books_open: bool,
     /// Slot time that its tasks have taken so far.
     pub spent_ms: Millis,
 }
@@ -32,6 +34,7 @@ pub struct StageFacts {
     /// Tasks that nobody is at work on, whether or not they could begin now.
     pub waiting: u32,
     pub running: u32,
+    pub done: u32,
     /// How long one takes; `None`: none has been done yet.
     pub task_ms: Option<Millis>,
 }

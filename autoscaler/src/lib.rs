@@ -4,8 +4,8 @@
 //! clouds by seed. Whoever carries it out looks every second or so, tells what it sees, and does what is decided, all of which
 //! may be late, lost or done twice: the next look says how things are.
 
+mod accounts;
 mod autoscaler;
-mod books;
 mod course;
 mod demand;
 mod facts;

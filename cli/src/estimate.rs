@@ -260,6 +260,7 @@ mod tests {
         let mut report = crate::verify::tests::report();
         assert_eq!(measured(&report, "count"), None, "it has no bill");
         let bill = Bill {
+            instance_seconds: 7.0,
             worker_seconds: 5.0,
             slot_seconds: 10.0,
             records: 50,

@@ -86,9 +86,15 @@ impl Finished {
     }
 
     fn used(&self) -> Used {
-        let Measured { worker_ms, slot_ms, records, taken_over, .. } = self.measured;
-        let (worker_seconds, slot_seconds) = (worker_ms / 1e3, slot_ms / 1e3);
-        Used { worker_seconds, slot_seconds, records, asked: self.meter.counts(), whole: !taken_over }
+        let Measured { fleet_ms, worker_ms, slot_ms, records, taken_over, .. } = self.measured;
+        Used {
+            instance_seconds: fleet_ms / 1e3,
+            worker_seconds: worker_ms / 1e3,
+            slot_seconds: slot_ms / 1e3,
+            records,
+            asked: self.meter.counts(),
+            whole: !taken_over,
+        }
     }
 
     fn report(&self) -> Report {

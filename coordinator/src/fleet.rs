@@ -83,12 +83,14 @@ impl SeenJob {
         let stages = load.stages.iter().map(|stage| StageFacts {
             waiting: stage.waiting,
             running: stage.running,
+            done: stage.done,
             task_ms: stage.task_ms,
         });
         let facts = JobFacts {
             id: known_as(load.id),
             submitted_at: load.submitted_at,
             stages: stages.collect(),
+            books_open: load.books_open,
             spent_ms: load.spent_ms,
         };
         let family = load.family.map(str::to_owned);
@@ -113,6 +115,8 @@ pub struct Fleet {
     /// Kernel families that workers of this fleet had, and others may have again.
     had: BTreeSet<String>,
     size: FleetSize,
+    /// How many machines are there for which job, as the shell was told last.
+    shared: BTreeMap<JobId, f64>,
     /// There are jobs, and none that its workers could be given.
     unfit: bool,
     /// What the shell was told last.
@@ -145,6 +149,7 @@ impl Fleet {
             leaving,
             had: BTreeSet::new(),
             size,
+            shared: BTreeMap::new(),
             unfit: false,
             told: None,
             failing: None,
@@ -192,6 +197,7 @@ impl Fleet {
         self.unfit = !seen.jobs.is_empty() && facts.jobs.is_empty() && !self.settings.families.is_empty();
         let decision = self.autoscaler.decide(seen.now, &facts);
         self.say(&decision, &facts);
+        self.share(&facts).await;
         // Workers are told whatever the provider does; and those whose machine it takes away are to drain as well.
         if self.provider.manages() {
             self.leaving.extend(decision.leave.iter().map(|id| id.0.clone()));
@@ -281,6 +287,20 @@ impl Fleet {
         outcome.and(within(self.provider.resize(size)).await)
     }
 
+    /// Bills are told who the machines are there for.
+    async fn share(&mut self, facts: &Facts) {
+        let all = facts.instances.len() as f64;
+        let machines =
+            self.autoscaler.shares().filter_map(|(job, share)| Some((JobId::parse(&job.0).ok()?, share * all)));
+        let machines = machines.collect();
+        if self.shared != machines
+            && let Some(shell) = self.shell.upgrade()
+        {
+            self.shared.clone_from(&machines);
+            _ = shell.send(Message::FleetIsFor(machines)).await;
+        }
+    }
+
     fn say(&mut self, decision: &Decision, facts: &Facts) {
         for id in &decision.ended {
             tracing::warn!(instance = id.0, "it did not come up, or is lost, and is ended");
@@ -361,7 +381,7 @@ mod tests {
     /// A job that is bound to that family, which nobody in touch has.
     fn bound(id: &str, family: &str) -> SeenJob {
         let id = mr_autoscaler::JobId(id.into());
-        let facts = JobFacts { id, submitted_at: 0, stages: Vec::new(), spent_ms: 0 };
+        let facts = JobFacts { id, ..JobFacts::default() };
         SeenJob { facts, served: false, kernels: KernelWish::default(), family: Some(family.to_owned()) }
     }
 

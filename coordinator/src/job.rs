@@ -104,6 +104,8 @@ pub struct Measured {
     pub first_record_ms: Option<u64>,
     /// By worker: its slots, and the most memory it has needed.
     pub workers: BTreeMap<String, (u32, u64)>,
+    /// Its share of the fleet's machines.
+    pub fleet_ms: f64,
     /// In which workers had attempts of it, and the same times the slots that were busy.
     pub worker_ms: f64,
     pub slot_ms: f64,

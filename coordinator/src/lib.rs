@@ -11,6 +11,7 @@ mod commit;
 mod door;
 mod effects;
 mod fleet;
+mod fleet_time;
 mod heed;
 mod job;
 mod jobs_service;

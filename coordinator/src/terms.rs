@@ -58,7 +58,8 @@ pub fn workers_alone(
     let tasks: usize = graph.stages.iter().map(|stage| stage.tasks.len()).sum();
     // A float beyond the largest number becomes that.
     let task_ms = slot_seconds.map(|seconds| (seconds * 1000.0 / tasks.max(1) as f64).round() as u64);
-    let stages = graph.stages.iter().map(|stage| StageFacts { waiting: stage.tasks.len() as u32, running: 0, task_ms });
+    let stage = |tasks: usize| StageFacts { waiting: tasks as u32, task_ms, ..StageFacts::default() };
+    let stages = graph.stages.iter().map(|nodes| stage(nodes.tasks.len()));
     Ok(mr_autoscaler::workers_alone(&policy, slots, stages.collect()))
 }
 
@@ -66,7 +67,7 @@ pub fn workers_alone(
 mod tests {
     use super::*;
     use mr_autoscaler::sim::{self, Random};
-    use mr_autoscaler::{Autoscaler, Facts, JobFacts, JobId};
+    use mr_autoscaler::{Autoscaler, Facts, JobFacts};
     use mr_core::{ClusterTerms, TaskKind, TaskNode, TaskStage};
     use mr_proto::convert;
 
@@ -90,8 +91,8 @@ mod tests {
 
     /// What the fleet itself decides when the job is all that there is.
     fn decided(policy: &Policy, tasks: &[u32], task_ms: Option<u64>) -> u32 {
-        let stages = tasks.iter().map(|&waiting| StageFacts { waiting, running: 0, task_ms });
-        let job = JobFacts { id: JobId("job".into()), submitted_at: 5000, stages: stages.collect(), spent_ms: 0 };
+        let stages = tasks.iter().map(|&waiting| StageFacts { waiting, task_ms, ..StageFacts::default() });
+        let job = JobFacts { submitted_at: 5000, stages: stages.collect(), books_open: true, ..JobFacts::default() };
         let facts = Facts { jobs: vec![job], instances: Vec::new() };
         Autoscaler::new(policy.clone()).decide(5000, &facts).size
     }

@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 /// of the report and the like, the sweep) is not in it. Nor is what an attempt asked that nobody heard of again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bill {
+    /// Time of machines that is this job's to pay: with a fleet, its share of all of the fleet's machines while it was open,
+    /// whether they were starting, at work or idle, by the slots that each open job wanted; and `worker_seconds` at the least.
+    #[serde(default)]
+    pub instance_seconds: f64,
     /// Time in which workers had attempts of this job; of a worker with attempts of several jobs, this one's share by their
-    /// number. Time in which a worker had nothing to do is no job's.
+    /// number.
     pub worker_seconds: f64,
     /// The same times each worker's slots.
     pub slot_seconds: f64,

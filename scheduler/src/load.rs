@@ -20,6 +20,8 @@ pub struct Load<'a> {
     pub lacks: bool,
     /// Of the expanded graph; none before the input is listed and when all is done but the commit.
     pub stages: Vec<StageLoad>,
+    /// It is being listed, or what it lists is not all embedded or set aside.
+    pub books_open: bool,
     /// Slot time of the attempts that won.
     pub spent_ms: Millis,
 }
@@ -29,6 +31,7 @@ pub struct StageLoad {
     /// Tasks that are neither done nor leased, whether or not they are ready.
     pub waiting: u32,
     pub running: u32,
+    pub done: u32,
     /// How long those took that are done.
     pub task_ms: Option<Millis>,
 }
@@ -51,14 +54,16 @@ impl Scheduler {
     }
 
     fn load<'a>(&'a self, job: &'a Job) -> Load<'a> {
-        let stages: &[StageSums] = match &job.phase {
-            Phase::Running(tasks) => tasks.stages(),
-            Phase::Listing | Phase::Committing(_) => &[],
-            Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => &[],
+        let (stages, books_open): (&[StageSums], _) = match &job.phase {
+            Phase::Listing => (&[], true),
+            Phase::Running(tasks) => (tasks.stages(), !tasks.ledger.books().balanced()),
+            Phase::Committing(_) => (&[], false),
+            Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => (&[], false),
         };
         let load = |sums: &StageSums| StageLoad {
             waiting: sums.total - sums.done - sums.running,
             running: sums.running,
+            done: sums.done,
             task_ms: sums.usual_ms(),
         };
         Load {
@@ -69,6 +74,7 @@ impl Scheduler {
             family: job.family.as_deref(),
             lacks: self.lack(job).is_some(),
             stages: stages.iter().map(load).collect(),
+            books_open,
             spent_ms: stages.iter().map(StageSums::spent_ms).sum(),
         }
     }

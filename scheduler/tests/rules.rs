@@ -585,6 +585,29 @@ fn quarantined_objects_are_in_the_books() {
 }
 
 #[test]
+fn books_are_open_until_all_that_is_listed_is_embedded_or_set_aside_and_again_when_that_is_lost() {
+    check(
+        "submit a; books a; list a 2 features; poll w1 2; done w1 a/0/0#1; books a; done w1 a/0/1#1 quarantined=1; books a
+         poll w2 1; fail w1 a/1/0#1 application lost=a/0/0#1; fail w2 a/1/0#2 application lost=a/0/0#1; books a
+         done w1 a/0/0#2; books a",
+        "a is listing
+         prepare a
+         a's books are open
+         a is running
+         w1 runs a/0/0#1
+         w1 runs a/0/1#1
+         a's books are open
+         w1 runs a/1/0#1
+         a's books are closed
+         w2 runs a/1/0#2
+         w1 runs a/0/0#2
+         a's books are open
+         w1 runs a/1/0#3
+         a's books are closed",
+    );
+}
+
+#[test]
 fn too_many_quarantined_fail_the_job_with_the_first_reasons() {
     check(
         "submit a share=0.05; list a 4; poll w1 1; done w1 a/0/0#1 quarantined=2; done w1 a/0/1#1 quarantined=1",

@@ -137,6 +137,22 @@ fn a_coordinator_that_is_killed_finds_its_workers_again_and_lets_them_go_in_the_
 }
 
 #[test]
+fn machines_that_are_there_for_a_job_are_on_its_bill_whether_or_not_they_work() {
+    let fleet = Fleet::enter("fleet: bill", 200);
+    let two = "[fleet]\nprovider = \"local\"\nworkers_min = 2\nworkers_max = 2\nusd_per_worker_hour = 0.36\n";
+    fleet.scratch.write("coordinator.toml", two);
+    let coordinator = fleet.coordinator();
+    // One task has all photos, so that one of the two is idle.
+    let job = Submit::job(&fleet.scratch, &fleet.photos, "out").set("split.objects_max=256");
+    job.to(&coordinator).run().done();
+    let bill = Output::open(&fleet.scratch.join("out")).report.bill.expect("it has one");
+    assert!(bill.instance_seconds > 1.2 * bill.worker_seconds && bill.worker_seconds > 0.0, "{bill:?}");
+    let usd = bill.instance_seconds * 0.0001;
+    assert!(bill.usd.workers.is_some_and(|workers| (workers - usd).abs() < 1e-9), "{bill:?}");
+    coordinator.terminate();
+}
+
+#[test]
 fn a_fleet_that_can_t_start_anyone_says_why() {
     let fleet = Fleet::enter("fleet: no program", 60);
     fleet.scratch.write("coordinator.toml", "[fleet]\nprovider = \"local\"\nprogram = \"/no/such/mr-worker\"\n");

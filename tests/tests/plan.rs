@@ -71,6 +71,7 @@ fn a_bill_is_what_was_foreseen_on_a_cluster_over_s3() {
     let photos: usize = tree(&photos).values().map(Vec::len).sum();
     assert!(bill.asked.read_bytes >= photos as u64, "{bill:?}");
     assert!(bill.asked.written_bytes > 0 && bill.worker_seconds > 0.0, "{bill:?}");
+    assert_eq!(bill.instance_seconds, bill.worker_seconds, "there is no fleet: {bill:?}");
     assert!((bill.slot_seconds - bill.worker_seconds).abs() < 1e-9, "the worker has one slot: {bill:?}");
     // What has been said of prices holds for the bill.
     let of_workers = bill.worker_seconds / 3600.0 * 0.08925;

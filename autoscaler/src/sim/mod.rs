@@ -159,6 +159,9 @@ mod tests {
         };
         sees("workers leave though there are tasks left for them", begins);
         sees("workers leave though an open job has tasks for their kernels", begins);
+        let closed = |facts: &mut Facts| facts.jobs.iter_mut().for_each(|job| job.books_open = false);
+        sees("workers leave while books are open", closed);
+        sees("workers with kernels for a job leave while its books are open", closed);
         decides("the fleet grows again just after it has shrunk", |d, _| {
             d.size += if d.leave.is_empty() { 0 } else { d.leave.len() as u32 + 1 };
         });

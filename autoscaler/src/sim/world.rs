@@ -308,6 +308,7 @@ impl World {
             id: job.id.clone(),
             submitted_at: job.submitted_at,
             stages: if job.listed_at <= self.now { job.stages.iter().map(Stage::facts).collect() } else { Vec::new() },
+            books_open: job.books_open(),
             spent_ms: job.spent_ms,
         });
         let instances = self.machines.iter().map(|(id, machine)| {
@@ -389,6 +390,9 @@ impl World {
         if self.kinds.len() == 1 {
             let usable = workers(facts.jobs.iter().map(usable).sum(), known.slots).min(most);
             self.holds(stay >= usable, "workers leave though there are tasks left for them")?;
+            let kept = facts.jobs.iter().map(|job| self.kept(job)).fold(0, u64::saturating_add);
+            let kept = workers(kept, known.slots).min(before);
+            self.holds(stay >= kept, "workers leave while books are open")?;
         }
         for job in &facts.jobs {
             let serves = |i: &&Instance| i.worker.as_ref().is_some_and(|worker| worker.serves.contains(&job.id));
@@ -397,9 +401,22 @@ impl World {
                 self.holds(stays().next().is_some(), "the last worker that an open job has is to leave")?;
                 let slots: u64 = stays().map(|worker| u64::from(worker.slots)).sum();
                 self.holds(slots >= usable(job), "workers leave though an open job has tasks for their kernels")?;
+                let others_come = decision.size >= most;
+                let kept = slots >= self.kept(job) || others_come;
+                self.holds(kept, "workers with kernels for a job leave while its books are open")?;
             }
         }
         Ok(())
+    }
+
+    /// Slots that an open job has had tasks for, if its books are open: as many as there are where it is being listed.
+    fn kept(&self, facts: &JobFacts) -> u64 {
+        let job = self.jobs.iter().find(|job| job.id == facts.id).expect("it was submitted");
+        match () {
+            () if !job.books_open() => 0,
+            () if job.listed_at > self.now => u64::MAX,
+            () => job.stages.iter().map(Stage::tasks).max().unwrap_or(0).into(),
+        }
     }
 
     fn law_of_families(&mut self, facts: &Facts) -> Result<(), String> {
@@ -547,10 +564,21 @@ fn staying<'a>(facts: &'a Facts, decision: &'a Decision) -> impl Iterator<Item =
     facts.instances.iter().filter(move |instance| !goes(instance))
 }
 
+impl Job {
+    /// Its first stage reads what was listed.
+    fn books_open(&self) -> bool {
+        self.stages.first().is_some_and(|stage| stage.done < stage.tasks())
+    }
+}
+
 impl Stage {
+    fn tasks(&self) -> u32 {
+        self.waiting + self.running + self.done
+    }
+
     fn facts(&self) -> StageFacts {
         let task_ms = self.done_ms.checked_div(self.done.into());
-        StageFacts { waiting: self.waiting, running: self.running, task_ms }
+        StageFacts { waiting: self.waiting, running: self.running, done: self.done, task_ms }
     }
 
     fn left_ms(&self) -> Millis {

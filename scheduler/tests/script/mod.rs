@@ -4,7 +4,7 @@
 //! submit a [job=NAME.VERSION] [attempts=N] [share=X] [wish=F,F]                    list a 3 [features]     list a fails    list a wrong
 //! poll w1 [2 | 2+1] [family=F,F] [jobs=NAME.VERSION,..] [draining] [deaf] [old] [lingers]          its answer is lost when deaf; old: an old message
 //! done w1 a/0/0#1 [records=N] [rows=N] [quarantined=N | changed=N] [family=F] [probed]     fail w1 a/0/0#1 CLASS [blames=KEY] [lost=a/0/0#1,a/0/1#1]
-//! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a [lost=a/2/0#1] [round=N]    shorten    show a    sums a    takers a    ask w1    mark ANYTHING    drops w1 a/0/0#1
+//! wait 15s    sleep 15s    restart    back 5s    cancel a    broken a    committed a    uncommitted a [lost=a/2/0#1] [round=N]    shorten    show a    sums a    takers a    books a    ask w1    mark ANYTHING    drops w1 a/0/0#1
 //! found a/0/0[,a/1/0] [records=N] [family=F]
 //! ```
 //!
@@ -224,6 +224,10 @@ impl Stage {
                 let takers = self.scheduler.workers().filter(|worker| load.takes(worker));
                 let takers = takers.map(|worker| worker.id.0.clone()).collect::<Vec<_>>().join(" ");
                 self.told.push(format!("{} is for {takers}", job()));
+            }
+            "books" => {
+                let load = self.scheduler.loads().find(|load| *load.id == job()).expect("it has not ended");
+                self.told.push(format!("{}'s books are {}", job(), if load.books_open { "open" } else { "closed" }));
             }
             "ask" => {
                 let answer = self.scheduler.answer(&WorkerId(words[1].into()), &self.workers[words[1]].held);

@@ -9,7 +9,7 @@ use crate::facts::{Facts, JobFacts, JobId};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default)]
-pub struct Books {
+pub struct Accounts {
     open: BTreeMap<JobId, Entry>,
     seen_at: Option<Millis>,
 }
@@ -21,7 +21,7 @@ struct Entry {
     wanted: u64,
 }
 
-impl Books {
+impl Accounts {
     /// What was there since the last look is paid for. Workers have so many slots, which says what a job has cost that is new
     /// here.
     pub fn pay(&mut self, now: Millis, facts: &Facts, slots: u32) {
@@ -51,6 +51,11 @@ impl Books {
         }
     }
 
+    /// Which part of the machines each has to pay for.
+    pub fn shares(&self) -> impl Iterator<Item = (&JobId, f64)> {
+        self.open.keys().map(|job| (job, self.share(job)))
+    }
+
     fn share(&self, job: &JobId) -> f64 {
         let all: u64 = self.open.values().map(|entry| entry.wanted).fold(0, u64::saturating_add);
         self.open.get(job).map_or(0.0, |entry| entry.wanted as f64 / all.max(1) as f64)
@@ -63,7 +68,7 @@ mod tests {
     use crate::facts::{Instance, InstanceId};
 
     fn job(id: &str) -> JobFacts {
-        JobFacts { id: JobId(id.into()), submitted_at: 0, stages: Vec::new(), spent_ms: 0 }
+        JobFacts { id: JobId(id.into()), ..JobFacts::default() }
     }
 
     fn facts(jobs: &[&str], machines: u32) -> Facts {
@@ -73,23 +78,23 @@ mod tests {
 
     #[test]
     fn machines_are_paid_for_by_the_jobs_that_are_open_as_they_want_slots() {
-        let mut books = Books::default();
-        let paid = |books: &Books, id: &str| books.had(&job(id), (8, 0)).paid_ms;
-        books.pay(1000, &facts(&[], 3), 4);
-        books.pay(2000, &facts(&["a", "b"], 3), 4);
-        assert_eq!((paid(&books, "a"), paid(&books, "b")), (0.0, 0.0), "they were not there before");
-        books.note(&JobId("a".into()), Demand { wanted: 6, usable: 9 });
-        books.note(&JobId("b".into()), Demand { wanted: 2, usable: 9 });
-        books.pay(4000, &facts(&["a", "b"], 8), 4);
-        assert_eq!((paid(&books, "a"), paid(&books, "b")), (12_000.0, 4_000.0));
-        assert_eq!(books.had(&job("a"), (8, 8_000)), Had { paid_ms: 12_000.0, workers: 6.0, starting_ms: 1000.0 });
-        books.pay(5000, &facts(&["b"], 8), 4);
-        assert_eq!((paid(&books, "a"), paid(&books, "b")), (0.0, 6_000.0), "what has ended is forgotten");
+        let mut accounts = Accounts::default();
+        let paid = |accounts: &Accounts, id: &str| accounts.had(&job(id), (8, 0)).paid_ms;
+        accounts.pay(1000, &facts(&[], 3), 4);
+        accounts.pay(2000, &facts(&["a", "b"], 3), 4);
+        assert_eq!((paid(&accounts, "a"), paid(&accounts, "b")), (0.0, 0.0), "they were not there before");
+        accounts.note(&JobId("a".into()), Demand { wanted: 6, ..Demand::default() });
+        accounts.note(&JobId("b".into()), Demand { wanted: 2, ..Demand::default() });
+        accounts.pay(4000, &facts(&["a", "b"], 8), 4);
+        assert_eq!((paid(&accounts, "a"), paid(&accounts, "b")), (12_000.0, 4_000.0));
+        assert_eq!(accounts.had(&job("a"), (8, 8_000)), Had { paid_ms: 12_000.0, workers: 6.0, starting_ms: 1000.0 });
+        accounts.pay(5000, &facts(&["b"], 8), 4);
+        assert_eq!((paid(&accounts, "a"), paid(&accounts, "b")), (0.0, 6_000.0), "what has ended is forgotten");
         // What a coordinator before has had done is paid for, and what comes is paid beside it.
         let spent = JobFacts { spent_ms: 40_000, ..job("c") };
-        books.pay(6000, &Facts { jobs: vec![spent.clone()], ..facts(&[], 2) }, 4);
-        books.note(&spent.id, Demand { wanted: 2, usable: 9 });
-        books.pay(9000, &Facts { jobs: vec![spent.clone()], ..facts(&[], 2) }, 4);
-        assert_eq!(books.had(&spent, (2, 0)).paid_ms, 16_000.0);
+        accounts.pay(6000, &Facts { jobs: vec![spent.clone()], ..facts(&[], 2) }, 4);
+        accounts.note(&spent.id, Demand { wanted: 2, ..Demand::default() });
+        accounts.pay(9000, &Facts { jobs: vec![spent.clone()], ..facts(&[], 2) }, 4);
+        assert_eq!(accounts.had(&spent, (2, 0)).paid_ms, 16_000.0);
     }
 }
