@@ -4,6 +4,7 @@
 
 use crate::lead::Standing;
 use crate::shell::Message;
+use crate::shortfall::Shortfall;
 use crate::tally::FleetSize;
 use crate::terms::terms;
 use mr_autoscaler::{Autoscaler, Decision, Facts, Instance, InstanceId, JobFacts, Policy, StageFacts, Worker};
@@ -115,6 +116,8 @@ pub struct Fleet {
     /// Kernel families that workers of this fleet had, and others may have again.
     had: BTreeSet<String>,
     size: FleetSize,
+    /// The provider has fewer than that, and starts none.
+    shortfall: Shortfall,
     /// How many machines are there for which job, as the shell was told last.
     shared: BTreeMap<JobId, f64>,
     /// There are jobs, and none that its workers could be given.
@@ -149,6 +152,7 @@ impl Fleet {
             leaving,
             had: BTreeSet::new(),
             size,
+            shortfall: Shortfall::default(),
             shared: BTreeMap::new(),
             unfit: false,
             told: None,
@@ -195,6 +199,7 @@ impl Fleet {
         let machines = within(self.provider.look()).await?;
         let facts = self.facts(&seen, &machines);
         self.unfit = !seen.jobs.is_empty() && facts.jobs.is_empty() && !self.settings.families.is_empty();
+        self.look_for_those_asked_for(&facts);
         let decision = self.autoscaler.decide(seen.now, &facts);
         self.say(&decision, &facts);
         self.share(&facts).await;
@@ -287,6 +292,16 @@ impl Fleet {
         outcome.and(within(self.provider.resize(size)).await)
     }
 
+    /// A provider that has none to give says nothing, and somebody may be waiting.
+    fn look_for_those_asked_for(&mut self, facts: &Facts) {
+        let there = facts.instances.iter().filter(|instance| !instance.leaves).count() as u32;
+        let wanted = self.size.wanted;
+        if self.shortfall.look(Instant::now(), self.provider.manages() && there < wanted) {
+            let name = self.provider.name();
+            tracing::warn!("{wanted} machines were asked for long ago, and {name} has {there}: it may have none to give");
+        }
+    }
+
     /// Bills are told who the machines are there for.
     async fn share(&mut self, facts: &Facts) {
         let all = facts.instances.len() as f64;
@@ -328,6 +343,10 @@ impl Fleet {
             }
             (None, wanted) if !self.provider.manages() => {
                 format!("no worker is in touch: {wanted} are wanted, and this coordinator starts none")
+            }
+            (None, wanted) if self.shortfall.is_long() => {
+                let name = self.provider.name();
+                format!("no worker is in touch: {wanted} were asked for long ago, and {name} starts none: it may have none to give")
             }
             (None, 1) => "no worker is in touch yet: one is being started".to_owned(),
             (None, wanted) => format!("no worker is in touch yet: {wanted} are being started"),

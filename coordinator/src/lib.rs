@@ -26,6 +26,7 @@ mod prepare;
 mod process;
 mod serve;
 mod shell;
+mod shortfall;
 mod status;
 mod tally;
 mod terms;
