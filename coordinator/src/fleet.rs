@@ -298,7 +298,9 @@ impl Fleet {
         let wanted = self.size.wanted;
         if self.shortfall.look(Instant::now(), self.provider.manages() && there < wanted) {
             let name = self.provider.name();
-            tracing::warn!("{wanted} machines were asked for long ago, and {name} has {there}: it may have none to give");
+            tracing::warn!(
+                "{wanted} machines were asked for long ago, and {name} has {there}: it may have none to give"
+            );
         }
     }
 

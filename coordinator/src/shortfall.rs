@@ -37,7 +37,8 @@ mod tests {
             (told, shortfall.is_long())
         };
         let seen = [(0, true), (120, true), (121, true), (200, true), (201, false), (202, true), (330, true)];
-        let told = [(false, false), (false, false), (true, true), (false, true), (false, false), (false, false), (true, true)];
+        let told =
+            [(false, false), (false, false), (true, true), (false, true), (false, false), (false, false), (true, true)];
         assert_eq!(seen.map(|(seconds, lacks)| look(seconds, lacks)), told);
     }
 }
