@@ -20,7 +20,17 @@ impl Scratch {
     /// Waits for the test's turn. Threads of one test program and programs beside each other wait for the same lock,
     /// which the system lets go when a process dies.
     pub fn enter(name: &'static str) -> Self {
-        let lock = std::env::temp_dir().join("mr-tests.lock");
+        Self::enter_by(name, "mr-tests.lock")
+    }
+
+    /// The same for a test that waits more than it computes: it may do so beside one that uses every core, and takes turns
+    /// with its like. `.config/nextest.toml` names their programs.
+    pub fn enter_beside(name: &'static str) -> Self {
+        Self::enter_by(name, "mr-tests-beside.lock")
+    }
+
+    fn enter_by(name: &'static str, lock: &str) -> Self {
+        let lock = std::env::temp_dir().join(lock);
         let turn = File::create(&lock).unwrap_or_else(|error| panic!("making {}: {error}", lock.display()));
         turn.lock().unwrap_or_else(|error| panic!("locking {}: {error}", lock.display()));
         let folder = tempfile::Builder::new().prefix("mr-tests-").tempdir().expect("the system has room for a folder");

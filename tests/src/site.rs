@@ -32,7 +32,7 @@ impl Site {
 
     /// With so many photos in a split, and such leases.
     pub fn with(name: &'static str, split: u32, lease_ms: u64) -> Option<Self> {
-        let scratch = Scratch::enter(name);
+        let scratch = Scratch::enter_beside(name);
         let hosts = Hosts::enter(&HOSTS)?;
         let s3 = S3Server::on(&hosts, "store", &scratch, &Untroubled::photos(&scratch), 40);
         let untroubled = Untroubled::run(&scratch, &s3, split);

@@ -19,7 +19,7 @@ fn list(scratch: &Scratch, coordinator: &Coordinator, certs: &str) -> Ended {
 
 #[test]
 fn what_all_write_who_show_certificates_is_what_one_process_writes_and_no_secret_is_logged() {
-    let scratch = Scratch::enter("certificates: a job over S3");
+    let scratch = Scratch::enter_beside("certificates: a job over S3");
     let photos = drawn(&scratch, "photos", 200, 3);
     let s3 = S3Server::start(&scratch, &photos, 100);
     let embedded = Submit::over(&scratch, s3.input(), "embedded", Some(&s3)).done();
@@ -87,7 +87,7 @@ fn what_all_write_who_show_certificates_is_what_one_process_writes_and_no_secret
 
 #[test]
 fn who_has_no_certificate_of_the_right_role_is_told_so() {
-    let scratch = Scratch::enter("certificates: the wrong ones");
+    let scratch = Scratch::enter_beside("certificates: the wrong ones");
     let certs = Certs::init(&scratch);
     let others = Certs::init_in(&scratch, "others");
     let coordinator = Coordinator::start(&scratch, "state", None, &["--certs", &certs.of("coordinator")]);
@@ -138,7 +138,7 @@ fn refused(scratch: &Scratch, name: &str, args: &[&str], said: &[&str]) {
 
 #[test]
 fn plain_text_leaves_the_machine_only_when_somebody_says_so() {
-    let scratch = Scratch::enter("certificates: plain text");
+    let scratch = Scratch::enter_beside("certificates: plain text");
     for listen in ["0.0.0.0:0", "[::]:0"] {
         let args = ["--listen", listen, "--state", "state"];
         refused(&scratch, "mr-coordinator", &args, &["`--certs DIR`", "`--insecure`"]);
@@ -185,7 +185,7 @@ fn hand_over(from: &str, to: &Path) {
 
 #[test]
 fn certificates_and_their_ca_are_replaced_while_the_same_processes_run() {
-    let scratch = Scratch::enter("certificates: replaced under way");
+    let scratch = Scratch::enter_beside("certificates: replaced under way");
     let photos = drawn(&scratch, "photos", 120, 5);
     let certs = Certs::init(&scratch);
     let given = certs.of("coordinator");
@@ -260,7 +260,7 @@ fn certificates_and_their_ca_are_replaced_while_the_same_processes_run() {
 
 #[test]
 fn ten_thousand_silent_connections_keep_no_job_from_its_end() {
-    let scratch = Scratch::enter("certificates: ten thousand connections");
+    let scratch = Scratch::enter_beside("certificates: ten thousand connections");
     if allow_many_files() < 11_000 {
         return skipped("this test needs 11,000 open files: `ulimit -Hn` says how many there may be");
     }

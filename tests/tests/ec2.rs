@@ -23,7 +23,7 @@ struct Cloud {
 
 impl Cloud {
     fn enter(name: &'static str, photos: u64) -> Option<Self> {
-        let scratch = Scratch::enter(name);
+        let scratch = Scratch::enter_beside(name);
         let aws = AutoScaling::start(&scratch, 3)?;
         let photos = drawn(&scratch, "photos", photos, 5);
         let alone = Submit::over(&scratch, &photos, "alone", None).set("split.objects_max=16").slots(2).done();
@@ -252,7 +252,7 @@ fn a_group_that_is_not_there_or_too_small_is_told() {
 
 #[test]
 fn after_a_spot_notice_a_worker_ends_what_it_is_at_and_leaves() {
-    let scratch = Scratch::enter("ec2: a spot notice");
+    let scratch = Scratch::enter_beside("ec2: a spot notice");
     let photos = drawn(&scratch, "photos", 900, 5);
     let job = |output| Submit::over(&scratch, &photos, output, None).set("split.objects_max=300");
     let alone = job("alone").slots(2).done();

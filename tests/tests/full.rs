@@ -15,7 +15,7 @@ fn job<'a>(scratch: &'a Scratch, input: &Path, output: &str) -> Submit<'a> {
 
 #[test]
 fn a_disk_that_stays_full_fails_a_run_in_a_sentence_and_loses_nothing() {
-    let scratch = Scratch::enter("full: for good");
+    let scratch = Scratch::enter_beside("full: for good");
     let Some(disk) = SmallDisk::mount(&scratch, "disk", OUTPUT_MB) else { return };
     let (photos, few) = (drawn(&scratch, "photos", 96, 21), drawn(&scratch, "few", 24, 22));
     let roomy = job(&scratch, &photos, "roomy").done();
@@ -33,7 +33,7 @@ fn a_disk_that_stays_full_fails_a_run_in_a_sentence_and_loses_nothing() {
 
 #[test]
 fn a_disk_that_is_full_for_a_while_is_waited_for() {
-    let scratch = Scratch::enter("full: for a while");
+    let scratch = Scratch::enter_beside("full: for a while");
     let Some(disk) = SmallDisk::mount(&scratch, "disk", CLUSTER_MB) else { return };
     let photos = drawn(&scratch, "photos", 300, 21);
     let roomy = job(&scratch, &photos, "roomy").done();

@@ -13,14 +13,14 @@ fn with_coordinator() -> [OsString; 2] {
 
 #[test]
 fn the_stack_is_made_updated_and_deleted_as_the_runbook_says() {
-    let scratch = Scratch::enter("infra: the template at moto");
+    let scratch = Scratch::enter_beside("infra: the template at moto");
     let Some(python) = Python::with_moto() else { return };
     python.run(&scratch, CHECKS, with_coordinator());
 }
 
 #[test]
 fn mistakes_that_are_planted_in_the_template_are_found() {
-    let scratch = Scratch::enter("infra: planted mistakes");
+    let scratch = Scratch::enter_beside("infra: planted mistakes");
     let Some(python) = Python::with_moto() else { return };
     python.run(&scratch, CHECKS, with_coordinator().into_iter().chain(["--plant".into()]));
 }
