@@ -3,7 +3,7 @@
 use crate::Millis;
 use crate::accounts::Accounts;
 use crate::demand::{Demand, Known, workers};
-use crate::facts::{Facts, Instance, InstanceId, JobId};
+use crate::facts::{Facts, Instance, InstanceId, JobFacts, JobId};
 use crate::hold::Hold;
 use crate::policy::Policy;
 use crate::steady::Steady;
@@ -95,8 +95,7 @@ impl Autoscaler {
         let pending = there - there_now.len() as u32;
         let supply = |need: fn(&Demand) -> u64| {
             let supply = Supply::of(demands.iter().map(|(job, demand)| (*job, need(demand))), &there_now, most);
-            let missing = supply.missing.values().fold(0, |sum: u64, slots| sum.saturating_add(*slots));
-            let missing = workers(missing, slots);
+            let missing = workers(supply.missing.values().sum(), slots);
             // Those that are to come yet may be of another kind than those that are there.
             let had = self.policy.bounded(supply.takers() + missing.min(pending));
             (supply, missing, had)
@@ -105,12 +104,11 @@ impl Autoscaler {
         let (useful, ..) = supply(|job| job.usable);
         // While books are open nobody is let go whom their job ever had a use for.
         let kept = self.wanted.most(wanted, self.policy.idle_ms, now).min(most).max(kept);
-        let idle = |takes: Vec<bool>| {
-            let idle = there_now.iter().zip(takes).filter(|(i, takes)| !is_busy(i) && !takes).map(|(i, _)| *i);
-            idle.collect::<Vec<_>>().into_iter()
+        let idle = |takes: Vec<bool>| -> Vec<&Instance> {
+            there_now.iter().zip(takes).filter(|(i, takes)| !is_busy(i) && !takes).map(|(i, _)| *i).collect()
         };
-        let useless = |i: &&Instance| !facts.jobs.is_empty() && serves_nobody(i);
-        let (useless, spare): (Vec<_>, Vec<_>) = idle(keeps.takes).partition(useless);
+        let spare = idle(keeps.takes).into_iter().filter(|i| !self.may_be_needed(i, &facts.jobs));
+        let (useless, spare): (Vec<_>, Vec<_>) = spare.partition(|i| !facts.jobs.is_empty() && serves_nobody(i));
 
         // For whom no open job has a use is not counted when it comes to keep some.
         let counted = there - useless.len() as u32;
@@ -125,7 +123,7 @@ impl Autoscaler {
         if new > 0 {
             // As many come as go, so whoever has no task left makes room, be it that books are open.
             let others = |i: &&Instance| i.worker.as_ref().is_some_and(|worker| worker.serves.len() < facts.jobs.len());
-            let idle = idle(useful.takes).filter(others).filter(|i| !leave.contains(&i.id));
+            let idle = idle(useful.takes).into_iter().filter(others).filter(|i| !leave.contains(&i.id));
             let beyond = (there - leave.len() as u32).saturating_add(new).saturating_sub(most);
             leave.extend(self.in_favour_of_others(&idle.collect::<Vec<_>>(), beyond));
         }
@@ -276,6 +274,17 @@ impl Autoscaler {
         let overdue = usual.saturating_mul(STARTS_OVERDUE).max(OVERDUE_MIN);
         let away = self.known[&instance.id].away_since.map_or(0, |since| now - since);
         !instance.leaves && away > overdue
+    }
+
+    /// Whether a job that is being listed can be given to it: how many that needs nobody knows yet. One that could have left
+    /// before the job was submitted does not stay for it, or a stream of jobs would keep everybody.
+    fn may_be_needed(&self, instance: &Instance, jobs: &[JobFacts]) -> bool {
+        let idle_since = self.known[&instance.id].idle_since.unwrap_or(Millis::MAX);
+        let could_leave = idle_since.saturating_add(self.policy.idle_ms);
+        let listed =
+            jobs.iter().filter(|job| job.books_open && job.stages.is_empty() && job.submitted_at < could_leave);
+        let serves = |job: &JobFacts| instance.worker.as_ref().is_some_and(|worker| worker.serves.contains(&job.id));
+        listed.into_iter().any(serves)
     }
 
     fn idle_for(&self, instance: &Instance, now: Millis) -> Millis {
@@ -536,6 +545,28 @@ mod tests {
         assert_eq!(leave(0, &[], true), 0, "it is being listed");
         assert_eq!(leave(600_000, &[last, reduces], true), 0, "its last split is being mapped");
         assert_eq!(leave(1_200_000, &[mapped, reduces], false), 2, "one reduces");
+    }
+
+    #[test]
+    fn small_jobs_that_always_come_keep_nobody_who_has_long_been_idle() {
+        let mut autoscaler = Autoscaler::new(policy());
+        let mut leave = BTreeSet::new();
+        for second in 0..200 {
+            // One every five seconds is listed for six.
+            let listed = (0..=second / 5).filter(|job| job * 5 + 6 > second);
+            let jobs = listed.map(|job| JobFacts {
+                id: JobId(format!("job-{job}").into()),
+                submitted_at: job * 5000,
+                books_open: true,
+                ..JobFacts::default()
+            });
+            let jobs: Vec<_> = jobs.collect();
+            let serves: Vec<_> = jobs.iter().map(|job| &*job.id.0).collect();
+            let instances = ["i-1", "i-2", "i-3"].map(|id| machine(id, &serves, id == "i-1")).into();
+            leave.extend(autoscaler.decide(second * 1000, &Facts { jobs: jobs.clone(), instances }).leave);
+            assert!(leave.is_empty() || second >= 60, "they were idle for {second} s");
+        }
+        assert_eq!(ids(&leave), ["i-2", "i-3"]);
     }
 
     #[test]

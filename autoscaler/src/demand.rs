@@ -20,7 +20,7 @@ pub struct Demand {
     /// That could have something to do, now or in a stage to come.
     pub usable: u64,
     /// Whose workers stay: while its books are open all that it ever had a use for, so that whatever is lost or late finds
-    /// them there, and after that those that it could still use.
+    /// them there; before and after that those that it could use.
     pub kept: u64,
 }
 
@@ -44,15 +44,15 @@ impl Demand {
             }
         };
         let wanted = wanted.min(affordable(&course, had, policy, wanted, known)).clamp(1, usable);
-        let kept = if job.books_open { widest(job) } else { usable };
+        let kept = if job.books_open { usable.max(widest(job)) } else { usable };
         Self { wanted, usable, kept }
     }
 }
 
-/// Tasks that its widest stage has in all; before it is listed nobody knows how many those will be.
+/// Tasks that its widest stage has in all.
 fn widest(job: &JobFacts) -> u64 {
     let tasks = |stage: &StageFacts| u64::from(stage.waiting) + u64::from(stage.running) + u64::from(stage.done);
-    job.stages.iter().map(tasks).max().map_or(u64::MAX, |tasks| tasks.max(1))
+    job.stages.iter().map(tasks).max().unwrap_or(0)
 }
 
 /// How many workers a fleet that has none would have for a job that nothing is done of, if it is the only one.
@@ -155,8 +155,7 @@ mod tests {
         let reduce = StageFacts { waiting: 4, ..StageFacts::default() };
         assert_eq!(kept(true, &[map, reduce]), 100);
         assert_eq!(kept(false, &[StageFacts { running: 0, done: 100, ..map }, reduce]), 4);
-        assert_eq!(kept(true, &[]), u64::MAX, "nobody knows yet how many it needs");
-        assert_eq!(kept(false, &[]), 1, "it is committed");
+        assert_eq!((kept(true, &[]), kept(false, &[])), (1, 1), "it is being listed, or committed");
     }
 
     fn paid(usd_per_hour_waited: f64, usd_per_worker_hour: f64) -> Policy {

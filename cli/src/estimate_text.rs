@@ -143,7 +143,7 @@ mod tests {
             ],
             workers: Workers { count: 2, slots: 4, start_s: 60.0, idle_s: 300.0, billed_min_s: 60.0 },
             speed: Some(Speed { records_per_slot_second: 148.0, from: "measured by a test".into() }),
-            likely: Some(Likely { slot_seconds: 27.2, seconds: 63.4, worker_seconds: 726.8 }),
+            likely: Some(Likely { slot_seconds: 27.2, seconds: 63.4, instance_seconds: 726.8 }),
             usd: Usd::of(0.0025, Some(0.0182), 4020),
             prices: vec!["requests: list prices of a day".into(), "workers: 0.09 an hour, c7i.large".into()],
         }

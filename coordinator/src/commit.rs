@@ -1,5 +1,6 @@
 //! The end of a job: what its tasks brought becomes the run's folder and the table's next version.
 
+use crate::idle_time::IdleTime;
 use crate::job::{Job, Measured};
 use bytes::Bytes;
 use mr_core::{
@@ -28,6 +29,7 @@ pub struct Finished {
     measured: Measured,
     /// Counts what the job has asked of stores, the commit included.
     meter: Meter,
+    idle: IdleTime,
     rates: Rates,
     kernel_family: String,
     started: Instant,
@@ -60,6 +62,7 @@ impl Finished {
             seconds: seconds(&view, job),
             measured: job.measured.clone(),
             meter: job.meter.clone(),
+            idle: job.idle.clone(),
             rates: rates.clone(),
             kernel_family: view.family.unwrap_or_default().to_owned(),
             started: Instant::now(),
@@ -86,9 +89,9 @@ impl Finished {
     }
 
     fn used(&self) -> Used {
-        let Measured { fleet_ms, worker_ms, slot_ms, records, taken_over, .. } = self.measured;
+        let Measured { worker_ms, slot_ms, records, taken_over, .. } = self.measured;
         Used {
-            instance_seconds: fleet_ms / 1e3,
+            idle_seconds: self.idle.until(Instant::now()).as_secs_f64(),
             worker_seconds: worker_ms / 1e3,
             slot_seconds: slot_ms / 1e3,
             records,

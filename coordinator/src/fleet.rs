@@ -116,10 +116,12 @@ pub struct Fleet {
     /// Kernel families that workers of this fleet had, and others may have again.
     had: BTreeSet<String>,
     size: FleetSize,
-    /// The provider has fewer than that, and starts none.
+    /// How many the provider was asked for and has begun to start, and whether that has been too few for long.
+    asked: u32,
+    begun: u32,
     shortfall: Shortfall,
-    /// How many machines are there for which job, as the shell was told last.
-    shared: BTreeMap<JobId, f64>,
+    /// How many machines are starting or idle for which job, as the shell was told last.
+    idle: BTreeMap<JobId, f64>,
     /// There are jobs, and none that its workers could be given.
     unfit: bool,
     /// What the shell was told last.
@@ -152,8 +154,10 @@ impl Fleet {
             leaving,
             had: BTreeSet::new(),
             size,
+            asked: 0,
+            begun: 0,
             shortfall: Shortfall::default(),
-            shared: BTreeMap::new(),
+            idle: BTreeMap::new(),
             unfit: false,
             told: None,
             failing: None,
@@ -197,12 +201,12 @@ impl Fleet {
 
     async fn step(&mut self, seen: Seen) -> Result<(), ProviderError> {
         let machines = within(self.provider.look()).await?;
+        self.look_for_those_asked_for(&machines);
         let facts = self.facts(&seen, &machines);
         self.unfit = !seen.jobs.is_empty() && facts.jobs.is_empty() && !self.settings.families.is_empty();
-        self.look_for_those_asked_for(&facts);
         let decision = self.autoscaler.decide(seen.now, &facts);
         self.say(&decision, &facts);
-        self.share(&facts).await;
+        self.bill_the_idle(&facts).await;
         // Workers are told whatever the provider does; and those whose machine it takes away are to drain as well.
         if self.provider.manages() {
             self.leaving.extend(decision.leave.iter().map(|id| id.0.clone()));
@@ -289,32 +293,39 @@ impl Fleet {
         }
         // Others come in the place of those that leave, at once where the budget has room for both.
         let size = (decision.size + leaving).saturating_sub(strangers).min(self.settings.policy.most().max(stay));
-        outcome.and(within(self.provider.resize(size)).await)
+        let resized = within(self.provider.resize(size)).await;
+        if resized.is_ok() && self.provider.manages() {
+            self.asked = size;
+        }
+        outcome.and(resized)
     }
 
     /// A provider that has none to give says nothing, and somebody may be waiting.
-    fn look_for_those_asked_for(&mut self, facts: &Facts) {
-        let there = facts.instances.iter().filter(|instance| !instance.leaves).count() as u32;
-        let wanted = self.size.wanted;
-        if self.shortfall.look(Instant::now(), self.provider.manages() && there < wanted) {
-            let name = self.provider.name();
-            tracing::warn!(
-                "{wanted} machines were asked for long ago, and {name} has {there}: it may have none to give"
-            );
+    fn look_for_those_asked_for(&mut self, machines: &[Machine]) {
+        self.begun = machines.iter().filter(|machine| !machine.leaves).count() as u32;
+        if self.shortfall.look(Instant::now(), self.asked, self.begun) {
+            tracing::warn!("{}", self.lacks());
         }
     }
 
-    /// Bills are told who the machines are there for.
-    async fn share(&mut self, facts: &Facts) {
-        let all = facts.instances.len() as f64;
-        let machines =
-            self.autoscaler.shares().filter_map(|(job, share)| Some((JobId::parse(&job.0).ok()?, share * all)));
-        let machines = machines.collect();
-        if self.shared != machines
+    fn lacks(&self) -> String {
+        let (name, asked, begun) = (self.provider.name(), self.asked, self.begun);
+        format!(
+            "of {asked} machines {name} has started {begun}, and no other for two minutes: it may have none to give"
+        )
+    }
+
+    /// Bills are told for whom there are machines that do nothing; what the others do is billed by their attempts.
+    async fn bill_the_idle(&mut self, facts: &Facts) {
+        let busy = |instance: &&Instance| instance.worker.as_ref().is_some_and(|worker| worker.busy);
+        let idle = (facts.instances.len() - facts.instances.iter().filter(busy).count()) as f64;
+        let of = |(job, share): (&mr_autoscaler::JobId, f64)| Some((JobId::parse(&job.0).ok()?, share * idle));
+        let idle = self.autoscaler.shares().filter_map(of).collect();
+        if self.idle != idle
             && let Some(shell) = self.shell.upgrade()
         {
-            self.shared.clone_from(&machines);
-            _ = shell.send(Message::FleetIsFor(machines)).await;
+            self.idle.clone_from(&idle);
+            _ = shell.send(Message::FleetIdles(idle)).await;
         }
     }
 
@@ -346,10 +357,7 @@ impl Fleet {
             (None, wanted) if !self.provider.manages() => {
                 format!("no worker is in touch: {wanted} are wanted, and this coordinator starts none")
             }
-            (None, wanted) if self.shortfall.is_long() => {
-                let name = self.provider.name();
-                format!("no worker is in touch: {wanted} were asked for long ago, and {name} starts none: it may have none to give")
-            }
+            (None, _) if self.shortfall.is_long() => format!("no worker is in touch: {}", self.lacks()),
             (None, 1) => "no worker is in touch yet: one is being started".to_owned(),
             (None, wanted) => format!("no worker is in touch yet: {wanted} are being started"),
         };

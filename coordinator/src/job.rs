@@ -1,5 +1,6 @@
 //! What the shell knows of a job beside the scheduler's state: its plan, its frozen listing, and what it measured.
 
+use crate::idle_time::IdleTime;
 use crate::troubles::Troubles;
 use mr_core::{
     FRAMEWORK_VERSION, FileRef, JobPlan, Listing, QuarantineSource, Split, StageIndex, TaskGraph, TaskId, TaskKey,
@@ -29,6 +30,8 @@ pub struct Job {
     pub undone: u32,
     /// Counts what its attempts have asked of stores, and this coordinator for it.
     pub meter: Meter,
+    /// Of the fleet's machines that are there for it and not at work.
+    pub idle: IdleTime,
 }
 
 /// The input as it was when the job began, and the work that follows from it.
@@ -46,7 +49,7 @@ pub struct Input {
 
 impl Job {
     pub fn new(plan: Arc<JobPlan>, prior_ms: u64) -> Self {
-        let (input, measured, troubles, own, meter) = Default::default();
+        let (input, measured, troubles, own, meter, idle) = Default::default();
         Self {
             plan,
             prior_ms,
@@ -59,6 +62,7 @@ impl Job {
             own,
             undone: 0,
             meter,
+            idle,
         }
     }
 
@@ -104,8 +108,6 @@ pub struct Measured {
     pub first_record_ms: Option<u64>,
     /// By worker: its slots, and the most memory it has needed.
     pub workers: BTreeMap<String, (u32, u64)>,
-    /// Its share of the fleet's machines.
-    pub fleet_ms: f64,
     /// In which workers had attempts of it, and the same times the slots that were busy.
     pub worker_ms: f64,
     pub slot_ms: f64,

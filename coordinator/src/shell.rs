@@ -7,7 +7,6 @@ use crate::Settings;
 use crate::commit::Finished;
 use crate::effects::{Effect, Effects};
 use crate::fleet::{FleetSettings, Seen, SeenJob, SeenWorker};
-use crate::fleet_time::FleetTime;
 use crate::heed;
 use crate::job::{Input, Job};
 use crate::journal::{Encoder, Fenced, Recovered, base_facts};
@@ -70,8 +69,8 @@ pub enum Message {
         size: FleetSize,
         story: String,
     },
-    /// How many of the fleet's machines are there for which job, as long as nothing else is said.
-    FleetIsFor(BTreeMap<JobId, f64>),
+    /// How many of the fleet's machines are starting or idle for which job, as long as nothing else is said.
+    FleetIdles(BTreeMap<JobId, f64>),
     /// The workers of these machines should go.
     Leave {
         instances: BTreeSet<String>,
@@ -183,7 +182,6 @@ pub struct Shell {
     in_touch: BTreeMap<WorkerId, InTouch>,
     /// Of which this coordinator makes the workers: its size, and why there is none of them in touch.
     fleet: Option<(FleetSize, String)>,
-    fleet_time: FleetTime,
     tally: Tally,
     rates: Rates,
     framework_version: String,
@@ -258,7 +256,6 @@ impl Shell {
             parked: BTreeMap::new(),
             in_touch: BTreeMap::new(),
             fleet: None,
-            fleet_time: FleetTime::default(),
             tally: Tally::default(),
             rates: settings.rates.clone(),
             framework_version: settings.framework_version.clone(),
@@ -418,9 +415,11 @@ impl Shell {
                 self.fleet = Some((size, story));
                 self.news();
             }
-            Message::FleetIsFor(machines) => {
-                self.pay_for_fleet();
-                self.fleet_time.becomes(self.now(), machines);
+            Message::FleetIdles(machines) => {
+                let now = Instant::now();
+                for (id, job) in &self.jobs {
+                    job.idle.set(machines.get(id).copied().unwrap_or_default(), now);
+                }
             }
             Message::Metrics { reply } => {
                 let size = self.fleet.as_ref().map(|(size, _)| *size);
@@ -554,16 +553,6 @@ impl Shell {
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.measured.worker_ms += ms;
                 job.measured.slot_ms += ms * busy;
-            }
-        }
-    }
-
-    /// What the fleet has cost until now is on the bills of those that it is there for.
-    fn pay_for_fleet(&mut self) {
-        let now = self.now();
-        for (job, ms) in self.fleet_time.until(now) {
-            if let Some(job) = self.jobs.get_mut(job) {
-                job.measured.fleet_ms += ms;
             }
         }
     }
@@ -737,7 +726,6 @@ impl Shell {
             Command::Look { job } => self.look(job),
             Command::Commit { job, round } => {
                 self.news();
-                self.pay_for_fleet();
                 let known = self.jobs.get(&job);
                 let finished = Finished::gather(&self.scheduler, &job, known, &self.rates, (self.now(), epoch_ms()));
                 self.effects.commit(job, round, finished, self.state.clone());

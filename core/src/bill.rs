@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// of the report and the like, the sweep) is not in it. Nor is what an attempt asked that nobody heard of again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bill {
-    /// Time of machines that is this job's to pay: with a fleet, its share of all of the fleet's machines while it was open,
-    /// whether they were starting, at work or idle, by the slots that each open job wanted; and `worker_seconds` at the least.
+    /// Time of machines that is this job's to pay: `worker_seconds`, and its share of the time in which machines of a fleet
+    /// were starting or idle while it was open, by the slots that each open job wanted. 0 in reports from before it was told.
     #[serde(default)]
     pub instance_seconds: f64,
     /// Time in which workers had attempts of this job; of a worker with attempts of several jobs, this one's share by their

@@ -39,7 +39,8 @@ impl Rates {
 /// What was used.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Used {
-    pub instance_seconds: f64,
+    /// Of machines that were there and had no attempt.
+    pub idle_seconds: f64,
     pub worker_seconds: f64,
     pub slot_seconds: f64,
     /// Of the input, that were worked on.
@@ -51,9 +52,8 @@ pub struct Used {
 
 /// For a job over so many objects.
 pub fn bill(used: Used, objects: u64, rates: &Rates) -> Bill {
-    let Used { instance_seconds, worker_seconds, slot_seconds, records, asked, whole } = used;
-    // Whoever is at work is there, and somebody pays for it.
-    let instance_seconds = instance_seconds.max(worker_seconds);
+    let Used { idle_seconds, worker_seconds, slot_seconds, records, asked, whole } = used;
+    let instance_seconds = worker_seconds + idle_seconds;
     let usd = Usd::of(rates.prices.of_requests(&asked), rates.of_workers(instance_seconds), objects);
     Bill { instance_seconds, worker_seconds, slot_seconds, records, asked, usd, whole, prices: rates.from() }
 }
@@ -68,7 +68,7 @@ mod tests {
         let mut asked = StoreCounts::default();
         asked.note(StoreRequest::Get, StoreOutcome::Accepted, gets);
         let slot_seconds = 2.0 * worker_seconds;
-        Used { instance_seconds: 0.0, worker_seconds, slot_seconds, records: gets, asked, whole: true }
+        Used { idle_seconds: 0.0, worker_seconds, slot_seconds, records: gets, asked, whole: true }
     }
 
     fn rates(usd_per_worker_hour: Option<f64>) -> Rates {
@@ -88,14 +88,8 @@ mod tests {
 
     #[test]
     fn machines_that_are_there_are_paid_for_whether_or_not_they_work() {
-        let of = |instance_seconds| bill(Used { instance_seconds, ..used(0, 1800.0) }, 1, &rates(Some(0.1)));
-        let (idle, others) = (of(7200.0), of(60.0));
-        assert_eq!((idle.instance_seconds, idle.usd.workers), (7200.0, Some(0.2)));
-        assert_eq!(
-            (others.instance_seconds, others.usd.workers),
-            (1800.0, Some(0.05)),
-            "others worked beside the fleet's"
-        );
+        let bill = bill(Used { idle_seconds: 5400.0, ..used(0, 1800.0) }, 1, &rates(Some(0.1)));
+        assert_eq!((bill.worker_seconds, bill.instance_seconds, bill.usd.workers), (1800.0, 7200.0, Some(0.2)));
     }
 
     #[test]

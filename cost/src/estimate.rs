@@ -41,7 +41,7 @@ pub fn estimate(job: &Job<'_>) -> Estimate {
     let widest = shape.graph.stages.iter().map(|stage| stage.tasks.len()).max().unwrap_or(0) as u32;
     let records = shape.splits.iter().map(|split| u64::from(split.count)).sum();
     let likely = speed.map(|speed| likely(records, widest, speed, *workers));
-    let of_workers = likely.and_then(|likely| rates.of_workers(likely.worker_seconds));
+    let of_workers = likely.and_then(|likely| rates.of_workers(likely.instance_seconds));
     let usd = Usd::of(rates.prices.of_requests(&counts(&requests)), of_workers, objects);
     Estimate {
         objects,
@@ -113,7 +113,7 @@ mod tests {
         let tasks = [("embed".to_owned(), 100), ("fit".to_owned(), 13 + 2 + 1), ("project".to_owned(), 100)];
         assert_eq!(estimate.tasks, tasks);
         let likely = estimate.likely.unwrap();
-        assert_eq!((likely.slot_seconds, likely.seconds, likely.worker_seconds), (100.0, 72.5, 745.0));
+        assert_eq!((likely.slot_seconds, likely.seconds, likely.instance_seconds), (100.0, 72.5, 745.0));
         assert!((estimate.usd.workers.unwrap() - 0.0745).abs() < 1e-12);
         assert!((estimate.usd.total - estimate.usd.requests - 0.0745).abs() < 1e-12);
     }

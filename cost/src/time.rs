@@ -33,7 +33,7 @@ pub struct Likely {
     /// From the submission to the end.
     pub seconds: f64,
     /// All workers for all of that time, and until they go.
-    pub worker_seconds: f64,
+    pub instance_seconds: f64,
 }
 
 /// `tasks` is how many there are of the widest stage: more slots than that have nothing to do.
@@ -43,7 +43,7 @@ pub fn likely(records: u64, tasks: u32, speed: &Speed, workers: Workers) -> Like
     let slots = slots.min(u64::from(tasks)).max(1);
     let seconds = workers.start_s + slot_seconds / slots as f64;
     let paid_s = (seconds + workers.idle_s).max(workers.billed_min_s);
-    Likely { slot_seconds, seconds, worker_seconds: paid_s * f64::from(workers.count) }
+    Likely { slot_seconds, seconds, instance_seconds: paid_s * f64::from(workers.count) }
 }
 
 #[cfg(test)]
@@ -61,18 +61,18 @@ mod tests {
     fn slots_beyond_the_tasks_are_paid_and_of_no_use() {
         let workers = Workers { count: 4, slots: 2, start_s: 60.0, idle_s: 0.0, billed_min_s: 0.0 };
         let wide = likely(80_000, 1_000, &speed(), workers);
-        assert_eq!((wide.slot_seconds, wide.seconds, wide.worker_seconds), (800.0, 160.0, 640.0));
+        assert_eq!((wide.slot_seconds, wide.seconds, wide.instance_seconds), (800.0, 160.0, 640.0));
         let narrow = likely(80_000, 4, &speed(), workers);
-        assert_eq!((narrow.seconds, narrow.worker_seconds), (260.0, 1040.0));
+        assert_eq!((narrow.seconds, narrow.instance_seconds), (260.0, 1040.0));
     }
 
     #[test]
     fn workers_are_paid_until_they_go_and_for_the_least_that_is_billed() {
         let workers = Workers { count: 4, slots: 2, start_s: 60.0, idle_s: 300.0, billed_min_s: 60.0 };
         let likely = |workers| likely(80_000, 1_000, &speed(), workers);
-        assert_eq!((likely(workers).seconds, likely(workers).worker_seconds), (160.0, 4.0 * 460.0));
+        assert_eq!((likely(workers).seconds, likely(workers).instance_seconds), (160.0, 4.0 * 460.0));
         let billed = Workers { billed_min_s: 3600.0, ..workers };
-        assert_eq!((likely(billed).seconds, likely(billed).worker_seconds), (160.0, 4.0 * 3600.0));
+        assert_eq!((likely(billed).seconds, likely(billed).instance_seconds), (160.0, 4.0 * 3600.0));
     }
 
     proptest! {
@@ -85,9 +85,9 @@ mod tests {
             let some = likely(objects, tasks, &speed(), workers);
             let more = likely(objects, tasks, &speed(), Workers { count: count + 1, ..workers });
             prop_assert!(more.seconds <= some.seconds);
-            prop_assert!(more.worker_seconds * (1.0 + 1e-12) >= some.worker_seconds);
+            prop_assert!(more.instance_seconds * (1.0 + 1e-12) >= some.instance_seconds);
             // Nobody does it in less than the work takes.
-            prop_assert!(some.worker_seconds * f64::from(slots) * (1.0 + 1e-12) >= some.slot_seconds);
+            prop_assert!(some.instance_seconds * f64::from(slots) * (1.0 + 1e-12) >= some.slot_seconds);
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct Load<'a> {
     pub lacks: bool,
     /// Of the expanded graph; none before the input is listed and when all is done but the commit.
     pub stages: Vec<StageLoad>,
-    /// It is being listed, or what it lists is not all embedded or set aside.
+    /// It is being listed, or not all of what it lists is embedded or set aside: of one that is cut, each piece.
     pub books_open: bool,
     /// Slot time of the attempts that won.
     pub spent_ms: Millis,
@@ -56,7 +56,7 @@ impl Scheduler {
     fn load<'a>(&'a self, job: &'a Job) -> Load<'a> {
         let (stages, books_open): (&[StageSums], _) = match &job.phase {
             Phase::Listing => (&[], true),
-            Phase::Running(tasks) => (tasks.stages(), !tasks.ledger.books().balanced()),
+            Phase::Running(tasks) => (tasks.stages(), tasks.reads_input()),
             Phase::Committing(_) => (&[], false),
             Phase::Committed(_) | Phase::Failed { .. } | Phase::Cancelled { .. } => (&[], false),
         };

@@ -10,6 +10,7 @@ use crate::fact::Condemned;
 use crate::fleet::WorkerNo;
 use mr_core::{
     AttemptId, Counters, Epoch, Failure, JobId, SplitObjects, StageIndex, TaskGraph, TaskId, TaskKind, TaskOutput,
+    TaskStage,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -241,6 +242,14 @@ impl Tasks {
 
     pub fn stages(&self) -> &[StageSums] {
         &self.stages
+    }
+
+    /// Whether some of the input has not become an output, or that is lost.
+    pub fn reads_input(&self) -> bool {
+        let reads = |(stage, sums): (&TaskStage, &StageSums)| {
+            sums.done < sums.total && stage.tasks.first().is_some_and(|node| node.kind == TaskKind::MapSplit)
+        };
+        self.graph.stages.iter().zip(&self.stages).any(reads)
     }
 
     pub fn find(&self, place: Place) -> Option<&Task> {

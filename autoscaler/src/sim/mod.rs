@@ -161,6 +161,7 @@ mod tests {
         sees("workers leave though an open job has tasks for their kernels", begins);
         let closed = |facts: &mut Facts| facts.jobs.iter_mut().for_each(|job| job.books_open = false);
         sees("workers leave while books are open", closed);
+        sees("one leaves that a job which is being listed may need", closed);
         sees("workers with kernels for a job leave while its books are open", closed);
         decides("the fleet grows again just after it has shrunk", |d, _| {
             d.size += if d.leave.is_empty() { 0 } else { d.leave.len() as u32 + 1 };

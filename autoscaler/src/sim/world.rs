@@ -379,18 +379,22 @@ impl World {
             let in_the_way = decision.size >= most && worker.serves.len() < facts.jobs.len();
             let may = idle >= self.policy.idle_ms || useless || in_the_way;
             self.holds(may, "one is to leave that has not been idle for long")?;
+            // Whoever could have left before a job came may still do so.
+            let listed = self.jobs.iter().filter(|job| job.ended_at.is_none() && job.listed_at > self.now);
+            let mut listed = listed.filter(|job| job.submitted_at < self.idle_since[id] + self.policy.idle_ms);
+            let needed = listed.any(|job| worker.serves.contains(&job.id));
+            self.holds(!needed || in_the_way, "one leaves that a job which is being listed may need")?;
         }
         let stay = staying(facts, decision).count() as u32;
         if decision.leave.is_empty() || before > most {
             return Ok(());
         }
-        // By what a worker has at the least, since measured and configured slots may differ.
-        let known = Known { slots: 8, start_ms: 0 };
+        let known = Known { slots: self.policy.slots, start_ms: 0 };
         let usable = |job: &JobFacts| Demand::of(job, Had::default(), &self.policy, known, self.now).usable;
         if self.kinds.len() == 1 {
             let usable = workers(facts.jobs.iter().map(usable).sum(), known.slots).min(most);
             self.holds(stay >= usable, "workers leave though there are tasks left for them")?;
-            let kept = facts.jobs.iter().map(|job| self.kept(job)).fold(0, u64::saturating_add);
+            let kept = facts.jobs.iter().map(|job| self.kept(job)).sum();
             let kept = workers(kept, known.slots).min(before);
             self.holds(stay >= kept, "workers leave while books are open")?;
         }
@@ -409,14 +413,12 @@ impl World {
         Ok(())
     }
 
-    /// Slots that an open job has had tasks for, if its books are open: as many as there are where it is being listed.
+    /// Slots that a job has had tasks for, if its books are open.
     fn kept(&self, facts: &JobFacts) -> u64 {
         let job = self.jobs.iter().find(|job| job.id == facts.id).expect("it was submitted");
-        match () {
-            () if !job.books_open() => 0,
-            () if job.listed_at > self.now => u64::MAX,
-            () => job.stages.iter().map(Stage::tasks).max().unwrap_or(0).into(),
-        }
+        let open = job.books_open() && job.listed_at <= self.now;
+        let stages = job.stages.iter().filter(|_| open);
+        stages.map(Stage::tasks).max().unwrap_or(0).into()
     }
 
     fn law_of_families(&mut self, facts: &Facts) -> Result<(), String> {
