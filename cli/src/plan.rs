@@ -119,7 +119,7 @@ pub async fn fetch(url: &str) -> Result<Bytes, String> {
         return Err(format!("what was after the ? of {url} is not kept, as it may be a secret"));
     }
     let Some(path) = location::path_of(url) else {
-        return mr_storage::fetch(url).await.map_err(|error| mr_storage::story(&error));
+        return mr_storage::fetch(url, BLOB_BYTES_MAX).await.map_err(|error| mr_storage::story(&error));
     };
     tokio::fs::read(path).await.map(Bytes::from).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),

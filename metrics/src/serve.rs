@@ -1,25 +1,32 @@
 //! Answering whoever scrapes, and whoever asks whether the process does what it is there for.
+//!
+//! A connection has one answer and a short time. When places run out, one that has not asked yet makes room: so those
+//! that say nothing keep nobody from an answer, and a balancer does not take a process for dead that is well.
 
 use crate::Page;
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// More than a monitoring has; whoever opens more waits.
-const CONNECTIONS_MAX: usize = 64;
-/// A request that takes longer to arrive is no scraper's.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// A connection's time, however often it is used.
-const OPEN_MAX: Duration = Duration::from_secs(600);
+/// More than a monitoring has.
+const CONNECTIONS_MAX: usize = 256;
+/// For all of a connection. Health is told within three seconds, or said to be bad.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Without a file descriptor left.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// A sentence: what the process does, or why it may well be started anew.
 pub type Health = Result<String, String>;
@@ -35,29 +42,88 @@ pub async fn serve<F, G>(
     F: Future<Output = Option<Page>> + Send + 'static,
     G: Future<Output = Health> + Send + 'static,
 {
-    let (questions, places) = (Arc::new((ask, health)), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    let questions = Arc::new((ask, health));
+    keep(listener, stop, PATIENCE, move |request| answer(questions.clone(), request)).await;
+}
+
+/// Takes every caller at once, and makes room for it where there is none.
+async fn keep<A>(
+    listener: TcpListener,
+    stop: CancellationToken,
+    patience: Duration,
+    answer: impl Fn(Request<Incoming>) -> A + Clone + Send + 'static,
+) where
+    A: Future<Output = Result<Response<String>, Infallible>> + Send + 'static,
+{
+    let (mut serving, mut callers) = (JoinSet::new(), Callers::default());
     loop {
-        let place = places.clone().acquire_owned().await.expect("never closed");
-        let connection = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let stream = match connection {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match accepted {
+            Ok(caller) => caller,
             Err(error) => {
                 tracing::debug!("taking a connection for metrics: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(BREATH).await;
                 continue;
             }
         };
-        let questions = questions.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| answer(questions.clone(), request));
-            let mut server = http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-            _ = tokio::time::timeout(OPEN_MAX, server.serve_connection(TokioIo::new(stream), service)).await;
-            drop(place);
+        while serving.try_join_next().is_some() {}
+        callers.make_room();
+        let asked = Arc::new(AtomicBool::new(false));
+        let (answer, asks) = (answer.clone(), asked.clone());
+        let service = service_fn(move |request| {
+            asks.store(true, Ordering::Relaxed);
+            answer(request)
         });
+        let served = serving.spawn(async move {
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            _ = tokio::time::timeout(patience, connection).await;
+        });
+        callers.0.push_back(Caller { from: network(from.ip()), asked, served });
+    }
+}
+
+/// Those that are served, the longest there first.
+#[derive(Default)]
+struct Callers(VecDeque<Caller>);
+
+struct Caller {
+    from: IpAddr,
+    /// A whole request of it has come.
+    asked: Arc<AtomicBool>,
+    served: AbortHandle,
+}
+
+impl Callers {
+    /// Cuts one off if there are too many.
+    fn make_room(&mut self) {
+        if self.0.len() < CONNECTIONS_MAX {
+            return;
+        }
+        self.0.retain(|caller| !caller.served.is_finished());
+        if self.0.len() < CONNECTIONS_MAX {
+            return;
+        }
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        self.0.iter().for_each(|caller| *counts.entry(caller.from).or_default() += 1);
+        // So one who floods us keeps nobody out but those who share its address, and first such as have not asked.
+        let at = (0..self.0.len()).max_by_key(|at| {
+            let caller = &self.0[*at];
+            (counts[&caller.from], !caller.asked.load(Ordering::Relaxed), Reverse(*at))
+        });
+        if let Some(caller) = at.and_then(|at| self.0.remove(at)) {
+            caller.served.abort();
+        }
+    }
+}
+
+/// Of IPv6 a host has as many addresses as it likes.
+fn network(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V6(six) => IpAddr::V6((six.to_bits() >> 64 << 64).into()),
+        four => four,
     }
 }
 
@@ -83,21 +149,62 @@ where
         (_, "/metrics" | "/healthz") => plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
         _ => plain(StatusCode::NOT_FOUND, "there are only /metrics and /healthz\n"),
     };
-    let answer = Response::builder().status(status).header(header::CONTENT_TYPE, kind).body(text);
-    Ok(answer.expect("these are headers"))
+    // A connection that is kept would hold its place for nothing.
+    let answer =
+        Response::builder().status(status).header(header::CONTENT_TYPE, kind).header(header::CONNECTION, "close");
+    Ok(answer.body(text).expect("these are headers"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
+    use tokio::task::JoinHandle;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    async fn listen() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        (listener, at)
+    }
+
+    /// One that is well, with that patience, until the test ends.
+    async fn well_with(patience: Duration) -> SocketAddr {
+        let (listener, at) = listen().await;
+        let ask = || std::future::ready(Some(Page::default()));
+        let health = || std::future::ready(Ok("it works".to_owned()));
+        let questions = Arc::new((ask, health));
+        let answer = move |request| answer(questions.clone(), request);
+        tokio::spawn(keep(listener, CancellationToken::new(), patience, answer));
+        at
+    }
+
+    /// Status and body of what is answered, which ends the connection.
+    async fn asked_on(stream: &mut TcpStream, line: &str) -> String {
+        stream.write_all(format!("{line} HTTP/1.1\r\nhost: h\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("\r\nconnection: close"), "{head}");
+        format!("{} {body}", &head["HTTP/1.1 ".len()..][..3])
+    }
+
+    async fn asked(at: SocketAddr, line: &str) -> String {
+        asked_on(&mut TcpStream::connect(at).await.unwrap(), line).await
+    }
+
+    /// Waits until nothing more comes, of which there was nothing at all.
+    async fn is_cut_off(stream: &mut TcpStream) {
+        // Cut off in the middle of its request, it may hear of that as an error.
+        assert!(!matches!(stream.read(&mut [0; 8]).await, Ok(1..)));
+    }
 
     #[tokio::test]
     async fn numbers_and_health_are_told_each_at_its_path() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = listener.local_addr().unwrap();
+        let (listener, at) = listen().await;
         let (well, stop) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
         let told = well.clone();
         let health = move || {
@@ -106,23 +213,72 @@ mod tests {
         };
         let ask = || std::future::ready(Some(Page::default()));
         let serving = tokio::spawn(serve(listener, stop.clone(), ask, health));
-        let asked = async |line: &str| {
-            let mut stream = TcpStream::connect(at).await.unwrap();
-            let request = format!("{line} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-            format!("{} {body}", &head["HTTP/1.1 ".len()..][..3])
-        };
-        assert_eq!(asked("GET /metrics").await, "200 # EOF\n");
-        assert_eq!(asked("GET /healthz").await, "200 it works\n");
+        assert_eq!(asked(at, "GET /metrics").await, "200 # EOF\n");
+        assert_eq!(asked(at, "GET /healthz").await, "200 it works\n");
         well.store(false, Ordering::Relaxed);
-        assert_eq!(asked("GET /healthz").await, "503 it is stuck\n");
-        assert_eq!(asked("GET /metrics").await, "200 # EOF\n");
-        assert_eq!(asked("POST /healthz").await, "405 only GET\n");
-        assert!(asked("GET /").await.starts_with("404 "));
+        assert_eq!(asked(at, "GET /healthz").await, "503 it is stuck\n");
+        assert_eq!(asked(at, "GET /metrics").await, "200 # EOF\n");
+        assert_eq!(asked(at, "POST /healthz").await, "405 only GET\n");
+        assert!(asked(at, "GET /").await.starts_with("404 "));
         stop.cancel();
         serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn silent_callers_keep_nobody_from_an_answer() {
+        const SILENT: usize = 300;
+        const { assert!(SILENT > CONNECTIONS_MAX) };
+        let at = well_with(LONG).await;
+        let mut silent = Vec::new();
+        for number in 0..SILENT {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            // Half a request is none.
+            if number % 2 == 0 {
+                stream.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
+            }
+            silent.push(stream);
+        }
+        for _ in 0..10 {
+            assert_eq!(asked(at, "GET /healthz").await, "200 it works\n");
+        }
+        is_cut_off(&mut silent[0]).await;
+        is_cut_off(&mut silent[1]).await;
+        assert_eq!(asked_on(&mut silent[SILENT - 1], "GET /healthz").await, "200 it works\n", "it came late enough");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_ask_in_time_is_cut_off() {
+        let at = well_with(Duration::from_millis(10)).await;
+        is_cut_off(&mut TcpStream::connect(at).await.unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn one_who_floods_keeps_nobody_else_out_and_none_who_asked() {
+        fn add(callers: &mut Callers, from: &str, asked: bool) -> JoinHandle<()> {
+            callers.make_room();
+            let serving = tokio::spawn(std::future::pending());
+            let (from, asked) = (network(from.parse().unwrap()), Arc::new(AtomicBool::new(asked)));
+            callers.0.push_back(Caller { from, asked, served: serving.abort_handle() });
+            serving
+        }
+        let mut callers = Callers::default();
+        add(&mut callers, "10.0.0.1", false);
+        add(&mut callers, "10.0.0.2", true);
+        let longest = add(&mut callers, "10.0.0.2", false);
+        for number in 0..3 * CONNECTIONS_MAX {
+            // An address of IPv4 may come as one of IPv6.
+            add(&mut callers, if number % 2 == 0 { "10.0.0.2" } else { "::ffff:10.0.0.2" }, false);
+        }
+        assert_eq!(callers.0.len(), CONNECTIONS_MAX);
+        assert_eq!(callers.0[0].from, IpAddr::from([10, 0, 0, 1]));
+        assert!(callers.0[1].asked.load(Ordering::Relaxed));
+        assert!(longest.await.unwrap_err().is_cancelled());
+        // Where all have asked, whoever has not taken its answer for the longest time makes room.
+        callers.0.iter().for_each(|caller| caller.asked.store(true, Ordering::Relaxed));
+        add(&mut callers, "10.0.0.3", false);
+        assert_eq!(callers.0.len(), CONNECTIONS_MAX);
+        assert!(!callers.0.back().unwrap().asked.load(Ordering::Relaxed), "the newest is there");
+        let answered = callers.0.iter().filter(|caller| caller.asked.load(Ordering::Relaxed)).count();
+        assert_eq!(answered, CONNECTIONS_MAX - 1);
     }
 }

@@ -1,14 +1,15 @@
 //! One GET over HTTPS, with the TLS that the S3 client brings along already. What is said of it shows no URL whole: it
-//! may hold a password or a signature.
+//! may hold a password or a signature. What comes has a bound, and so has its time: whoever sends is not trusted.
 
 use crate::StoreError;
-use crate::metadata::{self, NoMetadata};
+use crate::metadata::{self, NoMetadata, System};
 use crate::retry::BackOff;
 use crate::unique::chance;
 use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Connector, proxy::ProxyConfig};
+use aws_smithy_runtime_api::client::dns::ResolveDns;
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use bytes::{Bytes, BytesMut};
 use mr_core::shown_url;
@@ -21,14 +22,28 @@ const REDIRECTS_MAX: usize = 8;
 const TRIES_MAX: u32 = 4;
 const AGAIN: BackOff = BackOff::new(Duration::from_secs(1), Duration::from_secs(8));
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// For all of it, redirects and tries included.
+const WHOLE_WITHIN: Duration = Duration::from_secs(30 * 60);
 
-pub(crate) async fn get(url: &str) -> Result<Bytes, StoreError> {
-    let connector = Connector::builder()
-        .proxy_config(ProxyConfig::from_env())
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .build_with_resolver(NoMetadata);
+pub(crate) async fn get(url: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
+    get_within(WHOLE_WITHIN, &connector(ProxyConfig::from_env(), System), url, bytes_max).await
+}
+
+fn connector(proxy: ProxyConfig, names: impl ResolveDns + Clone + 'static) -> Connector {
+    let builder = Connector::builder().proxy_config(proxy).tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+    builder.build_with_resolver(NoMetadata(names))
+}
+
+async fn get_within(within: Duration, connector: &Connector, url: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
+    timeout(within, get_again(connector, url, bytes_max)).await.unwrap_or_else(|_| {
+        let late = format!("it has not come whole within {} s", within.as_secs_f64());
+        Err(StoreError::transient(format!("fetching {}", shown_url(url)), late))
+    })
+}
+
+async fn get_again(connector: &Connector, url: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
     for tried in 1..TRIES_MAX {
-        match follow(&connector, url).await {
+        match follow(connector, url, bytes_max).await {
             Err(error) if error.retryable() => {
                 tracing::debug!(url = %shown_url(url), error = &error as &dyn std::error::Error, "fetching it again");
                 tokio::time::sleep(AGAIN.after(tried, chance())).await;
@@ -36,10 +51,10 @@ pub(crate) async fn get(url: &str) -> Result<Bytes, StoreError> {
             other => return other,
         }
     }
-    follow(&connector, url).await
+    follow(connector, url, bytes_max).await
 }
 
-async fn follow(connector: &Connector, url: &str) -> Result<Bytes, StoreError> {
+async fn follow(connector: &Connector, url: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
     let doing = || format!("fetching {}", shown_url(url));
     let mut at = url.to_owned();
     for _ in 0..=REDIRECTS_MAX {
@@ -47,7 +62,7 @@ async fn follow(connector: &Connector, url: &str) -> Result<Bytes, StoreError> {
         let answer = ask(connector, &at, &doing).await?;
         let status = answer.status().as_u16();
         match (status, answer.headers().get("location")) {
-            (200, _) => return read(answer, &doing).await,
+            (200, _) => return read(answer, bytes_max, &doing).await,
             (301 | 302 | 303 | 307 | 308, Some(to)) => {
                 let next = joined(&at, to);
                 if at.starts_with("https://") && !next.starts_with("https://") {
@@ -72,17 +87,24 @@ async fn ask(connector: &Connector, url: &str, doing: &impl Fn() -> String) -> R
     request.headers_mut().insert("user-agent", concat!("mr/", env!("CARGO_PKG_VERSION")));
     match timeout(SILENCE_MAX, connector.call(request)).await {
         Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) if metadata::is_refusal(&error) => Err(StoreError::fatal(doing(), error)),
         Ok(Err(error)) => Err(StoreError::transient(doing(), error)),
         Err(elapsed) => Err(StoreError::transient(doing(), elapsed)),
     }
 }
 
-async fn read(answer: HttpResponse, doing: &impl Fn() -> String) -> Result<Bytes, StoreError> {
-    let length = answer.headers().get("content-length").and_then(|length| length.parse::<usize>().ok());
+async fn read(answer: HttpResponse, bytes_max: u64, doing: &impl Fn() -> String) -> Result<Bytes, StoreError> {
+    let length = answer.headers().get("content-length").and_then(|length| length.parse::<u64>().ok());
+    let too_long = || StoreError::fatal(doing(), format!("it has more than {bytes_max} bytes, which is too much"));
+    if length.is_some_and(|length| length > bytes_max) {
+        return Err(too_long());
+    }
     let mut body = ByteStream::new(answer.into_body());
     let mut bytes = BytesMut::new();
     loop {
         match timeout(SILENCE_MAX, body.next()).await {
+            // Not every server says how much will come.
+            Ok(Some(Ok(more))) if (bytes.len() + more.len()) as u64 > bytes_max => return Err(too_long()),
             Ok(Some(Ok(more))) => bytes.extend_from_slice(&more),
             Ok(Some(Err(error))) => return Err(StoreError::transient(doing(), error)),
             Ok(None) => break,
@@ -90,7 +112,7 @@ async fn read(answer: HttpResponse, doing: &impl Fn() -> String) -> Result<Bytes
         }
     }
     match length {
-        Some(length) if length != bytes.len() => {
+        Some(length) if length != bytes.len() as u64 => {
             let came = format!("{} bytes came instead of {length}", bytes.len());
             Err(StoreError::transient(doing(), came))
         }
@@ -112,7 +134,7 @@ fn refused(status: u16, doing: String) -> StoreError {
 /// Plain HTTP goes no further than this machine, and nothing to where its secrets are told.
 fn check(url: &str) -> Result<(), String> {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    metadata::check(host(rest))?;
+    metadata::check(host(rest)).map_err(|refused| refused.to_string())?;
     match url.split_once("://") {
         Some(("https", _)) => Ok(()),
         Some(("http", rest)) if is_loopback(host(rest)) => Ok(()),
@@ -177,6 +199,74 @@ fn joined(at: &str, to: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_smithy_runtime_api::client::dns::DnsFuture;
+    use std::net::SocketAddr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// Finds every name there.
+    #[derive(Clone, Debug)]
+    struct At(IpAddr);
+
+    impl ResolveDns for At {
+        fn resolve_dns<'a>(&'a self, _: &'a str) -> DnsFuture<'a> {
+            DnsFuture::ready(Ok(vec![self.0]))
+        }
+    }
+
+    fn where_names_are_at(address: &str) -> Connector {
+        connector(ProxyConfig::disabled(), At(address.parse().unwrap()))
+    }
+
+    /// A server that says this to whoever asks, and then nothing more.
+    async fn web(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(stream.read_u8().await.unwrap());
+                }
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                open.push(stream);
+            }
+        });
+        at
+    }
+
+    #[tokio::test]
+    async fn no_name_leads_to_where_secrets_are_told() {
+        // What follows is worth something only if names are looked up here.
+        let here = web("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nweights").await;
+        let url = format!("http://localhost:{}/", here.port());
+        assert_eq!(get_within(LONG, &where_names_are_at("127.0.0.1"), &url, 7).await.unwrap(), "weights");
+
+        // That server is asked by its address, which nobody looks up.
+        let led = web("HTTP/1.1 302 Found\r\nlocation: https://led.example/\r\ncontent-length: 0\r\n\r\n").await;
+        for there in ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254"] {
+            let connector = where_names_are_at(there);
+            for url in ["https://asked.example/w", &format!("http://{led}/"), &url] {
+                let error = get_within(LONG, &connector, url, 7).await.unwrap_err();
+                assert!(matches!(error, StoreError::Fatal { .. }), "{url} at {there}: {error:?}");
+                let told = crate::story(&error);
+                assert!(told.contains("told their credentials"), "{url} at {there}: {told}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_come_whole_in_time_is_given_up() {
+        let at = web("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nwei").await;
+        let (within, names) = (Duration::from_millis(100), where_names_are_at("127.0.0.1"));
+        let error = get_within(within, &names, &format!("http://{at}/w?secret"), 7).await.unwrap_err();
+        let told = format!("fetching http://{at}/w?…: it did not work this time: it has not come whole within 0.1 s");
+        assert_eq!(crate::story(&error), told);
+    }
 
     #[test]
     fn plain_http_stays_on_this_machine() {

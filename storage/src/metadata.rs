@@ -1,39 +1,60 @@
 //! Addresses at which a cloud tells a machine its secrets: nothing that a user names is fetched from there.
 
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+use std::error::Error;
+use std::iter::successors;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Looks names up as the system does, and finds nothing where a metadata service is. So it doesn't matter how such an address is
-/// written, or which name leads to it.
+/// Looks names up as the system does.
 #[derive(Clone, Debug)]
-pub struct NoMetadata;
+pub struct System;
 
-impl ResolveDns for NoMetadata {
+impl ResolveDns for System {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
             let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
-            let found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// Looks names up as the one within does, and finds nothing where a metadata service is. So it doesn't matter how such
+/// an address is written, or which name leads to it.
+#[derive(Clone, Debug)]
+pub struct NoMetadata<R>(pub R);
+
+impl<R: ResolveDns> ResolveDns for NoMetadata<R> {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let found = self.0.resolve_dns(name).await?;
             match found.iter().copied().find(|address| is_metadata(*address)) {
-                Some(address) => Err(ResolveDnsError::new(refused(name, address))),
+                Some(address) => Err(ResolveDnsError::new(Refused { name: name.to_owned(), address })),
                 None => Ok(found),
             }
         })
     }
 }
 
+/// Why nobody is asked.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is at {address}, where a cloud's machines are told their credentials: nothing is fetched from there")]
+pub struct Refused {
+    name: String,
+    address: IpAddr,
+}
+
 /// # Errors
-/// A sentence, when the host is such an address itself: then nobody looks it up.
-pub fn check(host: &str) -> Result<(), String> {
+/// When the host is such an address itself: then nobody looks it up.
+pub fn check(host: &str) -> Result<(), Refused> {
     match host.parse() {
-        Ok(address) if is_metadata(address) => Err(refused(host, address)),
+        Ok(address) if is_metadata(address) => Err(Refused { name: host.to_owned(), address }),
         _ => Ok(()),
     }
 }
 
-fn refused(name: &str, address: IpAddr) -> String {
-    format!(
-        "{name} is at {address}, where a cloud's machines are told their credentials: nothing is fetched from there"
-    )
+/// Whether it went wrong because a name led there, which it will another time as well.
+pub fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    successors(Some(error), |&error| error.source()).any(|cause| cause.is::<Refused>())
 }
 
 /// Link-local ones, of which 169.254.169.254 is EC2's metadata service and 169.254.170.2 and 169.254.170.23 those of its
@@ -93,12 +114,12 @@ mod tests {
     #[tokio::test]
     async fn numbers_that_the_system_takes_for_addresses_lead_nowhere_either() {
         for there in ["2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518"] {
-            let error = NoMetadata.resolve_dns(there).await.unwrap_err();
-            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            let error = NoMetadata(System).resolve_dns(there).await.unwrap_err();
+            let source = error.source().map(ToString::to_string).unwrap_or_default();
             // A system that takes it for a name finds nothing, which is as good.
             assert!(source.contains("credentials") || source.contains("lookup"), "{there}: {source}");
         }
-        let here = NoMetadata.resolve_dns("localhost").await.unwrap();
+        let here = NoMetadata(System).resolve_dns("localhost").await.unwrap();
         assert!(!here.is_empty() && here.iter().all(IpAddr::is_loopback));
     }
 }

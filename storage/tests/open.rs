@@ -1,10 +1,17 @@
 //! URLs, as stores and as single objects.
 
-use mr_storage::{GetOptions, Put, StoreError, fetch, object_url, open};
+use bytes::Bytes;
+use mr_storage::{GetOptions, Put, StoreError, object_url, open};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+
+const BYTES_MAX: u64 = 1 << 20;
+
+async fn fetch(url: &str) -> Result<Bytes, StoreError> {
+    mr_storage::fetch(url, BYTES_MAX).await
+}
 
 #[tokio::test]
 async fn urls_open_what_they_name() {
@@ -47,6 +54,13 @@ async fn a_file_is_fetched_by_path_and_by_url() {
     assert!(matches!(fetch("a.onnx").await, Err(StoreError::Fatal { .. })));
 }
 
+async fn hear(stream: &mut TcpStream) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await.expect("a whole request"));
+    }
+}
+
 /// A server that answers each request with the next of these, and says how many it was asked for.
 async fn web<S: AsRef<str> + Send + Sync + 'static>(answers: Vec<S>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -56,10 +70,7 @@ async fn web<S: AsRef<str> + Send + Sync + 'static>(answers: Vec<S>) -> (String,
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.expect("listening");
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                request.push(stream.read_u8().await.expect("a whole request"));
-            }
+            hear(&mut stream).await;
             let answer = &answers[count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
             // A client that has seen enough may be gone.
             let _ = stream.write_all(answer.as_ref().as_bytes()).await;
@@ -79,6 +90,43 @@ async fn the_web_is_fetched_through_redirects_and_breaks() {
     .await;
     assert_eq!(&fetch(&format!("{base}/here")).await.expect("it comes in the end")[..], b"weights");
     assert_eq!(asked.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn of_the_web_no_more_is_taken_than_may_be() {
+    let max = BYTES_MAX as usize;
+    let answer =
+        |head: &str, bytes: usize| format!("HTTP/1.1 200 OK\r\n{head}connection: close\r\n\r\n{}", "x".repeat(bytes));
+    let long = |bytes: usize| format!("content-length: {bytes}\r\n");
+    for just in [answer(&long(max), max), answer("", max)] {
+        let (base, _) = web(vec![just]).await;
+        assert_eq!(fetch(&base).await.expect("it is as much as may be").len(), max);
+    }
+    let refused = "it can't be done: it has more than 1048576 bytes, which is too much";
+    // That it says so is enough, and nothing of it has to come.
+    for more in [answer(&long(max + 1), 0), answer("", max + 1)] {
+        let (base, asked) = web(vec![more]).await;
+        let error = fetch(&base).await.expect_err("it is too long");
+        assert_eq!(mr_storage::story(&error), format!("fetching {base}: {refused}"));
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "it is as long another time");
+    }
+    let error = fetch(&endless().await).await.expect_err("it has no end");
+    assert!(mr_storage::story(&error).ends_with(refused), "{error:?}");
+}
+
+/// A server that sends as long as anybody reads.
+async fn endless() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let base = format!("http://{}", listener.local_addr().expect("bound"));
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("listening");
+        hear(&mut stream).await;
+        let mut more = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await;
+        while more.is_ok() {
+            more = stream.write_all(&[0; 4096]).await;
+        }
+    });
+    base
 }
 
 #[tokio::test]
