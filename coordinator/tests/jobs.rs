@@ -5,10 +5,12 @@ mod cluster;
 mod toy;
 
 use cluster::{Between, Change, Cluster, Puppet, until, within};
+use mr_coordinator::Settings;
 use mr_core::{FailureClass, JobPhase, Limits, Mode, Source};
 use mr_proto::v1;
 use mr_worker::{Coordinators, Stopped};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tonic::Code;
@@ -487,7 +489,17 @@ async fn nobody_has_the_coordinators_state_for_an_output() {
     let cluster = Cluster::start().await;
     cluster.write(&["ape"]);
     let around = format!("file://{}/", cluster.folder.path().display());
-    for (id, output) in [("same", cluster.url("state")), ("within", cluster.url("state/journal")), ("around", around)] {
+    symlink(cluster.path("state"), cluster.path("link")).unwrap();
+    symlink(".", cluster.path("here")).unwrap();
+    for (id, output) in [
+        ("same", cluster.url("state")),
+        ("within", cluster.url("state/journal")),
+        ("around", around),
+        ("same-by-a-link", cluster.url("link")),
+        ("within-by-a-link", cluster.url("link/not/yet/there")),
+        ("around-by-a-link", cluster.url("here")),
+        ("within-by-a-link-above", cluster.url("here/state/out")),
+    ] {
         let mut plan = cluster.plan(Wanted::default());
         plan.spec.output = output;
         plan.spec.mode = Mode::Overwrite;
@@ -502,4 +514,19 @@ async fn nobody_has_the_coordinators_state_for_an_output() {
     cluster.submit_plan("beside", plan).await.unwrap();
     let _worker = cluster.worker(1);
     cluster.committed("beside").await;
+}
+
+#[tokio::test]
+async fn a_state_that_is_typed_with_dots_is_nobodys_output_either() {
+    let cluster = Cluster::with(|settings| {
+        let folder = settings.state.strip_suffix("/state").expect("it is so named");
+        Settings { state: format!("{folder}/input/../state"), ..settings }
+    })
+    .await;
+    cluster.write(&["ape"]);
+    let mut plan = cluster.plan(Wanted::default());
+    plan.spec.output = cluster.url("state/out");
+    cluster.submit_plan("one", plan).await.unwrap();
+    let told = cluster.failure("one").await.message;
+    assert!(told.contains("lie within each other; choose another output"), "{told}");
 }
