@@ -6,7 +6,7 @@ mod toy;
 
 use cluster::{Between, Change, Cluster, Puppet, until, within};
 use mr_coordinator::Settings;
-use mr_core::{FailureClass, JobPhase, Limits, Mode, Source};
+use mr_core::{FailureClass, JobPhase, JobPlan, Limits, Mode, Source};
 use mr_proto::v1;
 use mr_worker::{Coordinators, Stopped};
 use std::fs;
@@ -529,4 +529,34 @@ async fn a_state_that_is_typed_with_dots_is_nobodys_output_either() {
     cluster.submit_plan("one", plan).await.unwrap();
     let told = cluster.failure("one").await.message;
     assert!(told.contains("lie within each other; choose another output"), "{told}");
+}
+
+#[tokio::test]
+async fn a_plan_beyond_its_bounds_is_refused_by_name_and_nothing_is_kept_of_it() {
+    let cluster = Cluster::start().await;
+    cluster.write(&["ape"]);
+    let dots = |around: &str| format!("file://{}/{around}/", cluster.folder.path().display());
+    type Change = Box<dyn Fn(&mut JobPlan)>;
+    let change = |change: fn(&mut JobPlan)| -> Change { Box::new(change) };
+    let place = |place: String| -> Change { Box::new(move |plan| plan.spec.output = place.clone()) };
+    for (what, change, words) in [
+        (
+            "a long name",
+            change(|plan| plan.spec.job = "x".repeat(257)),
+            "`spec.job` has 257 bytes, and 256 is the most",
+        ),
+        ("a stage's", change(|plan| plan.stages[1].name = "x".repeat(257)), "`stage.name` has 257 bytes"),
+        ("a long plan", change(|plan| _ = plan.footer.insert("x".into(), "x".repeat(2 << 20))), "1048576 is the most"),
+        ("a way into the state", place(dots("input/../state")), "has `..` in it: write the place as it is"),
+        ("a way in a bucket", place("s3://bucket/out/../state/".into()), "has `..` in it: write the place as it is"),
+    ] {
+        let mut plan = cluster.plan(Wanted::default());
+        change(&mut plan);
+        let told = cluster.submit_plan("one", plan).await.unwrap_err();
+        assert_eq!(told.code(), Code::InvalidArgument, "{what}: {told}");
+        assert!(told.message().contains(words), "{what}: {told}");
+    }
+    let listed = cluster.jobs().list(v1::ListRequest {}).await.unwrap().into_inner();
+    assert!(listed.jobs.is_empty(), "{listed:?}");
+    cluster.submit_plan("one", cluster.plan(Wanted::default())).await.unwrap();
 }
