@@ -332,6 +332,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_job_file_has_a_mebibyte_at_most() {
+        let of = |bytes: usize| [GOOD, b"#", &vec![b'x'; bytes - GOOD.len() - 1][..]].concat();
+        assert!(prepared("j.toml", &[], &of(1 << 20)).await.is_ok());
+        let said = prepared("j.toml", &[], &of((1 << 20) + 1)).await.unwrap_err();
+        assert!(said.starts_with("`j.toml` is no job file: it has more than 1048576 bytes; "), "{said}");
+    }
+
+    #[tokio::test]
     async fn mistakes_in_settings_and_file_are_told_together() {
         let text = [GOOD, b"mod = 1\n"].concat();
         let said = prepared("j.toml", &["--set", "x", "--set", "params.z=1"], &text).await.unwrap_err();

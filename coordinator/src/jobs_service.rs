@@ -11,6 +11,7 @@ use mr_proto::v1::put_blob_request::Part;
 use mr_proto::{WireError, bounds, convert, v1};
 use mr_storage::DynStore;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -31,7 +32,8 @@ pub struct JobsService {
     pub state: DynStore,
     pub news: watch::Receiver<u64>,
     pub standing: watch::Receiver<Standing>,
-    pub uploads: Semaphore,
+    /// A permit for each MiB.
+    pub uploads: Arc<Semaphore>,
 }
 
 impl JobsService {
