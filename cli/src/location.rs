@@ -1,7 +1,7 @@
 //! From what a user typed as a place to a URL that is true anywhere: absolute, with a scheme, not percent-encoded.
 //!
 //! Symbolic links stay as they were typed, since rows hold these paths; only a `..` behind a link is resolved, as the
-//! system would. Where it matters whether two places are the same, [`overlap`] looks behind links.
+//! system would. Where it matters whether two places are the same, [`mr_storage::overlap`] looks behind links.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -82,26 +82,6 @@ pub fn file_url(path: &Path) -> Result<String, String> {
     Ok(format!("file://{text}"))
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overlap {
-    Same,
-    /// The first lies in the second.
-    Inside,
-    /// The second lies in the first.
-    Around,
-}
-
-/// How two roots lie to each other, looked at behind links.
-pub fn overlap(one: &str, other: &str) -> Option<Overlap> {
-    let (one, other) = (real(one), real(other));
-    match (one.starts_with(&other), other.starts_with(&one)) {
-        (true, true) => Some(Overlap::Same),
-        (true, false) => Some(Overlap::Inside),
-        (false, true) => Some(Overlap::Around),
-        (false, false) => None,
-    }
-}
-
 enum Typed<'a> {
     Path(&'a str),
     S3 { bucket: &'a str, key: &'a str },
@@ -178,30 +158,6 @@ fn absolute(typed: &str, place: &Place) -> Result<PathBuf, String> {
         }
     }
     Ok(plain)
-}
-
-/// A URL with every link in what exists of it resolved, ending in `/`.
-fn real(url: &str) -> String {
-    let Some(path) = path_of(url) else { return with_slash(url) };
-    let mut exists = path;
-    let mut rest = Vec::new();
-    loop {
-        if let Ok(behind) = exists.canonicalize() {
-            let whole = rest.iter().rev().fold(behind, |path: PathBuf, name| path.join(name));
-            return with_slash(&format!("file://{}", whole.to_string_lossy()));
-        }
-        match (exists.parent(), exists.file_name()) {
-            (Some(parent), Some(name)) => {
-                rest.push(name);
-                exists = parent;
-            }
-            _ => return with_slash(url),
-        }
-    }
-}
-
-fn with_slash(url: &str) -> String {
-    if url.ends_with('/') { url.to_owned() } else { format!("{url}/") }
 }
 
 #[cfg(test)]
@@ -288,7 +244,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_stay_in_a_url_and_are_looked_behind_for_overlaps() {
+    fn links_stay_in_a_url() {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path().canonicalize().unwrap();
         std::fs::create_dir_all(here.join("deep/photos")).unwrap();
@@ -297,11 +253,5 @@ mod tests {
         let url = |typed| root_url(typed, &place).unwrap();
         assert!(url("link").ends_with("/link/"));
         assert_eq!(url("link/../x"), url("deep/x"));
-        assert_eq!(overlap(&url("link"), &url("deep/photos")), Some(Overlap::Same));
-        assert_eq!(overlap(&url("link/not/there"), &url("deep")), Some(Overlap::Inside));
-        assert_eq!(overlap(&url("deep"), &url("link/out")), Some(Overlap::Around));
-        assert_eq!(overlap(&url("deep"), &url("deeper")), None);
-        assert_eq!(overlap("s3://b/a/", "s3://b/ab/"), None);
-        assert_eq!(overlap("s3://b/a/", "s3://b/"), Some(Overlap::Inside));
     }
 }

@@ -4,12 +4,13 @@
 
 use crate::job_file::{Entry, JOB_TABLES, JobFile, Kind, KindError, TABLES, Value};
 use crate::keys;
-use crate::location::{self, Overlap, Place};
+use crate::location::{self, Place};
 use crate::mistake::{At, Mistake};
 use mr_core::{
     JobSpec, Limits, Mode, OutputFormat, Packing, ParamValue, Params, ShuffleSettings, SplitSettings, without_query,
 };
 use mr_mapreduce::{Job, ListFormat, ParamKind, ParamSpec, Registry, param_key};
+use mr_storage::{Overlap, overlap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -208,7 +209,7 @@ impl<'a> Reader<'a> {
     }
 
     fn apart(&mut self, input: &str, output: &str) {
-        let message = match location::overlap(output, input) {
+        let message = match overlap(output, input) {
             None => return,
             Some(Overlap::Same) => "`output` is the input; it needs a place of its own",
             Some(Overlap::Inside) => {

@@ -4,7 +4,7 @@ use crate::args::{Changes, Cli, Run};
 use crate::cluster::Cluster;
 use crate::embedded::{Embedded, Settings};
 use crate::interrupt::Interrupts;
-use crate::location::{self, Overlap, Place};
+use crate::location::{self, Place};
 use crate::mistake::{Mistake, Source, render};
 use crate::plan::{Planned, plan};
 use crate::planning::within_budget;
@@ -15,6 +15,7 @@ use crate::typed::Typed;
 use crate::{commands, job_id, keys, output};
 use mr_core::{JobId, JobStatus, KernelWish, NO_KERNELS, shown_url};
 use mr_mapreduce::Registry;
+use mr_storage::{Overlap, overlap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -269,7 +270,7 @@ fn served(wish: &KernelWish, families: &[String]) -> Result<(), Stop> {
 fn apart(state: &Path, input: &str, output: &str) -> Result<(), Stop> {
     let state_url = location::file_url(state).map_err(Stop::Refused)?;
     for (what, root) in [("output", output), ("input", input)] {
-        if let Some(Overlap::Same | Overlap::Inside) = location::overlap(&state_url, root) {
+        if let Some(Overlap::Same | Overlap::Inside) = overlap(&state_url, root) {
             let place = location::path_of(root).unwrap_or(Path::new(root)).display();
             return Err(Stop::Refused(format!(
                 "working files would go to {}, which lies in the {what} {place}; choose another place with --state",
@@ -328,6 +329,14 @@ mod tests {
         assert_eq!(read(Path::new("/")).unwrap_err(), Stop::Refused("`/` is a folder; name a job file".into()));
         let Stop::Refused(hint) = read(Path::new("lst")).unwrap_err() else { panic!() };
         assert_eq!(hint, "there is no job file `lst`; did you mean the command `list`?");
+    }
+
+    #[tokio::test]
+    async fn a_job_file_has_a_mebibyte_at_most() {
+        let of = |bytes: usize| [GOOD, b"#", &vec![b'x'; bytes - GOOD.len() - 1][..]].concat();
+        assert!(prepared("j.toml", &[], &of(1 << 20)).await.is_ok());
+        let said = prepared("j.toml", &[], &of((1 << 20) + 1)).await.unwrap_err();
+        assert!(said.starts_with("`j.toml` is no job file: it has more than 1048576 bytes; "), "{said}");
     }
 
     #[tokio::test]

@@ -81,10 +81,10 @@ struct Counts {
 struct Place(Arc<Counts>);
 
 impl Place {
-    fn take(counts: &Arc<Counts>) -> Option<Self> {
+    fn take(counts: &Arc<Counts>, places: usize) -> Option<Self> {
         let place = Self(counts.clone());
         // Dropped, it is given back.
-        (counts.open.fetch_add(1, Ordering::Relaxed) < CONNECTIONS_MAX).then_some(place)
+        (counts.open.fetch_add(1, Ordering::Relaxed) < places).then_some(place)
     }
 }
 
@@ -99,6 +99,7 @@ impl Drop for Place {
 pub struct Door {
     tls: Option<Arc<Acceptor>>,
     patience: Duration,
+    places: usize,
     counts: Arc<Counts>,
     complaints: Arc<Complaints>,
 }
@@ -111,7 +112,13 @@ impl Door {
 
     /// One at which callers have so long to show who they are.
     pub fn with_patience(tls: Option<Acceptor>, patience: Duration) -> Self {
-        Self { tls: tls.map(Arc::new), patience, counts: Arc::default(), complaints: Arc::default() }
+        let (counts, complaints) = Default::default();
+        Self { tls: tls.map(Arc::new), patience, places: CONNECTIONS_MAX, counts, complaints }
+    }
+
+    /// The same with room for so many connections.
+    pub fn with_places(self, places: usize) -> Self {
+        Self { places, ..self }
     }
 
     /// When the certificate in use ends.
@@ -170,7 +177,7 @@ impl Door {
     }
 
     async fn greet(self, stream: TcpStream, from: SocketAddr) -> Option<Connection> {
-        let Some(place) = Place::take(&self.counts) else {
+        let Some(place) = Place::take(&self.counts, self.places) else {
             self.counts.crowded.fetch_add(1, Ordering::Relaxed);
             self.complaints.tell(from.ip(), "there are as many connections as there may be");
             return None;

@@ -8,9 +8,10 @@ use futures::stream::{self, Stream, StreamExt};
 use mr_core::{JobId, JobStatus};
 use mr_proto::v1::jobs_server::Jobs;
 use mr_proto::v1::put_blob_request::Part;
-use mr_proto::{WireError, convert, v1};
+use mr_proto::{WireError, bounds, convert, v1};
 use mr_storage::DynStore;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -31,7 +32,8 @@ pub struct JobsService {
     pub state: DynStore,
     pub news: watch::Receiver<u64>,
     pub standing: watch::Receiver<Standing>,
-    pub uploads: Semaphore,
+    /// A permit for each MiB.
+    pub uploads: Arc<Semaphore>,
 }
 
 impl JobsService {
@@ -109,7 +111,7 @@ impl Jobs for JobsService {
         check_version("submitter", &framework_version)?;
         let id = convert::job_id(&job_id).map_err(invalid)?;
         let plan = plan.ok_or_else(|| Status::invalid_argument("the message lacks `plan`"))?;
-        let plan = Box::new(convert::plan_from(plan).map_err(invalid)?);
+        let plan = Box::new(bounds::submitted_plan(plan).map_err(invalid)?);
         plan.broadcasts.iter().map(|broadcast| &broadcast.blob).chain(&plan.keys).try_for_each(blobs::check)?;
         // Without what the list names, the job would work on all that is there.
         if plan.spec.input_list.is_some() != plan.keys.is_some() {
@@ -144,7 +146,7 @@ impl Jobs for JobsService {
     async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
         check_leads(&self.standing)?;
         let jobs = self.ask(|reply| Message::List { reply }).await?;
-        Ok(Response::new(v1::ListResponse { jobs: jobs.into_iter().map(convert::status_to).collect() }))
+        Ok(Response::new(bounds::jobs_to(jobs)))
     }
 
     async fn terms(&self, _: Request<v1::TermsRequest>) -> Result<Response<v1::TermsResponse>, Status> {

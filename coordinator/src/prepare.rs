@@ -8,7 +8,7 @@ use crate::listing::{cut, listing};
 use bytes::Bytes;
 use mr_core::{Epoch, Failure, FailureClass, FileRef, JobId, JobPlan, JobSpec, task_keys};
 use mr_proto::{journal, v1};
-use mr_storage::{DynStore, Meter, Put, StoreError, check_conditional_writes, metered};
+use mr_storage::{DynStore, Meter, Overlap, Put, StoreError, check_conditional_writes, metered, overlap};
 use mr_table::{LOG_FOLDERS, OutputState, TableError, inspect, may_write};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -120,16 +120,14 @@ async fn fits(state: &OutputState, output: &DynStore, spec: &JobSpec, job: Optio
     }
 }
 
-/// What a cluster goes on from is nobody's output: whoever may submit may not write there.
+/// What a cluster goes on from is nobody's output: whoever may submit may not write there, nor by a link.
 fn apart(state: &str, output: &str) -> Result<(), Failure> {
-    // A folder is written as a path or as a URL.
-    let [state_place, output_place] = [state, output].map(|url| url.strip_prefix("file://").unwrap_or(url));
-    if state_place.starts_with(output_place) || output_place.starts_with(state_place) {
-        return Err(Failure::refused(format!(
+    match overlap(state, output) {
+        None => Ok(()),
+        Some(Overlap::Same | Overlap::Inside | Overlap::Around) => Err(Failure::refused(format!(
             "the output {output} and the coordinator's state {state} lie within each other; choose another output"
-        )));
+        ))),
     }
-    Ok(())
 }
 
 /// Freezes the listing: whoever goes on with this job works on these objects, whatever has come and gone since.

@@ -17,6 +17,7 @@ use mr_storage::DynStore;
 use mr_tls::Role;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::duplex;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -142,11 +143,25 @@ pub async fn serve(
     connections: impl Stream<Item = std::io::Result<Connection>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    serve_for(CONNECTION_AGE_MAX, coordinator, connections, stop).await
+    serve_within(Bounds::default(), coordinator, connections, stop).await
 }
 
-async fn serve_for(
-    age_max: Duration,
+struct Bounds {
+    connection_age_max: Duration,
+    streams_max: u32,
+    /// A permit for each MiB that may be held of blobs.
+    uploads: Arc<Semaphore>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        let uploads = Arc::new(Semaphore::new(UPLOADS_MIB_MAX));
+        Self { connection_age_max: CONNECTION_AGE_MAX, streams_max: STREAMS_MAX, uploads }
+    }
+}
+
+async fn serve_within(
+    bounds: Bounds,
     coordinator: &Coordinator,
     connections: impl Stream<Item = std::io::Result<Connection>>,
     stop: CancellationToken,
@@ -159,7 +174,7 @@ async fn serve_for(
             () = ended.closed() => {}
         }
     };
-    let uploads = Semaphore::new(UPLOADS_MIB_MAX);
+    let Bounds { connection_age_max, streams_max, uploads } = bounds;
     let jobs = JobsServer::new(JobsService { shell: shell.clone(), state, news, standing: standing.clone(), uploads })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -178,8 +193,8 @@ async fn serve_for(
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PING_EVERY))
-        .max_connection_age(age_max)
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_connection_age(connection_age_max)
+        .max_concurrent_streams(streams_max)
         .http2_max_header_list_size(HEADERS_BYTES_MAX)
         .add_service(InterceptedService::new(jobs, only(Role::Submitter)))
         .add_service(InterceptedService::new(workers, only(Role::Worker)))
@@ -215,10 +230,12 @@ fn channel_inside(connect: mpsc::Sender<std::io::Result<Connection>>) -> Channel
 mod tests {
     use super::*;
     use futures::StreamExt;
-    use mr_proto::v1::ListRequest;
+    use mr_core::{BlobRef, sha256_hex};
     use mr_proto::v1::jobs_client::JobsClient;
+    use mr_proto::v1::put_blob_request::Part;
+    use mr_proto::v1::{ListRequest, MissingBlobsRequest, PutBlobRequest};
+    use mr_proto::{convert, v1};
     use mr_storage::Memory;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[tokio::test]
@@ -267,7 +284,8 @@ mod tests {
         let count = made.clone();
         let connections = ReceiverStream::new(connections).inspect(move |_| _ = count.fetch_add(1, Ordering::Relaxed));
         tokio::spawn(async move {
-            serve_for(Duration::from_millis(50), &coordinator, connections, CancellationToken::new()).await
+            let bounds = Bounds { connection_age_max: Duration::from_millis(50), ..Bounds::default() };
+            serve_within(bounds, &coordinator, connections, CancellationToken::new()).await
         });
         let mut jobs = JobsClient::new(channel_inside(connect));
         let anew = async {
@@ -280,5 +298,112 @@ mod tests {
         };
         let answered = tokio::time::timeout(Duration::from_secs(60), anew).await.expect("it comes anew");
         assert!(answered.is_ok() || jobs.list(ListRequest {}).await.is_ok());
+    }
+
+    /// Far more than any of it takes.
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// A coordinator within these bounds, and the only connection to it.
+    struct Served {
+        _state: tempfile::TempDir,
+        uploads: Arc<Semaphore>,
+        jobs: JobsClient<Channel>,
+    }
+
+    impl Served {
+        async fn within(bounds: Bounds) -> Self {
+            let state = tempfile::tempdir().unwrap();
+            let settings = Settings::new(state.path().to_str().unwrap());
+            let (coordinator, _deciding) = Coordinator::start(settings).await.unwrap();
+            let uploads = bounds.uploads.clone();
+            let (connect, connections) = mpsc::channel(16);
+            tokio::spawn(async move {
+                let connections = ReceiverStream::new(connections);
+                serve_within(bounds, &coordinator, connections, CancellationToken::new()).await
+            });
+            let jobs = JobsClient::new(channel_inside(connect));
+            Self { _state: state, uploads, jobs }
+        }
+
+        /// Begins to bring a blob of a few bytes, which takes the room of a MiB. It goes on when the rest is sent.
+        fn bring(&self, content: &'static [u8]) -> Upload {
+            let (send, parts) = mpsc::channel(4);
+            let first = Part::Blob(blob(content));
+            send.try_send(PutBlobRequest { part: Some(first) }).expect("there is room");
+            let mut jobs = self.jobs.clone();
+            let brought = tokio::spawn(async move { jobs.put_blob(ReceiverStream::new(parts)).await.map(drop) });
+            Upload { content, send, brought }
+        }
+
+        async fn until_free(&self, permits: usize) {
+            let free = async {
+                while self.uploads.available_permits() != permits {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(LIMIT, free).await.expect("uploads begin and end");
+        }
+
+        async fn lacks(&self, content: &[u8]) -> bool {
+            let request = MissingBlobsRequest { blobs: vec![blob(content)] };
+            !self.jobs.clone().missing_blobs(request).await.unwrap().into_inner().sha256.is_empty()
+        }
+    }
+
+    fn blob(content: &[u8]) -> v1::Blob {
+        convert::blob_to(BlobRef::shared(sha256_hex(content), content.len() as u64))
+    }
+
+    struct Upload {
+        content: &'static [u8],
+        send: mpsc::Sender<PutBlobRequest>,
+        brought: JoinHandle<Result<(), tonic::Status>>,
+    }
+
+    impl Upload {
+        async fn end(self) {
+            let rest = Part::Chunk(self.content.to_vec().into());
+            self.send.send(PutBlobRequest { part: Some(rest) }).await.expect("it is listened to");
+            drop(self.send);
+            tokio::time::timeout(LIMIT, self.brought).await.expect("it ends").unwrap().unwrap();
+        }
+    }
+
+    /// For whatever is not to happen meanwhile. A machine that is slow in it makes the test weaker, and never fails it.
+    async fn a_while() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    #[tokio::test]
+    async fn blobs_that_are_brought_at_a_time_have_so_much_room_and_others_wait() {
+        let served = Served::within(Bounds { uploads: Arc::new(Semaphore::new(2)), ..Bounds::default() }).await;
+        let (one, two) = (served.bring(b"one"), served.bring(b"two"));
+        served.until_free(0).await;
+        // All that there is to it has been said, and it waits.
+        let three = served.bring(b"three");
+        let three = tokio::spawn(three.end());
+        a_while().await;
+        assert!(!three.is_finished() && served.lacks(b"three").await);
+        one.end().await;
+        three.await.unwrap();
+        assert!(!served.lacks(b"three").await && served.lacks(b"two").await);
+        two.end().await;
+        served.until_free(2).await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_so_many_calls_at_a_time_and_others_wait() {
+        let served = Served::within(Bounds { streams_max: 2, ..Bounds::default() }).await;
+        // Once anything was answered, the bound is known at the other end.
+        assert!(served.lacks(b"one").await);
+        let (one, two) = (served.bring(b"one"), served.bring(b"two"));
+        served.until_free(UPLOADS_MIB_MAX - 2).await;
+        let mut jobs = served.jobs.clone();
+        let third = tokio::spawn(async move { jobs.list(ListRequest {}).await });
+        a_while().await;
+        assert!(!third.is_finished());
+        one.end().await;
+        tokio::time::timeout(LIMIT, third).await.expect("it has its turn").unwrap().unwrap();
+        two.end().await;
     }
 }

@@ -4,6 +4,7 @@ use crate::lead::Standing;
 use crate::pace::Pace;
 use crate::shell::Message;
 use mr_core::{FRAMEWORK_VERSION, JobCode, StoreShare, StoreUsage, WorkerId};
+use mr_proto::bounds::NAME_BYTES_MAX;
 use mr_proto::v1::workers_server::Workers;
 use mr_proto::{WireError, convert, v1};
 use mr_scheduler::Poll;
@@ -89,7 +90,7 @@ impl Workers for WorkersService {
 
 fn read_stores(message: &mut v1::PollRequest) -> Result<(String, Vec<StoreUsage>), WireError> {
     let (process, stores) = (std::mem::take(&mut message.process), std::mem::take(&mut message.stores));
-    if process.len() > 256 {
+    if process.len() > NAME_BYTES_MAX {
         return Err(WireError::OutOfRange("poll.process"));
     }
     if stores.len() > STORES_MAX {
@@ -102,14 +103,14 @@ fn read_stores(message: &mut v1::PollRequest) -> Result<(String, Vec<StoreUsage>
 
 fn read_instance(message: &mut v1::PollRequest) -> Result<Option<String>, WireError> {
     let instance = std::mem::take(&mut message.instance);
-    if instance.len() > 256 {
+    if instance.len() > NAME_BYTES_MAX {
         return Err(WireError::OutOfRange("poll.instance"));
     }
     Ok(Some(instance).filter(|instance| !instance.is_empty()))
 }
 
 fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>), WireError> {
-    if message.worker.is_empty() || message.worker.len() > 256 {
+    if message.worker.is_empty() || message.worker.len() > NAME_BYTES_MAX {
         return Err(WireError::OutOfRange("poll.worker"));
     }
     if message.slots == 0 || message.capacity < message.slots {
@@ -117,7 +118,8 @@ fn read(message: v1::PollRequest) -> Result<(Poll, Vec<mr_core::AttemptProgress>
     }
     let families: BTreeSet<&String> = message.kernel_families.iter().collect();
     let distinct = families.len() == message.kernel_families.len();
-    if !distinct || !(1..=FAMILIES_MAX).contains(&families.len()) || families.iter().any(|family| family.is_empty()) {
+    let named = families.iter().all(|family| (1..=NAME_BYTES_MAX).contains(&family.len()));
+    if !distinct || !named || !(1..=FAMILIES_MAX).contains(&families.len()) {
         return Err(WireError::OutOfRange("poll.kernel_families"));
     }
     let jobs = read_jobs(message.jobs)?;
@@ -197,16 +199,34 @@ pub fn stopping() -> Status {
 mod tests {
     use super::*;
 
-    fn jobs_of(jobs: Vec<v1::JobCode>) -> Result<BTreeSet<JobCode>, WireError> {
-        let poll = v1::PollRequest {
+    fn poll() -> v1::PollRequest {
+        v1::PollRequest {
             worker: "w1".into(),
             slots: 1,
             capacity: 1,
             kernel_families: vec!["none".into()],
-            jobs,
             ..Default::default()
+        }
+    }
+
+    fn jobs_of(jobs: Vec<v1::JobCode>) -> Result<BTreeSet<JobCode>, WireError> {
+        read(v1::PollRequest { jobs, ..poll() }).map(|(poll, _)| poll.jobs)
+    }
+
+    #[test]
+    fn a_worker_names_its_kernels_once_each_and_within_bounds() {
+        let families = |kernel_families: &[&str]| {
+            let kernel_families = kernel_families.iter().map(|family| (*family).to_owned()).collect();
+            read(v1::PollRequest { kernel_families, ..poll() }).map(|(poll, _)| poll.families.len())
         };
-        read(poll).map(|(poll, _)| poll.jobs)
+        let (long, longer) = ("x".repeat(NAME_BYTES_MAX), "x".repeat(NAME_BYTES_MAX + 1));
+        assert_eq!(families(&["f32/avx2", &long]), Ok(2));
+        let many: Vec<_> = (0..=FAMILIES_MAX).map(|n| n.to_string()).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        assert_eq!(families(&many[1..]), Ok(FAMILIES_MAX));
+        for wrong in [&[][..], &[""], &["a", "a"], &["a", &longer], &many] {
+            assert_eq!(families(wrong), Err(WireError::OutOfRange("poll.kernel_families")));
+        }
     }
 
     #[test]

@@ -39,6 +39,10 @@ impl Guarded {
     }
 
     async fn with_patience(secured: bool, patience: Duration) -> Self {
+        Self::behind(secured, |tls| Door::with_patience(tls, patience)).await
+    }
+
+    async fn behind(secured: bool, door: impl Fn(Option<Acceptor>) -> Door) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let certs = scratch.path().join("certs");
         Authority::init(&certs, 30).unwrap();
@@ -46,7 +50,7 @@ impl Guarded {
         std::fs::create_dir(&state).unwrap();
         let (coordinator, _deciding) = Coordinator::start(Settings::new(state.to_str().unwrap())).await.unwrap();
         let tls = secured.then(|| Acceptor::open(&certs.join("coordinator")).unwrap());
-        let door = Door::with_patience(tls, patience);
+        let door = door(tls);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -214,6 +218,28 @@ async fn silent_and_slow_callers_lose_their_places_to_those_who_speak() {
         assert_eq!(guarded.lists(role).await.unwrap(), 0);
         assert!(guarded.metric("mr_connections_refused_total{why=\"crowd\"}").is_some_and(|count| count >= 900.0));
         assert_eq!(guarded.metric("mr_connections_refused_total{why=\"stranger\"}"), Some(0.0));
+    }
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_the_next_is_sent_away() {
+    for secured in [true, false] {
+        let door = |tls| Door::with_patience(tls, Duration::from_secs(3600)).with_places(3);
+        let guarded = Guarded::behind(secured, door).await;
+        let role = secured.then_some(Role::Submitter);
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            let channel = guarded.channel(role);
+            assert_eq!(lists(channel.clone()).await.unwrap(), 0);
+            taken.push(channel);
+        }
+        assert!(guarded.lists(role).await.is_err());
+        guarded.until_metric("mr_connections_refused_total{why=\"crowd\"}", |count| count >= 1.0).await;
+        // Those who are in do not notice.
+        assert_eq!(lists(taken[2].clone()).await.unwrap(), 0);
+        taken.pop();
+        guarded.until_metric("mr_connections ", |open| open == 2.0).await;
+        assert_eq!(guarded.lists(role).await.unwrap(), 0);
     }
 }
 

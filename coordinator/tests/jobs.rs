@@ -5,10 +5,12 @@ mod cluster;
 mod toy;
 
 use cluster::{Between, Change, Cluster, Puppet, until, within};
-use mr_core::{FailureClass, JobPhase, Limits, Mode, Source};
+use mr_coordinator::Settings;
+use mr_core::{FailureClass, JobPhase, JobPlan, Limits, Mode, Source};
 use mr_proto::v1;
 use mr_worker::{Coordinators, Stopped};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tonic::Code;
@@ -487,7 +489,17 @@ async fn nobody_has_the_coordinators_state_for_an_output() {
     let cluster = Cluster::start().await;
     cluster.write(&["ape"]);
     let around = format!("file://{}/", cluster.folder.path().display());
-    for (id, output) in [("same", cluster.url("state")), ("within", cluster.url("state/journal")), ("around", around)] {
+    symlink(cluster.path("state"), cluster.path("link")).unwrap();
+    symlink(".", cluster.path("here")).unwrap();
+    for (id, output) in [
+        ("same", cluster.url("state")),
+        ("within", cluster.url("state/journal")),
+        ("around", around),
+        ("same-by-a-link", cluster.url("link")),
+        ("within-by-a-link", cluster.url("link/not/yet/there")),
+        ("around-by-a-link", cluster.url("here")),
+        ("within-by-a-link-above", cluster.url("here/state/out")),
+    ] {
         let mut plan = cluster.plan(Wanted::default());
         plan.spec.output = output;
         plan.spec.mode = Mode::Overwrite;
@@ -502,4 +514,49 @@ async fn nobody_has_the_coordinators_state_for_an_output() {
     cluster.submit_plan("beside", plan).await.unwrap();
     let _worker = cluster.worker(1);
     cluster.committed("beside").await;
+}
+
+#[tokio::test]
+async fn a_state_that_is_typed_with_dots_is_nobodys_output_either() {
+    let cluster = Cluster::with(|settings| {
+        let folder = settings.state.strip_suffix("/state").expect("it is so named");
+        Settings { state: format!("{folder}/input/../state"), ..settings }
+    })
+    .await;
+    cluster.write(&["ape"]);
+    let mut plan = cluster.plan(Wanted::default());
+    plan.spec.output = cluster.url("state/out");
+    cluster.submit_plan("one", plan).await.unwrap();
+    let told = cluster.failure("one").await.message;
+    assert!(told.contains("lie within each other; choose another output"), "{told}");
+}
+
+#[tokio::test]
+async fn a_plan_beyond_its_bounds_is_refused_by_name_and_nothing_is_kept_of_it() {
+    let cluster = Cluster::start().await;
+    cluster.write(&["ape"]);
+    let dots = |around: &str| format!("file://{}/{around}/", cluster.folder.path().display());
+    type Change = Box<dyn Fn(&mut JobPlan)>;
+    let change = |change: fn(&mut JobPlan)| -> Change { Box::new(change) };
+    let place = |place: String| -> Change { Box::new(move |plan| plan.spec.output = place.clone()) };
+    for (what, change, words) in [
+        (
+            "a long name",
+            change(|plan| plan.spec.job = "x".repeat(257)),
+            "`spec.job` has 257 bytes, and 256 is the most",
+        ),
+        ("a stage's", change(|plan| plan.stages[1].name = "x".repeat(257)), "`stage.name` has 257 bytes"),
+        ("a long plan", change(|plan| _ = plan.footer.insert("x".into(), "x".repeat(2 << 20))), "1048576 is the most"),
+        ("a way into the state", place(dots("input/../state")), "has `..` in it: write the place as it is"),
+        ("a way in a bucket", place("s3://bucket/out/../state/".into()), "has `..` in it: write the place as it is"),
+    ] {
+        let mut plan = cluster.plan(Wanted::default());
+        change(&mut plan);
+        let told = cluster.submit_plan("one", plan).await.unwrap_err();
+        assert_eq!(told.code(), Code::InvalidArgument, "{what}: {told}");
+        assert!(told.message().contains(words), "{what}: {told}");
+    }
+    let listed = cluster.jobs().list(v1::ListRequest {}).await.unwrap().into_inner();
+    assert!(listed.jobs.is_empty(), "{listed:?}");
+    cluster.submit_plan("one", cluster.plan(Wanted::default())).await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! Messages to core types and back.
 
+use crate::bounds::NAME_BYTES_MAX;
 use crate::v1;
 use mr_core as core;
 use std::collections::BTreeMap;
@@ -523,7 +524,7 @@ pub fn job_code_to(code: core::JobCode) -> v1::JobCode {
 
 pub fn job_code_from(code: v1::JobCode) -> Wire<core::JobCode> {
     match code.name.len() {
-        1..=256 => Ok(core::JobCode { name: code.name, version: code.version }),
+        1..=NAME_BYTES_MAX => Ok(core::JobCode { name: code.name, version: code.version }),
         _ => Err(WireError::OutOfRange("job_code.name")),
     }
 }
@@ -697,7 +698,11 @@ pub fn order_to(order: core::Order) -> v1::Order {
 }
 
 fn family(family: String, field: &'static str) -> Wire<String> {
-    if family.is_empty() { Err(WireError::Missing(field)) } else { Ok(family) }
+    match family.len() {
+        0 => Err(WireError::Missing(field)),
+        1..=NAME_BYTES_MAX => Ok(family),
+        _ => Err(WireError::OutOfRange(field)),
+    }
 }
 
 pub fn order_from(order: v1::Order) -> Wire<core::Order> {

@@ -1,8 +1,10 @@
 //! What is said on the wire, and its translation into the framework's own words.
 //!
 //! The generated messages are in [`v1`]. [`convert`] is the only place where they become core types: what comes in is
-//! checked there once, and a message that can't be is an error with the name of the field.
+//! checked there once, and a message that can't be is an error with the name of the field. [`bounds`] has what is asked
+//! beyond that of a plan that somebody submits.
 
+pub mod bounds;
 pub mod convert;
 pub mod journal;
 
