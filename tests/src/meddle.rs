@@ -184,6 +184,27 @@ macro_rules! operations {
                 Ok(answer)
             }
 
+            /// As with S3 each key is judged by itself, and the answer is 200 whatever comes of them.
+            async fn delete_objects(
+                &self,
+                mut request: S3Request<DeleteObjectsInput>,
+            ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+                let mut errors = Vec::new();
+                for object in std::mem::take(&mut request.input.delete.objects) {
+                    let seen = seen(&request, Operation::Delete, &request.input.bucket, &object.key, false);
+                    match self.before(&seen).await {
+                        Ok(()) => request.input.delete.objects.push(object),
+                        Err(error) => {
+                            let code = Some(error.code().as_str().to_owned());
+                            errors.push(s3s::dto::Error { code, key: Some(object.key), ..Default::default() });
+                        }
+                    }
+                }
+                let mut answer = self.inner.delete_objects(request).await?;
+                answer.output.errors = Some(errors);
+                Ok(answer)
+            }
+
             async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
                 let (bucket, key) = (&request.input.bucket, &request.input.key);
                 let seen = seen(&request, Operation::Get, bucket, key, request.input.if_match.is_some());
