@@ -1,4 +1,5 @@
-//! What a worker does about what its machine is told of its own end: it leaves in time, and not in a hurry where there is none.
+//! What a worker does about what its machine is told of its own end: it leaves in time, and not in a hurry where there is
+//! none.
 
 use mr_fleet::ec2::Notice;
 use mr_worker::Leave;
@@ -65,7 +66,8 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// In minutes: what tasks have to end, how long the worker has been there, when it begins to leave and what it has then.
+    /// In minutes: what tasks have to end, how long the worker has been there, when it begins to leave, and what it has
+    /// then.
     #[track_caller]
     fn check(drain: u32, been: u32, notice: Notice, after: u32, within: u32) {
         let left = Heed::with(drain * MINUTE).leaves(notice, been * MINUTE);

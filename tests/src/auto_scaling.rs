@@ -1,5 +1,6 @@
-//! An EC2 Auto Scaling group at `moto`, a stand-in for AWS's control plane. As in `infra/cluster.yaml` it has a launch template and
-//! a policy of mixed instances: one on demand, and the rest spot instances. Moto only ever starts the first type.
+//! An EC2 Auto Scaling group at `moto`, a stand-in for AWS's control plane. As in `infra/cluster.yaml` it has a launch
+//! template and a policy of mixed instances: one on demand, and the rest spot instances. Moto only ever starts the first
+//! type.
 
 use crate::front::{self, Front, Mood, OF_OTHERS, OTHERS, Permitted};
 use crate::process::Running;
@@ -169,8 +170,8 @@ impl AutoScaling {
 fn make_template(server: SocketAddr) {
     // Moto has some images of its own.
     let form = format!(
-        "Action=CreateLaunchTemplate&Version=2016-11-15&LaunchTemplateName=worker&LaunchTemplateData.ImageId=ami-12c6146b\
-         &LaunchTemplateData.InstanceType={}",
+        "Action=CreateLaunchTemplate&Version=2016-11-15&LaunchTemplateName=worker\
+         &LaunchTemplateData.ImageId=ami-12c6146b&LaunchTemplateData.InstanceType={}",
         TYPES[0]
     );
     let answer = front::ask(server, "ec2", &form).expect("moto answers");

@@ -1,6 +1,6 @@
-//! Somebody before AWS's control plane who turns requests away: those that are not permitted, and others as a service does that
-//! is asked too often or has troubles. It can have a [`Hook`], which the service behind it does not. A test may ask as well:
-//! it is answered as programs are, and what it asked is not counted as theirs.
+//! Somebody before AWS's control plane who turns requests away: those that are not permitted, and others as a service
+//! does that is asked too often or has troubles. It can have a [`Hook`], which the service behind it does not. A test may
+//! ask as well: it is answered as programs are, and what it asked is not counted as theirs.
 
 use crate::hook::Hook;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! The permissions in `infra/iam` are enough for what each program does, and none of them is too many (taken away, each is
-//! missed). That all else is refused, `permitted.rs` shows.
+//! The permissions in `infra/iam` are enough for what each program does, and none of them is too many (taken away, each
+//! is missed). That all else is refused, `permitted.rs` shows.
 
 use mr_tests::{
     BUCKET, Grant, Guard, Permissions, Places, Running, S3Server, Scratch, as_written, client, drawn, tree, wait_until,
