@@ -18,6 +18,7 @@ struct WritingAJob;
 mod certs;
 mod coordinator;
 mod fleet;
+mod heed;
 mod main_of;
 mod metrics;
 mod prices;

@@ -1,17 +1,19 @@
 //! The `mr-worker` program.
 
+use crate::heed::Heed;
 use crate::{Registry, process, secure, settings};
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use mr_cli::Pages;
-use mr_fleet::ec2::{Notice, Notices};
+use mr_fleet::ec2::Notices;
 use mr_worker::{Leave, Settings, Stopped};
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Runs tasks for a coordinator until it is told to leave.
@@ -76,10 +78,6 @@ struct Args {
 
 /// A spot instance is taken two minutes after its notice, and what is done has to be stored and told.
 const DRAIN_ON_EC2: Duration = Duration::from_secs(90);
-/// Recommended to go is not told to: whoever has just come would be followed by another from the same pools.
-const STAYS_MIN: Duration = Duration::from_secs(10 * 60);
-/// Then there is no hurry.
-const DRAIN_OF_REBALANCE: Duration = Duration::from_secs(10 * 60);
 /// Longer than it takes until the group is set to no machines for want of a coordinator, so that nobody comes in its place.
 const ALONE_ON_EC2: Duration = Duration::from_secs(40 * 60);
 /// Shorter silences are part of life.
@@ -180,34 +178,18 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         told.within(drain);
     });
     if let Some(notices) = notices {
-        tokio::spawn(heed(notices, leave.clone(), drain));
+        let notices = Arc::new(notices);
+        let next = move |but| {
+            let notices = notices.clone();
+            async move { notices.next(but).await }
+        };
+        tokio::spawn(Heed::with(drain).notices(next, leave.clone()));
     }
     let kernels = registry.kernel_families().join(", ");
     tracing::info!(slots, coordinator, kernels, "working");
     let code = exit_code(mr_worker::run(settings, registry, coordinators, leave).await);
     // Job code that is in the middle of a record has nothing left to say.
     std::process::exit(code)
-}
-
-/// Has the worker leave in time.
-async fn heed(notices: Notices, leave: Leave, drain: Duration) {
-    let came = Instant::now();
-    let mut heard = None;
-    loop {
-        let notice = notices.next(heard).await;
-        if notice != Notice::Rebalance {
-            tracing::warn!("this machine goes, for {notice}: the worker leaves");
-            return leave.within(drain);
-        }
-        heard = Some(notice);
-        let left = STAYS_MIN.saturating_sub(came.elapsed());
-        tracing::warn!("this machine may go, for {notice}: the worker leaves in {} s", left.as_secs());
-        let leave = leave.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(left).await;
-            leave.within(DRAIN_OF_REBALANCE.max(drain));
-        });
-    }
 }
 
 /// Says how it ended.

@@ -1,20 +1,27 @@
-//! An EC2 Auto Scaling group at `moto`, a stand-in for AWS's control plane.
+//! An EC2 Auto Scaling group at `moto`, a stand-in for AWS's control plane. As in `infra/cluster.yaml` it has a launch
+//! template and a policy of mixed instances: one on demand, and the rest spot instances. Moto only ever starts the first
+//! type.
 
-use crate::front::{Front, Mood, Permitted};
+use crate::front::{self, Front, Mood, OF_OTHERS, OTHERS, Permitted};
 use crate::process::Running;
 use crate::s3::block_on;
 use crate::{Coordinator, Machines, Python, Scratch, Signal, address};
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_autoscaling::error::ProvideErrorMetadata;
-use aws_sdk_autoscaling::types::AutoScalingGroup;
+use aws_sdk_autoscaling::types::{
+    AutoScalingGroup, InstancesDistribution, LaunchTemplate, LaunchTemplateOverrides, LaunchTemplateSpecification,
+    MixedInstancesPolicy,
+};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
 /// The group that is there.
 const GROUP: &str = "mr-workers";
 const KEY: &str = "testing";
+/// Of which the group has machines.
+const TYPES: [&str; 2] = ["c7i.large", "m7i.large"];
 
 pub struct AutoScaling {
     server: Running,
@@ -40,18 +47,20 @@ impl AutoScaling {
             .build();
         let front = Front::of(address, permitted(), GROUP);
         let this = Self { server, front, client: Client::from_conf(config) };
+        make_template(address);
         block_on(this.make_group(max));
         Some(this)
     }
 
     async fn make_group(&self, max: i32) {
-        // Moto has some images of its own.
-        let launch = self.client.create_launch_configuration().launch_configuration_name("worker");
-        let launch = launch.image_id("ami-12c6146b").instance_type("c7i.large").send();
-        launch.await.expect("moto makes a launch configuration");
         let group = self.client.create_auto_scaling_group().auto_scaling_group_name(GROUP);
-        let group = group.launch_configuration_name("worker").availability_zones("us-east-1a");
+        let group = group.mixed_instances_policy(mixed()).availability_zones("us-east-1a");
         group.min_size(0).max_size(max).desired_capacity(0).send().await.expect("moto makes a group");
+        let group = self::group(&self.client).await;
+        assert_eq!(group.launch_configuration_name(), None);
+        let policy = group.mixed_instances_policy().expect("the group was made with one");
+        let types = policy.launch_template().map(LaunchTemplate::overrides).unwrap_or_default();
+        assert!(types.iter().filter_map(LaunchTemplateOverrides::instance_type).eq(TYPES), "{policy:?}");
     }
 
     /// Credentials and endpoint, as programs look for them.
@@ -124,18 +133,59 @@ impl AutoScaling {
         (permitted().into_keys().filter(|action| !used.contains(action)).collect(), forbidden.into_iter().collect())
     }
 
-    /// Whether a coordinator that set the size of this group would be told that it may not.
-    pub fn denies(&self, group: &str) -> bool {
-        let front = self.client.config().to_builder().endpoint_url(format!("http://{}", self.front.address));
-        let asked = Client::from_conf(front.build()).set_desired_capacity().auto_scaling_group_name(group);
-        let answer = block_on(asked.desired_capacity(0).send());
-        answer.is_err_and(|error| error.code() == Some("AccessDenied"))
+    /// What may be done to this group, by that policy, and to no other.
+    pub fn of_group(&self) -> Vec<String> {
+        permitted().into_iter().filter_map(|(action, resource)| (resource != "*").then_some(action)).collect()
+    }
+
+    /// Whether a coordinator that asked this of its own group would be told that it may not.
+    pub fn denies(&self, action: &str) -> bool {
+        self.is_denied(&format!("Action={action}&AutoScalingGroupName={GROUP}"))
+    }
+
+    /// The same of another group, or of a machine of it, where the service takes no group's name.
+    pub fn denies_for_others(&self, action: &str) -> bool {
+        let of = match action {
+            "TerminateInstanceInAutoScalingGroup" => format!("InstanceId={OF_OTHERS}"),
+            _ => format!("AutoScalingGroupName={OTHERS}"),
+        };
+        self.is_denied(&format!("Action={action}&{of}"))
+    }
+
+    fn is_denied(&self, form: &str) -> bool {
+        let form = format!("{form}&Version=2011-01-01&DesiredCapacity=0");
+        let answer = front::ask(self.front.address, "autoscaling", &form).expect("the front answers");
+        let denied = answer.contains("<Code>AccessDenied</Code>");
+        assert_eq!(denied, answer.starts_with("HTTP/1.1 403"), "{form}: {answer}");
+        denied
     }
 
     /// What its instances are.
     pub fn machines<'a>(&'a self, scratch: &'a Scratch, coordinator: &Coordinator) -> Machines<'a> {
         Machines::of(self, scratch, coordinator)
     }
+}
+
+/// What the group's machines are started from. For EC2 itself the tests have no client.
+fn make_template(server: SocketAddr) {
+    // Moto has some images of its own.
+    let form = format!(
+        "Action=CreateLaunchTemplate&Version=2016-11-15&LaunchTemplateName=worker\
+         &LaunchTemplateData.ImageId=ami-12c6146b&LaunchTemplateData.InstanceType={}",
+        TYPES[0]
+    );
+    let answer = front::ask(server, "ec2", &form).expect("moto answers");
+    assert!(answer.contains("<launchTemplateId>"), "{answer}");
+}
+
+/// Shares that moto makes a whole number of instances of, whatever the group's size.
+fn mixed() -> MixedInstancesPolicy {
+    let shares = InstancesDistribution::builder().on_demand_base_capacity(1);
+    let shares = shares.on_demand_percentage_above_base_capacity(0).spot_allocation_strategy("capacity-optimized");
+    let types = TYPES.map(|name| LaunchTemplateOverrides::builder().instance_type(name).build());
+    let from = LaunchTemplateSpecification::builder().launch_template_name("worker").build();
+    let template = LaunchTemplate::builder().launch_template_specification(from).set_overrides(Some(types.into()));
+    MixedInstancesPolicy::builder().instances_distribution(shares.build()).launch_template(template.build()).build()
 }
 
 /// What a coordinator may ask of the service, by its policy.

@@ -20,7 +20,8 @@ pub enum Operation {
     Part,
     Complete,
     Abort,
-    Bucket,
+    HeadBucket,
+    CreateBucket,
 }
 
 /// A request as the store sees it.
@@ -29,10 +30,11 @@ pub struct Seen {
     /// What was added to the access key; empty for a test's own.
     pub client: String,
     pub operation: Operation,
+    pub bucket: String,
     /// What is written or read; of a listing its prefix.
     pub key: String,
-    /// What is copied.
-    pub source: Option<String>,
+    /// What is copied: its bucket and its key.
+    pub source: Option<(String, String)>,
     pub conditional: bool,
 }
 
@@ -137,10 +139,17 @@ impl Meddled {
     }
 }
 
-fn seen<T>(request: &S3Request<T>, operation: Operation, key: &str, conditional: bool) -> Seen {
+fn seen<T>(request: &S3Request<T>, operation: Operation, bucket: &str, key: &str, conditional: bool) -> Seen {
     let access_key = request.credentials.as_ref().map_or("", |credentials| &credentials.access_key);
     let client = access_key.strip_prefix(ACCESS_KEY).unwrap_or(access_key).trim_start_matches('-');
-    Seen { client: client.to_owned(), operation, key: key.to_owned(), source: None, conditional }
+    Seen {
+        client: client.to_owned(),
+        operation,
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+        source: None,
+        conditional,
+    }
 }
 
 fn cut(output: &mut GetObjectOutput) {
@@ -155,7 +164,7 @@ macro_rules! operations {
         #[async_trait::async_trait]
         impl S3 for Meddled {
             $(async fn $name(&self, $request: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                let seen = seen(&$request, Operation::$operation, $key, $conditional);
+                let seen = seen(&$request, Operation::$operation, &$request.input.bucket, $key, $conditional);
                 self.before(&seen).await?;
                 let answer = self.told(&seen, self.inner.$name($request).await)?;
                 self.after(&seen).await?;
@@ -164,18 +173,41 @@ macro_rules! operations {
 
             async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
                 let source = match &request.input.copy_source {
-                    CopySource::Bucket { key, .. } => Some(key.to_string()),
+                    CopySource::Bucket { bucket, key, .. } => Some((bucket.to_string(), key.to_string())),
                     _ => None,
                 };
-                let seen = Seen { source, ..seen(&request, Operation::Copy, &request.input.key, false) };
+                let (bucket, key) = (&request.input.bucket, &request.input.key);
+                let seen = Seen { source, ..seen(&request, Operation::Copy, bucket, key, false) };
                 self.before(&seen).await?;
                 let answer = self.inner.copy_object(request).await?;
                 self.after(&seen).await?;
                 Ok(answer)
             }
 
+            /// As with S3 each key is judged by itself, and the answer is 200 whatever comes of them.
+            async fn delete_objects(
+                &self,
+                mut request: S3Request<DeleteObjectsInput>,
+            ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+                let mut errors = Vec::new();
+                for object in std::mem::take(&mut request.input.delete.objects) {
+                    let seen = seen(&request, Operation::Delete, &request.input.bucket, &object.key, false);
+                    match self.before(&seen).await {
+                        Ok(()) => request.input.delete.objects.push(object),
+                        Err(error) => {
+                            let code = Some(error.code().as_str().to_owned());
+                            errors.push(s3s::dto::Error { code, key: Some(object.key), ..Default::default() });
+                        }
+                    }
+                }
+                let mut answer = self.inner.delete_objects(request).await?;
+                answer.output.errors = Some(errors);
+                Ok(answer)
+            }
+
             async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-                let seen = seen(&request, Operation::Get, &request.input.key, request.input.if_match.is_some());
+                let (bucket, key) = (&request.input.bucket, &request.input.key);
+                let seen = seen(&request, Operation::Get, bucket, key, request.input.if_match.is_some());
                 self.before(&seen).await?;
                 let mut answer = self.told(&seen, self.inner.get_object(request).await)?;
                 if self.after(&seen).await? {
@@ -188,8 +220,8 @@ macro_rules! operations {
 }
 
 operations! {
-    create_bucket Bucket CreateBucketInput CreateBucketOutput |request| "", false;
-    head_bucket Bucket HeadBucketInput HeadBucketOutput |request| "", false;
+    create_bucket CreateBucket CreateBucketInput CreateBucketOutput |request| "", false;
+    head_bucket HeadBucket HeadBucketInput HeadBucketOutput |request| "", false;
     head_object Head HeadObjectInput HeadObjectOutput |request| &request.input.key, false;
     put_object Put PutObjectInput PutObjectOutput |request| &request.input.key,
         request.input.if_match.is_some() || request.input.if_none_match.is_some();

@@ -3,6 +3,8 @@
 use crate::meddle::{Meddled, Meddler};
 use crate::programs::program;
 use crate::{Hosts, Output, Running, Scratch};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use mr_s3_server::{Options, Server};
 use mr_storage::{GetOptions, S3, Store};
 use std::path::Path;
@@ -122,11 +124,25 @@ impl S3Server {
         S3::at(&self.endpoint, access, secret, BUCKET, prefix)
     }
 
-    /// The bucket as one sees it whose requests are told from others'.
-    pub fn store_of(&self, client: &str) -> S3 {
+    /// One more bucket, with nothing in it.
+    pub fn create_bucket(&self, name: &str) {
+        let Host::Here { server, .. } = &self.host else { panic!("only one in this process is given buckets") };
+        server.lock().expect("nobody panics while it is held").buckets().create(name);
+    }
+
+    /// All of S3, as one sees it whose requests are told from others'.
+    pub fn sdk_of(&self, client: &str) -> Client {
         let environment = self.environment_of(client);
         let value = |name| environment.iter().find(|(there, _)| there == name).map_or("", |(_, value)| value);
-        S3::at(&self.endpoint, value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY"), BUCKET, "")
+        let credentials =
+            Credentials::new(value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY"), None, None, "given");
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(credentials)
+            .region(Region::new(value("AWS_REGION").to_owned()))
+            .endpoint_url(&self.endpoint)
+            .force_path_style(true);
+        Client::from_conf(config.build())
     }
 
     /// Keys of all that has these bytes in it.

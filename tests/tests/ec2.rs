@@ -109,9 +109,67 @@ fn a_group_of_none_grows_with_a_job_and_is_none_again_after_it() {
     // Its policy is enough, and there is nothing in it that it does not need; this group has no hook.
     let (unused, forbidden) = cloud.aws.permissions();
     assert_eq!((unused, forbidden), (vec!["CompleteLifecycleAction".to_owned()], vec![]));
-    // It holds for its own group and for no other's.
-    assert!(cloud.aws.denies("somebody-elses") && !cloud.aws.denies("mr-workers"));
     coordinator.terminate();
+}
+
+/// What a coordinator may do to its own group.
+const OF_ITS_GROUP: [&str; 5] = [
+    "CompleteLifecycleAction",
+    "PutScheduledUpdateGroupAction",
+    "SetDesiredCapacity",
+    "SetInstanceProtection",
+    "TerminateInstanceInAutoScalingGroup",
+];
+
+/// What it may not, though it be its own.
+const OF_NOBODY: [&str; 27] = [
+    "AttachInstances",
+    "AttachLoadBalancerTargetGroups",
+    "BatchDeleteScheduledAction",
+    "BatchPutScheduledUpdateGroupAction",
+    "CreateAutoScalingGroup",
+    "CreateLaunchConfiguration",
+    "CreateOrUpdateTags",
+    "DeleteAutoScalingGroup",
+    "DeleteLifecycleHook",
+    "DeletePolicy",
+    "DeleteScheduledAction",
+    "DeleteTags",
+    "DescribeAutoScalingInstances",
+    "DescribeScheduledActions",
+    "DetachInstances",
+    "EnterStandby",
+    "ExecutePolicy",
+    "ExitStandby",
+    "PutLifecycleHook",
+    "PutScalingPolicy",
+    "PutWarmPool",
+    "RecordLifecycleActionHeartbeat",
+    "ResumeProcesses",
+    "SetInstanceHealth",
+    "StartInstanceRefresh",
+    "SuspendProcesses",
+    "UpdateAutoScalingGroup",
+];
+
+#[test]
+fn a_coordinator_may_do_nothing_to_other_groups_and_nothing_else_to_its_own() {
+    let scratch = Scratch::enter_beside("ec2: requests that nobody may make");
+    let Some(aws) = AutoScaling::start(&scratch, 3) else { return };
+    assert_eq!(aws.of_group(), OF_ITS_GROUP);
+    let before = aws.group();
+    for action in OF_ITS_GROUP {
+        assert!(aws.denies_for_others(action), "{action}");
+    }
+    for action in OF_NOBODY {
+        assert!(aws.denies(action) && aws.denies_for_others(action), "{action}");
+    }
+    assert_eq!(aws.group(), before);
+    // Whoever is refused is so for the group's sake, or the action's.
+    assert!(!aws.denies("SetDesiredCapacity"));
+    // None of that is taken for what a program has asked.
+    let (unused, forbidden) = aws.permissions();
+    assert_eq!((unused.len(), forbidden), (OF_ITS_GROUP.len() + 1, vec![]));
 }
 
 #[test]

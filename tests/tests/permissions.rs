@@ -1,212 +1,21 @@
-//! The permissions in `infra/iam` are enough for what each program does, none of them is too many (taken away, each is
-//! missed), and what is not among them is refused.
+//! The permissions in `infra/iam` are enough for what each program does, and none of them is too many (taken away, each
+//! is missed). That all else is refused, `permitted.rs` shows.
 
-use mr_storage::{GetOptions, Put, Store, StoreError};
 use mr_tests::{
-    After, Answer, BUCKET, Before, Meddler, Operation, Running, S3Server, Scratch, Seen, client, drawn, tree,
-    wait_until,
+    BUCKET, Grant, Guard, Permissions, Places, Running, S3Server, Scratch, as_written, client, drawn, tree, wait_until,
+    with_lists,
 };
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const ARN: &str = "arn:aws:s3:::";
-
-/// What one program may do: actions on objects under a prefix, or on a bucket, which in a test is a prefix too.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Grant {
-    action: String,
-    /// `STATE_BUCKET/STATE_PREFIXwork/*`, say, as it is written; a bucket alone is for what is done to a bucket.
-    resource: String,
-}
-
-/// By who asks, as access keys tell.
-type Permissions = BTreeMap<&'static str, BTreeSet<Grant>>;
-
-/// Who was not permitted what, and to which key.
-type Refused = BTreeSet<(String, String, String)>;
-
-/// Where the parts of a cluster lie: in one bucket, apart from each other.
-#[derive(Clone)]
-struct Places {
-    state: String,
-    output: String,
-}
-
-impl Places {
-    const INPUT: &'static str = "in put/";
-
-    fn named(name: &str) -> Self {
-        Self { state: format!("state-{name}/"), output: format!("out-{name}/") }
-    }
-
-    /// What the keys begin with that the resource is about.
-    fn prefix(&self, resource: &str) -> String {
-        let (bucket, rest) = resource.split_once('/').unwrap_or((resource, ""));
-        let (place, own) = match bucket {
-            "INPUT_BUCKET" => (Self::INPUT, "INPUT_PREFIX"),
-            "STATE_BUCKET" => (self.state.as_str(), "STATE_PREFIX"),
-            "OUTPUT_BUCKET" => (self.output.as_str(), "OUTPUT_PREFIX"),
-            other => panic!("{other} is no bucket of a cluster"),
-        };
-        let rest = rest.strip_prefix(own).unwrap_or(rest);
-        format!("{place}{}", rest.strip_suffix('*').unwrap_or(rest))
-    }
-}
-
-/// What a policy says of S3.
-fn grants(name: &str) -> BTreeSet<Grant> {
-    let text = fs::read_to_string(xtask::shell::root().join("infra/iam").join(name)).expect("it is there");
-    let policy: Value = serde_json::from_str(&text).expect("it is JSON");
-    let texts = |value: &Value| -> Vec<String> {
-        let all = value.as_array().expect("a list").iter();
-        all.map(|text| text.as_str().expect("text").to_owned()).collect()
-    };
-    let mut grants = BTreeSet::new();
-    for statement in policy["Statement"].as_array().expect("a list") {
-        assert_eq!(statement["Effect"], "Allow");
-        let actions = texts(&statement["Action"]);
-        if actions.iter().all(|action| !action.starts_with("s3:")) {
-            continue;
-        }
-        for resource in texts(&statement["Resource"]) {
-            let resource = resource.strip_prefix(ARN).expect("a bucket or what is in it").to_owned();
-            for action in &actions {
-                grants.insert(Grant { action: action.clone(), resource: resource.clone() });
-            }
-        }
-    }
-    grants
-}
-
-fn as_written() -> Permissions {
-    ["coordinator", "worker", "submitter"].map(|who| (who, grants(&format!("{who}.json")))).into()
-}
-
-/// As [`as_written`], for a cluster whose users have lists of keys.
-fn with_lists() -> Permissions {
-    let mut permissions = as_written();
-    permissions.get_mut("coordinator").expect("it is one of them").extend(grants("coordinator-lists.json"));
-    permissions
-}
 
 fn without(permissions: &Permissions, who: &str, grant: &Grant) -> Permissions {
     let mut permissions = permissions.clone();
     assert!(permissions.get_mut(who).expect("it is one of them").remove(grant), "{who} has no {grant:?}");
     permissions
-}
-
-/// Lets each program do what its policy says, and says what was refused.
-#[derive(Default)]
-struct Guard {
-    now: Mutex<Guarded>,
-}
-
-#[derive(Default)]
-struct Guarded {
-    places: Option<Places>,
-    permissions: Permissions,
-    refused: Refused,
-    /// The next rows that a task has kept and a worker asks for are lost.
-    loses_rows: bool,
-    /// Parts of large files are turned away, so that their uploads are given up.
-    takes_no_parts: bool,
-    /// Who has given up an upload, and was permitted to.
-    gave_up: BTreeSet<String>,
-}
-
-/// As IAM names what the request asks for.
-fn action(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Get | Operation::Head => "s3:GetObject",
-        Operation::Put | Operation::Copy | Operation::Begin | Operation::Part | Operation::Complete => "s3:PutObject",
-        Operation::Delete => "s3:DeleteObject",
-        Operation::Abort => "s3:AbortMultipartUpload",
-        Operation::List | Operation::Bucket => "s3:ListBucket",
-    }
-}
-
-impl Guarded {
-    /// Notes what is not allowed.
-    fn allows(&mut self, client: &str, action: &str, key: &str) -> bool {
-        // A test's own.
-        if client.is_empty() {
-            return true;
-        }
-        let of_bucket = action == "s3:ListBucket";
-        let allowed = self.places.as_ref().zip(self.permissions.get(client)).is_some_and(|(places, grants)| {
-            grants.iter().any(|grant| {
-                grant.action == action
-                    && grant.resource.contains('/') != of_bucket
-                    && key.starts_with(&places.prefix(&grant.resource))
-            })
-        });
-        // Not what is left of a cluster that was killed: it is refused, and says nothing of this one.
-        let of_this =
-            |places: &Places| [Places::INPUT, &places.state, &places.output].iter().any(|at| key.starts_with(at));
-        if !allowed && self.places.as_ref().is_none_or(of_this) {
-            self.refused.insert((client.to_owned(), action.to_owned(), key.to_owned()));
-        }
-        allowed
-    }
-
-    /// Who may not list a bucket is not told that something is not there.
-    fn tells_missing(&mut self, seen: &Seen) -> bool {
-        self.allows(&seen.client, "s3:ListBucket", &seen.key)
-    }
-}
-
-impl Guard {
-    fn now(&self) -> MutexGuard<'_, Guarded> {
-        self.now.lock().expect("nobody panics while it is held")
-    }
-
-    /// From now on that holds.
-    fn begin(&self, name: &str, permissions: &Permissions) {
-        let (places, permissions) = (Some(Places::named(name)), permissions.clone());
-        *self.now() = Guarded { places, permissions, ..Guarded::default() };
-    }
-
-    fn refused(&self) -> Refused {
-        self.now().refused.clone()
-    }
-}
-
-impl Meddler for Guard {
-    fn before(&self, seen: &Seen) -> Before {
-        let mut now = self.now();
-        let source = seen.source.as_deref().is_none_or(|source| now.allows(&seen.client, "s3:GetObject", source));
-        if !source || !now.allows(&seen.client, action(seen.operation), &seen.key) {
-            return Before::Refuse(Answer::Denied);
-        }
-        if seen.client.is_empty() {
-            return Before::Apply;
-        }
-        match seen.operation {
-            Operation::Get if now.loses_rows && seen.client == "worker" && seen.key.ends_with("kept.arrow") => {
-                now.loses_rows = false;
-                Before::Refuse(if now.tells_missing(seen) { Answer::Missing } else { Answer::Denied })
-            }
-            Operation::Part if now.takes_no_parts => Before::Refuse(Answer::Denied),
-            Operation::Abort => {
-                now.gave_up.insert(seen.client.clone());
-                Before::Apply
-            }
-            _ => Before::Apply,
-        }
-    }
-
-    fn after(&self, _: &Seen) -> After {
-        After::Answer
-    }
-
-    fn tells_missing(&self, seen: &Seen) -> bool {
-        self.now().tells_missing(seen)
-    }
 }
 
 struct House<'a> {
@@ -237,7 +46,7 @@ impl<'a> House<'a> {
 
     /// `None`: the coordinator could not even begin.
     fn cluster(&self, name: &str) -> Option<Cluster> {
-        let state = format!("s3://{BUCKET}/{}", Places::named(name).state);
+        let state = format!("s3://{BUCKET}/{}", Places::state(name));
         let args = ["--listen", "127.0.0.1:0", "--state", &state, "--keep-days", "0"];
         let mut coordinator = self.start("mr-coordinator", "coordinator", &args);
         let url = loop {
@@ -269,13 +78,13 @@ impl<'a> House<'a> {
     /// Runs the job of that file on a cluster of its own, to its end.
     fn job(&self, name: &str, file: &str, args: &[&str]) -> bool {
         let Some(cluster) = self.cluster(name) else { return false };
-        let (input, output) = (self.s3.input(), format!("s3://{BUCKET}/{}", Places::named(name).output));
+        let (input, output) = (self.s3.input(), format!("s3://{BUCKET}/{}", Places::output(name)));
         let command = [file, "--input", &input, "--output", &output, "--coordinator", &cluster.url];
         if !self.submits(&[&command, args].concat()) {
             return false;
         }
         // What it leaves is cleaned up.
-        let (work, began) = (format!("{}work/", Places::named(name).state), Instant::now());
+        let (work, began) = (format!("{}work/", Places::state(name)), Instant::now());
         while !self.s3.keys(&work).is_empty() && self.guard.refused().is_empty() {
             assert!(began.elapsed() < LIMIT, "{name}: {:?}", self.s3.keys(&work));
             std::thread::sleep(Duration::from_millis(5));
@@ -285,7 +94,7 @@ impl<'a> House<'a> {
 
     /// What a submitter does in the store before a job and after it.
     fn looks(&self, name: &str) -> bool {
-        let (input, output) = (self.s3.input(), format!("s3://{BUCKET}/{}", Places::named(name).output));
+        let (input, output) = (self.s3.input(), format!("s3://{BUCKET}/{}", Places::output(name)));
         let verified = self.submits(&["verify", &output, "--sample", "4"]);
         self.submits(&["plan", "job.toml", "--input", &input, "--output", &output]) && verified
     }
@@ -299,12 +108,12 @@ impl<'a> House<'a> {
         these: &[(&'static str, Grant)],
         does: impl Fn(&Self, &str) -> bool,
     ) {
-        self.guard.begin(name, all);
+        self.guard.begin(Places::named(name), all);
         assert!(does(self, name) && self.guard.refused().is_empty(), "{name}: {:?}", self.guard.refused());
         let mut not_missed = Vec::new();
         for (at, (who, grant)) in these.iter().enumerate() {
             let name = format!("{name}-but-{at}");
-            self.guard.begin(&name, &without(all, who, grant));
+            self.guard.begin(Places::named(&name), &without(all, who, grant));
             does(self, &name);
             let refused = self.guard.refused();
             if !refused.iter().any(|(client, action, _)| client == who && *action == grant.action) {
@@ -405,7 +214,7 @@ fn uploads_that_are_given_up_are_taken_back() {
         house.needs(who, &permissions, &these, |house, name| {
             house.guard.now().takes_no_parts = true;
             let Some(cluster) = house.cluster(name) else { return false };
-            let (input, output) = (house.s3.input(), format!("s3://{BUCKET}/{}", Places::named(name).output));
+            let (input, output) = (house.s3.input(), format!("s3://{BUCKET}/{}", Places::output(name)));
             let args = [job, "--input", &input, "--output", &output, "--coordinator", &cluster.url];
             let _submitter = house.start("mr-submit", "submitter", &args);
             wait_until("an upload is given up", || {
@@ -415,83 +224,4 @@ fn uploads_that_are_given_up_are_taken_back() {
             true
         });
     }
-}
-
-enum Asks {
-    List,
-    Get,
-    Write,
-    Delete,
-}
-
-#[test]
-fn what_is_not_permitted_is_refused() {
-    let scratch = Scratch::enter("permissions: requests that nobody may make");
-    let house = House::build(&scratch, &drawn(&scratch, "photos", 1, 10));
-    house.guard.begin("x", &as_written());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("the system has room for a runtime").block_on(requests_are_refused(&house.s3));
-}
-
-async fn requests_are_refused(s3: &S3Server) {
-    use Asks::{Delete, Get, List, Write};
-    let own = s3.store_of("");
-    for key in ["in put/a.jpg", "state-x/journal/1", "state-x/work/x", "out-x/part.parquet", "elsewhere/x"] {
-        own.put(key, "there".into(), Put::Overwrite).await.expect("a test may");
-    }
-    for (client, asks, key, allowed) in [
-        // The coordinator reads no photo, and nobody touches one.
-        ("coordinator", Get, "in put/a.jpg", false),
-        ("coordinator", List, "in put/", true),
-        ("coordinator", Write, "in put/a.jpg", false),
-        ("coordinator", Delete, "in put/a.jpg", false),
-        ("coordinator", Write, "state-x/journal/1", true),
-        ("coordinator", Write, "out-x/part.parquet", true),
-        ("coordinator", Get, "elsewhere/x", false),
-        ("coordinator", Write, "elsewhere/x", false),
-        ("coordinator", List, "elsewhere/", false),
-        ("worker", Get, "in put/a.jpg", true),
-        ("worker", Write, "in put/a.jpg", false),
-        ("worker", Delete, "in put/a.jpg", false),
-        // A worker makes work files: it writes no journal, and neither writes nor reads results.
-        ("worker", Write, "state-x/work/x", true),
-        ("worker", Write, "state-x/journal/1", false),
-        ("worker", Delete, "state-x/work/x", false),
-        ("worker", Write, "out-x/part.parquet", false),
-        ("worker", Get, "out-x/part.parquet", false),
-        ("worker", List, "out-x/", false),
-        ("worker", Get, "elsewhere/x", false),
-        ("worker", List, "elsewhere/", false),
-        // A submitter reads what goes in and what came out, and speaks to the coordinator of everything else.
-        ("submitter", Get, "in put/a.jpg", true),
-        ("submitter", Get, "out-x/part.parquet", true),
-        ("submitter", List, "out-x/", true),
-        ("submitter", Write, "in put/a.jpg", false),
-        ("submitter", Write, "out-x/part.parquet", false),
-        ("submitter", Delete, "out-x/part.parquet", false),
-        ("submitter", Get, "state-x/journal/1", false),
-        ("submitter", List, "state-x/", false),
-        ("submitter", Write, "state-x/work/x", false),
-        ("submitter", Get, "elsewhere/x", false),
-        // Nobody that is known.
-        ("stranger", Get, "in put/a.jpg", false),
-        ("stranger", List, "in put/", false),
-    ] {
-        let (store, named) = (s3.store_of(client), format!("{client} {key}"));
-        let answer: Result<(), StoreError> = match asks {
-            List => store.list(key).await.map(|_| ()),
-            Get => store.get(key, GetOptions::default()).await.map(|_| ()),
-            Write => store.put(key, "other".into(), Put::Overwrite).await.map(|_| ()),
-            Delete => store.delete(key).await,
-        };
-        match (allowed, &answer) {
-            (true, Ok(())) | (false, Err(StoreError::Denied { .. })) => {}
-            _ => panic!("{named}: {answer:?}"),
-        }
-    }
-    // What was refused was not done.
-    for key in ["in put/a.jpg", "state-x/work/x", "out-x/part.parquet"] {
-        assert!(own.head(key).await.is_ok(), "{key} is there");
-    }
-    assert_eq!(own.get("in put/a.jpg", GetOptions::default()).await.expect("it is there").bytes, "there");
 }
