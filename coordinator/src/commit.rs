@@ -110,7 +110,8 @@ impl Finished {
             books: self.books,
             counters: self.counters.clone(),
             seconds,
-            first_image_s: self.measured.first_record_ms.map(seconds_of),
+            // Of one that was taken over nobody knows whether it had its first before.
+            first_image_s: self.measured.first_record_ms.filter(|_| !self.measured.taken_over).map(seconds_of),
             peak_rss_bytes: self.measured.workers.values().map(|(_, rss)| *rss).max().unwrap_or(0),
             busy_s: self.measured.busy_us as f64 / 1e6,
             slots: self.measured.workers.values().map(|(slots, _)| slots).sum(),

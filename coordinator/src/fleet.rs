@@ -203,7 +203,14 @@ impl Fleet {
         let machines = within(self.provider.look()).await?;
         self.look_for_those_asked_for(&machines);
         let facts = self.facts(&seen, &machines);
-        self.unfit = !seen.jobs.is_empty() && facts.jobs.is_empty() && !self.settings.families.is_empty();
+        let unfit = !seen.jobs.is_empty() && facts.jobs.is_empty() && !self.settings.families.is_empty();
+        if unfit && !self.unfit {
+            let families = self.settings.families.join(", ");
+            tracing::warn!(
+                "no open job takes kernels {families}, which are all that `kernel_families` names: nobody is started"
+            );
+        }
+        self.unfit = unfit;
         let decision = self.autoscaler.decide(seen.now, &facts);
         self.say(&decision, &facts);
         self.bill_the_idle(&facts).await;
@@ -347,7 +354,10 @@ impl Fleet {
             (Some(error), _) => format!("no worker is in touch, and none can be asked for now: {error}"),
             (None, _) if self.unfit => {
                 let families = self.settings.families.join(", ");
-                format!("no worker is in touch, and the fleet starts none for it: those would have kernels {families}")
+                format!(
+                    "no worker is in touch, and the fleet starts none for it: those would have kernels {families}, by \
+                     `kernel_families` of the coordinator's file"
+                )
             }
             (None, 0) => "no worker is in touch, and the fleet is to have none".to_owned(),
             (None, _) if self.autoscaler.holds_back() => {

@@ -194,8 +194,10 @@ impl Candidate {
         // Ended with this coordinator's lead.
         let fleet =
             self.settings.fleet.clone().map(|fleet| Fleet::new(fleet, shell.clone(), listens, standing.subscribe()));
-        // Nobody is started in place of workers that are about to come back.
-        let rest = if deciding.has_open_jobs() { self.settings.lease_ms } else { 0 };
+        // Nobody is started in place of workers that are about to come back, be it that they are there without any job.
+        let always_some = self.settings.fleet.as_ref().is_some_and(|fleet| fleet.policy.workers_min > 0);
+        let come_back = deciding.has_open_jobs() || (epoch > 1 && always_some);
+        let rest = if come_back { self.settings.lease_ms } else { 0 };
         let _fleet = fleet.map(|fleet| {
             AbortOnDropHandle::new(tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(rest)).await;

@@ -211,6 +211,10 @@ struct Journal {
     base: Option<(u64, v1::JournalEntry)>,
 }
 
+/// What is said of a fleet that has not been looked at yet.
+const FLEET_RESTS: &str =
+    "no worker is in touch yet: those that were there before may come back, and then the fleet starts others";
+
 /// How often old work files are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
@@ -255,7 +259,7 @@ impl Shell {
             jobs,
             parked: BTreeMap::new(),
             in_touch: BTreeMap::new(),
-            fleet: None,
+            fleet: settings.fleet.as_ref().map(|_| (FleetSize::default(), FLEET_RESTS.to_owned())),
             tally: Tally::default(),
             rates: settings.rates.clone(),
             framework_version: settings.framework_version.clone(),

@@ -69,6 +69,14 @@ fn stages(view: &JobView<'_>, progress: &BTreeMap<WorkerId, Vec<AttemptProgress>
     stages
 }
 
+/// Work goes to jobs in the order in which they were submitted.
+fn waits(view: &JobView<'_>, workers: &[WorkerView<'_>]) -> Option<String> {
+    let (mut left, running) = (0, view.stages.iter().map(|stage| stage.running).sum::<u32>());
+    view.stages.iter().for_each(|stage| left += stage.total - stage.done);
+    let waits = left > 0 && running == 0 && workers.iter().all(|worker| !worker.idle);
+    waits.then(|| "it waits: all workers are at work for jobs that were submitted before it".to_owned())
+}
+
 fn note(view: &JobView<'_>, job: &Job, workers: &[WorkerView<'_>], now: Millis) -> Option<String> {
     if view.phase.ended() {
         return None;
@@ -129,7 +137,11 @@ fn note(view: &JobView<'_>, job: &Job, workers: &[WorkerView<'_>], now: Millis) 
                     Some(format!("{many} workers in touch get none of its tasks, for they do not have {}", view.code))
                 }
             };
-            job.troubles.worst(|stage| job.stage_name(stage)).or_else(again).or_else(idle)
+            job.troubles
+                .worst(|stage| job.stage_name(stage))
+                .or_else(again)
+                .or_else(idle)
+                .or_else(|| waits(view, workers))
         }
     }
 }

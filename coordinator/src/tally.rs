@@ -19,7 +19,7 @@ pub struct Tally {
 }
 
 /// How large the fleet is to be, and is, where this coordinator makes it so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FleetSize {
     pub wanted: u32,
     pub there: u32,

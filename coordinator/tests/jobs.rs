@@ -230,6 +230,24 @@ async fn two_jobs_run_beside_each_other() {
 }
 
 #[tokio::test]
+async fn a_job_that_comes_later_waits_for_slots_and_says_so() {
+    let cluster = Cluster::start().await;
+    cluster.write(&["wait", "bee", "cat", "dog", "elk", "fox", "gnu"]);
+    let _worker = cluster.worker(1);
+    cluster.submit("one", Wanted::default()).await;
+    cluster.at_gate(1).await;
+    let mut later = cluster.plan(Wanted::default());
+    later.spec.output = cluster.url("later");
+    cluster.submit_plan("two", later).await.unwrap();
+    let says = async |id| cluster.status(id).await.note.is_some_and(|note| note.starts_with("it waits: all workers"));
+    until("it says so", async || says("two").await).await;
+    assert!(!says("one").await);
+    cluster.world.open_gate();
+    cluster.committed("two").await;
+    assert!(!says("two").await);
+}
+
+#[tokio::test]
 async fn the_same_submission_is_one_job_and_its_id_is_no_other_jobs() {
     let cluster = Cluster::start().await;
     cluster.write(&WORDS);

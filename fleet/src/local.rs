@@ -82,8 +82,7 @@ impl Local {
         self.failures.wait()?;
         let LocalSettings { program, args, coordinator, slots } = &self.settings;
         self.next += 1;
-        // Unlike those of the coordinator before, whose workers may still be there.
-        let id = format!("{NAMES}{}-{}", std::process::id(), self.next);
+        let id = format!("{}{}", self.names(), self.next);
         let child = Command::new(program)
             .args(args)
             // Those are the coordinator's own.
@@ -100,6 +99,11 @@ impl Local {
             .map_err(|error| ProviderError(format!("starting {}: {error}", program.display())))?;
         self.children.insert(id, Process { child, started: Instant::now(), told_to_end: None });
         Ok(())
+    }
+
+    /// Unlike those of the coordinator before, whose workers may still be there.
+    fn names(&self) -> String {
+        format!("{NAMES}{}-", std::process::id())
     }
 
     fn reap(&mut self) {
@@ -159,8 +163,9 @@ impl Provider for Local {
         Duration::from_millis(50)
     }
 
+    /// One of ours that has ended is nobody's any more, though its worker may be waited for.
     fn owns(&self, machine: &str) -> bool {
-        machine.starts_with(NAMES)
+        machine.starts_with(NAMES) && (!machine.starts_with(&self.names()) || self.children.contains_key(machine))
     }
 
     async fn look(&mut self) -> Result<Vec<Machine>, ProviderError> {
@@ -240,6 +245,8 @@ mod tests {
         fleet.end("local-0").await.unwrap();
         assert_eq!(until(&mut fleet, 1).await, [Machine { leaves: false, ..there[1].clone() }]);
         assert_eq!(said().matches("ends").count(), 1);
+        assert!(!fleet.owns(&there[0].id) && fleet.owns(&there[1].id));
+        assert!(fleet.owns("local-0-1") && !fleet.owns("vm-7"), "one of the coordinator before, and one of others");
         drop(fleet);
         while said().matches("ends").count() < 2 {
             tokio::time::sleep(Duration::from_millis(10)).await;

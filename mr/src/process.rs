@@ -4,6 +4,7 @@ use mr_cli::{Pages, Told};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -19,6 +20,9 @@ pub fn start_logging() {
     log.with_ansi(std::io::stderr().is_terminal()).init();
 }
 
+/// A process and its group are often told at once, by `timeout` or a terminal: that is one signal.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
 /// Cancelled by SIGTERM or SIGINT. A second signal ends the process at once.
 pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
@@ -27,17 +31,22 @@ pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     // Lives as long as the process does.
     tokio::spawn(async move {
         // It may be stopping for another reason already, and is to end that well.
-        for first in [true, false] {
+        let mut first = None;
+        loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            if first {
-                tracing::info!("stopping");
-                token.cancel();
+            match first {
+                None => {
+                    first = Some(Instant::now());
+                    tracing::info!("stopping");
+                    token.cancel();
+                }
+                Some(first) if first.elapsed() < AT_ONCE => {}
+                Some(_) => std::process::exit(130),
             }
         }
-        std::process::exit(130);
     });
     Ok(stop)
 }

@@ -180,6 +180,11 @@ fn an_api_that_hangs_hands_that_meddle_and_machines_that_are_lost_change_no_byte
     let mut submitter = cloud.submit(&coordinator);
     let id = submitter.submitted();
     cloud.until_some_are_done(&mut machines, &coordinator, &id);
+    cloud.until(&mut machines, "those at work are protected", |_| {
+        let group = cloud.aws.group();
+        let protected = group.instances().iter().filter(|i| i.protected_from_scale_in() == Some(true)).count();
+        (protected == 3).then_some(())
+    });
     // Somebody wants none: those that are at work stay, and the others come back.
     cloud.aws.resize(0);
     cloud.until(&mut machines, "the size is set again", |_| {
