@@ -281,10 +281,9 @@ impl Autoscaler {
     fn may_be_needed(&self, instance: &Instance, jobs: &[JobFacts]) -> bool {
         let idle_since = self.known[&instance.id].idle_since.unwrap_or(Millis::MAX);
         let could_leave = idle_since.saturating_add(self.policy.idle_ms);
-        let listed =
-            jobs.iter().filter(|job| job.books_open && job.stages.is_empty() && job.submitted_at < could_leave);
+        let listed = |job: &JobFacts| job.books_open && job.stages.is_empty() && job.submitted_at < could_leave;
         let serves = |job: &JobFacts| instance.worker.as_ref().is_some_and(|worker| worker.serves.contains(&job.id));
-        listed.into_iter().any(serves)
+        jobs.iter().any(|job| listed(job) && serves(job))
     }
 
     fn idle_for(&self, instance: &Instance, now: Millis) -> Millis {

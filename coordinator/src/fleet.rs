@@ -324,8 +324,8 @@ impl Fleet {
 
     /// Bills are told for whom there are machines that do nothing; what the others do is billed by their attempts.
     async fn bill_the_idle(&mut self, facts: &Facts) {
-        let busy = |instance: &&Instance| instance.worker.as_ref().is_some_and(|worker| worker.busy);
-        let idle = (facts.instances.len() - facts.instances.iter().filter(busy).count()) as f64;
+        let is_idle = |instance: &&Instance| instance.worker.as_ref().is_none_or(|worker| !worker.busy);
+        let idle = facts.instances.iter().filter(is_idle).count() as f64;
         let of = |(job, share): (&mr_autoscaler::JobId, f64)| Some((JobId::parse(&job.0).ok()?, share * idle));
         let idle = self.autoscaler.shares().filter_map(of).collect();
         if self.idle != idle

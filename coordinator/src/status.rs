@@ -69,12 +69,11 @@ fn stages(view: &JobView<'_>, progress: &BTreeMap<WorkerId, Vec<AttemptProgress>
     stages
 }
 
-/// Work goes to jobs in the order in which they were submitted.
+/// Slots go to jobs in the order in which they were submitted.
 fn waits(view: &JobView<'_>, workers: &[WorkerView<'_>]) -> Option<String> {
-    let (mut left, running) = (0, view.stages.iter().map(|stage| stage.running).sum::<u32>());
-    view.stages.iter().for_each(|stage| left += stage.total - stage.done);
-    let waits = left > 0 && running == 0 && workers.iter().all(|worker| !worker.idle);
-    waits.then(|| "it waits: all workers are at work for jobs that were submitted before it".to_owned())
+    let (left, rests) = (view.stages.iter().any(|s| s.done < s.total), view.stages.iter().all(|s| s.running == 0));
+    let waits = left && rests && workers.iter().all(|worker| !worker.idle);
+    waits.then(|| "it waits: all workers are at work for other jobs".to_owned())
 }
 
 fn note(view: &JobView<'_>, job: &Job, workers: &[WorkerView<'_>], now: Millis) -> Option<String> {

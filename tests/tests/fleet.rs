@@ -137,6 +137,26 @@ fn a_coordinator_that_is_killed_finds_its_workers_again_and_lets_them_go_in_the_
 }
 
 #[test]
+fn a_worker_that_is_always_there_is_not_doubled_when_its_coordinator_is_killed() {
+    let fleet = Fleet::enter("fleet: always one", 20);
+    let one = "[fleet]\nprovider = \"local\"\nworkers_min = 1\nworkers_max = 1\n";
+    let args = format!("args = [\"--scratch\", {:?}]\n", fleet.scratch.join("worker-scratch"));
+    fleet.scratch.write("coordinator.toml", one.to_owned() + &args);
+    let coordinator = fleet.coordinator();
+    let before = wait_until("it is there", || Some(fleet.workers()).filter(|workers| workers.len() == 1));
+    coordinator.kill();
+    let coordinator = fleet.coordinator();
+    let ended = Submit::job(&fleet.scratch, &fleet.photos, "out").to(&coordinator).run().done();
+    assert!(ended.stdout.starts_with("20 images embedded"), "{ended}");
+    // Until the fleet was looked at for long enough.
+    for _ in 0..40 {
+        assert_eq!(fleet.workers(), before);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    coordinator.terminate();
+}
+
+#[test]
 fn machines_that_are_there_for_a_job_are_on_its_bill_whether_or_not_they_work() {
     let fleet = Fleet::enter("fleet: bill", 200);
     let two = "[fleet]\nprovider = \"local\"\nworkers_min = 2\nworkers_max = 2\nusd_per_worker_hour = 0.36\n";
