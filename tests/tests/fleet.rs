@@ -138,7 +138,7 @@ fn a_coordinator_that_is_killed_finds_its_workers_again_and_lets_them_go_in_the_
 
 #[test]
 fn a_worker_that_is_always_there_is_not_doubled_when_its_coordinator_is_killed() {
-    let fleet = Fleet::enter("fleet: always one", 20);
+    let fleet = Fleet::enter("fleet: always one", 60);
     let one = "[fleet]\nprovider = \"local\"\nworkers_min = 1\nworkers_max = 1\n";
     let args = format!("args = [\"--scratch\", {:?}]\n", fleet.scratch.join("worker-scratch"));
     fleet.scratch.write("coordinator.toml", one.to_owned() + &args);
@@ -147,7 +147,7 @@ fn a_worker_that_is_always_there_is_not_doubled_when_its_coordinator_is_killed()
     coordinator.kill();
     let coordinator = fleet.coordinator();
     let ended = Submit::job(&fleet.scratch, &fleet.photos, "out").to(&coordinator).run().done();
-    assert!(ended.stdout.starts_with("20 images embedded"), "{ended}");
+    assert!(ended.stdout.starts_with("60 images embedded"), "{ended}");
     // Until the fleet was looked at for long enough.
     for _ in 0..40 {
         assert_eq!(fleet.workers(), before);
