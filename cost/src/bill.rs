@@ -21,8 +21,8 @@ impl Default for Rates {
 }
 
 impl Rates {
-    pub fn of_workers(&self, worker_seconds: f64) -> Option<f64> {
-        self.usd_per_worker_hour.map(|usd| usd * worker_seconds / 3600.0)
+    pub fn of_workers(&self, instance_seconds: f64) -> Option<f64> {
+        self.usd_per_worker_hour.map(|usd| usd * instance_seconds / 3600.0)
     }
 
     /// Where the prices come from, one sentence each.

@@ -1,9 +1,9 @@
 //! What the tests of the house as a whole share. They use it as people do: the three programs from `target/release`, job
 //! files, folders and buckets, and the readers that users read with.
 //!
-//! A test begins with [`Scratch::enter`], which gives it a folder of its own and its turn: each test keeps the whole
-//! machine busy, so they take turns. What is missing on a laptop (`../shared`, Python, npm) skips a test and says so; where
-//! `CI` is set it fails the test.
+//! A test begins with [`Scratch::enter`], which gives it a folder of its own and its turn: most keep the whole machine busy,
+//! so they take turns, and those that rather wait take theirs beside them. What is missing on a laptop (`../shared`, Python,
+//! npm) skips a test and says so; where `CI` is set it fails the test.
 
 mod auto_scaling;
 mod certs;

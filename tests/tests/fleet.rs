@@ -54,6 +54,11 @@ impl Fleet {
         submit(&self.scratch, ["--coordinator", coordinator.url(), "--json", "status", id]).done().json()
     }
 
+    /// What those who watch the job are told.
+    fn note(&self, coordinator: &Coordinator, id: &str) -> Option<String> {
+        self.status(coordinator, id)["note"].as_str().map(str::to_owned)
+    }
+
     /// Processes of this fleet's workers.
     fn workers(&self) -> Vec<u32> {
         let ours = self.scratch.join("worker-scratch");
@@ -178,8 +183,9 @@ fn a_fleet_that_can_t_start_anyone_says_why() {
     fleet.scratch.write("coordinator.toml", "[fleet]\nprovider = \"local\"\nprogram = \"/no/such/mr-worker\"\n");
     let coordinator = fleet.coordinator();
     let (submitter, id) = fleet.submit(&coordinator);
-    let note = || fleet.status(&coordinator, &id)["note"].as_str().map(str::to_owned);
-    wait_until("it says why", || note().filter(|note| note.contains("starting /no/such/mr-worker: ")));
+    wait_until("it says why", || {
+        fleet.note(&coordinator, &id).filter(|note| note.contains("starting /no/such/mr-worker: "))
+    });
     submit(&fleet.scratch, ["--coordinator", coordinator.url(), "cancel", &id]).done();
     submitter.wait(LIMIT);
     coordinator.terminate();
@@ -192,9 +198,8 @@ fn workers_of_others_are_wanted_and_never_told_to_leave() {
     fleet.scratch.write("coordinator.toml", settings);
     let coordinator = fleet.coordinator();
     let (submitter, id) = fleet.submit(&coordinator);
-    let note = || fleet.status(&coordinator, &id)["note"].as_str().map(str::to_owned);
     wait_until("it says how many", || {
-        note().filter(|note| note.contains("4 are wanted, and this coordinator starts none"))
+        fleet.note(&coordinator, &id).filter(|note| note.contains("4 are wanted, and this coordinator starts none"))
     });
     let worker = Worker::start(&fleet.scratch, &coordinator, None);
     submitter.wait(LIMIT).done();

@@ -26,8 +26,7 @@ pub fn test(extra: &[String]) -> Result<()> {
         }
         eprintln!("{name}: {error:#}\n{name}: tests that {tests} will be skipped");
     }
-    // All at once: what tests ask of crates beside the programs would have those built twice.
-    run(&mut cargo(&["build", "--release", "--workspace", "--bins", "--tests", "--examples"]))?;
+    run(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
     if works(&mut cargo(&["nextest", "--version"])) {
         run(cargo(&["nextest", "run", "--release", "--workspace"]).args(extra))?;
         // nextest leaves these out. Someone who asks for certain tests does not mean them.
