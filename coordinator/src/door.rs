@@ -5,9 +5,9 @@
 //! that most of them come from is sent away: those who have something to say take milliseconds.
 
 use futures::Stream;
-use mr_metrics::Page;
+use mr_metrics::{Crowd, Page};
 use mr_tls::{Acceptor, Peer, Role, TlsServer};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 use tonic::{Request, Status};
@@ -150,7 +150,8 @@ impl Door {
 
     async fn keep(self, listener: TcpListener, known: mpsc::Sender<io::Result<Connection>>) {
         let mut greeting = JoinSet::new();
-        let mut strangers = Strangers::default();
+        // Nobody has shown yet who it is, so none is spared.
+        let mut strangers = Crowd::of(STRANGERS_MAX);
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
@@ -159,7 +160,7 @@ impl Door {
                             self.counts.crowded.fetch_add(1, Ordering::Relaxed);
                             self.complaints.tell(away, "so many call at once that the longest silent are sent away");
                         }
-                        strangers.add(from.ip(), greeting.spawn(self.clone().greet(stream, from)));
+                        strangers.add(from.ip(), Arc::default(), greeting.spawn(self.clone().greet(stream, from)));
                     }
                     Err(error) => {
                         tracing::warn!("taking a connection: {error}");
@@ -215,42 +216,6 @@ impl Door {
                 Ok(Some((Line::Plain(stream), Caller::Anyone)))
             }
         }
-    }
-}
-
-/// Those that are being greeted, the longest silent first.
-#[derive(Default)]
-struct Strangers(VecDeque<(IpAddr, AbortHandle)>);
-
-impl Strangers {
-    fn add(&mut self, from: IpAddr, greeting: AbortHandle) {
-        self.0.push_back((network(from), greeting));
-    }
-
-    /// Sends one away if there are too many, and says from where it came.
-    fn make_room(&mut self) -> Option<IpAddr> {
-        if self.0.len() < STRANGERS_MAX {
-            return None;
-        }
-        self.0.retain(|(_, greeting)| !greeting.is_finished());
-        if self.0.len() < STRANGERS_MAX {
-            return None;
-        }
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        self.0.iter().for_each(|(from, _)| *counts.entry(*from).or_default() += 1);
-        // So one who floods us keeps nobody out but those who share its address.
-        let at = (0..self.0.len()).max_by_key(|at| (counts[&self.0[*at].0], std::cmp::Reverse(*at)))?;
-        let (from, greeting) = self.0.remove(at)?;
-        greeting.abort();
-        Some(from)
-    }
-}
-
-/// Of IPv6 a host has as many addresses as it likes.
-fn network(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V6(six) => IpAddr::V6((six.to_bits() >> 64 << 64).into()),
-        four => four,
     }
 }
 
@@ -382,31 +347,6 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn one_who_floods_keeps_nobody_else_out() {
-        let mut strangers = Strangers::default();
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let silent = || tokio::spawn(std::future::pending::<()>());
-        let (other, six) = (silent(), silent());
-        strangers.add(address("10.0.0.1"), other.abort_handle());
-        strangers.add(address("2001:db8::1"), six.abort_handle());
-        for at in 0..3 * STRANGERS_MAX {
-            let away = strangers.make_room();
-            assert!(away.is_none_or(|from| from == address("10.0.0.2")), "{away:?} at {at}");
-            // An address of IPv4 may come as one of IPv6.
-            let from = if at % 2 == 0 { "10.0.0.2" } else { "::ffff:10.0.0.2" };
-            strangers.add(address(from), silent().abort_handle());
-        }
-        assert_eq!(strangers.0.len(), STRANGERS_MAX);
-        assert!(!other.is_finished() && !six.is_finished());
-        // Of a flood from one host's own network of IPv6 it is the same.
-        for at in 0..STRANGERS_MAX {
-            strangers.make_room();
-            strangers.add(address(&format!("2001:db8:0:1::{at:x}")), silent().abort_handle());
-        }
-        assert!(!other.is_finished() && !six.is_finished());
-    }
 
     #[test]
     fn callers_do_not_fill_the_log_with_reasons() {

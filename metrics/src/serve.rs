@@ -3,21 +3,18 @@
 //! A connection has one answer and a short time. When places run out, one that has not asked yet makes room: so those
 //! that say nothing keep nobody from an answer, and a balancer does not take a process for dead that is well.
 
-use crate::Page;
+use crate::{Crowd, Page};
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use std::cmp::Reverse;
-use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,7 +52,7 @@ async fn keep<A>(
 ) where
     A: Future<Output = Result<Response<String>, Infallible>> + Send + 'static,
 {
-    let (mut serving, mut callers) = (JoinSet::new(), Callers::default());
+    let (mut serving, mut callers) = (JoinSet::new(), Crowd::of(CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -81,49 +78,7 @@ async fn keep<A>(
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             _ = tokio::time::timeout(patience, connection).await;
         });
-        callers.0.push_back(Caller { from: network(from.ip()), asked, served });
-    }
-}
-
-/// Those that are served, the longest there first.
-#[derive(Default)]
-struct Callers(VecDeque<Caller>);
-
-struct Caller {
-    from: IpAddr,
-    /// A whole request of it has come.
-    asked: Arc<AtomicBool>,
-    served: AbortHandle,
-}
-
-impl Callers {
-    /// Cuts one off if there are too many.
-    fn make_room(&mut self) {
-        if self.0.len() < CONNECTIONS_MAX {
-            return;
-        }
-        self.0.retain(|caller| !caller.served.is_finished());
-        if self.0.len() < CONNECTIONS_MAX {
-            return;
-        }
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        self.0.iter().for_each(|caller| *counts.entry(caller.from).or_default() += 1);
-        // So one who floods us keeps nobody out but those who share its address, and first such as have not asked.
-        let at = (0..self.0.len()).max_by_key(|at| {
-            let caller = &self.0[*at];
-            (counts[&caller.from], !caller.asked.load(Ordering::Relaxed), Reverse(*at))
-        });
-        if let Some(caller) = at.and_then(|at| self.0.remove(at)) {
-            caller.served.abort();
-        }
-    }
-}
-
-/// Of IPv6 a host has as many addresses as it likes.
-fn network(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V6(six) => IpAddr::V6((six.to_bits() >> 64 << 64).into()),
-        four => four,
+        callers.add(from.ip(), asked, served);
     }
 }
 
@@ -161,7 +116,6 @@ mod tests {
     use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
-    use tokio::task::JoinHandle;
 
     const LONG: Duration = Duration::from_secs(3600);
 
@@ -250,35 +204,5 @@ mod tests {
     async fn who_does_not_ask_in_time_is_cut_off() {
         let at = well_with(Duration::from_millis(10)).await;
         is_cut_off(&mut TcpStream::connect(at).await.unwrap()).await;
-    }
-
-    #[tokio::test]
-    async fn one_who_floods_keeps_nobody_else_out_and_none_who_asked() {
-        fn add(callers: &mut Callers, from: &str, asked: bool) -> JoinHandle<()> {
-            callers.make_room();
-            let serving = tokio::spawn(std::future::pending());
-            let (from, asked) = (network(from.parse().unwrap()), Arc::new(AtomicBool::new(asked)));
-            callers.0.push_back(Caller { from, asked, served: serving.abort_handle() });
-            serving
-        }
-        let mut callers = Callers::default();
-        add(&mut callers, "10.0.0.1", false);
-        add(&mut callers, "10.0.0.2", true);
-        let longest = add(&mut callers, "10.0.0.2", false);
-        for number in 0..3 * CONNECTIONS_MAX {
-            // An address of IPv4 may come as one of IPv6.
-            add(&mut callers, if number % 2 == 0 { "10.0.0.2" } else { "::ffff:10.0.0.2" }, false);
-        }
-        assert_eq!(callers.0.len(), CONNECTIONS_MAX);
-        assert_eq!(callers.0[0].from, IpAddr::from([10, 0, 0, 1]));
-        assert!(callers.0[1].asked.load(Ordering::Relaxed));
-        assert!(longest.await.unwrap_err().is_cancelled());
-        // Where all have asked, whoever has not taken its answer for the longest time makes room.
-        callers.0.iter().for_each(|caller| caller.asked.store(true, Ordering::Relaxed));
-        add(&mut callers, "10.0.0.3", false);
-        assert_eq!(callers.0.len(), CONNECTIONS_MAX);
-        assert!(!callers.0.back().unwrap().asked.load(Ordering::Relaxed), "the newest is there");
-        let answered = callers.0.iter().filter(|caller| caller.asked.load(Ordering::Relaxed)).count();
-        assert_eq!(answered, CONNECTIONS_MAX - 1);
     }
 }
