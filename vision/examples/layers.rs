@@ -7,7 +7,9 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::time::Instant;
 
-use mr_vision::kernels::{Arithmetic, Clamp, DepthwiseRow, Kernels, Patches, Product, TAPS, Work, pack, packed_len};
+use mr_vision::kernels::{
+    Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Patches, Product, TAPS, Work, pack, packed_len,
+};
 
 /// Expansion, outputs, repeats, stride: table 2 of the MobileNetV2 paper, <https://arxiv.org/abs/1801.04381>.
 const BLOCKS: [(usize, usize, usize, usize); 7] =
@@ -97,29 +99,39 @@ impl Layer {
                 let x = Patches { values: x.get(), pixels, stride: depth, segments: &[0], segment_len: depth };
                 let (weights, clamp) = (weights.get(), Clamp::RELU6);
                 let (out, work) = &mut *out.borrow_mut();
-                kernels.product(&Product { x, weights, channels, clamp, residual: None }, out.get_mut(), work);
+                let layout = Layout::ChannelsLast;
+                let product = Product { x, weights, channels, clamp, residual: None, layout, next: &[] };
+                kernels.product(&product, out.get_mut(), work);
             }),
         }
     }
 
     fn depthwise(size: usize, channels: usize, stride: usize) -> Layer {
-        let (x, weights) = (Lines::of(0.5, size * size * channels), packed(Arithmetic::F32, TAPS, channels));
+        let row = size * LANES;
+        let apart = size * row;
+        let (x, weights) = (Lines::of(0.5, channels / LANES * apart), packed(Arithmetic::F32, TAPS, channels));
         let size_out = size.div_ceil(stride);
-        let out = RefCell::new(Lines::of(0.0, size_out * channels));
+        let rows: Vec<Option<usize>> = (0..(size_out - 1) * stride + 3)
+            .map(|at| at.checked_sub(1).filter(|at| *at < size).map(|at| at * row))
+            .collect();
+        let out = RefCell::new(Lines::of(0.0, size_out * size_out * channels));
         Layer {
             name: format!("depthwise {size}x{channels}/{stride}"),
             flops: (2 * size_out * size_out * TAPS * channels) as f64,
             run: Box::new(move |kernels| {
-                let row_of = |row: usize| x.get().get(row * size * channels..(row + 1) * size * channels);
-                for row in 0..size_out {
-                    let rows = [
-                        (row * stride).checked_sub(1).and_then(row_of),
-                        row_of(row * stride),
-                        row_of(row * stride + 1),
-                    ];
-                    let row = DepthwiseRow { rows, channels, width: size, stride, pad_left: 1 };
-                    kernels.depthwise_row(&row, weights.get(), Clamp::RELU6, out.borrow_mut().get_mut());
-                }
+                let conv = Depthwise {
+                    values: x.get(),
+                    apart,
+                    rows: &rows,
+                    channels,
+                    width: size,
+                    width_out: size_out,
+                    stride: [stride; 2],
+                    pad_left: 1,
+                    weights: weights.get(),
+                    clamp: Clamp::RELU6,
+                };
+                kernels.depthwise(&conv, out.borrow_mut().get_mut());
             }),
         }
     }

@@ -8,7 +8,7 @@ mod guarded;
 
 use guarded::{Guarded, Side};
 use mr_vision::kernels::{
-    Arithmetic, Clamp, DepthwiseRow, Kernels, LANES, Patches, Product, TAPS, Work, pack, packed_len,
+    Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Patches, Product, TAPS, Work, pack, packed_len,
 };
 use proptest::prelude::*;
 
@@ -37,7 +37,7 @@ proptest! {
     #[test]
     fn products_are_chains(
         pixels in 0usize..70, segments in 1usize..4, segment_len in 1usize..70, channels in 1usize..70,
-        gap in 0usize..9, relu6: bool, residual: bool, seed: u64,
+        gap in 0usize..9, relu6: bool, residual: bool, blocked in proptest::option::of(0usize..20), seed: u64,
     ) {
         let mut draw = Draw(seed);
         // Segments that overlap from pixel to pixel, as those of a convolution do.
@@ -46,7 +46,8 @@ proptest! {
         let values = draw.numbers(pixels.saturating_sub(1) * stride + starts[segments - 1] + segment_len);
         let depth = segments * segment_len;
         let (bias, weights) = (draw.numbers(channels), draw.numbers(depth * channels));
-        let residual = residual.then(|| draw.numbers(pixels * channels));
+        let residual = (residual && blocked.is_none()).then(|| draw.numbers(pixels * channels));
+        let layout = blocked.map_or(Layout::ChannelsLast, |gap| Layout::Blocked { apart: pixels * LANES + gap });
         let clamp = if relu6 { Clamp::RELU6 } else { Clamp::NONE };
 
         for arithmetic in Arithmetic::ALL {
@@ -65,15 +66,23 @@ proptest! {
                     wanted.push(residual.map_or(clamped(sum, clamp), |r| clamped(sum, clamp) + r));
                 }
             }
+            if let Layout::Blocked { apart } = layout {
+                wanted = in_blocks(&wanted, pixels, channels, apart);
+            }
             let packed = packed(arithmetic, depth, &bias, |k, channel| weights[k * channels + channel]);
             let mut work = Work::default();
             for side in Side::BOTH {
                 let [values, packed] = [&values, &packed].map(|numbers| Guarded::of(numbers, side));
                 let residual = residual.as_ref().map(|numbers| Guarded::of(numbers, side));
                 let x = Patches { values: &values, pixels, stride, segments: &starts, segment_len };
-                let product = Product { x, weights: &packed, channels, clamp, residual: residual.as_deref() };
+                let residual = residual.as_deref();
+                let next = &values[..values.len() / 2];
+                let product = Product { x, weights: &packed, channels, clamp, residual, layout, next };
                 check(Some(arithmetic), side, &wanted, |kernels, out| {
                     kernels.product(&product, out, &mut work);
+                    if blocked.is_some() {
+                        return;
+                    }
                     let mut appended = vec![7.0];
                     kernels.product_append(&product, &mut appended, &mut work);
                     let bits = |numbers: &[f32]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
@@ -85,36 +94,63 @@ proptest! {
 
     #[test]
     fn depthwise_rows_are_chains(
-        width in 1usize..50, channels in 1usize..70, stride in 1usize..4, pads in (0usize..3, 0usize..3),
-        there: [bool; 3], relu6: bool, seed: u64,
+        width in 1usize..50, channels in 1usize..50, stride in (1usize..4, 1usize..4), pads in (0usize..3, 0usize..3),
+        rows_out in 1usize..4, gap in 0usize..20, relu6: bool, seed: u64,
     ) {
         prop_assume!(width + pads.0 + pads.1 >= 3);
         let mut draw = Draw(seed);
-        let rows = there.map(|there| there.then(|| draw.numbers(width * channels)));
+        let row_len = width * LANES;
+        let count = (rows_out - 1) * stride.0 + 3;
+        // Rows lie in a ring that begins anywhere, and some are not there.
+        let begin = draw.next() as usize;
+        let rows: Vec<Option<usize>> =
+            (0..count).map(|row| (!draw.next().is_multiple_of(4)).then_some((begin + row) % count * row_len)).collect();
+        let apart = count * row_len + gap;
+        let groups = channels.div_ceil(LANES);
+        let mut values = draw.numbers((groups - 1) * apart + count * row_len);
+        // Lanes that are no channels hold what was there before.
+        for (at, value) in values.iter_mut().enumerate() {
+            let (group, within) = (at / apart, at % apart);
+            if within >= count * row_len || group * LANES + within % LANES >= channels {
+                *value = f32::NAN;
+            }
+        }
         let (bias, weights) = (draw.numbers(channels), draw.numbers(TAPS * channels));
         let clamp = if relu6 { Clamp::RELU6 } else { Clamp::NONE };
 
         let mut wanted = Vec::new();
-        for pixel in 0..(width + pads.0 + pads.1 - 3) / stride + 1 {
-            for channel in 0..channels {
-                let mut sum = bias[channel];
-                for tap in 0..TAPS {
-                    let column = (pixel * stride + tap % 3) as isize - pads.0 as isize;
-                    if let (Some(row), true) = (&rows[tap / 3], (0..width as isize).contains(&column)) {
-                        let x = row[column as usize * channels + channel];
-                        sum = x.mul_add(weights[tap * channels + channel], sum);
+        let width_out = (width + pads.0 + pads.1 - 3) / stride.1 + 1;
+        for row in 0..rows_out {
+            for pixel in 0..width_out {
+                for channel in 0..channels {
+                    let mut sum = bias[channel];
+                    for tap in 0..TAPS {
+                        let column = (pixel * stride.1 + tap % 3) as isize - pads.0 as isize;
+                        if let (Some(at), true) = (rows[row * stride.0 + tap / 3], (0..width as isize).contains(&column)) {
+                            let at = channel / LANES * apart + at + column as usize * LANES + channel % LANES;
+                            sum = values[at].mul_add(weights[tap * channels + channel], sum);
+                        }
                     }
+                    wanted.push(clamped(sum, clamp));
                 }
-                wanted.push(clamped(sum, clamp));
             }
         }
         let packed = packed(Arithmetic::F32, TAPS, &bias, |tap, channel| weights[tap * channels + channel]);
         for side in Side::BOTH {
-            let packed = Guarded::of(&packed, side);
-            let rows = [0, 1, 2].map(|tap| rows[tap].as_ref().map(|row| Guarded::of(row, side)));
-            let rows = [0, 1, 2].map(|tap| rows[tap].as_deref());
-            let row = DepthwiseRow { rows, channels, width, stride, pad_left: pads.0 };
-            check(None, side, &wanted, |kernels, out| kernels.depthwise_row(&row, &packed, clamp, out));
+            let [values, packed] = [&values, &packed].map(|numbers| Guarded::of(numbers, side));
+            let conv = Depthwise {
+                values: &values,
+                apart,
+                rows: &rows,
+                channels,
+                width,
+                width_out,
+                stride: stride.into(),
+                pad_left: pads.0,
+                weights: &packed,
+                clamp,
+            };
+            check(None, side, &wanted, |kernels, out| kernels.depthwise(&conv, out));
         }
     }
 
@@ -139,7 +175,15 @@ fn what_is_not_a_number_stays_none() {
         let packed = packed(kernels.arithmetic(), 1, &[0.0; LANES + 1], |_, _| 1.0);
         let x = Patches { values: &[f32::NAN], pixels: 1, stride: 1, segments: &[0], segment_len: 1 };
         let mut out = [0.0; LANES + 1];
-        let product = Product { x, weights: &packed, channels: LANES + 1, clamp: Clamp::RELU6, residual: None };
+        let product = Product {
+            x,
+            weights: &packed,
+            channels: LANES + 1,
+            clamp: Clamp::RELU6,
+            residual: None,
+            layout: Layout::ChannelsLast,
+            next: &[],
+        };
         kernels.product(&product, &mut out, &mut Work::default());
         assert!(out.iter().all(|value| value.is_nan()), "{}", kernels.name());
     }
@@ -149,14 +193,43 @@ fn what_is_not_a_number_stays_none() {
 fn wrong_lengths_are_refused_before_anything_is_read() {
     let values = [0.0; 64];
     let x = Patches { values: &values, pixels: 4, stride: 16, segments: &[0], segment_len: 16 };
-    let row = DepthwiseRow { rows: [Some(&values), None, None], channels: 8, width: 8, stride: 1, pad_left: 1 };
-    let taps = vec![0.0; packed_len(Arithmetic::F32, TAPS, 8)];
+    let taps = vec![0.0; packed_len(Arithmetic::F32, TAPS, 20)];
+    let rows = [Some(0), None, Some(16)];
+    // Two groups of two pixels in two rows each.
+    let conv = Depthwise {
+        values: &values,
+        apart: 32,
+        rows: &rows,
+        channels: 20,
+        width: 1,
+        width_out: 2,
+        stride: [1, 1],
+        pad_left: 1,
+        weights: &taps,
+        clamp: Clamp::NONE,
+    };
     let weights = |k: Kernels| vec![0.0; packed_len(k.arithmetic(), 16, 5)];
     // Five channels of what is read, into a result of so many numbers.
     let product = |k: Kernels, x: Patches, weights: &[f32], residual: Option<&[f32]>, numbers: usize| {
-        let product = Product { x, weights, channels: 5, clamp: Clamp::NONE, residual };
+        let layout = Layout::ChannelsLast;
+        let product = Product { x, weights, channels: 5, clamp: Clamp::NONE, residual, layout, next: &[] };
         k.product(&product, &mut vec![0.0; numbers], &mut Work::default());
     };
+    // The same in blocks.
+    let blocked = |k: Kernels, apart: usize, residual: Option<&[f32]>, numbers: usize| {
+        let weights = vec![0.0; packed_len(k.arithmetic(), 16, 20)];
+        let layout = Layout::Blocked { apart };
+        let product = Product { x, weights: &weights, channels: 20, clamp: Clamp::NONE, residual, layout, next: &[] };
+        k.product(&product, &mut vec![0.0; numbers], &mut Work::default());
+    };
+    let append = |k: Kernels| {
+        let weights = vec![0.0; packed_len(k.arithmetic(), 16, 5)];
+        let layout = Layout::Blocked { apart: 64 };
+        let product =
+            Product { x, weights: &weights, channels: 5, clamp: Clamp::NONE, residual: None, layout, next: &[] };
+        k.product_append(&product, &mut Vec::new(), &mut Work::default());
+    };
+    let depthwise = |k: Kernels, conv: Depthwise, numbers: usize| k.depthwise(&conv, &mut vec![0.0; numbers]);
     type Call<'a> = &'a dyn Fn(Kernels);
     let calls: &[(&str, Call)] = &[
         ("a short result", &|k| product(k, x, &weights(k), None, 19)),
@@ -170,17 +243,22 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         }),
         ("patches of no segment", &|k| product(k, Patches { segments: &[], ..x }, &[0.0; LANES], None, 20)),
         ("segments of nothing", &|k| product(k, Patches { segment_len: 0, ..x }, &[0.0; LANES], None, 20)),
-        ("padding as wide as the kernel", &|k| {
-            k.depthwise_row(&DepthwiseRow { pad_left: 3, ..row }, &taps, Clamp::NONE, &mut [0.0; 64]);
-        }),
-        ("a short row", &|k| {
-            k.depthwise_row(&DepthwiseRow { width: 9, ..row }, &taps, Clamp::NONE, &mut [0.0; 64]);
-        }),
-        ("short taps", &|k| k.depthwise_row(&row, &taps[1..], Clamp::NONE, &mut [0.0; 64])),
-        ("half a pixel", &|k| k.depthwise_row(&row, &taps, Clamp::NONE, &mut [0.0; 63])),
-        ("no stride", &|k| {
-            k.depthwise_row(&DepthwiseRow { stride: 0, ..row }, &taps, Clamp::NONE, &mut [0.0; 64]);
-        }),
+        ("groups that overlap", &|k| blocked(k, 63, None, 128)),
+        ("too few numbers in blocks", &|k| blocked(k, 64, None, 127)),
+        ("groups beyond memory", &|k| blocked(k, usize::MAX, None, 128)),
+        ("a residual in blocks", &|k| blocked(k, 64, Some(&[0.0; 128]), 128)),
+        ("blocks at the end of a vector", &append),
+        ("padding as wide as the kernel", &|k| depthwise(k, Depthwise { pad_left: 3, ..conv }, 40)),
+        ("short rows", &|k| depthwise(k, Depthwise { width: 2, ..conv }, 40)),
+        ("a row outside", &|k| depthwise(k, Depthwise { rows: &[None, None, Some(17)], ..conv }, 40)),
+        ("groups outside", &|k| depthwise(k, Depthwise { apart: 33, ..conv }, 40)),
+        ("two rows", &|k| depthwise(k, Depthwise { rows: &rows[1..], ..conv }, 40)),
+        ("a row that nothing reads", &|k| depthwise(k, Depthwise { rows: &[None; 4], stride: [2, 1], ..conv }, 40)),
+        ("short taps", &|k| depthwise(k, Depthwise { weights: &taps[1..], ..conv }, 40)),
+        ("half a pixel", &|k| depthwise(k, conv, 39)),
+        ("no stride down", &|k| depthwise(k, Depthwise { stride: [0, 1], ..conv }, 40)),
+        ("no stride across", &|k| depthwise(k, Depthwise { stride: [1, 0], ..conv }, 40)),
+        ("no channels", &|k| depthwise(k, Depthwise { channels: 0, weights: &[], ..conv }, 0)),
         ("a mean of nothing", &|k| k.mean(&[], &mut [0.0; 4])),
         ("a mean of half a pixel", &|k| k.mean(&values[..62], &mut [0.0; 4])),
     ];
@@ -191,7 +269,8 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         }
         // The shapes that the wrong ones are made of are right.
         product(kernels, x, &weights(kernels), None, 20);
-        kernels.depthwise_row(&row, &taps, Clamp::NONE, &mut [0.0; 64]);
+        blocked(kernels, 64, None, 128);
+        depthwise(kernels, conv, 40);
     }
 }
 
@@ -208,6 +287,20 @@ fn check(arithmetic: Option<Arithmetic>, side: Side, wanted: &[f32], mut run: im
         assert_eq!(bits, wanted, "{}", kernels.name());
         assert!(out.rest_is_untouched(), "{} wrote past its result", kernels.name());
     }
+}
+
+/// Numbers with their channels last, in blocks that lie so far apart; nobody writes between those.
+fn in_blocks(numbers: &[f32], pixels: usize, channels: usize, apart: usize) -> Vec<f32> {
+    let groups = channels.div_ceil(LANES);
+    let mut blocks = vec![f32::NAN; (groups - 1) * apart + pixels * LANES];
+    for (group, pixel, lane) in
+        (0..groups).flat_map(|g| (0..pixels).flat_map(move |p| (0..LANES).map(move |lane| (g, p, lane))))
+    {
+        let channel = group * LANES + lane;
+        let number = if channel < channels { numbers[pixel * channels + channel] } else { 0.0 };
+        blocks[group * apart + pixel * LANES + lane] = number;
+    }
+    blocks
 }
 
 fn packed(arithmetic: Arithmetic, depth: usize, bias: &[f32], weight: impl Fn(usize, usize) -> f32) -> Vec<f32> {

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use super::lanes::{Avx512, LANES, Lanes};
 use super::pack::{TILE, TILE_DEPTH, packed_len};
 use super::tiles::halves_len;
-use super::{Arithmetic, Clamp, Patches, Product, Work};
+use super::{Arithmetic, Clamp, Layout, Patches, Product, Work};
 
 /// Rows of a tile register.
 const ROWS: usize = 16;
@@ -71,7 +71,9 @@ fn permitted() -> bool {
 /// [`allowed`] must have said yes; `Kernels::product` has checked every length.
 #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
 pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], work: &mut Work) {
-    let Product { x, weights, channels, clamp, residual } = *product;
+    let Product { x, weights, channels, clamp, residual, layout, .. } = *product;
+    let (stride, apart) = layout.strides(channels);
+    let written = layout.written(channels);
     let tiles = x.pixels.div_ceil(ROWS);
     // Evenly cut: 49 pixels are four tiles of 13 rows. The last tile may overlap its neighbour and make the same numbers.
     let rows = x.pixels.div_ceil(tiles);
@@ -95,11 +97,14 @@ pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], wo
             }
             for group in (0..groups).step_by(2) {
                 let pair = (groups - group).min(2);
-                let lanes = (channels - group * LANES).min(pair * LANES);
+                let lanes = (written - group * LANES).min(pair * LANES);
                 let weights = weights.as_ptr().add(group * group_len);
-                let at = |i: usize| starts[i] * channels + group * LANES;
-                // Whole groups that nothing is done to go where they belong at once.
-                let straight = clamp == Clamp::NONE && residual.is_none() && lanes == pair * LANES;
+                let at = |i: usize| starts[i] * stride + group * apart;
+                // Whole groups beside each other that nothing is done to go where they belong at once.
+                let straight = clamp == Clamp::NONE
+                    && residual.is_none()
+                    && layout == Layout::ChannelsLast
+                    && lanes == pair * LANES;
                 let block = Block {
                     inputs: [halves.as_ptr(), halves.as_ptr().wrapping_add(rows * pixel_len)],
                     input_stride: pixel_len * size_of::<u16>(),
@@ -123,14 +128,14 @@ pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], wo
                 for i in 0..count {
                     for row in 0..rows {
                         let from = sums.0.as_ptr().add((i * ROWS + row) * 2 * LANES);
-                        let at = at(i) + row * channels;
                         for first in (0..lanes).step_by(LANES) {
+                            let at = at(i) + row * stride + first / LANES * apart;
                             let some = (lanes - first).min(LANES);
                             let value = Avx512::load(from.add(first));
                             let mut value = value.clamp(Avx512::splat(clamp.low), Avx512::splat(clamp.high));
-                            let to = out.add(at + first);
+                            let to = out.add(at);
                             if let Some(residual) = residual {
-                                value = value.add(Avx512::load_first(residual.as_ptr().add(at + first), some));
+                                value = value.add(Avx512::load_first(residual.as_ptr().add(at), some));
                             }
                             if some == LANES { value.store(to) } else { value.store_first(to, some) }
                         }

@@ -33,12 +33,15 @@ mod amx;
 mod bf16;
 mod depthwise;
 mod lanes;
+mod layout;
+mod mean;
 mod pack;
 mod product;
 mod tiles;
 mod work;
 
 pub use lanes::LANES;
+pub use layout::Layout;
 pub use pack::{pack, packed_len};
 pub use work::Work;
 
@@ -85,7 +88,9 @@ enum Vectors {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
-    Avx512,
+    Avx512 {
+        halves: bool,
+    },
 }
 
 /// What computes products of halves.
@@ -146,29 +151,54 @@ pub struct Product<'a> {
     pub weights: &'a [f32],
     pub channels: usize,
     pub clamp: Clamp,
-    /// As many numbers as the result has.
+    /// As many numbers as the result has, which then has its channels last.
     pub residual: Option<&'a [f32]>,
+    /// Where the result's numbers go.
+    pub layout: Layout,
+    /// What will be read after this, and may be far away: it is asked for meanwhile.
+    pub next: &'a [f32],
 }
 
-impl Product<'_> {
-    /// How many numbers the result has.
-    ///
-    /// # Panics
-    /// When that is more than memory could hold.
-    pub fn numbers(&self) -> usize {
-        self.x.pixels.checked_mul(self.channels).expect("a result within memory")
-    }
-}
-
-/// The input of one row of a 3x3 depthwise convolution.
+/// Rows of a 3x3 depthwise convolution over an image in blocks, to a result with its channels last.
 #[derive(Clone, Copy, Debug)]
-pub struct DepthwiseRow<'a> {
-    /// The three input rows, `width * channels` long; `None` lies in the padding above or below.
-    pub rows: [Option<&'a [f32]>; 3],
+pub struct Depthwise<'a> {
+    /// Group by group of sixteen channels, each with `LANES` numbers a pixel.
+    pub values: &'a [f32],
+    /// Numbers from one group to the next.
+    pub apart: usize,
+    /// Where each input row begins in the first group; `None` lies in the padding above or below. A row of the result
+    /// reads three of them, the next one `stride[0]` further on.
+    pub rows: &'a [Option<usize>],
     pub channels: usize,
+    /// Pixels of an input row.
     pub width: usize,
-    pub stride: usize,
+    /// Pixels of a row of the result.
+    pub width_out: usize,
+    /// Down, then across.
+    pub stride: [usize; 2],
     pub pad_left: usize,
+    /// From [`pack`] for f32; k counts the taps row by row.
+    pub weights: &'a [f32],
+    pub clamp: Clamp,
+}
+
+impl Depthwise<'_> {
+    fn check(&self, numbers: usize) {
+        let Depthwise { values, apart, rows, channels, width, width_out, stride, pad_left, weights, .. } = *self;
+        assert!(channels > 0 && stride[0] > 0 && stride[1] > 0, "a shape without channels or stride");
+        assert!(pad_left < 3, "padding as wide as the kernel");
+        assert_eq!(weights.len(), packed_len(Arithmetic::F32, TAPS, channels), "packed weights of another shape");
+        let below = rows.len().checked_sub(3).expect("three rows to read");
+        assert!(below.is_multiple_of(stride[0]), "rows that nothing reads");
+        let pixels = (below / stride[0] + 1).checked_mul(width_out);
+        assert_eq!(pixels.and_then(|pixels| pixels.checked_mul(channels)), Some(numbers), "a result of another shape");
+        let row = width.checked_mul(LANES).expect("a row within memory");
+        let last = apart.checked_mul(channels.div_ceil(LANES) - 1).expect("groups within memory");
+        for at in rows.iter().flatten() {
+            let end = last.checked_add(*at).and_then(|at| at.checked_add(row));
+            assert!(end.is_some_and(|end| end <= values.len()), "rows reach past their values");
+        }
+    }
 }
 
 impl Kernels {
@@ -192,7 +222,7 @@ impl Kernels {
             (Vectors::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
             #[cfg(target_arch = "x86_64")]
             (
-                Vectors::Avx512,
+                Vectors::Avx512 { halves: x86::halves_are_cheaper() },
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma"),
@@ -203,7 +233,7 @@ impl Kernels {
         let tiles = [
             (Tiles::Portable, true),
             #[cfg(target_arch = "x86_64")]
-            (Tiles::Amx, best == Vectors::Avx512 && amx::allowed()),
+            (Tiles::Amx, matches!(best, Vectors::Avx512 { .. }) && amx::allowed()),
         ];
         let tiles = tiles.into_iter().filter(|(_, runs)| *runs).map(|(set, _)| set);
         let f32 = vectors.iter().map(|set| Kernels { vectors: *set, tiles: None });
@@ -222,7 +252,7 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             (None, Vectors::Avx2) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            (None, Vectors::Avx512) => "avx512",
+            (None, Vectors::Avx512 { .. }) => "avx512",
             (Some(Tiles::Portable), _) => "bf16x3-portable",
             #[cfg(target_arch = "x86_64")]
             (Some(Tiles::Amx), _) => "amx",
@@ -243,36 +273,38 @@ impl Kernels {
         self.product_into(product, out, work);
     }
 
-    /// The same behind what `out` holds already, so that memory for it need not be filled before.
+    /// The same with channels last behind what `out` holds already, so that memory for it need not be filled before.
     ///
     /// # Panics
-    /// When a slice does not have the length that the shapes ask for.
+    /// When a slice does not have the length that the shapes ask for, or the result is to lie in blocks.
     pub fn product_append(self, product: &Product, out: &mut Vec<f32>, work: &mut Work) {
-        let numbers = product.numbers();
+        assert_eq!(product.layout, Layout::ChannelsLast, "a result with gaps");
+        let numbers = product.x.pixels.checked_mul(product.channels).expect("a result within memory");
         out.reserve(numbers);
         self.product_into(product, &mut out.spare_capacity_mut()[..numbers], work);
-        // SAFETY: kernels write every number of a result.
+        // SAFETY: kernels write every number of a result with channels last.
         unsafe { out.set_len(out.len() + numbers) };
     }
 
     fn product_into(self, product: &Product, out: &mut [MaybeUninit<f32>], work: &mut Work) {
-        let Product { x, weights, channels, residual, .. } = product;
+        let Product { x, weights, channels, residual, layout, .. } = product;
         x.check();
         let wanted = packed_len(self.arithmetic(), x.depth(), *channels);
         assert_eq!(weights.len(), wanted, "packed weights of another shape");
-        assert_eq!(out.len(), product.numbers(), "a result of another shape");
-        assert!(residual.is_none_or(|r| r.len() == out.len()), "a residual of another shape");
-        if out.is_empty() {
+        assert!(layout.fits(x.pixels, *channels, out.len()), "a result of another shape");
+        let in_place = |residual: &[f32]| residual.len() == out.len() && *layout == Layout::ChannelsLast;
+        assert!(residual.is_none_or(in_place), "a residual of another shape");
+        if x.pixels == 0 || *channels == 0 {
             return;
         }
         // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above.
         unsafe {
             match (self.tiles, self.vectors) {
-                (None, Vectors::Portable) => product::product::<lanes::Portable>(product, out),
+                (None, Vectors::Portable) => product::product::<lanes::Portable>(product, true, out),
                 #[cfg(target_arch = "x86_64")]
                 (None, Vectors::Avx2) => x86::product_avx2(product, out),
                 #[cfg(target_arch = "x86_64")]
-                (None, Vectors::Avx512) => x86::product_avx512(product, out),
+                (None, Vectors::Avx512 { halves }) => x86::product_avx512(product, halves, out),
                 (Some(Tiles::Portable), Vectors::Portable) => tiles::product(product, out),
                 // Multiply-adds are one instruction there, so the plain loops become many times as fast.
                 #[cfg(target_arch = "x86_64")]
@@ -285,27 +317,21 @@ impl Kernels {
         let _ = work;
     }
 
-    /// One output row of a 3x3 depthwise convolution, with weights from [`pack`] for f32 (k counts the taps row by row).
+    /// Computes rows of a depthwise convolution into `out`.
     ///
     /// # Panics
     /// When a slice does not have the length that the shapes ask for.
-    pub fn depthwise_row(self, row: &DepthwiseRow, weights: &[f32], clamp: Clamp, out: &mut [f32]) {
-        assert!(row.channels > 0 && row.stride > 0, "a shape without channels or stride");
-        assert!(row.pad_left < 3, "padding as wide as the kernel");
-        let wanted = packed_len(Arithmetic::F32, TAPS, row.channels);
-        assert_eq!(weights.len(), wanted, "packed weights of another shape");
-        assert_eq!(out.len() % row.channels, 0, "a row of another shape");
-        let numbers = row.width.checked_mul(row.channels).expect("a row within memory");
-        assert!(row.rows.iter().flatten().all(|r| r.len() == numbers), "an input row of another shape");
+    pub fn depthwise(self, conv: &Depthwise, out: &mut [f32]) {
+        conv.check(out.len());
         // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above; columns are
         // checked against `width` where they are computed.
         unsafe {
             match self.vectors {
-                Vectors::Portable => depthwise::depthwise_row::<lanes::Portable>(row, weights, clamp, out),
+                Vectors::Portable => depthwise::depthwise::<lanes::Portable>(conv, out),
                 #[cfg(target_arch = "x86_64")]
-                Vectors::Avx2 => x86::depthwise_row_avx2(row, weights, clamp, out),
+                Vectors::Avx2 => x86::depthwise_avx2(conv, out),
                 #[cfg(target_arch = "x86_64")]
-                Vectors::Avx512 => x86::depthwise_row_avx512(row, weights, clamp, out),
+                Vectors::Avx512 { .. } => x86::depthwise_avx512(conv, out),
             }
         }
     }
@@ -319,15 +345,15 @@ impl Kernels {
             !out.is_empty() && !pixels.is_empty() && pixels.len().is_multiple_of(out.len()),
             "pixels of another shape"
         );
-        out.fill(0.0);
-        for pixel in pixels.chunks_exact(out.len()) {
-            for (sum, value) in out.iter_mut().zip(pixel) {
-                *sum += value;
+        // SAFETY: a `Kernels` exists only where its instructions do.
+        unsafe {
+            match self.vectors {
+                Vectors::Portable => mean::mean(pixels, out),
+                #[cfg(target_arch = "x86_64")]
+                Vectors::Avx2 => x86::mean_avx2(pixels, out),
+                #[cfg(target_arch = "x86_64")]
+                Vectors::Avx512 { .. } => x86::mean_avx512(pixels, out),
             }
-        }
-        let count = (pixels.len() / out.len()) as f32;
-        for sum in out {
-            *sum /= count;
         }
     }
 }
@@ -337,23 +363,34 @@ impl Kernels {
 mod x86 {
     use std::mem::MaybeUninit;
 
+    use std::arch::x86_64::__cpuid;
+
     use super::lanes::{Avx2, Avx512};
-    use super::{Clamp, DepthwiseRow, Product, depthwise, product, tiles};
+    use super::{Depthwise, Product, depthwise, mean, product, tiles};
+
+    /// Whether eight lanes take half the time of sixteen: AMD's family 19h (Zen 4) has units of eight that do sixteen in
+    /// two steps. No result depends on it.
+    pub fn halves_are_cheaper() -> bool {
+        let vendor = __cpuid(0);
+        let signature = __cpuid(1).eax;
+        let family = (signature >> 8 & 0xf) + (signature >> 20 & 0xff);
+        [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD" && family == 0x19
+    }
 
     /// # Safety
     /// As for [`product::product`].
     #[target_feature(enable = "avx2,fma")]
     pub unsafe fn product_avx2(p: &Product, out: &mut [MaybeUninit<f32>]) {
         // SAFETY: passed on.
-        unsafe { product::product::<Avx2>(p, out) }
+        unsafe { product::product::<Avx2>(p, true, out) }
     }
 
     /// # Safety
     /// As for [`product::product`].
     #[target_feature(enable = "avx2,fma,avx512f")]
-    pub unsafe fn product_avx512(p: &Product, out: &mut [MaybeUninit<f32>]) {
+    pub unsafe fn product_avx512(p: &Product, halves: bool, out: &mut [MaybeUninit<f32>]) {
         // SAFETY: passed on.
-        unsafe { product::product::<Avx512>(p, out) }
+        unsafe { product::product::<Avx512>(p, halves, out) }
     }
 
     /// # Safety
@@ -364,18 +401,28 @@ mod x86 {
     }
 
     /// # Safety
-    /// As for [`depthwise::depthwise_row`].
+    /// As for [`depthwise::depthwise`].
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn depthwise_row_avx2(row: &DepthwiseRow, weights: &[f32], clamp: Clamp, out: &mut [f32]) {
+    pub unsafe fn depthwise_avx2(conv: &Depthwise, out: &mut [f32]) {
         // SAFETY: passed on.
-        unsafe { depthwise::depthwise_row::<Avx2>(row, weights, clamp, out) }
+        unsafe { depthwise::depthwise::<Avx2>(conv, out) }
     }
 
     /// # Safety
-    /// As for [`depthwise::depthwise_row`].
+    /// As for [`depthwise::depthwise`].
     #[target_feature(enable = "avx2,fma,avx512f")]
-    pub unsafe fn depthwise_row_avx512(row: &DepthwiseRow, weights: &[f32], clamp: Clamp, out: &mut [f32]) {
+    pub unsafe fn depthwise_avx512(conv: &Depthwise, out: &mut [f32]) {
         // SAFETY: passed on.
-        unsafe { depthwise::depthwise_row::<Avx512>(row, weights, clamp, out) }
+        unsafe { depthwise::depthwise::<Avx512>(conv, out) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn mean_avx2(pixels: &[f32], out: &mut [f32]) {
+        mean::mean(pixels, out);
+    }
+
+    #[target_feature(enable = "avx2,fma,avx512f")]
+    pub fn mean_avx512(pixels: &[f32], out: &mut [f32]) {
+        mean::mean(pixels, out);
     }
 }

@@ -7,132 +7,198 @@
 use std::mem::MaybeUninit;
 
 use super::lanes::{HALF, LANES, Lanes};
-use super::{Clamp, Product};
+use super::{Clamp, Patches, Product};
 
-/// The largest register tile that [`tile_of`] has an arm for.
+/// The largest register tile that [`tiles_of`] has an arm for.
 pub(super) const PIXELS_MAX: usize = 12;
 
-/// The product over all pixels and channels.
+/// Pixels that one pointer serves: an address of x86 is a pointer and once or twice an index register.
+const BASE: usize = 3;
+
+/// The product over all pixels and channels. Where `halves` take half the time, eight channels are not made as sixteen.
 ///
 /// # Safety
 /// The processor must have `V`'s instructions; `Kernels::product` has checked every length.
 #[inline(always)]
-pub(super) unsafe fn product<V: Lanes>(product: &Product, out: &mut [MaybeUninit<f32>]) {
-    let Product { x, weights, channels, clamp, residual } = *product;
+pub(super) unsafe fn product<V: Lanes>(product: &Product, halves: bool, out: &mut [MaybeUninit<f32>]) {
+    let Product { x, weights, channels, clamp, residual, layout, next } = *product;
     let group_len = (x.depth() + 1) * LANES;
-    let tiles = x.pixels.div_ceil(V::PIXELS).max(1);
+    let (out_stride, out_apart) = layout.strides(channels);
+    let written = layout.written(channels);
+    let tiles = x.pixels.div_ceil(V::PIXELS);
     // Evenly cut: 49 pixels are 10, 10, 10, 10, 9 rather than four times 12 and a lonely one.
     let (size, larger) = (x.pixels / tiles, x.pixels % tiles);
+    let steps = tiles * x.depth();
+    let mut next = Ahead::of(next, channels.div_ceil(V::GROUPS * LANES) * steps);
     let mut channel = 0;
     // Weights outside, pixels inside: a group's weights stay in the nearest cache while all pixels pass by.
     while channel < channels {
         let groups = V::GROUPS.min((channels - channel).div_ceil(LANES));
-        let mut from = 0;
-        for index in 0..tiles {
-            let pixels = size + usize::from(index < larger);
-            // SAFETY: lengths were checked for all pixels and channels, and the tile lies within both.
-            unsafe {
-                let tile = Tile {
-                    x: x.values.as_ptr().add(from * x.stride),
-                    x_stride: x.stride,
-                    segments: x.segments,
-                    segment_len: x.segment_len,
-                    weights: weights.as_ptr().add(channel / LANES * group_len),
-                    group_len,
-                    // The groups that come next, whose weights may be far away; once is enough.
-                    ahead: if index == 0 { groups * group_len } else { 0 },
-                    lanes: (channels - channel).min(groups * LANES),
-                    clamp,
-                    residual: residual.map(|r| r.as_ptr().add(from * channels + channel)),
-                    out: out.as_mut_ptr().cast::<f32>().add(from * channels + channel),
-                    out_stride: channels,
-                };
+        // SAFETY: lengths were checked for all pixels and channels, and the tiles lie within both.
+        unsafe {
+            let weights = weights.as_ptr().add(channel / LANES * group_len);
+            let mut run = Run {
+                x: &x,
+                values: x.values.as_ptr(),
+                weights,
+                group_len,
+                ahead: [
+                    Ahead {
+                        from: weights.wrapping_add(groups * group_len),
+                        step: (groups * group_len).div_ceil(steps),
+                    },
+                    next,
+                ],
+                lanes: (written - channel).min(groups * LANES),
+                clamp,
+                residual: residual.map(|r| r.as_ptr().add(channel)),
+                out: out.as_mut_ptr().cast::<f32>().add(channel / LANES * out_apart),
+                out_stride,
+                out_apart,
+            };
+            for (pixels, count) in [(size + 1, larger), (size, tiles - larger)] {
                 match groups {
-                    1 => tile_of::<V, 1, false>(&tile, pixels),
-                    _ if tile.lanes <= LANES + HALF => tile_of::<V, 1, true>(&tile, pixels),
-                    _ => tile_of::<V, 2, false>(&tile, pixels),
+                    1 => tiles_of::<V, 1, false>(&mut run, pixels, count),
+                    _ if halves && run.lanes <= LANES + HALF => tiles_of::<V, 1, true>(&mut run, pixels, count),
+                    _ => tiles_of::<V, 2, false>(&mut run, pixels, count),
                 }
             }
-            from += pixels;
+            next = run.ahead[1];
         }
         channel += groups * LANES;
     }
 }
 
-/// Where one register tile reads and writes.
-struct Tile<'a> {
-    x: *const f32,
-    x_stride: usize,
-    segments: &'a [usize],
-    segment_len: usize,
+/// The next register tile of some groups of channels: where it reads and writes.
+struct Run<'a> {
+    x: &'a Patches<'a>,
+    /// The first pixel's.
+    values: *const f32,
     weights: *const f32,
     group_len: usize,
-    /// How far ahead weights are asked for.
-    ahead: usize,
+    /// What comes next: the weights after these, and what is read after the product.
+    ahead: [Ahead; 2],
     /// Channels written, counted over all groups: only the last group can be partly filled.
     lanes: usize,
     clamp: Clamp,
     residual: Option<*const f32>,
     out: *mut f32,
+    /// Numbers from one pixel to the next, and from one group to the next.
     out_stride: usize,
+    out_apart: usize,
 }
 
+/// The same pointer, of which the compiler knows nothing any more. Left alone it finds each pixel's address by adding to
+/// that of the pixel before, eleven instructions a tile and k that the processor has no room for beside the others.
 #[inline(always)]
-unsafe fn tile_of<V: Lanes, const GROUPS: usize, const HALVED: bool>(tile: &Tile, pixels: usize) {
+fn opaque(pointer: *const f32) -> *const f32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let same;
+        // SAFETY: it is a comment to the assembler.
+        #[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read there")]
+        unsafe {
+            std::arch::asm!("/* {0} */", inlateout(reg) pointer => same, options(pure, nomem, nostack, preserves_flags));
+        }
+        same
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    pointer
+}
+
+/// Memory that will be read soon: where it is asked for at the next k, and how far to go on in it.
+#[derive(Clone, Copy)]
+struct Ahead {
+    from: *const f32,
+    step: usize,
+}
+
+impl Ahead {
+    /// All of these numbers, within so many steps.
+    fn of(numbers: &[f32], steps: usize) -> Ahead {
+        Ahead { from: numbers.as_ptr(), step: numbers.len().div_ceil(steps) }
+    }
+}
+
+/// So many tiles of so many pixels each.
+#[inline(always)]
+unsafe fn tiles_of<V: Lanes, const GROUPS: usize, const HALVED: bool>(run: &mut Run, pixels: usize, count: usize) {
     // SAFETY: passed on from `product`.
     unsafe {
         match pixels {
             0 => {}
-            1 => run::<V, 1, GROUPS, HALVED>(tile),
-            2 => run::<V, 2, GROUPS, HALVED>(tile),
-            3 => run::<V, 3, GROUPS, HALVED>(tile),
-            4 => run::<V, 4, GROUPS, HALVED>(tile),
-            5 => run::<V, 5, GROUPS, HALVED>(tile),
-            6 => run::<V, 6, GROUPS, HALVED>(tile),
-            7 => run::<V, 7, GROUPS, HALVED>(tile),
-            8 => run::<V, 8, GROUPS, HALVED>(tile),
-            9 => run::<V, 9, GROUPS, HALVED>(tile),
-            10 => run::<V, 10, GROUPS, HALVED>(tile),
-            11 => run::<V, 11, GROUPS, HALVED>(tile),
-            PIXELS_MAX => run::<V, PIXELS_MAX, GROUPS, HALVED>(tile),
-            _ => unreachable!("tiles are cut to V::PIXELS"),
+            1 => tiles::<V, 1, GROUPS, HALVED>(run, count),
+            2 => tiles::<V, 2, GROUPS, HALVED>(run, count),
+            3 => tiles::<V, 3, GROUPS, HALVED>(run, count),
+            4 => tiles::<V, 4, GROUPS, HALVED>(run, count),
+            5 => tiles::<V, 5, GROUPS, HALVED>(run, count),
+            6 => tiles::<V, 6, GROUPS, HALVED>(run, count),
+            7 => tiles::<V, 7, GROUPS, HALVED>(run, count),
+            8 => tiles::<V, 8, GROUPS, HALVED>(run, count),
+            9 => tiles::<V, 9, GROUPS, HALVED>(run, count),
+            10 => tiles::<V, 10, GROUPS, HALVED>(run, count),
+            11 => tiles::<V, 11, GROUPS, HALVED>(run, count),
+            PIXELS_MAX => tiles::<V, PIXELS_MAX, GROUPS, HALVED>(run, count),
+            // One more than the largest, of which there is none.
+            _ => assert_eq!(count, 0, "tiles are cut to V::PIXELS"),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn run<V: Lanes, const PIXELS: usize, const GROUPS: usize, const HALVED: bool>(tile: &Tile) {
+unsafe fn tiles<V: Lanes, const PIXELS: usize, const GROUPS: usize, const HALVED: bool>(run: &mut Run, count: usize) {
     // SAFETY: passed on from `product`.
-    unsafe { if HALVED { run_halved::<V, PIXELS>(tile) } else { run_whole::<V, PIXELS, GROUPS>(tile) } }
+    unsafe {
+        for _ in 0..count {
+            if HALVED {
+                tile_halved::<V, PIXELS>(run)
+            } else {
+                tile_whole::<V, PIXELS, GROUPS>(run)
+            }
+            run.values = run.values.wrapping_add(PIXELS * run.x.stride);
+            run.out = run.out.wrapping_add(PIXELS * run.out_stride);
+            run.residual = run.residual.map(|residual| residual.wrapping_add(PIXELS * run.out_stride));
+        }
+    }
 }
 
 /// A tile of whole groups, the last of which may be partly filled.
 #[inline(always)]
-unsafe fn run_whole<V: Lanes, const PIXELS: usize, const GROUPS: usize>(tile: &Tile) {
+unsafe fn tile_whole<V: Lanes, const PIXELS: usize, const GROUPS: usize>(run: &mut Run) {
     // SAFETY: passed on from `product`.
     unsafe {
-        let mut weights: [*const f32; GROUPS] = std::array::from_fn(|g| tile.weights.add(g * tile.group_len));
+        let mut weights: [*const f32; GROUPS] = std::array::from_fn(|g| run.weights.add(g * run.group_len));
         let bias: [V; GROUPS] = std::array::from_fn(|g| V::load(weights[g]));
         let mut sums = [bias; PIXELS];
-        for &segment in tile.segments {
-            let x = tile.x.add(segment);
-            for k in 0..tile.segment_len {
+        let mut ahead = run.ahead;
+        for &segment in run.x.segments {
+            let x = run.values.add(segment);
+            let mut bases: [*const f32; PIXELS_MAX / BASE] =
+                std::array::from_fn(|base| x.wrapping_add(base * BASE * run.x.stride));
+            for _ in 0..run.x.segment_len {
+                for ahead in &mut ahead {
+                    V::prefetch(ahead.from);
+                    ahead.from = ahead.from.wrapping_add(ahead.step);
+                }
                 let w: [V; GROUPS] = std::array::from_fn(|g| {
                     weights[g] = weights[g].add(LANES);
-                    V::prefetch(weights[g].wrapping_add(tile.ahead));
                     V::load(weights[g])
                 });
-                for (pixel, sums) in sums.iter_mut().enumerate() {
-                    let value = V::splat(*x.add(pixel * tile.x_stride + k));
+                unrolled!(pixel in PIXELS => {
+                    let value = V::splat(*bases[pixel / BASE].wrapping_add(pixel % BASE * run.x.stride));
                     for g in 0..GROUPS {
-                        sums[g] = value.mul_add(w[g], sums[g]);
+                        sums[pixel][g] = value.mul_add(w[g], sums[pixel][g]);
                     }
+                });
+                for base in &mut bases[..PIXELS.div_ceil(BASE)] {
+                    *base = opaque(base.wrapping_add(1));
                 }
             }
         }
+        run.ahead = ahead;
         unrolled!(pixel in PIXELS => {
             for (g, sum) in sums[pixel].iter().enumerate() {
-                tile.put(pixel, g, *sum);
+                run.put(pixel, g, *sum);
             }
         });
     }
@@ -140,34 +206,34 @@ unsafe fn run_whole<V: Lanes, const PIXELS: usize, const GROUPS: usize>(tile: &T
 
 /// A tile of one group and half of another.
 #[inline(always)]
-unsafe fn run_halved<V: Lanes, const PIXELS: usize>(tile: &Tile) {
+unsafe fn tile_halved<V: Lanes, const PIXELS: usize>(run: &mut Run) {
     // SAFETY: passed on from `product`.
     unsafe {
-        let mut weights = tile.weights;
+        let mut weights = run.weights;
         let mut sums = [V::load(weights); PIXELS];
-        let mut halves = [V::load_half(weights.add(tile.group_len)); PIXELS];
-        for &segment in tile.segments {
-            let x = tile.x.add(segment);
-            for k in 0..tile.segment_len {
+        let mut halves = [V::load_half(weights.add(run.group_len)); PIXELS];
+        for &segment in run.x.segments {
+            let x = run.values.add(segment);
+            for k in 0..run.x.segment_len {
                 weights = weights.add(LANES);
-                let (w, w_half) = (V::load(weights), V::load_half(weights.add(tile.group_len)));
+                let (w, w_half) = (V::load(weights), V::load_half(weights.add(run.group_len)));
                 unrolled!(pixel in PIXELS => {
-                    let value = V::splat(*x.add(pixel * tile.x_stride + k));
+                    let value = V::splat(*x.add(pixel * run.x.stride + k));
                     sums[pixel] = value.mul_add(w, sums[pixel]);
                     halves[pixel] = V::mul_add_half(value.first_half(), w_half, halves[pixel]);
                 });
             }
         }
-        unrolled!(pixel in PIXELS => tile.put(pixel, 0, sums[pixel]));
-        unrolled!(pixel in PIXELS => tile.put(pixel, 1, V::widen(halves[pixel])));
+        unrolled!(pixel in PIXELS => run.put(pixel, 0, sums[pixel]));
+        unrolled!(pixel in PIXELS => run.put(pixel, 1, V::widen(halves[pixel])));
     }
 }
 
-impl Tile<'_> {
+impl Run<'_> {
     /// Clamps a sum, adds the residual, and writes it down.
     #[inline(always)]
     unsafe fn put<V: Lanes>(&self, pixel: usize, group: usize, sum: V) {
-        let at = pixel * self.out_stride + group * LANES;
+        let at = pixel * self.out_stride + group * self.out_apart;
         let lanes = self.lanes - group * LANES;
         // SAFETY: passed on from `product`.
         unsafe {

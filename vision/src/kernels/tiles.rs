@@ -36,7 +36,9 @@ pub(super) fn split_pixel(x: &Patches, pixel: usize, halves: &mut [u16]) {
 /// The product over all pixels and channels; lengths are checked by `Kernels::product`.
 #[inline(always)]
 pub(super) fn product(product: &Product, out: &mut [MaybeUninit<f32>]) {
-    let Product { x, weights, channels, clamp, residual } = *product;
+    let Product { x, weights, channels, clamp, residual, layout, .. } = *product;
+    let (stride, apart) = layout.strides(channels);
+    let written = layout.written(channels);
     let mut halves = vec![0; halves_len(x.depth())];
     for pixel in 0..x.pixels {
         split_pixel(&x, pixel, &mut halves);
@@ -51,8 +53,8 @@ pub(super) fn product(product: &Product, out: &mut [MaybeUninit<f32>]) {
                 add_tile(x_high, w_high, &mut sums);
                 add_tile(x_low, w_high, &mut sums);
             }
-            let lanes = LANES.min(channels - first);
-            let at = pixel * channels + first;
+            let lanes = LANES.min(written - first);
+            let at = pixel * stride + first / LANES * apart;
             for (lane, sum) in sums[..lanes].iter().enumerate() {
                 // In this order NaN stays NaN.
                 let raised = if clamp.low > *sum { clamp.low } else { *sum };

@@ -7,11 +7,12 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Device, Result, Shape, Storage, Tensor};
 
 use super::Scratch;
+use super::expand::{Expand, Ring};
 use super::layer::{BlockPlan, Conv, ConvKind};
-use crate::kernels::{Arithmetic, Clamp, DepthwiseRow, Kernels, Patches, Product, TAPS, Work, pack, packed_len};
+use crate::kernels::{Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Patches, Product, TAPS, pack, packed_len};
 
 /// What a strip's two areas may take together: half of a small second-level cache, the rest being for weights.
 const STRIP_BYTES: usize = 256 << 10;
@@ -34,13 +35,13 @@ pub struct Block {
 
 /// The shape of a convolution.
 #[derive(Clone, Copy)]
-struct Geometry {
-    inputs: usize,
-    outputs: usize,
-    stride: [usize; 2],
-    pad: [usize; 2],
-    size_in: [usize; 2],
-    size_out: [usize; 2],
+pub(super) struct Geometry {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub stride: [usize; 2],
+    pub pad: [usize; 2],
+    pub size_in: [usize; 2],
+    pub size_out: [usize; 2],
 }
 
 impl From<&Conv> for Geometry {
@@ -56,25 +57,10 @@ impl From<&Conv> for Geometry {
     }
 }
 
-/// How the rows that the depthwise convolution reads are made.
-struct Expand {
-    geometry: Geometry,
-    weights_at: usize,
-    /// Where a pixel's patch begins in each row of the kernel: [0] if pointwise.
-    segments: Vec<usize>,
-}
-
 impl Block {
     pub fn new(plan: &BlockPlan, arithmetic: Arithmetic) -> Result<Block> {
         let mut packed = Packed::new(arithmetic, plan.expand.iter().chain([&plan.depthwise, &plan.project]));
-        let expand = plan.expand.as_ref().map(|conv| Expand {
-            geometry: conv.into(),
-            weights_at: packed.append(conv),
-            segments: match conv.kind {
-                ConvKind::Dense => (0..3).map(|row| row * padded_size(&conv.into())[1] * conv.inputs).collect(),
-                ConvKind::Depthwise | ConvKind::Pointwise => vec![0],
-            },
-        });
+        let expand = plan.expand.as_ref().map(|conv| Expand::new(conv, packed.append(conv)));
         let depthwise = Geometry::from(&plan.depthwise);
         Ok(Block {
             expand,
@@ -88,26 +74,17 @@ impl Block {
         })
     }
 
-    /// The image as the first block reads it: with the stem's padding around it.
-    pub fn image(&self, input: &[f32], size: [usize; 2], device: &Device) -> Result<Tensor> {
-        let stem = &self.expand.as_ref().expect("the reader makes the stem the first block's expansion").geometry;
-        let [height, width] = padded_size(stem);
-        // Written once, from front to back: filling it with zeros first would take as long again.
-        let mut padded = Vec::with_capacity(height * width * 3);
-        padded.resize(stem.pad[0] * width * 3, 0.0);
-        for row in input.chunks_exact(size[1] * 3).take(height - stem.pad[0]) {
-            let end = padded.len() + width * 3;
-            padded.resize(padded.len() + stem.pad[1] * 3, 0.0);
-            padded.extend_from_slice(&row[..row.len().min(end - padded.len())]);
-            padded.resize(end, 0.0);
-        }
-        padded.resize(height * width * 3, 0.0);
-        Tensor::from_vec(padded, (1, height, width, 3), device)
-    }
-
     /// The block's result for one image, as 1 x height x width x channels.
     pub fn apply(&self, x: &Tensor, kernels: Kernels, scratch: &RefCell<&mut Scratch>) -> Result<Tensor> {
         x.apply_op2_no_bwd(&self.weights, &Run { block: self, kernels, scratch })
+    }
+
+    /// The same for an image that is no tensor yet, and is not copied to become one.
+    pub fn apply_to(&self, x: &[f32], kernels: Kernels, scratch: &RefCell<&mut Scratch>) -> Result<Tensor> {
+        let (weights, layout) = self.weights.storage_and_layout();
+        let Storage::Cpu(weights) = &*weights else { candle_core::bail!("weights that are not in memory") };
+        let (out, shape) = Run { block: self, kernels, scratch }.run(x, contiguous(weights, layout)?);
+        Tensor::from_vec(out, shape, &Device::Cpu)
     }
 
     /// Rows of the expanded image that a strip of output rows reads.
@@ -129,101 +106,89 @@ impl CustomOp2 for Run<'_, '_> {
         "inverted-residual"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (x, weights) = (contiguous(x, lx)?, contiguous(w, lw)?);
-        let [height, width] = self.block.project.size_out;
-        let channels = self.block.project.outputs;
-        let mut out = Vec::with_capacity(height * width * channels);
-        self.run(x, weights, &mut out);
-        Ok((CpuStorage::F32(out), Shape::from((1, height, width, channels))))
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &candle_core::Layout,
+        w: &CpuStorage,
+        lw: &candle_core::Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (out, shape) = self.run(contiguous(x, lx)?, contiguous(w, lw)?);
+        Ok((CpuStorage::F32(out), shape))
     }
 }
 
 impl Run<'_, '_> {
-    fn run(&self, x: &[f32], weights: &[f32], out: &mut Vec<f32>) {
-        let Block { depthwise, project, strip, .. } = self.block;
+    fn run(&self, x: &[f32], weights: &[f32]) -> (Vec<f32>, Shape) {
+        let Block { expand, depthwise, project, strip, .. } = self.block;
         let [rows_in, width_in] = depthwise.size_in;
         let [rows_out, width_out] = depthwise.size_out;
-        let row_in = width_in * depthwise.inputs;
-        let row_mid = width_out * depthwise.outputs;
+        let (row_ring, row_mid) = (width_in * LANES, width_out * depthwise.outputs);
         let row_out = width_out * project.outputs;
         let ring_rows = self.block.ring_rows();
-        let ring_len = if self.block.expand.is_some() { ring_rows * row_in } else { 0 };
+        let apart = ring_rows * row_ring;
         let mut scratch = self.scratch.borrow_mut();
-        let (ring, mid, work) = scratch.areas(ring_len, strip * row_mid);
+        let lines_len = expand.as_ref().map_or(0, Expand::lines_len);
+        let lens = [depthwise.inputs.div_ceil(LANES) * apart, strip * row_mid, lines_len];
+        let ([ring, mid, lines], work) = scratch.areas(lens);
         let project_len = packed_len(self.kernels.arithmetic(), project.inputs, project.outputs);
         let project_weights = &weights[self.block.project_at..][..project_len];
         let depthwise_len = packed_len(Arithmetic::F32, TAPS, depthwise.outputs);
         let depthwise_weights = &weights[self.block.depthwise_at..][..depthwise_len];
 
+        let mut out = Vec::with_capacity(rows_out * row_out);
+        let mut rows = Vec::with_capacity(ring_rows);
         let mut made = 0;
         for from in (0..rows_out).step_by(*strip) {
             let to = (from + strip).min(rows_out);
-            if let Some(expand) = &self.block.expand {
-                let wanted = ((to - 1) * depthwise.stride[0] + 3).saturating_sub(depthwise.pad[0]).min(rows_in);
-                while made < wanted {
-                    let at = made % ring_rows;
-                    let count = (wanted - made).min(ring_rows - at);
-                    let rows = &mut ring[at * row_in..][..count * row_in];
-                    expand.rows(self.kernels, x, weights, made, rows, work);
-                    made += count;
+            let first = from * depthwise.stride[0];
+            let reads = first..first + (to - from - 1) * depthwise.stride[0] + 3;
+            let wanted = reads.end.saturating_sub(depthwise.pad[0]).min(rows_in);
+            while made < wanted {
+                let at = made % ring_rows;
+                let next = made..wanted.min(made + ring_rows - at);
+                made = next.end;
+                let ring = Ring { values: &mut ring[at * row_ring..], apart };
+                match expand {
+                    Some(expand) => expand.rows(self.kernels, x, weights, next, ring, (lines, work)),
+                    None => ring.copy(
+                        &x[next.start * width_in * depthwise.inputs..],
+                        next.len() * width_in,
+                        depthwise.inputs,
+                    ),
                 }
             }
-            for row in from..to {
-                let rows = std::array::from_fn(|tap| {
-                    let row = (row * depthwise.stride[0] + tap).checked_sub(depthwise.pad[0])?;
-                    (row < rows_in).then(|| match self.block.expand {
-                        Some(_) => &ring[row % ring_rows * row_in..][..row_in],
-                        None => &x[row * row_in..][..row_in],
-                    })
-                });
-                let input = DepthwiseRow {
-                    rows,
-                    channels: depthwise.inputs,
-                    width: width_in,
-                    stride: depthwise.stride[1],
-                    pad_left: depthwise.pad[1],
-                };
-                let row_mid = &mut mid[(row - from) * row_mid..][..row_mid];
-                self.kernels.depthwise_row(&input, depthwise_weights, Clamp::RELU6, row_mid);
-            }
+            rows.clear();
+            rows.extend(reads.map(|row| {
+                let row = row.checked_sub(depthwise.pad[0]).filter(|row| *row < rows_in)?;
+                Some(row % ring_rows * row_ring)
+            }));
+            let mid = &mut mid[..(to - from) * row_mid];
+            let conv = Depthwise {
+                values: ring,
+                apart,
+                rows: &rows,
+                channels: depthwise.inputs,
+                width: width_in,
+                width_out,
+                stride: depthwise.stride,
+                pad_left: depthwise.pad[1],
+                weights: depthwise_weights,
+                clamp: Clamp::RELU6,
+            };
+            self.kernels.depthwise(&conv, mid);
             let product = Product {
-                x: pointwise(&mid[..(to - from) * row_mid], project.inputs),
+                x: pointwise(mid, project.inputs),
                 weights: project_weights,
                 channels: project.outputs,
                 clamp: Clamp::NONE,
                 residual: self.block.residual.then(|| &x[from * row_out..to * row_out]),
+                layout: Layout::ChannelsLast,
+                next: &[],
             };
-            self.kernels.product_append(&product, out, work);
+            self.kernels.product_append(&product, &mut out, work);
         }
-    }
-}
-
-impl Expand {
-    /// Rows of the expanded image, from this one on.
-    fn rows(&self, kernels: Kernels, x: &[f32], weights: &[f32], from: usize, out: &mut [f32], work: &mut Work) {
-        let Geometry { inputs, outputs, stride, size_out, .. } = self.geometry;
-        let kernel_rows = self.segments.len();
-        let len = packed_len(kernels.arithmetic(), kernel_rows * kernel_rows * inputs, outputs);
-        let weights = &weights[self.weights_at..][..len];
-        let product = |x| Product { x, weights, channels: outputs, clamp: Clamp::RELU6, residual: None };
-        if kernel_rows == 1 {
-            let pixels = out.len() / outputs;
-            let x = &x[from * size_out[1] * inputs..][..pixels * inputs];
-            kernels.product(&product(pointwise(x, inputs)), out, work);
-            return;
-        }
-        let row_in = padded_size(&self.geometry)[1] * inputs;
-        for (index, out) in out.chunks_exact_mut(size_out[1] * outputs).enumerate() {
-            let patches = Patches {
-                values: &x[(from + index) * stride[0] * row_in..][..kernel_rows * row_in],
-                pixels: size_out[1],
-                stride: stride[1] * inputs,
-                segments: &self.segments,
-                segment_len: kernel_rows * inputs,
-            };
-            kernels.product(&product(patches), out, work);
-        }
+        (out, Shape::from((1, rows_out, width_out, project.outputs)))
     }
 }
 
@@ -233,16 +198,11 @@ pub(super) fn pointwise(values: &[f32], channels: usize) -> Patches<'_> {
 }
 
 /// The numbers of a candle tensor.
-pub(super) fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(super) fn contiguous<'a>(storage: &'a CpuStorage, layout: &candle_core::Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
         None => candle_core::bail!("layers take contiguous tensors only"),
     }
-}
-
-/// Height and width of the image that a 3x3 convolution reads, padding included.
-fn padded_size(conv: &Geometry) -> [usize; 2] {
-    [0, 1].map(|axis| (conv.size_out[axis] - 1) * conv.stride[axis] + 3)
 }
 
 fn strip_rows(depthwise: &Geometry) -> usize {

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Result, Shape, Tensor};
 
 use super::Scratch;
 use super::block::{Packed, contiguous, pointwise};
 use super::layer::Conv;
-use crate::kernels::{Arithmetic, Clamp, Kernels, Product, packed_len};
+use crate::kernels::{Arithmetic, Clamp, Kernels, Layout, Product, packed_len};
 
 pub struct Head {
     inputs: usize,
@@ -49,14 +49,22 @@ impl CustomOp2 for Run<'_, '_> {
         "pooled-features"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &candle_core::Layout,
+        w: &CpuStorage,
+        lw: &candle_core::Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let Head { inputs, features, pixels, weights_at, .. } = *self.head;
         let (x, weights) = (contiguous(x, lx)?, contiguous(w, lw)?);
         let weights = &weights[weights_at..][..packed_len(self.kernels.arithmetic(), inputs, features)];
         let mut scratch = self.scratch.borrow_mut();
-        let (image, _, work) = scratch.areas(pixels * features, 0);
+        let ([image], work) = scratch.areas([pixels * features]);
         let x = pointwise(x, inputs);
-        let product = Product { x, weights, channels: features, clamp: Clamp::RELU6, residual: None };
+        let layout = Layout::ChannelsLast;
+        let product =
+            Product { x, weights, channels: features, clamp: Clamp::RELU6, residual: None, layout, next: &[] };
         self.kernels.product(&product, image, work);
         let mut out = vec![0f32; features];
         self.kernels.mean(image, &mut out);

@@ -9,6 +9,7 @@
 //! threads. One call is one image on the calling thread; whoever has more cores calls from more threads.
 
 mod block;
+mod expand;
 mod family;
 mod head;
 mod layer;
@@ -18,8 +19,6 @@ mod scratch;
 
 use rayon::prelude::*;
 use std::cell::RefCell;
-
-use candle_core::Device;
 
 use crate::kernels::Kernels;
 use block::Block;
@@ -89,8 +88,9 @@ impl Network {
             return Err(NetworkError::InputLength { wanted, got: input.len() });
         }
         let scratch = RefCell::new(scratch);
-        let mut x = self.blocks[0].image(input, self.size, &Device::Cpu)?;
-        for block in &self.blocks {
+        let (first, rest) = self.blocks.split_first().expect("the reader makes no network without blocks");
+        let mut x = first.apply_to(input, self.kernels, &scratch)?;
+        for block in rest {
             x = block.apply(&x, self.kernels, &scratch)?;
         }
         let features = self.head.apply(&x, self.kernels, &scratch)?.to_vec1::<f32>()?;

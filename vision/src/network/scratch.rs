@@ -17,18 +17,22 @@ impl Scratch {
         Scratch::default()
     }
 
-    /// Two areas of these lengths, each at the start of a cache line, and the memory of products. What they hold is left
-    /// from earlier work.
-    pub(super) fn areas(&mut self, first: usize, second: usize) -> (&mut [f32], &mut [f32], &mut Work) {
-        let first_lines = first.next_multiple_of(LINE);
-        let wanted = first_lines + second + LINE;
+    /// Areas of these lengths, each at the start of a cache line, and the memory of products. What they hold is left from
+    /// earlier work.
+    pub(super) fn areas<const N: usize>(&mut self, lens: [usize; N]) -> ([&mut [f32]; N], &mut Work) {
+        let wanted = lens.iter().map(|len| len.next_multiple_of(LINE)).sum::<usize>() + LINE;
         if self.numbers.len() < wanted {
             self.numbers = vec![0.0; wanted];
         }
         let bytes = LINE * size_of::<f32>();
         // Alignment is for speed only, and `align_offset` may decline to answer.
         let skip = self.numbers.as_ptr().align_offset(bytes).min(LINE);
-        let (a, b) = self.numbers[skip..].split_at_mut(first_lines);
-        (&mut a[..first], &mut b[..second], &mut self.work)
+        let mut rest = &mut self.numbers[skip..];
+        let areas = lens.map(|len| {
+            let (area, behind) = std::mem::take(&mut rest).split_at_mut(len.next_multiple_of(LINE));
+            rest = behind;
+            &mut area[..len]
+        });
+        (areas, &mut self.work)
     }
 }

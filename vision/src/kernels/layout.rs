@@ -1,0 +1,48 @@
+//! Where the numbers of an image lie.
+
+use super::LANES;
+
+/// How an image's pixels and channels are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// All channels of a pixel together, pixel by pixel.
+    ChannelsLast,
+    /// Groups of sixteen channels, each with all of its pixels in a row: a pixel is a vector, and the next pixel's lies
+    /// behind it. The last group is filled up with zeros.
+    Blocked {
+        /// Numbers from one group to the next.
+        apart: usize,
+    },
+}
+
+impl Layout {
+    /// Numbers from one pixel to the next, and from one group to the next.
+    pub(super) fn strides(self, channels: usize) -> (usize, usize) {
+        match self {
+            Layout::ChannelsLast => (channels, LANES),
+            Layout::Blocked { apart } => (LANES, apart),
+        }
+    }
+
+    /// Channels that are written of so many.
+    pub(super) fn written(self, channels: usize) -> usize {
+        match self {
+            Layout::ChannelsLast => channels,
+            Layout::Blocked { .. } => channels.next_multiple_of(LANES),
+        }
+    }
+
+    /// Whether so many numbers are an image of that size: no more and no less with channels last, and enough in blocks,
+    /// which may be a part of a larger image.
+    pub(super) fn fits(self, pixels: usize, channels: usize, numbers: usize) -> bool {
+        match self {
+            Layout::ChannelsLast => pixels.checked_mul(channels) == Some(numbers),
+            Layout::Blocked { apart } => {
+                let Some(group) = pixels.checked_mul(LANES) else { return false };
+                let before = channels.div_ceil(LANES).checked_sub(1).and_then(|groups| groups.checked_mul(apart));
+                // Groups that overlap would write over each other.
+                group <= apart && before.and_then(|before| before.checked_add(group)).is_some_and(|end| end <= numbers)
+            }
+        }
+    }
+}
