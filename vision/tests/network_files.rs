@@ -11,33 +11,7 @@ use prost::Message;
 
 #[test]
 fn features_are_those_of_plain_loops() {
-    let check = |what: &str, shape: Shape| {
-        let net = Net::draw(&shape, false, 7);
-        let image = net.image(3);
-        let wanted = net.features(&image);
-        assert!(wanted.iter().any(|feature| *feature > 0.0), "{what}: a network that is all zeros shows nothing");
-        let network = Network::from_onnx_bytes(&net.onnx(PLAIN)).expect(what);
-        assert_eq!(network.input_size(), (shape.size[0], shape.size[1]), "{what}");
-        assert_eq!(network.features(), shape.features, "{what}");
-        let mut split: Option<Vec<f32>> = None;
-        for kernels in Kernels::available() {
-            let network = Network::on(kernels, &net.onnx(PLAIN)).expect(what);
-            let mut scratch = Scratch::new();
-            for _ in 0..2 {
-                let features = network.embed(&image, &mut scratch).expect(what);
-                let wanted = match kernels.arithmetic() {
-                    Arithmetic::F32 => &wanted,
-                    Arithmetic::Bf16x3 => {
-                        for (feature, wanted) in features.iter().zip(&wanted) {
-                            assert!((feature - wanted).abs() < 1e-3, "{what}: {feature} where {wanted} belongs");
-                        }
-                        split.get_or_insert_with(|| features.clone())
-                    }
-                };
-                assert_eq!(features, *wanted, "{what} on {}", kernels.name());
-            }
-        }
-    };
+    let check = |what: &str, shape: Shape| compare(what, &Net::draw(&shape, false, 7), PLAIN);
     check("a bit of everything", small());
     check("one pixel", Shape { size: [1, 1], ..small() });
     check("a column", Shape { size: [40, 3], ..small() });
@@ -49,6 +23,7 @@ fn features_are_those_of_plain_loops() {
         shape.blocks[4].stride = [3, 2];
         shape
     });
+    check("a stem that leaves columns out", Shape { size: [21, 28], stem: (8, [5, 4]), ..small() });
     check("strides wider than the kernel", {
         let mut shape = small();
         shape.size = [61, 70];
@@ -71,6 +46,48 @@ fn features_are_those_of_plain_loops() {
             features: 40,
         },
     );
+}
+
+#[test]
+fn padding_may_be_on_any_side() {
+    for seed in 0..40usize {
+        let mut net = Net::draw(&Shape { size: [21 + seed % 5, 26 + seed % 3], ..small() }, false, 7);
+        for (index, conv) in net.convs.iter_mut().enumerate().filter(|(_, conv)| conv.kernel == 3) {
+            let drawn = |side: usize| (seed * 7 + index * 5 + side * (3 + seed / 9)) % 3;
+            // What keeps its size goes on fitting what is added to it.
+            let other = |one: usize, side| if conv.stride == [1, 1] { 2 - one } else { drawn(side) };
+            conv.pads = Some([[drawn(0), other(drawn(0), 1)], [drawn(2), other(drawn(2), 3)]]);
+        }
+        compare(&format!("padding of seed {seed}"), &net, Dialect { pads: Pads::Explicit, ..PLAIN });
+    }
+}
+
+/// What every set of kernels makes of a network, beside plain loops.
+fn compare(what: &str, net: &Net, dialect: Dialect) {
+    let (image, file) = (net.image(3), net.onnx(dialect));
+    let wanted = net.features(&image);
+    assert!(wanted.iter().any(|feature| *feature > 0.0), "{what}: a network that is all zeros shows nothing");
+    let network = Network::from_onnx_bytes(&file).expect(what);
+    assert_eq!(network.input_size(), (net.size[0], net.size[1]), "{what}");
+    assert_eq!(network.features(), wanted.len(), "{what}");
+    let mut split: Option<Vec<f32>> = None;
+    for kernels in Kernels::available() {
+        let network = Network::on(kernels, &file).expect(what);
+        let mut scratch = Scratch::new();
+        for _ in 0..2 {
+            let features = network.embed(&image, &mut scratch).expect(what);
+            let wanted = match kernels.arithmetic() {
+                Arithmetic::F32 => &wanted,
+                Arithmetic::Bf16x3 => {
+                    for (feature, wanted) in features.iter().zip(&wanted) {
+                        assert!((feature - wanted).abs() < 1e-3, "{what}: {feature} where {wanted} belongs");
+                    }
+                    split.get_or_insert_with(|| features.clone())
+                }
+            };
+            assert_eq!(features, *wanted, "{what} on {}", kernels.name());
+        }
+    }
 }
 
 #[test]

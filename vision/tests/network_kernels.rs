@@ -93,9 +93,9 @@ proptest! {
     }
 
     #[test]
-    fn depthwise_rows_are_chains(
+    fn depthwise_convolutions_are_chains(
         width in 1usize..50, channels in 1usize..50, stride in (1usize..4, 1usize..4), pads in (0usize..3, 0usize..3),
-        rows_out in 1usize..4, gap in 0usize..20, relu6: bool, seed: u64,
+        rows_out in 1usize..4, more in -3isize..4, gap in 0usize..20, relu6: bool, seed: u64,
     ) {
         prop_assume!(width + pads.0 + pads.1 >= 3);
         let mut draw = Draw(seed);
@@ -119,7 +119,8 @@ proptest! {
         let clamp = if relu6 { Clamp::RELU6 } else { Clamp::NONE };
 
         let mut wanted = Vec::new();
-        let width_out = (width + pads.0 + pads.1 - 3) / stride.1 + 1;
+        // Fewer pixels than there could be, or more that lie in the padding.
+        let width_out = ((width + pads.0 + pads.1 - 3) / stride.1 + 1).saturating_add_signed(more);
         for row in 0..rows_out {
             for pixel in 0..width_out {
                 for channel in 0..channels {
@@ -155,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn means_are_chains(pixels in 1usize..60, channels in 1usize..70, seed: u64) {
+    fn means_are_chains(pixels in 1usize..60, channels in 1usize..200, seed: u64) {
         let values = Draw(seed).numbers(pixels * channels);
         let mean = |channel| {
             let sum = values.iter().skip(channel).step_by(channels).fold(0f32, |sum, value| sum + value);
@@ -252,6 +253,9 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         ("short rows", &|k| depthwise(k, Depthwise { width: 2, ..conv }, 40)),
         ("a row outside", &|k| depthwise(k, Depthwise { rows: &[None, None, Some(17)], ..conv }, 40)),
         ("groups outside", &|k| depthwise(k, Depthwise { apart: 33, ..conv }, 40)),
+        ("groups beyond memory", &|k| depthwise(k, Depthwise { apart: usize::MAX, ..conv }, 40)),
+        ("rows that are nowhere", &|k| depthwise(k, Depthwise { values: &[], rows: &[None; 3], ..conv }, 40)),
+        ("a stride beyond memory", &|k| depthwise(k, Depthwise { stride: [1, 1 << 63], ..conv }, 40)),
         ("two rows", &|k| depthwise(k, Depthwise { rows: &rows[1..], ..conv }, 40)),
         ("a row that nothing reads", &|k| depthwise(k, Depthwise { rows: &[None; 4], stride: [2, 1], ..conv }, 40)),
         ("short taps", &|k| depthwise(k, Depthwise { weights: &taps[1..], ..conv }, 40)),

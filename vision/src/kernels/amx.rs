@@ -72,8 +72,6 @@ fn permitted() -> bool {
 #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
 pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], work: &mut Work) {
     let Product { x, weights, channels, clamp, residual, layout, .. } = *product;
-    let (stride, apart) = layout.strides(channels);
-    let written = layout.written(channels);
     let tiles = x.pixels.div_ceil(ROWS);
     // Evenly cut: 49 pixels are four tiles of 13 rows. The last tile may overlap its neighbour and make the same numbers.
     let rows = x.pixels.div_ceil(tiles);
@@ -97,21 +95,19 @@ pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], wo
             }
             for group in (0..groups).step_by(2) {
                 let pair = (groups - group).min(2);
-                let lanes = (written - group * LANES).min(pair * LANES);
                 let weights = weights.as_ptr().add(group * group_len);
-                let at = |i: usize| starts[i] * stride + group * apart;
                 // Whole groups beside each other that nothing is done to go where they belong at once.
                 let straight = clamp == Clamp::NONE
                     && residual.is_none()
                     && layout == Layout::ChannelsLast
-                    && lanes == pair * LANES;
+                    && channels >= (group + pair) * LANES;
                 let block = Block {
                     inputs: [halves.as_ptr(), halves.as_ptr().wrapping_add(rows * pixel_len)],
                     input_stride: pixel_len * size_of::<u16>(),
                     weights: [weights, weights.wrapping_add(group_len)],
                     steps: x.depth().div_ceil(TILE_DEPTH),
                     sums: match straight {
-                        true => [0, 1].map(|i| out.wrapping_add(at(i))),
+                        true => [0, 1].map(|i| out.wrapping_add(starts[i] * channels + group * LANES)),
                         false => [0, 1].map(|i| sums.0.as_mut_ptr().wrapping_add(i * ROWS * 2 * LANES)),
                     },
                     sum_stride: size_of::<f32>() * if straight { channels } else { 2 * LANES },
@@ -125,26 +121,39 @@ pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], wo
                 if straight {
                     continue;
                 }
-                for i in 0..count {
-                    for row in 0..rows {
-                        let from = sums.0.as_ptr().add((i * ROWS + row) * 2 * LANES);
-                        for first in (0..lanes).step_by(LANES) {
-                            let at = at(i) + row * stride + first / LANES * apart;
-                            let some = (lanes - first).min(LANES);
-                            let value = Avx512::load(from.add(first));
-                            let mut value = value.clamp(Avx512::splat(clamp.low), Avx512::splat(clamp.high));
-                            let to = out.add(at);
-                            if let Some(residual) = residual {
-                                value = value.add(Avx512::load_first(residual.as_ptr().add(at), some));
-                            }
-                            if some == LANES { value.store(to) } else { value.store_first(to, some) }
-                        }
-                    }
+                for (start, sums) in starts[..count].iter().zip(sums.0.chunks_exact(ROWS * 2 * LANES)) {
+                    put_down(product, *start, rows, group, sums, out);
                 }
             }
         }
         // Tiles in use make a thread dearer to switch.
         asm!("tilerelease", options(nomem, nostack, preserves_flags));
+    }
+}
+
+/// Clamps the sums of so many pixels for a pair of groups, adds the residual, and writes them where they belong.
+///
+/// # Safety
+/// The processor must have AVX-512, pixels and groups must lie within the result, and sums be rows of two groups.
+#[target_feature(enable = "avx512f,avx2,fma")]
+unsafe fn put_down(product: &Product, start: usize, rows: usize, group: usize, sums: &[f32], out: *mut f32) {
+    let Product { channels, clamp, residual, layout, .. } = *product;
+    let (stride, apart) = layout.strides(channels);
+    let lanes = (layout.written(channels) - group * LANES).min(2 * LANES);
+    for (row, sums) in sums.chunks_exact(2 * LANES).take(rows).enumerate() {
+        for first in (0..lanes).step_by(LANES) {
+            let at = (start + row) * stride + (group + first / LANES) * apart;
+            let some = (lanes - first).min(LANES);
+            // SAFETY: the caller's promise.
+            unsafe {
+                let value = Avx512::load(sums.as_ptr().add(first));
+                let mut value = value.clamp(Avx512::splat(clamp.low), Avx512::splat(clamp.high));
+                if let Some(residual) = residual {
+                    value = value.add(Avx512::load_first(residual.as_ptr().add(at), some));
+                }
+                if some == LANES { value.store(out.add(at)) } else { value.store_first(out.add(at), some) }
+            }
+        }
     }
 }
 
@@ -409,6 +418,55 @@ const _: () = assert!(TILE * size_of::<f32>() == 1024 && LANES * size_of::<f32>(
 mod tests {
     use super::super::{Patches, tiles};
     use super::*;
+
+    /// What becomes of sums needs no tiles either.
+    #[test]
+    fn sums_are_put_down_where_they_belong() {
+        if !is_x86_feature_detected!("avx512f") {
+            eprintln!("SKIPPED: this processor has no AVX-512");
+            return;
+        }
+        for (pixels, channels) in [(1, 1), (16, 16), (17, 24), (33, 40), (49, 32), (49, 70)] {
+            let groups = usize::div_ceil(channels, LANES);
+            let residual: Vec<f32> = (0..pixels * channels).map(|at| at as f32 / 64.0).collect();
+            let blocked = Layout::Blocked { apart: pixels * LANES + 5 };
+            for (layout, residual) in
+                [(Layout::ChannelsLast, None), (Layout::ChannelsLast, Some(residual.as_slice())), (blocked, None)]
+            {
+                let x = Patches { values: &[], pixels, stride: 0, segments: &[], segment_len: 0 };
+                let clamp = Clamp { low: -1.0, high: 3000.0 };
+                let product = Product { x, weights: &[], channels, clamp, residual, layout, next: &[] };
+                let sum_of = |pixel: usize, channel: usize| (pixel * 100 + channel) as f32 - 50.0;
+                let len = match layout {
+                    Layout::ChannelsLast => pixels * channels,
+                    Layout::Blocked { apart } => (groups - 1) * apart + pixels * LANES,
+                };
+                let mut out = vec![f32::NAN; len];
+                let rows = usize::div_ceil(pixels, usize::div_ceil(pixels, ROWS));
+                for tile in 0..usize::div_ceil(pixels, rows) {
+                    // The last one overlaps its neighbour, as in `product`.
+                    let start = (tile * rows).min(pixels - rows);
+                    for group in (0..groups).step_by(2) {
+                        let at = |at: usize| sum_of(start + at / (2 * LANES), group * LANES + at % (2 * LANES));
+                        let sums: Vec<f32> = (0..ROWS * 2 * LANES).map(at).collect();
+                        // SAFETY: the processor was asked, and all lies within `out`.
+                        unsafe { put_down(&product, start, rows, group, &sums, out.as_mut_ptr()) };
+                    }
+                }
+                for (pixel, channel) in (0..pixels).flat_map(|p| (0..channels).map(move |c| (p, c))) {
+                    let (stride, apart) = layout.strides(channels);
+                    let is = out[pixel * stride + channel / LANES * apart + channel % LANES];
+                    let ought = sum_of(pixel, channel).clamp(clamp.low, clamp.high)
+                        + residual.map_or(0.0, |residual| residual[pixel * channels + channel]);
+                    assert_eq!(is, ought, "{pixel}, {channel} of {pixels} x {channels}, {layout:?}");
+                }
+                if let Layout::Blocked { apart } = layout {
+                    let between = |at: &usize| at % apart >= pixels * LANES;
+                    assert!((0..len).filter(between).all(|at| out[at].is_nan()), "written between groups");
+                }
+            }
+        }
+    }
 
     /// The splitting needs no tiles, and more processors have it than have them.
     #[test]

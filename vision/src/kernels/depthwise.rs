@@ -9,8 +9,8 @@ use super::{Depthwise, TAPS};
 /// The most output pixels that a tile has an arm for.
 pub(super) const PIXELS_MAX: usize = 8;
 
-/// All rows of all groups. Groups are outside: a row is then read three times from the nearest cache, and a group's
-/// weights stay in registers.
+/// All rows of all groups. Groups are outside: a row is then read three times from the nearest cache, and where there are
+/// enough registers a group's weights stay in them.
 ///
 /// # Safety
 /// The processor must have `V`'s instructions; `Kernels::depthwise` has checked every length.

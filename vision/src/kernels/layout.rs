@@ -8,7 +8,7 @@ pub enum Layout {
     /// All channels of a pixel together, pixel by pixel.
     ChannelsLast,
     /// Groups of sixteen channels, each with all of its pixels in a row: a pixel is a vector, and the next pixel's lies
-    /// behind it. The last group is filled up with zeros.
+    /// behind it. Lanes that are no channels hold numbers of no matter.
     Blocked {
         /// Numbers from one group to the next.
         apart: usize,

@@ -89,7 +89,8 @@ enum Vectors {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512 {
-        halves: bool,
+        /// Whether eight lanes take half the time of sixteen.
+        half_groups: bool,
     },
 }
 
@@ -192,9 +193,12 @@ impl Depthwise<'_> {
         assert!(below.is_multiple_of(stride[0]), "rows that nothing reads");
         let pixels = (below / stride[0] + 1).checked_mul(width_out);
         assert_eq!(pixels.and_then(|pixels| pixels.checked_mul(channels)), Some(numbers), "a result of another shape");
+        let columns = width_out.checked_mul(stride[1]).and_then(|columns| columns.checked_add(TAPS));
+        assert!(columns.is_some(), "columns beyond memory");
         let row = width.checked_mul(LANES).expect("a row within memory");
         let last = apart.checked_mul(channels.div_ceil(LANES) - 1).expect("groups within memory");
-        for at in rows.iter().flatten() {
+        // Rows of nothing but padding begin somewhere too.
+        for at in rows.iter().flatten().chain([&0]) {
             let end = last.checked_add(*at).and_then(|at| at.checked_add(row));
             assert!(end.is_some_and(|end| end <= values.len()), "rows reach past their values");
         }
@@ -222,7 +226,7 @@ impl Kernels {
             (Vectors::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
             #[cfg(target_arch = "x86_64")]
             (
-                Vectors::Avx512 { halves: x86::halves_are_cheaper() },
+                Vectors::Avx512 { half_groups: x86::half_groups_are_cheaper() },
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma"),
@@ -300,11 +304,11 @@ impl Kernels {
         // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above.
         unsafe {
             match (self.tiles, self.vectors) {
-                (None, Vectors::Portable) => product::product::<lanes::Portable>(product, true, out),
+                (None, Vectors::Portable) => product::product::<lanes::Portable>(product, false, out),
                 #[cfg(target_arch = "x86_64")]
                 (None, Vectors::Avx2) => x86::product_avx2(product, out),
                 #[cfg(target_arch = "x86_64")]
-                (None, Vectors::Avx512 { halves }) => x86::product_avx512(product, halves, out),
+                (None, Vectors::Avx512 { half_groups }) => x86::product_avx512(product, half_groups, out),
                 (Some(Tiles::Portable), Vectors::Portable) => tiles::product(product, out),
                 // Multiply-adds are one instruction there, so the plain loops become many times as fast.
                 #[cfg(target_arch = "x86_64")]
@@ -323,6 +327,9 @@ impl Kernels {
     /// When a slice does not have the length that the shapes ask for.
     pub fn depthwise(self, conv: &Depthwise, out: &mut [f32]) {
         conv.check(out.len());
+        if out.is_empty() {
+            return;
+        }
         // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above; columns are
         // checked against `width` where they are computed.
         unsafe {
@@ -361,16 +368,15 @@ impl Kernels {
 /// The generic kernels, compiled once for each instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::mem::MaybeUninit;
-
     use std::arch::x86_64::__cpuid;
+    use std::mem::MaybeUninit;
 
     use super::lanes::{Avx2, Avx512};
     use super::{Depthwise, Product, depthwise, mean, product, tiles};
 
-    /// Whether eight lanes take half the time of sixteen: AMD's family 19h (Zen 4) has units of eight that do sixteen in
+    /// Whether a processor with AVX-512 makes eight lanes in half the time of sixteen: AMD's family 19h (Zen 4) has units of eight that do sixteen in
     /// two steps. No result depends on it.
-    pub fn halves_are_cheaper() -> bool {
+    pub fn half_groups_are_cheaper() -> bool {
         let vendor = __cpuid(0);
         let signature = __cpuid(1).eax;
         let family = (signature >> 8 & 0xf) + (signature >> 20 & 0xff);
@@ -382,15 +388,15 @@ mod x86 {
     #[target_feature(enable = "avx2,fma")]
     pub unsafe fn product_avx2(p: &Product, out: &mut [MaybeUninit<f32>]) {
         // SAFETY: passed on.
-        unsafe { product::product::<Avx2>(p, true, out) }
+        unsafe { product::product::<Avx2>(p, false, out) }
     }
 
     /// # Safety
     /// As for [`product::product`].
     #[target_feature(enable = "avx2,fma,avx512f")]
-    pub unsafe fn product_avx512(p: &Product, halves: bool, out: &mut [MaybeUninit<f32>]) {
+    pub unsafe fn product_avx512(p: &Product, half_groups: bool, out: &mut [MaybeUninit<f32>]) {
         // SAFETY: passed on.
-        unsafe { product::product::<Avx512>(p, halves, out) }
+        unsafe { product::product::<Avx512>(p, half_groups, out) }
     }
 
     /// # Safety
@@ -424,5 +430,55 @@ mod x86 {
     #[target_feature(enable = "avx2,fma,avx512f")]
     pub fn mean_avx512(pixels: &[f32], out: &mut [f32]) {
         mean::mean(pixels, out);
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    /// Each processor makes half groups in one of two ways; both are run wherever they can be.
+    #[test]
+    fn half_groups_are_the_same_numbers_made_either_way() {
+        if !is_x86_feature_detected!("avx512f") {
+            eprintln!("SKIPPED: this processor has no AVX-512");
+            return;
+        }
+        let mut state = 1u32;
+        let mut numbers = |len: usize| -> Vec<f32> {
+            let next = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / 8e6 - 1.0
+            };
+            std::iter::repeat_with(next).take(len).collect()
+        };
+        for (channels, pixels) in (17..=24).chain(49..=56).flat_map(|channels| (1..30).map(move |p| (channels, p))) {
+            let depth = 1 + (channels * pixels) % 20;
+            let (values, bias, weights) = (numbers(pixels * depth), numbers(channels), numbers(depth * channels));
+            let mut packed = Vec::new();
+            pack(Arithmetic::F32, depth, &bias, |k, channel| weights[k * channels + channel], &mut packed);
+            let residual = numbers(pixels * channels);
+            for residual in [None, Some(residual.as_slice())] {
+                let product = Product {
+                    x: Patches { values: &values, pixels, stride: depth, segments: &[0], segment_len: depth },
+                    weights: &packed,
+                    channels,
+                    clamp: Clamp::RELU6,
+                    residual,
+                    layout: Layout::ChannelsLast,
+                    next: &[],
+                };
+                let by = |vectors| {
+                    let mut out = vec![f32::NAN; pixels * channels];
+                    Kernels { vectors, tiles: None }.product(&product, &mut out, &mut Work::default());
+                    out.iter().map(|number| number.to_bits()).collect::<Vec<_>>()
+                };
+                let wanted = by(Vectors::Portable);
+                for half_groups in [false, true] {
+                    let what = format!("{channels} channels of {pixels} pixels, {half_groups}");
+                    assert_eq!(by(Vectors::Avx512 { half_groups }), wanted, "{what}");
+                }
+            }
+        }
     }
 }

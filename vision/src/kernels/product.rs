@@ -15,12 +15,15 @@ pub(super) const PIXELS_MAX: usize = 12;
 /// Pixels that one pointer serves: an address of x86 is a pointer and once or twice an index register.
 const BASE: usize = 3;
 
-/// The product over all pixels and channels. Where `halves` take half the time, eight channels are not made as sixteen.
+const _: () = assert!(PIXELS_MAX.is_multiple_of(BASE));
+
+/// The product over all pixels and channels. Where half a group takes half the time (`half_groups`),
+/// it is not made as a whole one.
 ///
 /// # Safety
 /// The processor must have `V`'s instructions; `Kernels::product` has checked every length.
 #[inline(always)]
-pub(super) unsafe fn product<V: Lanes>(product: &Product, halves: bool, out: &mut [MaybeUninit<f32>]) {
+pub(super) unsafe fn product<V: Lanes>(product: &Product, half_groups: bool, out: &mut [MaybeUninit<f32>]) {
     let Product { x, weights, channels, clamp, residual, layout, next } = *product;
     let group_len = (x.depth() + 1) * LANES;
     let (out_stride, out_apart) = layout.strides(channels);
@@ -29,26 +32,21 @@ pub(super) unsafe fn product<V: Lanes>(product: &Product, halves: bool, out: &mu
     // Evenly cut: 49 pixels are 10, 10, 10, 10, 9 rather than four times 12 and a lonely one.
     let (size, larger) = (x.pixels / tiles, x.pixels % tiles);
     let steps = tiles * x.depth();
-    let mut next = Ahead::of(next, channels.div_ceil(V::GROUPS * LANES) * steps);
+    let mut next = Ahead::of(next, weights, channels.div_ceil(V::GROUPS * LANES) * steps);
     let mut channel = 0;
     // Weights outside, pixels inside: a group's weights stay in the nearest cache while all pixels pass by.
     while channel < channels {
         let groups = V::GROUPS.min((channels - channel).div_ceil(LANES));
         // SAFETY: lengths were checked for all pixels and channels, and the tiles lie within both.
         unsafe {
-            let weights = weights.as_ptr().add(channel / LANES * group_len);
+            let (these, behind) = weights[channel / LANES * group_len..].split_at(groups * group_len);
+            let behind = &behind[..behind.len().min(these.len())];
             let mut run = Run {
                 x: &x,
                 values: x.values.as_ptr(),
-                weights,
+                weights: these.as_ptr(),
                 group_len,
-                ahead: [
-                    Ahead {
-                        from: weights.wrapping_add(groups * group_len),
-                        step: (groups * group_len).div_ceil(steps),
-                    },
-                    next,
-                ],
+                ahead: [Ahead::of(behind, weights, steps), next],
                 lanes: (written - channel).min(groups * LANES),
                 clamp,
                 residual: residual.map(|r| r.as_ptr().add(channel)),
@@ -59,7 +57,7 @@ pub(super) unsafe fn product<V: Lanes>(product: &Product, halves: bool, out: &mu
             for (pixels, count) in [(size + 1, larger), (size, tiles - larger)] {
                 match groups {
                     1 => tiles_of::<V, 1, false>(&mut run, pixels, count),
-                    _ if halves && run.lanes <= LANES + HALF => tiles_of::<V, 1, true>(&mut run, pixels, count),
+                    _ if half_groups && run.lanes <= LANES + HALF => tiles_of::<V, 1, true>(&mut run, pixels, count),
                     _ => tiles_of::<V, 2, false>(&mut run, pixels, count),
                 }
             }
@@ -88,24 +86,6 @@ struct Run<'a> {
     out_apart: usize,
 }
 
-/// The same pointer, of which the compiler knows nothing any more. Left alone it finds each pixel's address by adding to
-/// that of the pixel before, eleven instructions a tile and k that the processor has no room for beside the others.
-#[inline(always)]
-fn opaque(pointer: *const f32) -> *const f32 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let same;
-        // SAFETY: it is a comment to the assembler.
-        #[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read there")]
-        unsafe {
-            std::arch::asm!("/* {0} */", inlateout(reg) pointer => same, options(pure, nomem, nostack, preserves_flags));
-        }
-        same
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    pointer
-}
-
 /// Memory that will be read soon: where it is asked for at the next k, and how far to go on in it.
 #[derive(Clone, Copy)]
 struct Ahead {
@@ -114,9 +94,13 @@ struct Ahead {
 }
 
 impl Ahead {
-    /// All of these numbers, within so many steps.
-    fn of(numbers: &[f32], steps: usize) -> Ahead {
-        Ahead { from: numbers.as_ptr(), step: numbers.len().div_ceil(steps) }
+    /// As much of these numbers as there are steps for, a line at each; `near` is asked for where there are none, since
+    /// no address costs as much as one that is nowhere.
+    fn of(numbers: &[f32], near: &[f32], steps: usize) -> Ahead {
+        match numbers {
+            [] => Ahead { from: near.as_ptr(), step: 0 },
+            _ => Ahead { from: numbers.as_ptr(), step: numbers.len().div_ceil(steps).min(LANES) },
+        }
     }
 }
 
@@ -191,7 +175,7 @@ unsafe fn tile_whole<V: Lanes, const PIXELS: usize, const GROUPS: usize>(run: &m
                     }
                 });
                 for base in &mut bases[..PIXELS.div_ceil(BASE)] {
-                    *base = opaque(base.wrapping_add(1));
+                    *base = V::opaque(base.wrapping_add(1));
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! The expanded image is up to six times its input and would go out to memory and back. So the block works in strips of
 //! output rows: the expanded rows that a strip needs go into a ring (rows shared by two strips are made once), the
 //! depthwise rows into a second area, and their projection, with its residual, straight into the result. Strips are cut
-//! so that both areas stay in the second-level cache. How they are cut changes no number.
+//! so that these areas stay in the second-level cache. How they are cut changes no number.
 
 use std::cell::RefCell;
 
@@ -14,7 +14,8 @@ use super::expand::{Expand, Ring};
 use super::layer::{BlockPlan, Conv, ConvKind};
 use crate::kernels::{Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Patches, Product, TAPS, pack, packed_len};
 
-/// What a strip's two areas may take together: half of a small second-level cache, the rest being for weights.
+/// What a strip's areas may take together: half of a small second-level cache, the rest being for weights. Where an
+/// expansion's weights take more, a strip may take as much as they do, since they are read anew for each.
 const STRIP_BYTES: usize = 256 << 10;
 
 /// Numbers in a cache line: packed weights start on one, so that no load of sixteen straddles two.
@@ -67,7 +68,7 @@ impl Block {
             depthwise,
             project: (&plan.project).into(),
             residual: plan.residual,
-            strip: strip_rows(&depthwise),
+            strip: strip_rows(&depthwise, plan.expand.as_ref().map_or(0, |conv| size_of_val(&conv.weights[..]))),
             depthwise_at: packed.append(&plan.depthwise),
             project_at: packed.append(&plan.project),
             weights: packed.into_tensor()?,
@@ -205,12 +206,13 @@ pub(super) fn contiguous<'a>(storage: &'a CpuStorage, layout: &candle_core::Layo
     }
 }
 
-fn strip_rows(depthwise: &Geometry) -> usize {
-    let row_in = depthwise.size_in[1] * depthwise.inputs * size_of::<f32>();
+/// Output rows of a strip, where that many bytes of weights are read for each to make its input.
+fn strip_rows(depthwise: &Geometry, weights: usize) -> usize {
+    let row_in = depthwise.size_in[1] * depthwise.inputs.next_multiple_of(LANES) * size_of::<f32>();
     let row_mid = depthwise.size_out[1] * depthwise.outputs * size_of::<f32>();
     let fixed = 3usize.saturating_sub(depthwise.stride[0]) * row_in;
     let each = depthwise.stride[0] * row_in + row_mid;
-    let most = (STRIP_BYTES.saturating_sub(fixed) / each).clamp(1, depthwise.size_out[0]);
+    let most = (STRIP_BYTES.max(weights).saturating_sub(fixed) / each).clamp(1, depthwise.size_out[0]);
     // Strips of even height: 14 rows are 7 + 7 rather than 12 + 2.
     depthwise.size_out[0].div_ceil(depthwise.size_out[0].div_ceil(most))
 }

@@ -9,7 +9,8 @@ use super::block::{Geometry, pointwise};
 use super::layer::{Conv, ConvKind};
 use crate::kernels::{Clamp, Kernels, LANES, Layout, Patches, Product, Work, packed_len};
 
-/// Numbers that are asked for while an image is expanded.
+/// Numbers that are asked for while rows are made: the depthwise weights of 960 channels, and of the projection those
+/// of two groups, which it reads before it can ask for more.
 const NEXT: usize = 40 << 10;
 
 /// How the rows that the depthwise convolution reads are made.
@@ -20,7 +21,7 @@ pub(super) struct Expand {
     segments: Vec<usize>,
 }
 
-/// Rows of the expanded image, in blocks, from the next one on that is to be made.
+/// Rows that the depthwise convolution reads, in blocks, from the next one on that is to be made.
 pub(super) struct Ring<'a> {
     pub values: &'a mut [f32],
     /// Numbers from one group of channels to the next.
@@ -28,7 +29,8 @@ pub(super) struct Ring<'a> {
 }
 
 impl Ring<'_> {
-    /// Puts down pixels with their channels last.
+    /// Puts down pixels that come with their channels last. Lanes that are no channels get zeros, which cost less than what
+    /// could be left there.
     pub fn copy(self, x: &[f32], pixels: usize, channels: usize) {
         for (group, first) in (0..channels).step_by(LANES).enumerate() {
             let lanes = LANES.min(channels - first);
@@ -78,18 +80,10 @@ impl Expand {
         let (weights, behind) = weights[self.weights_at..].split_at(len);
         let next = &behind[..behind.len().min(NEXT)];
         let layout = Layout::Blocked { apart: ring.apart };
-        let product = Product {
-            x: pointwise(&[], inputs),
-            weights,
-            channels: outputs,
-            clamp: Clamp::RELU6,
-            residual: None,
-            layout,
-            next,
-        };
+        let (channels, clamp, residual) = (outputs, Clamp::RELU6, None);
         if kernel_rows == 1 {
             let x = pointwise(&x[rows.start * size_out[1] * inputs..rows.end * size_out[1] * inputs], inputs);
-            kernels.product(&Product { x, ..product }, ring.values, work);
+            kernels.product(&Product { x, weights, channels, clamp, residual, layout, next }, ring.values, work);
             return;
         }
         let (image, row_in) = (x, size_in[1] * inputs);
@@ -112,7 +106,8 @@ impl Expand {
             };
             let next = &image[((row + 1) * stride[0] * row_in).min(image.len())..];
             let next = &next[..next.len().min(row_in * kernel_rows)];
-            kernels.product(&Product { x, next, ..product }, &mut ring.values[index * size_out[1] * LANES..], work);
+            let product = Product { x, weights, channels, clamp, residual, layout, next };
+            kernels.product(&product, &mut ring.values[index * size_out[1] * LANES..], work);
         }
     }
 }

@@ -56,6 +56,8 @@ pub struct Conv {
     pub kernel: usize,
     pub depthwise: bool,
     pub stride: [usize; 2],
+    /// Above and below, to the left and to the right; TensorFlow's SAME if nothing is said.
+    pub pads: Option<[[usize; 2]; 2]>,
     pub relu6: bool,
     pub norm: Option<Norm>,
     pub begins_block: bool,
@@ -101,6 +103,7 @@ impl Net {
                 kernel,
                 depthwise,
                 stride,
+                pads: None,
                 relu6,
                 norm,
                 begins_block: false,
@@ -170,22 +173,28 @@ impl Net {
 }
 
 impl Conv {
-    /// Padding above or to the left, and below or to the right, as TensorFlow's SAME has them.
-    pub fn same(&self, size: [usize; 2]) -> [[usize; 2]; 2] {
-        [0, 1].map(|axis| {
-            let out = size[axis].div_ceil(self.stride[axis]);
-            let all = ((out - 1) * self.stride[axis] + self.kernel).saturating_sub(size[axis]);
-            [all / 2, all - all / 2]
+    /// Padding above or to the left, and below or to the right.
+    pub fn pads(&self, size: [usize; 2]) -> [[usize; 2]; 2] {
+        self.pads.unwrap_or_else(|| {
+            [0, 1].map(|axis| {
+                let out = size[axis].div_ceil(self.stride[axis]);
+                let all = ((out - 1) * self.stride[axis] + self.kernel).saturating_sub(size[axis]);
+                [all / 2, all - all / 2]
+            })
         })
     }
 
     pub fn size_out(&self, size: [usize; 2]) -> [usize; 2] {
-        [0, 1].map(|axis| size[axis].div_ceil(self.stride[axis]))
+        let pads = self.pads(size);
+        // SAME leaves out what a stride that is wider than the kernel steps over.
+        [0, 1].map(|axis| {
+            (pads[axis][0] + size[axis] + pads[axis][1]).saturating_sub(self.kernel) / self.stride[axis] + 1
+        })
     }
 
     fn run(&self, x: &[f32], size: [usize; 2]) -> (Vec<f32>, [usize; 2]) {
         let out_size = self.size_out(size);
-        let pads = self.same(size);
+        let pads = self.pads(size);
         let group_inputs = if self.depthwise { 1 } else { self.inputs };
         let mut out = Vec::new();
         for place in 0..out_size[0] * out_size[1] {
@@ -375,7 +384,7 @@ impl Writer {
         let (weights, bias) = (format!("w{index}"), format!("b{index}"));
         self.floats(&weights, &[conv.outputs, group_inputs, conv.kernel, conv.kernel], &conv.weights);
         self.floats(&bias, &[conv.outputs], &conv.bias);
-        let [[top, bottom], [left, right]] = conv.same(size).map(|pads| pads.map(|pad| pad as i64));
+        let [[top, bottom], [left, right]] = conv.pads(size).map(|pads| pads.map(|pad| pad as i64));
         let mut attributes = vec![
             ints("kernel_shape", &[conv.kernel as i64; 2]),
             ints("strides", &conv.stride.map(|stride| stride as i64)),
