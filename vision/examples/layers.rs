@@ -1,7 +1,8 @@
 //! Where the network's time goes: every product and depthwise convolution of MobileNetV2 1.0 at 224 x 224, timed alone
-//! with warm caches on one thread, beside what this core's multiply-add units can do.
+//! on one thread, beside what this core's multiply-add units can do.
 //!
-//! `layers [KERNELS]`. What the strips of a block cost beyond that shows as the difference to `throughput`.
+//! `layers [KERNELS]`. As in a block, layers work in strips that stay in the second-level cache, with warm weights; what
+//! else an image costs shows as the difference to `throughput`.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -10,6 +11,9 @@ use std::time::Instant;
 use mr_vision::kernels::{
     Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Patches, Product, TAPS, Work, pack, packed_len,
 };
+
+/// What a strip reads and writes at most: numbers in 256 KB.
+const STRIP: usize = 64 << 10;
 
 /// Expansion, outputs, repeats, stride: table 2 of the MobileNetV2 paper, <https://arxiv.org/abs/1801.04381>.
 const BLOCKS: [(usize, usize, usize, usize); 7] =
@@ -75,6 +79,11 @@ impl Lines {
     }
 }
 
+/// So many at a time that parts of about the same size are `most` at most.
+fn evenly(all: usize, most: usize) -> usize {
+    all.div_ceil(all.div_ceil(most.max(1)))
+}
+
 fn packed(arithmetic: Arithmetic, depth: usize, channels: usize) -> Lines {
     let mut lines = Lines::room(packed_len(arithmetic, depth, channels));
     pack(arithmetic, depth, &vec![0.01; channels], |_, _| 0.01, &mut lines.numbers);
@@ -90,48 +99,63 @@ struct Layer {
 
 impl Layer {
     fn product(kernels: Kernels, name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
-        let (x, weights) = (Lines::of(0.5, pixels * depth), packed(kernels.arithmetic(), depth, channels));
-        let out = RefCell::new((Lines::of(0.0, pixels * channels), Work::default()));
+        let strip = evenly(pixels, STRIP / (depth + channels));
+        let (x, weights) = (Lines::of(0.5, strip * depth), packed(kernels.arithmetic(), depth, channels));
+        let groups = channels.div_ceil(LANES);
+        let out = RefCell::new((Lines::of(0.0, strip * groups * LANES), Work::default()));
+        // What is expanded lies in blocks.
+        let blocked = matches!(name, "stem" | "expand");
+        let layout = if blocked { Layout::Blocked { apart: strip * LANES } } else { Layout::ChannelsLast };
+        let clamp = if name == "project" { Clamp::NONE } else { Clamp::RELU6 };
         Layer {
             name: format!("{name} {pixels}x{depth}x{channels}"),
             flops: (2 * pixels * depth * channels) as f64,
             run: Box::new(move |kernels| {
-                let x = Patches { values: x.get(), pixels, stride: depth, segments: &[0], segment_len: depth };
-                let (weights, clamp) = (weights.get(), Clamp::RELU6);
-                let (out, work) = &mut *out.borrow_mut();
-                let layout = Layout::ChannelsLast;
-                let product = Product { x, weights, channels, clamp, residual: None, layout, next: &[] };
-                kernels.product(&product, out.get_mut(), work);
+                for from in (0..pixels).step_by(strip) {
+                    let pixels = strip.min(pixels - from);
+                    let values = &x.get()[..pixels * depth];
+                    let x = Patches { values, pixels, stride: depth, segments: &[0], segment_len: depth };
+                    let weights = weights.get();
+                    let product = Product { x, weights, channels, clamp, residual: None, layout, next: &[] };
+                    let (out, work) = &mut *out.borrow_mut();
+                    let numbers = if blocked { strip * groups * LANES } else { pixels * channels };
+                    kernels.product(&product, &mut out.get_mut()[..numbers], work);
+                }
             }),
         }
     }
 
     fn depthwise(size: usize, channels: usize, stride: usize) -> Layer {
-        let row = size * LANES;
-        let apart = size * row;
-        let (x, weights) = (Lines::of(0.5, channels / LANES * apart), packed(Arithmetic::F32, TAPS, channels));
         let size_out = size.div_ceil(stride);
-        let rows: Vec<Option<usize>> = (0..(size_out - 1) * stride + 3)
-            .map(|at| at.checked_sub(1).filter(|at| *at < size).map(|at| at * row))
-            .collect();
-        let out = RefCell::new(Lines::of(0.0, size_out * size_out * channels));
+        let (row, row_out) = (size * LANES, size_out * channels);
+        let strip = evenly(size_out, STRIP / (stride * size * channels + row_out));
+        let apart = ((strip - 1) * stride + 3) * row;
+        let (x, weights) = (Lines::of(0.5, channels / LANES * apart), packed(Arithmetic::F32, TAPS, channels));
+        let out = RefCell::new(Lines::of(0.0, strip * row_out));
         Layer {
             name: format!("depthwise {size}x{channels}/{stride}"),
             flops: (2 * size_out * size_out * TAPS * channels) as f64,
             run: Box::new(move |kernels| {
-                let conv = Depthwise {
-                    values: x.get(),
-                    apart,
-                    rows: &rows,
-                    channels,
-                    width: size,
-                    width_out: size_out,
-                    stride: [stride; 2],
-                    pad_left: 1,
-                    weights: weights.get(),
-                    clamp: Clamp::RELU6,
-                };
-                kernels.depthwise(&conv, out.borrow_mut().get_mut());
+                for from in (0..size_out).step_by(strip) {
+                    let strip = strip.min(size_out - from);
+                    let reads = (strip - 1) * stride + 3;
+                    let there = |read: &usize| (1..=size).contains(&(from * stride + read));
+                    let rows: Vec<Option<usize>> =
+                        (0..reads).map(|read| Some(read).filter(there).map(|read| read * row)).collect();
+                    let conv = Depthwise {
+                        values: x.get(),
+                        apart,
+                        rows: &rows,
+                        channels,
+                        width: size,
+                        width_out: size_out,
+                        stride: [stride; 2],
+                        pad_left: 1,
+                        weights: weights.get(),
+                        clamp: Clamp::RELU6,
+                    };
+                    kernels.depthwise(&conv, &mut out.borrow_mut().get_mut()[..strip * row_out]);
+                }
             }),
         }
     }
