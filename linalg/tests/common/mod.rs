@@ -1,7 +1,6 @@
 //! Numbers to test with: a fixed sequence, and the embeddings that lie beside a checkout.
 
-// Each test binary uses some of these.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::path::PathBuf;
 

@@ -17,8 +17,8 @@ const BASE: usize = 3;
 
 const _: () = assert!(PIXELS_MAX.is_multiple_of(BASE));
 
-/// The product over all pixels and channels. Where half a group takes half the time (`half_groups`),
-/// it is not made as a whole one.
+/// The product over all pixels and channels. Where half a group takes half the time (`half_groups`), it is not made as a
+/// whole one.
 ///
 /// # Safety
 /// The processor must have `V`'s instructions; `Kernels::product` has checked every length.

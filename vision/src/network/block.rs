@@ -7,11 +7,11 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, CustomOp2, Device, Result, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Device, Layout as Strided, Result, Shape, Storage, Tensor};
 
 use super::Scratch;
 use super::expand::{Expand, Ring};
-use super::layer::{BlockPlan, Conv, ConvKind};
+use super::layer::{BlockPlan, Conv, ConvKind, Geometry};
 use crate::kernels::{Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Patches, Product, TAPS, pack, packed_len};
 
 /// What a strip's areas may take together: half of a small second-level cache, the rest being for weights. Where an
@@ -34,39 +34,15 @@ pub struct Block {
     project_at: usize,
 }
 
-/// The shape of a convolution.
-#[derive(Clone, Copy)]
-pub(super) struct Geometry {
-    pub inputs: usize,
-    pub outputs: usize,
-    pub stride: [usize; 2],
-    pub pad: [usize; 2],
-    pub size_in: [usize; 2],
-    pub size_out: [usize; 2],
-}
-
-impl From<&Conv> for Geometry {
-    fn from(conv: &Conv) -> Geometry {
-        Geometry {
-            inputs: conv.inputs,
-            outputs: conv.outputs,
-            stride: conv.stride,
-            pad: conv.pad,
-            size_in: conv.size_in,
-            size_out: conv.size_out,
-        }
-    }
-}
-
 impl Block {
     pub fn new(plan: &BlockPlan, arithmetic: Arithmetic) -> Result<Block> {
         let mut packed = Packed::new(arithmetic, plan.expand.iter().chain([&plan.depthwise, &plan.project]));
         let expand = plan.expand.as_ref().map(|conv| Expand::new(conv, packed.append(conv)));
-        let depthwise = Geometry::from(&plan.depthwise);
+        let depthwise = plan.depthwise.geometry;
         Ok(Block {
             expand,
             depthwise,
-            project: (&plan.project).into(),
+            project: plan.project.geometry,
             residual: plan.residual,
             strip: strip_rows(&depthwise, plan.expand.as_ref().map_or(0, |conv| size_of_val(&conv.weights[..]))),
             depthwise_at: packed.append(&plan.depthwise),
@@ -107,13 +83,7 @@ impl CustomOp2 for Run<'_, '_> {
         "inverted-residual"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &candle_core::Layout,
-        w: &CpuStorage,
-        lw: &candle_core::Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Strided, w: &CpuStorage, lw: &Strided) -> Result<(CpuStorage, Shape)> {
         let (out, shape) = self.run(contiguous(x, lx)?, contiguous(w, lw)?);
         Ok((CpuStorage::F32(out), shape))
     }
@@ -124,8 +94,8 @@ impl Run<'_, '_> {
         let Block { expand, depthwise, project, strip, .. } = self.block;
         let [rows_in, width_in] = depthwise.size_in;
         let [rows_out, width_out] = depthwise.size_out;
-        let (row_ring, row_mid) = (width_in * LANES, width_out * depthwise.outputs);
-        let row_out = width_out * project.outputs;
+        let (row_in, row_ring) = (width_in * depthwise.inputs, width_in * LANES);
+        let (row_mid, row_out) = (width_out * depthwise.outputs, width_out * project.outputs);
         let ring_rows = self.block.ring_rows();
         let apart = ring_rows * row_ring;
         let mut scratch = self.scratch.borrow_mut();
@@ -152,11 +122,7 @@ impl Run<'_, '_> {
                 let ring = Ring { values: &mut ring[at * row_ring..], apart };
                 match expand {
                     Some(expand) => expand.rows(self.kernels, x, weights, next, ring, (lines, work)),
-                    None => ring.copy(
-                        &x[next.start * width_in * depthwise.inputs..],
-                        next.len() * width_in,
-                        depthwise.inputs,
-                    ),
+                    None => ring.copy(&x[next.start * row_in..next.end * row_in], depthwise.inputs),
                 }
             }
             rows.clear();
@@ -199,7 +165,7 @@ pub(super) fn pointwise(values: &[f32], channels: usize) -> Patches<'_> {
 }
 
 /// The numbers of a candle tensor.
-pub(super) fn contiguous<'a>(storage: &'a CpuStorage, layout: &candle_core::Layout) -> Result<&'a [f32]> {
+pub(super) fn contiguous<'a>(storage: &'a CpuStorage, layout: &Strided) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
         None => candle_core::bail!("layers take contiguous tensors only"),
@@ -226,7 +192,8 @@ pub(super) struct Packed {
 impl Packed {
     /// Room for these convolutions.
     pub fn new<'a>(arithmetic: Arithmetic, convs: impl Iterator<Item = &'a Conv>) -> Packed {
-        let len: usize = convs.map(|conv| packed_len(arithmetic_of(conv, arithmetic), depth(conv), conv.outputs)).sum();
+        let len: usize =
+            convs.map(|conv| packed_len(arithmetic_of(conv, arithmetic), depth(conv), conv.geometry.outputs)).sum();
         let mut numbers: Vec<f32> = Vec::with_capacity(len + LINE);
         // The vector never grows past its capacity, so what starts on a cache line stays on it.
         let skip = numbers.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
@@ -237,7 +204,7 @@ impl Packed {
     /// Packs a convolution and says where it begins.
     pub fn append(&mut self, conv: &Conv) -> usize {
         let at = self.numbers.len();
-        let depth = depth(conv);
+        let (depth, inputs) = (depth(conv), conv.geometry.inputs);
         pack(
             arithmetic_of(conv, self.arithmetic),
             depth,
@@ -245,7 +212,7 @@ impl Packed {
             |k, channel| {
                 // ONNX counts channels before taps; patches of an image hold the channels of each tap together.
                 let (tap, input, taps) = match conv.kind {
-                    ConvKind::Dense => (k / conv.inputs, k % conv.inputs, TAPS),
+                    ConvKind::Dense => (k / inputs, k % inputs, TAPS),
                     ConvKind::Depthwise => (k, 0, TAPS),
                     ConvKind::Pointwise => (0, k, 1),
                 };
@@ -273,8 +240,8 @@ fn arithmetic_of(conv: &Conv, products: Arithmetic) -> Arithmetic {
 /// Weights that an output number is summed from.
 fn depth(conv: &Conv) -> usize {
     match conv.kind {
-        ConvKind::Dense => TAPS * conv.inputs,
+        ConvKind::Dense => TAPS * conv.geometry.inputs,
         ConvKind::Depthwise => TAPS,
-        ConvKind::Pointwise => conv.inputs,
+        ConvKind::Pointwise => conv.geometry.inputs,
     }
 }

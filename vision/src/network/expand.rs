@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use super::block::{Geometry, pointwise};
-use super::layer::{Conv, ConvKind};
+use super::block::pointwise;
+use super::layer::{Conv, ConvKind, Geometry};
 use crate::kernels::{Clamp, Kernels, LANES, Layout, Patches, Product, Work, packed_len};
 
 /// Numbers that are asked for while rows are made: the depthwise weights of 960 channels, and of the projection those
@@ -31,11 +31,11 @@ pub(super) struct Ring<'a> {
 impl Ring<'_> {
     /// Puts down pixels that come with their channels last. Lanes that are no channels get zeros, which cost less than what
     /// could be left there.
-    pub fn copy(self, x: &[f32], pixels: usize, channels: usize) {
+    pub fn copy(self, x: &[f32], channels: usize) {
         for (group, first) in (0..channels).step_by(LANES).enumerate() {
             let lanes = LANES.min(channels - first);
             let places = self.values[group * self.apart..].chunks_exact_mut(LANES);
-            for (pixel, place) in x.chunks_exact(channels).take(pixels).zip(places) {
+            for (pixel, place) in x.chunks_exact(channels).zip(places) {
                 place[..lanes].copy_from_slice(&pixel[first..][..lanes]);
                 place[lanes..].fill(0.0);
             }
@@ -46,9 +46,9 @@ impl Ring<'_> {
 impl Expand {
     /// With weights that begin there in the packed ones of the block.
     pub fn new(conv: &Conv, weights_at: usize) -> Expand {
-        let geometry = Geometry::from(conv);
+        let geometry = conv.geometry;
         let segments = match conv.kind {
-            ConvKind::Dense => (0..3).map(|row| row * padded_width(&geometry) * conv.inputs).collect(),
+            ConvKind::Dense => (0..3).map(|row| row * padded_width(&geometry) * geometry.inputs).collect(),
             ConvKind::Depthwise | ConvKind::Pointwise => vec![0],
         };
         Expand { geometry, weights_at, segments }

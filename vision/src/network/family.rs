@@ -106,7 +106,7 @@ impl Assembly {
         if self.between_blocks() {
             self.block_input = Some(self.shape);
         }
-        self.shape = [conv.outputs, conv.size_out[0], conv.size_out[1]];
+        self.shape = [conv.geometry.outputs, conv.geometry.size_out[0], conv.geometry.size_out[1]];
         self.position = position;
         self.clamp = UNCLAMPED;
         match position {

@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, CustomOp2, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout as Strided, Result, Shape, Tensor};
 
 use super::Scratch;
 use super::block::{Packed, contiguous, pointwise};
-use super::layer::Conv;
+use super::layer::{Conv, Geometry};
 use crate::kernels::{Arithmetic, Clamp, Kernels, Layout, Product, packed_len};
 
 pub struct Head {
@@ -19,11 +19,12 @@ pub struct Head {
 
 impl Head {
     pub fn new(conv: &Conv, arithmetic: Arithmetic) -> Result<Head> {
+        let Geometry { inputs, outputs, size_out, .. } = conv.geometry;
         let mut packed = Packed::new(arithmetic, [conv].into_iter());
         Ok(Head {
-            inputs: conv.inputs,
-            features: conv.outputs,
-            pixels: conv.size_out[0] * conv.size_out[1],
+            inputs,
+            features: outputs,
+            pixels: size_out[0] * size_out[1],
             weights_at: packed.append(conv),
             weights: packed.into_tensor()?,
         })
@@ -49,13 +50,7 @@ impl CustomOp2 for Run<'_, '_> {
         "pooled-features"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &candle_core::Layout,
-        w: &CpuStorage,
-        lw: &candle_core::Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Strided, w: &CpuStorage, lw: &Strided) -> Result<(CpuStorage, Shape)> {
         let Head { inputs, features, pixels, weights_at, .. } = *self.head;
         let (x, weights) = (contiguous(x, lx)?, contiguous(w, lw)?);
         let weights = &weights[weights_at..][..packed_len(self.kernels.arithmetic(), inputs, features)];

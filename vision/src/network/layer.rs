@@ -27,12 +27,17 @@ pub enum ConvKind {
     Pointwise,
 }
 
-/// A convolution, over height and width where there are two numbers.
 pub struct Conv {
     pub kind: ConvKind,
     /// As ONNX has them: out, in (1 if depthwise), height, width.
     pub weights: Vec<f32>,
     pub bias: Vec<f32>,
+    pub geometry: Geometry,
+}
+
+/// The shape of a convolution, over height and width where there are two numbers.
+#[derive(Clone, Copy)]
+pub struct Geometry {
     pub inputs: usize,
     pub outputs: usize,
     pub stride: [usize; 2],
@@ -45,7 +50,7 @@ pub struct Conv {
 impl Conv {
     /// Brings a batch normalization into weights and bias. In f64, rounded once.
     pub fn fold(&mut self, norm: &BatchNorm) {
-        let per_channel = self.weights.len() / self.outputs;
+        let per_channel = self.weights.len() / self.geometry.outputs;
         for (channel, weights) in self.weights.chunks_exact_mut(per_channel).enumerate() {
             let scale = norm.scale[channel] as f64 / (norm.variance[channel] as f64 + norm.epsilon as f64).sqrt();
             for weight in weights {

@@ -2,7 +2,8 @@
 //!
 //! [`Network::from_onnx_bytes`] reads the graph of an ONNX file and packs its weights once; the network is then shared by
 //! all slots, each with a [`Scratch`] of its own. Tensors, weights and the row of layers are candle's; a layer is a
-//! candle custom op that runs a whole inverted residual block, strip by strip, on the kernels of [`crate::kernels`].
+//! candle custom op that runs a whole inverted residual block, strip by strip, on the kernels of [`crate::kernels`]. The first
+//! takes the image before it is a tensor.
 //!
 //! Invariant: features depend on the file, the image and the kernels' arithmetic alone, bit for bit: not on the
 //! instruction set, the thread, the machine, or what the scratch was used for before. Deliberately absent: batches and

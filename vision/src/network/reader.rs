@@ -13,7 +13,7 @@ use prost::Message;
 
 use super::NetworkError;
 use super::family::{Assembly, Position};
-use super::layer::{BatchNorm, Conv, ConvKind, Plan};
+use super::layer::{BatchNorm, Conv, ConvKind, Geometry, Plan};
 use super::onnx::{Constants, Reason, attribute, input, ints, output, text};
 
 /// Height and width where a file leaves them open.
@@ -259,7 +259,8 @@ impl<'a> Reader<'a> {
             self.block_input = self.tip;
         }
         let (inputs, outputs) = (channels, *outputs);
-        self.assembly.conv(Conv { kind, weights, bias, inputs, outputs, stride, pad, size_in, size_out })?;
+        let geometry = Geometry { inputs, outputs, stride, pad, size_in, size_out };
+        self.assembly.conv(Conv { kind, weights, bias, geometry })?;
         self.advance(node)
     }
 

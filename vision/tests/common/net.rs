@@ -186,10 +186,7 @@ impl Conv {
 
     pub fn size_out(&self, size: [usize; 2]) -> [usize; 2] {
         let pads = self.pads(size);
-        // SAME leaves out what a stride that is wider than the kernel steps over.
-        [0, 1].map(|axis| {
-            (pads[axis][0] + size[axis] + pads[axis][1]).saturating_sub(self.kernel) / self.stride[axis] + 1
-        })
+        [0, 1].map(|axis| (pads[axis][0] + size[axis] + pads[axis][1] - self.kernel) / self.stride[axis] + 1)
     }
 
     fn run(&self, x: &[f32], size: [usize; 2]) -> (Vec<f32>, [usize; 2]) {
