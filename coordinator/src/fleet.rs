@@ -2,6 +2,7 @@
 //!
 //! It runs beside the shell, since a provider may take its time, and only while this coordinator leads.
 
+use crate::ask::ask;
 use crate::lead::Standing;
 use crate::shell::Message;
 use crate::shortfall::Shortfall;
@@ -15,7 +16,7 @@ use mr_scheduler::{Load, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 /// How long nothing may happen before the fleet is looked at again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -194,9 +195,7 @@ impl Fleet {
     }
 
     async fn ask(&self) -> Option<Seen> {
-        let (reply, seen) = oneshot::channel();
-        self.shell.upgrade()?.send(Message::Fleet { reply }).await.ok()?;
-        seen.await.ok()
+        ask(&self.shell.upgrade()?, |reply| Message::Fleet { reply }).await
     }
 
     async fn step(&mut self, seen: Seen) -> Result<(), ProviderError> {

@@ -1,5 +1,6 @@
 //! The submitters' side of the door.
 
+use crate::ask::ask;
 use crate::blobs;
 use crate::lead::Standing;
 use crate::shell::{Message, NotTaken, OPEN_JOBS_MAX, Retried};
@@ -38,7 +39,7 @@ pub struct JobsService {
 
 impl JobsService {
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Status> {
-        self.unless_in_doubt(ask(&self.shell, message)).await
+        self.unless_in_doubt(async { ask(&self.shell, message).await.ok_or_else(stopping) }).await
     }
 
     /// Nothing is told before it is in the journal, so without its store a coordinator would keep its callers for as long
@@ -46,15 +47,6 @@ impl JobsService {
     async fn unless_in_doubt<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
         unless_in_doubt(&self.standing, work).await
     }
-}
-
-async fn ask<T>(
-    shell: &mpsc::Sender<Message>,
-    message: impl FnOnce(oneshot::Sender<T>) -> Message,
-) -> Result<T, Status> {
-    let (reply, answer) = oneshot::channel();
-    shell.send(message(reply)).await.map_err(|_| stopping())?;
-    answer.await.map_err(|_| stopping())
 }
 
 #[tonic::async_trait]
@@ -182,7 +174,7 @@ impl Jobs for JobsService {
 }
 
 async fn status(shell: &mpsc::Sender<Message>, id: &JobId) -> Result<JobStatus, Status> {
-    let status = ask(shell, |reply| Message::Status { id: id.clone(), reply }).await?;
+    let status = ask(shell, |reply| Message::Status { id: id.clone(), reply }).await.ok_or_else(stopping)?;
     status.ok_or_else(|| unknown(id))
 }
 

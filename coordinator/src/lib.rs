@@ -5,6 +5,7 @@
 //! cleaning up) runs beside it and comes back as a message too. The coordinator reads no input object and computes
 //! nothing of a job.
 
+mod ask;
 mod blobs;
 mod clean;
 mod commit;

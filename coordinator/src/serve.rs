@@ -1,6 +1,7 @@
 //! Starting, serving and stopping.
 
 use crate::Settings;
+use crate::ask::ask;
 use crate::door::{Connection, only};
 use crate::jobs_service::{JobsService, UPLOADS_MIB_MAX};
 use crate::lead::{Candidate, Standing};
@@ -20,7 +21,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::duplex;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -71,9 +72,7 @@ impl Coordinator {
     pub async fn metrics(&self) -> Option<Page> {
         let leads = self.leads();
         let mut page = if leads {
-            let (reply, page) = oneshot::channel();
-            self.shell.send(Message::Metrics { reply }).await.ok()?;
-            page.await.ok()?
+            ask(&self.shell, |reply| Message::Metrics { reply }).await?
         } else {
             let mut page = Page::default();
             mr_metrics::stores(&mut page);
@@ -96,10 +95,7 @@ impl Coordinator {
     pub async fn stop(&self) {
         self.stop.cancel();
         // Told to one that stands by as well: it may be taking over at this moment.
-        let (reply, stopped) = oneshot::channel();
-        if self.shell.send(Message::Stop { reply }).await.is_ok() {
-            _ = stopped.await;
-        }
+        _ = ask(&self.shell, |reply| Message::Stop { reply }).await;
     }
 }
 
@@ -107,12 +103,7 @@ impl Coordinator {
 const DECIDES_WITHIN: Duration = Duration::from_secs(3);
 
 async fn decides(shell: &mpsc::Sender<Message>, within: Duration) -> Health {
-    let asked = async {
-        let (reply, page) = oneshot::channel();
-        shell.send(Message::Metrics { reply }).await.ok()?;
-        page.await.ok()
-    };
-    match tokio::time::timeout(within, asked).await {
+    match tokio::time::timeout(within, ask(shell, |reply| Message::Metrics { reply })).await {
         Ok(Some(_)) => Ok("it leads".to_owned()),
         Ok(None) => Err("it is stopping".to_owned()),
         Err(_) => Err(format!("it leads, and has decided nothing for {} s", within.as_secs_f32())),

@@ -1,5 +1,6 @@
 //! The workers' side of the door.
 
+use crate::ask::ask;
 use crate::lead::Standing;
 use crate::pace::Pace;
 use crate::shell::Message;
@@ -12,7 +13,7 @@ use mr_storage::pace;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tonic::{Request, Response, Status};
 
 /// More kernel families than any processor has.
@@ -73,10 +74,8 @@ impl Workers for WorkersService {
         let instance = read_instance(&mut message).map_err(refuse)?;
         let (poll, progress) = read(message).map_err(refuse)?;
         self.hear(&process, slots, &usage);
-        let (reply, answer) = oneshot::channel();
-        let message = Message::Poll { poll, progress, peak_rss_bytes, instance, reply };
-        self.shell.send(message).await.map_err(|_| stopping())?;
-        let answer = answer.await.map_err(|_| stopping())?;
+        let message = |reply| Message::Poll { poll, progress, peak_rss_bytes, instance, reply };
+        let answer = ask(&self.shell, message).await.ok_or_else(stopping)?;
         Ok(Response::new(v1::PollResponse {
             orders: answer.orders.into_iter().map(convert::order_to).collect(),
             stop: answer.stop.into_iter().map(convert::attempt_to).collect(),
