@@ -9,7 +9,8 @@ use std::error::Error;
 use std::time::Instant;
 
 use mr_vision::kernels::{
-    Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Patches, Product, TAPS, Work, pack, packed_len,
+    Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Pairs, Patches, Product, TAPS, Work, pack, pack_pairs,
+    packed_len, packed_pairs_len,
 };
 
 /// What a strip reads and writes at most: numbers in 256 KB.
@@ -94,6 +95,11 @@ fn packed(arithmetic: Arithmetic, depth: usize, channels: usize) -> Lines {
     lines
 }
 
+/// Whether a projection to so many channels is of pixels in pairs.
+fn is_paired(kernels: Kernels, outputs: usize) -> bool {
+    kernels.arithmetic() == Arithmetic::F32 && Pairs::suit(outputs)
+}
+
 /// One convolution, as its shape and what it takes to run it.
 struct Layer {
     name: String,
@@ -104,6 +110,9 @@ struct Layer {
 impl Layer {
     fn product(kernels: Kernels, name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
         let strip = evenly(pixels, STRIP / (depth + channels));
+        if name == "project" && is_paired(kernels, channels) {
+            return Layer::pairs(name, pixels, depth, channels);
+        }
         let (x, weights) = (Lines::of(0.5, strip * depth), packed(kernels.arithmetic(), depth, channels));
         let groups = channels.div_ceil(LANES);
         let out = RefCell::new((Lines::of(0.0, strip * groups * LANES), Work::default()));
@@ -129,8 +138,32 @@ impl Layer {
         }
     }
 
-    fn depthwise(size: usize, channels: usize, stride: usize) -> Layer {
+    /// The same product of pixels in pairs.
+    fn pairs(name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
+        let strip = evenly(pixels, STRIP / (depth + channels)).next_multiple_of(2);
+        let x = Lines::of(0.5, strip * depth);
+        let mut weights = Lines::room(packed_pairs_len(depth, channels));
+        pack_pairs(depth, &vec![0.01; channels], |_, _| 0.01, &mut weights.numbers);
+        let out = RefCell::new(Lines::of(0.0, strip * channels));
+        Layer {
+            name: format!("{name} {pixels}x{depth}x{channels}"),
+            flops: (2 * pixels * depth * channels) as f64,
+            run: Box::new(move |kernels| {
+                for from in (0..pixels).step_by(strip) {
+                    let pixels = strip.min(pixels - from);
+                    let (values, weights) = (&x.get()[..pixels * depth], weights.get());
+                    let (clamp, residual) = (Clamp::NONE, None);
+                    let product = Pairs { values, pixels, depth, weights, channels, clamp, residual };
+                    kernels.pairs(&product, &mut out.borrow_mut().get_mut()[..pixels * channels]);
+                }
+            }),
+        }
+    }
+
+    /// Whose result is projected to so many channels.
+    fn depthwise(kernels: Kernels, size: usize, channels: usize, stride: usize, outputs: usize) -> Layer {
         let size_out = size.div_ceil(stride);
+        let paired = is_paired(kernels, outputs) && size_out.is_multiple_of(2);
         let (row, row_out) = (size * LANES, size_out * channels);
         let strip = evenly(size_out, STRIP / (stride * size * channels + row_out));
         let apart = ((strip - 1) * stride + 3) * row;
@@ -157,6 +190,7 @@ impl Layer {
                         pad_left: 1,
                         weights: weights.get(),
                         clamp: Clamp::RELU6,
+                        paired,
                     };
                     kernels.depthwise(&conv, &mut out.borrow_mut().get_mut()[..strip * row_out]);
                 }
@@ -209,7 +243,7 @@ fn network(kernels: Kernels) -> Vec<Layer> {
             if expansion > 1 {
                 layers.push(Layer::product(kernels, "expand", size * size, inputs, wide));
             }
-            layers.push(Layer::depthwise(size, wide, stride));
+            layers.push(Layer::depthwise(kernels, size, wide, stride, outputs));
             size /= stride;
             layers.push(Layer::product(kernels, "project", size * size, wide, outputs));
             inputs = outputs;

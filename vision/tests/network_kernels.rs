@@ -8,7 +8,8 @@ mod guarded;
 
 use guarded::{Guarded, Side};
 use mr_vision::kernels::{
-    Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Patches, Product, TAPS, Work, pack, packed_len,
+    Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Pairs, Patches, Product, TAPS, Work, pack, pack_pairs,
+    packed_len, packed_pairs_len,
 };
 use proptest::prelude::*;
 
@@ -85,7 +86,6 @@ proptest! {
                     }
                     let mut appended = vec![7.0];
                     kernels.product_append(&product, &mut appended, &mut work);
-                    let bits = |numbers: &[f32]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
                     assert_eq!((appended[0], bits(&appended[1..])), (7.0, bits(out)));
                 });
             }
@@ -93,9 +93,45 @@ proptest! {
     }
 
     #[test]
+    fn products_of_pairs_are_the_same_chains(
+        pixels in 0usize..70, depth in 1usize..100, channels in 1usize..70, relu6: bool, residual: bool, seed: u64,
+    ) {
+        let mut draw = Draw(seed);
+        let values = draw.numbers(pixels * depth);
+        let (bias, weights) = (draw.numbers(channels), draw.numbers(depth * channels));
+        let residual = residual.then(|| draw.numbers(pixels * channels));
+        let clamp = if relu6 { Clamp::RELU6 } else { Clamp::NONE };
+
+        let mut wanted = Vec::new();
+        for pixel in 0..pixels {
+            for channel in 0..channels {
+                let terms = (0..depth).map(|k| (values[pixel * depth + k], weights[k * channels + channel]));
+                let sum = clamped(terms.fold(bias[channel], |sum, (x, w)| x.mul_add(w, sum)), clamp);
+                wanted.push(residual.as_ref().map_or(sum, |residual| sum + residual[pixel * channels + channel]));
+            }
+        }
+        let mut packed = Vec::new();
+        pack_pairs(depth, &bias, |k, channel| weights[k * channels + channel], &mut packed);
+        assert_eq!(packed.len(), packed_pairs_len(depth, channels));
+        let values = in_pairs(&values, depth);
+        for side in Side::BOTH {
+            let [values, packed] = [&values, &packed].map(|numbers| Guarded::of(numbers, side));
+            let residual = residual.as_ref().map(|numbers| Guarded::of(numbers, side));
+            let residual = residual.as_deref();
+            let product = Pairs { values: &values, pixels, depth, weights: &packed, channels, clamp, residual };
+            check(Some(Arithmetic::F32), side, &wanted, |kernels, out| {
+                kernels.pairs(&product, out);
+                let mut appended = vec![7.0];
+                kernels.pairs_append(&product, &mut appended);
+                assert_eq!((appended[0], bits(&appended[1..])), (7.0, bits(out)));
+            });
+        }
+    }
+
+    #[test]
     fn depthwise_convolutions_are_chains(
         width in 1usize..50, channels in 1usize..50, stride in (1usize..4, 1usize..4), pads in (0usize..3, 0usize..3),
-        rows_out in 1usize..4, more in -3isize..4, gap in 0usize..20, relu6: bool, seed: u64,
+        rows_out in 1usize..4, more in -3isize..4, gap in 0usize..20, relu6: bool, paired: bool, seed: u64,
     ) {
         prop_assume!(width + pads.0 + pads.1 >= 3);
         let mut draw = Draw(seed);
@@ -121,6 +157,7 @@ proptest! {
         let mut wanted = Vec::new();
         // Fewer pixels than there could be, or more that lie in the padding.
         let width_out = ((width + pads.0 + pads.1 - 3) / stride.1 + 1).saturating_add_signed(more);
+        let width_out = if paired { width_out.next_multiple_of(2) } else { width_out };
         for row in 0..rows_out {
             for pixel in 0..width_out {
                 for channel in 0..channels {
@@ -136,6 +173,9 @@ proptest! {
                 }
             }
         }
+        if paired {
+            wanted = in_pairs(&wanted, channels);
+        }
         let packed = packed(Arithmetic::F32, TAPS, &bias, |tap, channel| weights[tap * channels + channel]);
         for side in Side::BOTH {
             let [values, packed] = [&values, &packed].map(|numbers| Guarded::of(numbers, side));
@@ -150,6 +190,7 @@ proptest! {
                 pad_left: pads.0,
                 weights: &packed,
                 clamp,
+                paired,
             };
             check(None, side, &wanted, |kernels, out| kernels.depthwise(&conv, out));
         }
@@ -187,6 +228,16 @@ fn what_is_not_a_number_stays_none() {
         };
         kernels.product(&product, &mut out, &mut Work::default());
         assert!(out.iter().all(|value| value.is_nan()), "{}", kernels.name());
+        if kernels.arithmetic() != Arithmetic::F32 {
+            continue;
+        }
+        let (mut weights, mut out) = (Vec::new(), Vec::new());
+        pack_pairs(1, &[0.0; 24], |_, _| 1.0, &mut weights);
+        let (values, clamp, residual) = (&[f32::NAN, 1.0], Clamp::RELU6, None);
+        let pairs = Pairs { values, pixels: 2, depth: 1, weights: &weights, channels: 24, clamp, residual };
+        kernels.pairs_append(&pairs, &mut out);
+        assert!(out[..24].iter().all(|value| value.is_nan()), "{}", kernels.name());
+        assert_eq!(out[24..], [1.0; 24], "{}", kernels.name());
     }
 }
 
@@ -208,6 +259,7 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         pad_left: 1,
         weights: &taps,
         clamp: Clamp::NONE,
+        paired: false,
     };
     let weights = |k: Kernels| vec![0.0; packed_len(k.arithmetic(), 16, 5)];
     // Five channels of what is read, into a result of so many numbers.
@@ -231,6 +283,18 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         k.product_append(&product, &mut Vec::new(), &mut Work::default());
     };
     let depthwise = |k: Kernels, conv: Depthwise, numbers: usize| k.depthwise(&conv, &mut vec![0.0; numbers]);
+    let paired_weights = vec![0.0; packed_pairs_len(16, 5)];
+    // Three pixels, and one that is none.
+    let pairs = Pairs {
+        values: &values,
+        pixels: 3,
+        depth: 16,
+        weights: &paired_weights,
+        channels: 5,
+        clamp: Clamp::NONE,
+        residual: None,
+    };
+    let paired = |k: Kernels, pairs: Pairs, numbers: usize| k.pairs(&pairs, &mut vec![0.0; numbers]);
     type Call<'a> = &'a dyn Fn(Kernels);
     let calls: &[(&str, Call)] = &[
         ("a short result", &|k| product(k, x, &weights(k), None, 19)),
@@ -263,6 +327,19 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         ("no stride down", &|k| depthwise(k, Depthwise { stride: [0, 1], ..conv }, 40)),
         ("no stride across", &|k| depthwise(k, Depthwise { stride: [1, 0], ..conv }, 40)),
         ("no channels", &|k| depthwise(k, Depthwise { channels: 0, weights: &[], ..conv }, 0)),
+        ("a pixel that is no pair", &|k| {
+            depthwise(k, Depthwise { paired: true, width_out: 1, pad_left: 0, ..conv }, 20);
+        }),
+        ("half a pair", &|k| paired(k, Pairs { values: &values[16..], ..pairs }, 15)),
+        ("too few pairs", &|k| paired(k, Pairs { pixels: 5, ..pairs }, 25)),
+        ("pairs of nothing", &|k| {
+            paired(k, Pairs { values: &[], depth: 0, weights: &[0.0; LANES], ..pairs }, 15);
+        }),
+        ("short weights of pairs", &|k| paired(k, Pairs { weights: &paired_weights[1..], ..pairs }, 15)),
+        ("a short residual of pairs", &|k| paired(k, Pairs { residual: Some(&[0.0; 14]), ..pairs }, 15)),
+        ("a short result of pairs", &|k| paired(k, pairs, 14)),
+        ("pairs beyond memory", &|k| paired(k, Pairs { pixels: usize::MAX, ..pairs }, 15)),
+        ("pairs without end", &|k| k.pairs_append(&Pairs { pixels: usize::MAX, ..pairs }, &mut Vec::new())),
         ("a mean of nothing", &|k| k.mean(&[], &mut [0.0; 4])),
         ("a mean of half a pixel", &|k| k.mean(&values[..62], &mut [0.0; 4])),
     ];
@@ -275,20 +352,23 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         product(kernels, x, &weights(kernels), None, 20);
         blocked(kernels, 64, None, 128);
         depthwise(kernels, conv, 40);
+        depthwise(kernels, Depthwise { paired: true, ..conv }, 40);
+        if kernels.arithmetic() == Arithmetic::F32 {
+            paired(kernels, pairs, 15);
+        }
     }
 }
 
 /// Runs every set of kernels (of that arithmetic) into a result full of NaN against a guarded page.
 fn check(arithmetic: Option<Arithmetic>, side: Side, wanted: &[f32], mut run: impl FnMut(Kernels, &mut [f32])) {
-    let wanted: Vec<u32> = wanted.iter().map(|value| value.to_bits()).collect();
+    let wanted = bits(wanted);
     for kernels in Kernels::available() {
         if arithmetic.is_some_and(|arithmetic| arithmetic != kernels.arithmetic()) {
             continue;
         }
         let mut out = Guarded::of(&vec![f32::NAN; wanted.len()], side);
         run(kernels, &mut out);
-        let bits: Vec<u32> = out.iter().map(|value| value.to_bits()).collect();
-        assert_eq!(bits, wanted, "{}", kernels.name());
+        assert_eq!(bits(&out), wanted, "{}", kernels.name());
         assert!(out.rest_is_untouched(), "{} wrote past its result", kernels.name());
     }
 }
@@ -305,6 +385,20 @@ fn in_blocks(numbers: &[f32], pixels: usize, channels: usize, apart: usize) -> V
         blocks[group * apart + pixel * LANES + lane] = number;
     }
     blocks
+}
+
+/// Numbers with their channels last, as pixels in pairs; a last one that is alone has something beside it.
+fn in_pairs(numbers: &[f32], channels: usize) -> Vec<f32> {
+    let mut pairs = Vec::new();
+    for pair in numbers.chunks(2 * channels) {
+        let (one, other) = pair.split_at(channels);
+        pairs.extend((0..channels).flat_map(|k| [one[k], other.get(k).copied().unwrap_or(f32::NAN)]));
+    }
+    pairs
+}
+
+fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|number| number.to_bits()).collect()
 }
 
 fn packed(arithmetic: Arithmetic, depth: usize, bias: &[f32], weight: impl Fn(usize, usize) -> f32) -> Vec<f32> {

@@ -6,7 +6,7 @@
 use super::lanes::{LANES, Lanes};
 use super::{Depthwise, TAPS};
 
-/// The most output pixels that a tile has an arm for.
+/// The most output pixels of a tile.
 pub(super) const PIXELS_MAX: usize = 8;
 
 /// All rows of all groups. Groups are outside: a row is then read three times from the nearest cache, and where there are
@@ -16,7 +16,9 @@ pub(super) const PIXELS_MAX: usize = 8;
 /// The processor must have `V`'s instructions; `Kernels::depthwise` has checked every length.
 #[inline(always)]
 pub(super) unsafe fn depthwise<V: Lanes>(conv: &Depthwise, out: &mut [f32]) {
-    let plan = Plan::of(conv, V::DEPTHWISE_PIXELS);
+    // Two by two where they are put down so.
+    let unit = if conv.paired { 2 } else { 1 };
+    let plan = Plan::of(conv, V::DEPTHWISE_PIXELS, unit);
     for group in 0..conv.channels.div_ceil(LANES) {
         // SAFETY: lengths were checked for all groups.
         unsafe {
@@ -24,10 +26,10 @@ pub(super) unsafe fn depthwise<V: Lanes>(conv: &Depthwise, out: &mut [f32]) {
                 conv,
                 values: conv.values.as_ptr().add(group * conv.apart),
                 weights: conv.weights.as_ptr().add(group * (TAPS + 1) * LANES),
-                out: out.as_mut_ptr().add(group * LANES),
+                out: out.as_mut_ptr().add(group * LANES * unit),
                 lanes: (conv.channels - group * LANES).min(LANES),
             };
-            group.columns::<V>(&plan);
+            if conv.paired { group.columns::<V, true>(&plan) } else { group.columns::<V, false>(&plan) }
         }
     }
 }
@@ -56,7 +58,8 @@ struct Tiles {
 }
 
 impl Plan {
-    fn of(conv: &Depthwise, most: usize) -> Plan {
+    /// Of up to `most` pixels, and of a multiple of `unit`.
+    fn of(conv: &Depthwise, most: usize, unit: usize) -> Plan {
         let Depthwise { width, width_out, pad_left, stride: [_, stride], .. } = *conv;
         // The pixels whose three columns all lie inside the row; none when the row is narrower than the kernel.
         let inner_from = pad_left.div_ceil(stride).min(width_out);
@@ -64,21 +67,28 @@ impl Plan {
             Some(last) => (last / stride + 1).clamp(inner_from, width_out),
             None => inner_from,
         };
-        // Strides that no network of the family has are left to the code for lone pixels.
-        if stride > 2 || inner_from == inner_to {
-            return Plan { from: 0, to: 0, tiles: [Tiles::default(); KINDS], kinds: 0 };
-        }
         let left = inner_from == 1 && pad_left == 1;
         let right = inner_to + 1 == width_out && inner_to * stride + 2 == pad_left + width;
-        let (from, to) = (inner_from - usize::from(left), inner_to + usize::from(right));
+        let from = (inner_from - usize::from(left)).next_multiple_of(unit);
+        let to = (inner_to + usize::from(right)) / unit * unit;
+        // Strides that no network of the family has are left to the code for lone pixels.
+        if stride > 2 || inner_from == inner_to || from >= to {
+            return Plan { from: 0, to: 0, tiles: [Tiles::default(); KINDS], kinds: 0 };
+        }
         // Evenly cut: 14 pixels are 7 and 7 rather than 8 and 6.
-        let count = (to - from).div_ceil(most);
-        let (pixels, larger) = ((to - from) / count, (to - from) % count);
+        let units = (to - from) / unit;
+        let count = units.div_ceil(most / unit);
+        let (size, larger) = (units / count, units % count);
         let mut tiles = [Tiles::default(); KINDS];
         let mut kinds = 0usize;
         for tile in 0..count {
-            let pixels = pixels + usize::from(tile < larger);
-            let kind = Tiles { count: 1, pixels, left: left && tile == 0, right: right && tile + 1 == count };
+            let pixels = unit * (size + usize::from(tile < larger));
+            let kind = Tiles {
+                count: 1,
+                pixels,
+                left: from < inner_from && tile == 0,
+                right: to > inner_to && tile + 1 == count,
+            };
             match kinds.checked_sub(1).map(|last| &mut tiles[last]) {
                 Some(last) if (Tiles { count: 1, ..*last }) == kind => last.count += 1,
                 _ => {
@@ -104,21 +114,21 @@ struct Group<'a> {
 impl Group<'_> {
     /// All columns, those of one kind through all rows.
     #[inline(always)]
-    unsafe fn columns<V: Lanes>(&self, plan: &Plan) {
+    unsafe fn columns<V: Lanes, const PAIRED: bool>(&self, plan: &Plan) {
         // SAFETY: passed on from `depthwise`.
         unsafe {
             (0..plan.from).chain(plan.to..self.conv.width_out).for_each(|pixel| self.lone::<V>(pixel));
             let mut from = plan.from;
             for Tiles { count, pixels, left, right } in &plan.tiles[..plan.kinds] {
                 match (self.conv.stride[1], left, right) {
-                    (1, false, false) => tiles_of_stride_1::<V, false, false>(self, from, *pixels, *count),
-                    (1, true, false) => tiles_of_stride_1::<V, true, false>(self, from, *pixels, *count),
-                    (1, false, true) => tiles_of_stride_1::<V, false, true>(self, from, *pixels, *count),
-                    (1, true, true) => tiles_of_stride_1::<V, true, true>(self, from, *pixels, *count),
-                    (_, false, false) => tiles_of_stride_2::<V, false, false>(self, from, *pixels, *count),
-                    (_, true, false) => tiles_of_stride_2::<V, true, false>(self, from, *pixels, *count),
-                    (_, false, true) => tiles_of_stride_2::<V, false, true>(self, from, *pixels, *count),
-                    (_, true, true) => tiles_of_stride_2::<V, true, true>(self, from, *pixels, *count),
+                    (1, false, false) => tiles_of_stride_1::<V, PAIRED, false, false>(self, from, *pixels, *count),
+                    (1, true, false) => tiles_of_stride_1::<V, PAIRED, true, false>(self, from, *pixels, *count),
+                    (1, false, true) => tiles_of_stride_1::<V, PAIRED, false, true>(self, from, *pixels, *count),
+                    (1, true, true) => tiles_of_stride_1::<V, PAIRED, true, true>(self, from, *pixels, *count),
+                    (_, false, false) => tiles_of_stride_2::<V, PAIRED, false, false>(self, from, *pixels, *count),
+                    (_, true, false) => tiles_of_stride_2::<V, PAIRED, true, false>(self, from, *pixels, *count),
+                    (_, false, true) => tiles_of_stride_2::<V, PAIRED, false, true>(self, from, *pixels, *count),
+                    (_, true, true) => tiles_of_stride_2::<V, PAIRED, true, true>(self, from, *pixels, *count),
                 }
                 from += count * pixels;
             }
@@ -154,49 +164,83 @@ impl Group<'_> {
                         }
                     }
                 }
-                self.put(out.add(pixel * self.conv.channels), sum);
+                self.put_lone(out, pixel, sum);
             }
         }
     }
 
-    /// Clamps a sum and writes it down.
+    /// Clamps the sums of a pixel and writes them down.
     #[inline(always)]
     unsafe fn put<V: Lanes>(&self, to: *mut f32, sum: V) {
         // SAFETY: passed on from `depthwise`.
+        unsafe { put_first(to, self.lanes, self.clamped(sum)) }
+    }
+
+    /// The same for two neighbours that are a pair.
+    #[inline(always)]
+    unsafe fn put_pair<V: Lanes>(&self, to: *mut f32, sums: [V; 2]) {
+        // SAFETY: passed on from `depthwise`.
         unsafe {
-            let value = sum.clamp(V::splat(self.conv.clamp.low), V::splat(self.conv.clamp.high));
-            if self.lanes == LANES { value.store(to) } else { value.store_first(to, self.lanes) }
+            let (first, second) = self.clamped(sums[0]).pair(self.clamped(sums[1]));
+            let numbers = 2 * self.lanes;
+            put_first(to, numbers.min(LANES), first);
+            if numbers > LANES {
+                put_first(to.wrapping_add(LANES), numbers - LANES, second);
+            }
         }
     }
+
+    /// The same for a pixel that was made alone, be it one of a pair.
+    #[inline(always)]
+    unsafe fn put_lone<V: Lanes>(&self, out: *mut f32, pixel: usize, sum: V) {
+        let channels = self.conv.channels;
+        // SAFETY: passed on from `depthwise`.
+        unsafe {
+            if !self.conv.paired {
+                return self.put(out.add(pixel * channels), sum);
+            }
+            let mut lanes = [0f32; LANES];
+            self.clamped(sum).store(lanes.as_mut_ptr());
+            // Beside the numbers of its neighbour.
+            let to = out.add(pixel / 2 * 2 * channels + pixel % 2);
+            for (lane, value) in lanes[..self.lanes].iter().enumerate() {
+                to.add(2 * lane).write(*value);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn clamped<V: Lanes>(&self, sum: V) -> V {
+        // SAFETY: passed on from `depthwise`.
+        unsafe { sum.clamp(V::splat(self.conv.clamp.low), V::splat(self.conv.clamp.high)) }
+    }
+}
+
+/// The first `count` lanes into memory.
+#[inline(always)]
+unsafe fn put_first<V: Lanes>(to: *mut f32, count: usize, value: V) {
+    // SAFETY: passed on from `depthwise`.
+    unsafe { if count == LANES { value.store(to) } else { value.store_first(to, count) } }
 }
 
 /// So many tiles in a row of `pixels` neighbours each, which read `(pixels - 1) * stride + 3` columns.
 macro_rules! tiles_of {
     ($name:ident, $stride:literal) => {
         #[inline(always)]
-        unsafe fn $name<V: Lanes, const LEFT: bool, const RIGHT: bool>(
+        unsafe fn $name<V: Lanes, const PAIRED: bool, const LEFT: bool, const RIGHT: bool>(
             group: &Group,
             from: usize,
             pixels: usize,
             count: usize,
         ) {
-            // SAFETY: passed on from `depthwise`.
-            unsafe {
-                match pixels {
-                    0 => {}
-                    1 => tiles::<V, LEFT, RIGHT, $stride, 1, 3>(group, from, count),
-                    2 => tiles::<V, LEFT, RIGHT, $stride, 2, { $stride + 3 }>(group, from, count),
-                    3 => tiles::<V, LEFT, RIGHT, $stride, 3, { 2 * $stride + 3 }>(group, from, count),
-                    4 => tiles::<V, LEFT, RIGHT, $stride, 4, { 3 * $stride + 3 }>(group, from, count),
-                    5 => tiles::<V, LEFT, RIGHT, $stride, 5, { 4 * $stride + 3 }>(group, from, count),
-                    6 => tiles::<V, LEFT, RIGHT, $stride, 6, { 5 * $stride + 3 }>(group, from, count),
-                    7 => tiles::<V, LEFT, RIGHT, $stride, 7, { 6 * $stride + 3 }>(group, from, count),
-                    PIXELS_MAX => tiles::<V, LEFT, RIGHT, $stride, PIXELS_MAX, { (PIXELS_MAX - 1) * $stride + 3 }>(
-                        group, from, count,
-                    ),
-                    _ => unreachable!("tiles are cut to V::DEPTHWISE_PIXELS"),
+            assert!(pixels <= V::DEPTHWISE_PIXELS, "tiles are cut to V::DEPTHWISE_PIXELS");
+            sized!(pixels of V::DEPTHWISE_PIXELS => |PIXELS| {
+                const COLUMNS: usize = (PIXELS - 1) * $stride + 3;
+                if const { !PAIRED || PIXELS.is_multiple_of(2) } {
+                    // SAFETY: passed on from `depthwise`.
+                    unsafe { tiles::<V, PAIRED, LEFT, RIGHT, $stride, PIXELS, COLUMNS>(group, from, count) };
                 }
-            }
+            });
         }
     };
 }
@@ -209,6 +253,7 @@ tiles_of!(tiles_of_stride_2, 2);
 #[inline(always)]
 unsafe fn tiles<
     V: Lanes,
+    const PAIRED: bool,
     const LEFT: bool,
     const RIGHT: bool,
     const STRIDE: usize,
@@ -247,8 +292,13 @@ unsafe fn tiles<
                 }
                 let mut to = out.add((from + tile * PIXELS) * group.conv.channels);
                 unrolled!(pixel in PIXELS => {
-                    group.put(to, sums[pixel]);
-                    to = to.wrapping_add(group.conv.channels);
+                    if !PAIRED {
+                        group.put(to, sums[pixel]);
+                        to = to.wrapping_add(group.conv.channels);
+                    } else if pixel % 2 == 1 {
+                        group.put_pair(to, [sums[pixel & !1], sums[pixel]]);
+                        to = to.wrapping_add(2 * group.conv.channels);
+                    }
                 });
             }
         }

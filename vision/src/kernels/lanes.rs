@@ -16,8 +16,6 @@ pub(super) const HALF: usize = LANES / 2;
 /// Every method is unsafe: the processor must have the implementation's instructions, and pointers must be good for as
 /// many numbers as are read or written.
 pub(super) trait Lanes: Copy {
-    /// The first eight lanes by themselves: channels that are no full group take half the time on some processors.
-    type Half: Copy;
     /// Pixels of a product's register tile, at most [`super::product::PIXELS_MAX`].
     const PIXELS: usize;
     /// Channel groups of a product's register tile: 1 or 2.
@@ -26,11 +24,12 @@ pub(super) trait Lanes: Copy {
     const DEPTHWISE_PIXELS: usize;
 
     unsafe fn splat(value: f32) -> Self;
-    unsafe fn first_half(self) -> Self::Half;
-    unsafe fn load_half(from: *const f32) -> Self::Half;
-    unsafe fn mul_add_half(value: Self::Half, factor: Self::Half, sum: Self::Half) -> Self::Half;
-    /// With lanes of no matter behind them.
-    unsafe fn widen(half: Self::Half) -> Self;
+    /// Two numbers side by side, eight times.
+    unsafe fn load_pair(from: *const f32) -> Self;
+    /// Lanes of both in turn: those of the first half, and those of the second.
+    unsafe fn pair(self, other: Self) -> (Self, Self);
+    /// The even lanes of both, one after the other, and the odd ones.
+    unsafe fn part(self, other: Self) -> (Self, Self);
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
     /// `self * factor + sum`, rounded once.
@@ -77,8 +76,6 @@ pub(super) trait Lanes: Copy {
 pub(super) struct Portable([f32; LANES]);
 
 impl Lanes for Portable {
-    type Half = [f32; HALF];
-
     const PIXELS: usize = 6;
     const GROUPS: usize = 1;
     const DEPTHWISE_PIXELS: usize = 4;
@@ -89,24 +86,22 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn first_half(self) -> [f32; HALF] {
-        std::array::from_fn(|i| self.0[i])
+    unsafe fn load_pair(from: *const f32) -> Self {
+        // SAFETY: the caller promises two readable numbers.
+        let pair = unsafe { from.cast::<[f32; 2]>().read_unaligned() };
+        Portable(std::array::from_fn(|i| pair[i % 2]))
     }
 
     #[inline(always)]
-    unsafe fn load_half(from: *const f32) -> [f32; HALF] {
-        // SAFETY: the caller promises eight readable numbers.
-        unsafe { from.cast::<[f32; HALF]>().read_unaligned() }
+    unsafe fn pair(self, other: Self) -> (Self, Self) {
+        let of = |lane: usize| if lane.is_multiple_of(2) { self.0[lane / 2] } else { other.0[lane / 2] };
+        (Portable(std::array::from_fn(of)), Portable(std::array::from_fn(|i| of(LANES + i))))
     }
 
     #[inline(always)]
-    unsafe fn mul_add_half(value: [f32; HALF], factor: [f32; HALF], sum: [f32; HALF]) -> [f32; HALF] {
-        std::array::from_fn(|i| value[i].mul_add(factor[i], sum[i]))
-    }
-
-    #[inline(always)]
-    unsafe fn widen(half: [f32; HALF]) -> Self {
-        Portable(std::array::from_fn(|i| half[i % HALF]))
+    unsafe fn part(self, other: Self) -> (Self, Self) {
+        let of = |lane: usize| if lane < LANES { self.0[lane] } else { other.0[lane - LANES] };
+        (Portable(std::array::from_fn(|i| of(2 * i))), Portable(std::array::from_fn(|i| of(2 * i + 1))))
     }
 
     #[inline(always)]
@@ -156,8 +151,6 @@ mod x86 {
 
     // SAFETY (of every block below): the caller promises AVX2 and FMA, and pointers good for sixteen numbers.
     impl Lanes for Avx2 {
-        type Half = __m256;
-
         // 6 x 2 sums, 2 weights and 1 input fill 15 of 16 registers.
         const PIXELS: usize = 6;
         const GROUPS: usize = 1;
@@ -170,23 +163,37 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn first_half(self) -> __m256 {
-            self.0
+        unsafe fn load_pair(from: *const f32) -> Self {
+            unsafe {
+                let pair = _mm256_castpd_ps(_mm256_broadcast_sd(&*from.cast()));
+                Avx2(pair, pair)
+            }
         }
 
         #[inline(always)]
-        unsafe fn load_half(from: *const f32) -> __m256 {
-            unsafe { _mm256_loadu_ps(from) }
+        unsafe fn pair(self, other: Self) -> (Self, Self) {
+            #[inline(always)]
+            unsafe fn pair(one: __m256, other: __m256) -> Avx2 {
+                unsafe {
+                    let (low, high) = (_mm256_unpacklo_ps(one, other), _mm256_unpackhi_ps(one, other));
+                    Avx2(_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high))
+                }
+            }
+            unsafe { (pair(self.0, other.0), pair(self.1, other.1)) }
         }
 
         #[inline(always)]
-        unsafe fn mul_add_half(value: __m256, factor: __m256, sum: __m256) -> __m256 {
-            unsafe { _mm256_fmadd_ps(value, factor, sum) }
-        }
-
-        #[inline(always)]
-        unsafe fn widen(half: __m256) -> Self {
-            Avx2(half, half)
+        unsafe fn part(self, other: Self) -> (Self, Self) {
+            #[inline(always)]
+            unsafe fn part<const ODD: i32>(of: Avx2) -> __m256 {
+                unsafe {
+                    let mixed = _mm256_castps_pd(_mm256_shuffle_ps::<ODD>(of.0, of.1));
+                    _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(mixed))
+                }
+            }
+            const EVEN: i32 = 0b10_00_10_00;
+            const ODD: i32 = 0b11_01_11_01;
+            unsafe { (Avx2(part::<EVEN>(self), part::<EVEN>(other)), Avx2(part::<ODD>(self), part::<ODD>(other))) }
         }
 
         #[inline(always)]
@@ -240,8 +247,6 @@ mod x86 {
 
     // SAFETY (of every block below): the caller promises AVX-512F, and pointers good for the lanes that are named.
     impl Lanes for Avx512 {
-        type Half = __m256;
-
         // 12 x 2 sums, 2 weights and 1 input fill 27 of 32 registers.
         const PIXELS: usize = 12;
         const GROUPS: usize = 2;
@@ -254,23 +259,32 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn first_half(self) -> __m256 {
-            unsafe { _mm512_castps512_ps256(self.0) }
+        unsafe fn load_pair(from: *const f32) -> Self {
+            unsafe { Avx512(_mm512_castpd_ps(_mm512_set1_pd(from.cast::<f64>().read_unaligned()))) }
         }
 
         #[inline(always)]
-        unsafe fn load_half(from: *const f32) -> __m256 {
-            unsafe { _mm256_loadu_ps(from) }
+        unsafe fn pair(self, other: Self) -> (Self, Self) {
+            unsafe {
+                let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+                let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+                (
+                    Avx512(_mm512_permutex2var_ps(self.0, low, other.0)),
+                    Avx512(_mm512_permutex2var_ps(self.0, high, other.0)),
+                )
+            }
         }
 
         #[inline(always)]
-        unsafe fn mul_add_half(value: __m256, factor: __m256, sum: __m256) -> __m256 {
-            unsafe { _mm256_fmadd_ps(value, factor, sum) }
-        }
-
-        #[inline(always)]
-        unsafe fn widen(half: __m256) -> Self {
-            unsafe { Avx512(_mm512_castps256_ps512(half)) }
+        unsafe fn part(self, other: Self) -> (Self, Self) {
+            unsafe {
+                let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+                (
+                    Avx512(_mm512_permutex2var_ps(self.0, even, other.0)),
+                    Avx512(_mm512_permutex2var_ps(self.0, odd, other.0)),
+                )
+            }
         }
 
         #[inline(always)]

@@ -25,8 +25,23 @@ macro_rules! unrolled {
     };
 }
 
+/// What is written for a constant number, for whichever number it is. Only those up to the most there can be are compiled.
+macro_rules! sized {
+    ($number:ident of $most:expr => |$size:ident| $body:expr) => {
+        sized!(@ $number $most; $size $body; 1 2 3 4 5 6 7 8 9 10 11 12)
+    };
+    (@ $number:ident $most:expr; $size:ident $body:expr; $($literal:literal)+) => {
+        $(if const { $literal <= $most } {
+            if $number == $literal {
+                const $size: usize = $literal;
+                $body;
+            }
+        })+
+    };
+}
+
 // What it does not write out would not be written at all.
-const _: () = assert!(product::PIXELS_MAX <= 12 && depthwise::PIXELS_MAX <= 12);
+const _: () = assert!(product::PIXELS_MAX <= 12 && pairs::PAIRS_MAX <= 12 && depthwise::PIXELS_MAX <= 12);
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -36,13 +51,14 @@ mod lanes;
 mod layout;
 mod mean;
 mod pack;
+mod pairs;
 mod product;
 mod tiles;
 mod work;
 
 pub use lanes::LANES;
 pub use layout::Layout;
-pub use pack::{pack, packed_len};
+pub use pack::{pack, pack_pairs, packed_len, packed_pairs_len};
 pub use work::Work;
 
 use std::mem::MaybeUninit;
@@ -88,10 +104,7 @@ enum Vectors {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
-    Avx512 {
-        /// Whether eight lanes take half the time of sixteen.
-        half_groups: bool,
-    },
+    Avx512,
 }
 
 /// What computes products of halves.
@@ -160,7 +173,36 @@ pub struct Product<'a> {
     pub next: &'a [f32],
 }
 
-/// Rows of a 3x3 depthwise convolution over an image in blocks, to a result with its channels last.
+/// A product in f32 whose left side lies in pairs of pixels, a number of each side by side. Its result has its channels last.
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs<'a> {
+    /// Number `k` of pixel `2 q + s` is `values[2 * (q * depth + k) + s]`. A last pixel alone has numbers of no matter beside
+    /// its own.
+    pub values: &'a [f32],
+    pub pixels: usize,
+    pub depth: usize,
+    /// From [`pack_pairs`].
+    pub weights: &'a [f32],
+    pub channels: usize,
+    pub clamp: Clamp,
+    /// As many numbers as the result has.
+    pub residual: Option<&'a [f32]>,
+}
+
+impl Pairs<'_> {
+    /// Whether a result of so many channels is faster made of pairs: where it would fill no register tiles of two whole
+    /// groups. Wide ones lose little by that, and weights of pairs take twice the room.
+    pub fn suit(channels: usize) -> bool {
+        channels < 4 * LANES && !channels.is_multiple_of(2 * LANES)
+    }
+}
+
+/// Numbers of so many pixels in pairs, if memory could hold them.
+fn pairs_len(pixels: usize, depth: usize) -> Option<usize> {
+    pixels.checked_next_multiple_of(2)?.checked_mul(depth)
+}
+
+/// Rows of a 3x3 depthwise convolution over an image in blocks, to a result with its channels last, or in pairs.
 #[derive(Clone, Copy, Debug)]
 pub struct Depthwise<'a> {
     /// Group by group of sixteen channels, each with `LANES` numbers a pixel.
@@ -181,18 +223,22 @@ pub struct Depthwise<'a> {
     /// From [`pack`] for f32; k counts the taps row by row.
     pub weights: &'a [f32],
     pub clamp: Clamp,
+    /// Whether the result's pixels lie in pairs, as [`Pairs`] takes them. Its rows are of whole pairs then.
+    pub paired: bool,
 }
 
 impl Depthwise<'_> {
     fn check(&self, numbers: usize) {
-        let Depthwise { values, apart, rows, channels, width, width_out, stride, pad_left, weights, .. } = *self;
+        let Depthwise { values, apart, rows, channels, width, width_out, stride, pad_left, weights, paired, .. } =
+            *self;
         assert!(channels > 0 && stride[0] > 0 && stride[1] > 0, "a shape without channels or stride");
         assert!(pad_left < 3, "padding as wide as the kernel");
         assert_eq!(weights.len(), packed_len(Arithmetic::F32, TAPS, channels), "packed weights of another shape");
         let below = rows.len().checked_sub(3).expect("three rows to read");
         assert!(below.is_multiple_of(stride[0]), "rows that nothing reads");
-        let pixels = (below / stride[0] + 1).checked_mul(width_out);
-        assert_eq!(pixels.and_then(|pixels| pixels.checked_mul(channels)), Some(numbers), "a result of another shape");
+        let pixels = (below / stride[0] + 1).checked_mul(width_out).expect("a result within memory");
+        assert_eq!(pixels.checked_mul(channels), Some(numbers), "a result of another shape");
+        assert!(!paired || width_out.is_multiple_of(2), "a pixel that is no pair");
         let columns = width_out.checked_mul(stride[1]).and_then(|columns| columns.checked_add(2));
         assert!(columns.is_some(), "columns beyond memory");
         let row = width.checked_mul(LANES).expect("a row within memory");
@@ -226,7 +272,7 @@ impl Kernels {
             (Vectors::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
             #[cfg(target_arch = "x86_64")]
             (
-                Vectors::Avx512 { half_groups: x86::half_groups_are_cheaper() },
+                Vectors::Avx512,
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma"),
@@ -237,7 +283,7 @@ impl Kernels {
         let tiles = [
             (Tiles::Portable, true),
             #[cfg(target_arch = "x86_64")]
-            (Tiles::Amx, matches!(best, Vectors::Avx512 { .. }) && amx::allowed()),
+            (Tiles::Amx, best == Vectors::Avx512 && amx::allowed()),
         ];
         let tiles = tiles.into_iter().filter(|(_, runs)| *runs).map(|(set, _)| set);
         let f32 = vectors.iter().map(|set| Kernels { vectors: *set, tiles: None });
@@ -256,7 +302,7 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             (None, Vectors::Avx2) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            (None, Vectors::Avx512 { .. }) => "avx512",
+            (None, Vectors::Avx512) => "avx512",
             (Some(Tiles::Portable), _) => "bf16x3-portable",
             #[cfg(target_arch = "x86_64")]
             (Some(Tiles::Amx), _) => "amx",
@@ -304,11 +350,11 @@ impl Kernels {
         // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above.
         unsafe {
             match (self.tiles, self.vectors) {
-                (None, Vectors::Portable) => product::product::<lanes::Portable>(product, false, out),
+                (None, Vectors::Portable) => product::product::<lanes::Portable>(product, out),
                 #[cfg(target_arch = "x86_64")]
                 (None, Vectors::Avx2) => x86::product_avx2(product, out),
                 #[cfg(target_arch = "x86_64")]
-                (None, Vectors::Avx512 { half_groups }) => x86::product_avx512(product, half_groups, out),
+                (None, Vectors::Avx512) => x86::product_avx512(product, out),
                 (Some(Tiles::Portable), Vectors::Portable) => tiles::product(product, out),
                 // Multiply-adds are one instruction there, so the plain loops become many times as fast.
                 #[cfg(target_arch = "x86_64")]
@@ -319,6 +365,51 @@ impl Kernels {
         }
         // Only tiles need it, and not every processor could have them.
         let _ = work;
+    }
+
+    /// Computes a product of pixels in pairs into `out`.
+    ///
+    /// # Panics
+    /// When a slice does not have the length that the shapes ask for, or these kernels compute no f32.
+    pub fn pairs(self, product: &Pairs, out: &mut [f32]) {
+        // SAFETY: numbers are also memory that may hold numbers, and nothing else is written to it.
+        let out = unsafe { &mut *(out as *mut [f32] as *mut [MaybeUninit<f32>]) };
+        self.pairs_into(product, out);
+    }
+
+    /// The same behind what `out` holds already, so that memory for it need not be filled before.
+    ///
+    /// # Panics
+    /// When a slice does not have the length that the shapes ask for, or these kernels compute no f32.
+    pub fn pairs_append(self, product: &Pairs, out: &mut Vec<f32>) {
+        let numbers = product.pixels.checked_mul(product.channels).expect("a result within memory");
+        out.reserve(numbers);
+        self.pairs_into(product, &mut out.spare_capacity_mut()[..numbers]);
+        // SAFETY: kernels write every number.
+        unsafe { out.set_len(out.len() + numbers) };
+    }
+
+    fn pairs_into(self, product: &Pairs, out: &mut [MaybeUninit<f32>]) {
+        let Pairs { values, pixels, depth, weights, channels, residual, .. } = *product;
+        assert_eq!(self.arithmetic(), Arithmetic::F32, "pairs are a matter of f32");
+        assert!(depth > 0, "patches of nothing");
+        assert_eq!(pairs_len(pixels, depth), Some(values.len()), "pairs of another shape");
+        assert_eq!(weights.len(), packed_pairs_len(depth, channels), "packed weights of another shape");
+        assert_eq!(pixels.checked_mul(channels), Some(out.len()), "a result of another shape");
+        assert!(residual.is_none_or(|residual| residual.len() == out.len()), "a residual of another shape");
+        if out.is_empty() {
+            return;
+        }
+        // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above.
+        unsafe {
+            match self.vectors {
+                Vectors::Portable => pairs::pairs::<lanes::Portable>(product, out),
+                #[cfg(target_arch = "x86_64")]
+                Vectors::Avx2 => x86::pairs_avx2(product, out),
+                #[cfg(target_arch = "x86_64")]
+                Vectors::Avx512 => x86::pairs_avx512(product, out),
+            }
+        }
     }
 
     /// Computes rows of a depthwise convolution into `out`.
@@ -338,7 +429,7 @@ impl Kernels {
                 #[cfg(target_arch = "x86_64")]
                 Vectors::Avx2 => x86::depthwise_avx2(conv, out),
                 #[cfg(target_arch = "x86_64")]
-                Vectors::Avx512 { .. } => x86::depthwise_avx512(conv, out),
+                Vectors::Avx512 => x86::depthwise_avx512(conv, out),
             }
         }
     }
@@ -359,7 +450,7 @@ impl Kernels {
                 #[cfg(target_arch = "x86_64")]
                 Vectors::Avx2 => x86::mean_avx2(pixels, out),
                 #[cfg(target_arch = "x86_64")]
-                Vectors::Avx512 { .. } => x86::mean_avx512(pixels, out),
+                Vectors::Avx512 => x86::mean_avx512(pixels, out),
             }
         }
     }
@@ -368,35 +459,41 @@ impl Kernels {
 /// The generic kernels, compiled once for each instruction set.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::__cpuid;
     use std::mem::MaybeUninit;
 
     use super::lanes::{Avx2, Avx512};
-    use super::{Depthwise, Product, depthwise, mean, product, tiles};
-
-    /// Whether a processor with AVX-512 makes eight lanes in half the time of sixteen: AMD's family 19h (Zen 4) has units
-    /// of eight that do sixteen in two steps. No result depends on it.
-    pub fn half_groups_are_cheaper() -> bool {
-        let vendor = __cpuid(0);
-        let signature = __cpuid(1).eax;
-        let family = (signature >> 8 & 0xf) + (signature >> 20 & 0xff);
-        [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD" && family == 0x19
-    }
+    use super::{Depthwise, Pairs, Product, depthwise, mean, pairs, product, tiles};
 
     /// # Safety
     /// As for [`product::product`].
     #[target_feature(enable = "avx2,fma")]
     pub unsafe fn product_avx2(p: &Product, out: &mut [MaybeUninit<f32>]) {
         // SAFETY: passed on.
-        unsafe { product::product::<Avx2>(p, false, out) }
+        unsafe { product::product::<Avx2>(p, out) }
     }
 
     /// # Safety
     /// As for [`product::product`].
     #[target_feature(enable = "avx2,fma,avx512f")]
-    pub unsafe fn product_avx512(p: &Product, half_groups: bool, out: &mut [MaybeUninit<f32>]) {
+    pub unsafe fn product_avx512(p: &Product, out: &mut [MaybeUninit<f32>]) {
         // SAFETY: passed on.
-        unsafe { product::product::<Avx512>(p, half_groups, out) }
+        unsafe { product::product::<Avx512>(p, out) }
+    }
+
+    /// # Safety
+    /// As for [`pairs::pairs`].
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn pairs_avx2(p: &Pairs, out: &mut [MaybeUninit<f32>]) {
+        // SAFETY: passed on.
+        unsafe { pairs::pairs::<Avx2>(p, out) }
+    }
+
+    /// # Safety
+    /// As for [`pairs::pairs`].
+    #[target_feature(enable = "avx2,fma,avx512f")]
+    pub unsafe fn pairs_avx512(p: &Pairs, out: &mut [MaybeUninit<f32>]) {
+        // SAFETY: passed on.
+        unsafe { pairs::pairs::<Avx512>(p, out) }
     }
 
     /// # Safety
@@ -430,49 +527,5 @@ mod x86 {
     #[target_feature(enable = "avx2,fma,avx512f")]
     pub fn mean_avx512(pixels: &[f32], out: &mut [f32]) {
         mean::mean(pixels, out);
-    }
-}
-
-#[cfg(all(test, target_arch = "x86_64"))]
-mod tests {
-    use super::*;
-
-    /// Each processor makes half groups in one of two ways; both are run wherever they can be.
-    #[test]
-    fn half_groups_are_the_same_numbers_made_either_way() {
-        if !is_x86_feature_detected!("avx512f") {
-            eprintln!("SKIPPED: this processor has no AVX-512");
-            return;
-        }
-        let numbers =
-            |len: usize| -> Vec<f32> { (0..len).map(|at| ((at + len) * 7919 % 1013) as f32 / 506.0 - 1.0).collect() };
-        for (channels, pixels) in (17..=24).chain(49..=56).flat_map(|channels| (1..30).map(move |p| (channels, p))) {
-            let depth = 1 + (channels * pixels) % 20;
-            let (values, bias, weights) = (numbers(pixels * depth), numbers(channels), numbers(depth * channels));
-            let mut packed = Vec::new();
-            pack(Arithmetic::F32, depth, &bias, |k, channel| weights[k * channels + channel], &mut packed);
-            let residual = numbers(pixels * channels);
-            for residual in [None, Some(residual.as_slice())] {
-                let product = Product {
-                    x: Patches { values: &values, pixels, stride: depth, segments: &[0], segment_len: depth },
-                    weights: &packed,
-                    channels,
-                    clamp: Clamp::RELU6,
-                    residual,
-                    layout: Layout::ChannelsLast,
-                    next: &[],
-                };
-                let by = |vectors| {
-                    let mut out = vec![f32::NAN; pixels * channels];
-                    Kernels { vectors, tiles: None }.product(&product, &mut out, &mut Work::default());
-                    out.iter().map(|number| number.to_bits()).collect::<Vec<_>>()
-                };
-                let wanted = by(Vectors::Portable);
-                for half_groups in [false, true] {
-                    let what = format!("{channels} channels of {pixels} pixels, {half_groups}");
-                    assert_eq!(by(Vectors::Avx512 { half_groups }), wanted, "{what}");
-                }
-            }
-        }
     }
 }

@@ -9,6 +9,8 @@
 //! the kernels, packed weights are words of 32 bits that mean nothing.
 
 use super::bf16::{flushed, split};
+use super::lanes::HALF;
+use super::pairs::vector_len;
 use super::{Arithmetic, LANES};
 
 /// How far a tile reaches in k.
@@ -62,5 +64,24 @@ pub fn pack(
                 }
             }
         }
+    }
+}
+
+/// Length of [`pack_pairs`]'s result.
+pub fn packed_pairs_len(depth: usize, channels: usize) -> usize {
+    channels.div_ceil(HALF).saturating_mul(vector_len(depth))
+}
+
+/// Appends the weights `weight(k, channel)` for `k < depth`, and the biases, as a product of pairs reads them: eight
+/// channels together, their biases first and then k by k, each number twice. The last eight are filled up with zeros.
+pub fn pack_pairs(depth: usize, bias: &[f32], weight: impl Fn(usize, usize) -> f32, packed: &mut Vec<f32>) {
+    for first in (0..bias.len()).step_by(HALF) {
+        let mut append = |number: &dyn Fn(usize) -> f32| {
+            for channel in first..first + HALF {
+                packed.extend([if channel < bias.len() { number(channel) } else { 0.0 }; 2]);
+            }
+        };
+        append(&|channel| bias[channel]);
+        (0..depth).for_each(|k| append(&|channel| weight(k, channel)));
     }
 }

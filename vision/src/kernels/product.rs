@@ -1,29 +1,27 @@
 //! Convolution as a matrix product: every output number is one chain of fused multiply-adds.
 //!
-//! A register tile holds some pixels times one, one and a half or two groups of sixteen channels and runs through all
-//! of k at once, so that a number is never put down half-summed: chain order is bias, then k ascending, then clamp,
-//! then residual.
+//! A register tile holds some pixels times one or two groups of sixteen channels and runs through all of k at once, so
+//! that a number is never put down half-summed: chain order is bias, then k ascending, then clamp, then residual.
 
 use std::mem::MaybeUninit;
 
-use super::lanes::{HALF, LANES, Lanes};
+use super::lanes::{LANES, Lanes};
 use super::{Clamp, Patches, Product};
 
-/// The largest register tile that [`tiles_of`] has an arm for.
+/// The most pixels of a register tile.
 pub(super) const PIXELS_MAX: usize = 12;
 
 /// Pixels that one pointer serves: an address of x86 is a pointer and once or twice an index register.
-const BASE: usize = 3;
+pub(super) const BASE: usize = 3;
 
 const _: () = assert!(PIXELS_MAX.is_multiple_of(BASE));
 
-/// The product over all pixels and channels. Where half a group takes half the time (`half_groups`), it is not made as a
-/// whole one.
+/// The product over all pixels and channels.
 ///
 /// # Safety
 /// The processor must have `V`'s instructions; `Kernels::product` has checked every length.
 #[inline(always)]
-pub(super) unsafe fn product<V: Lanes>(product: &Product, half_groups: bool, out: &mut [MaybeUninit<f32>]) {
+pub(super) unsafe fn product<V: Lanes>(product: &Product, out: &mut [MaybeUninit<f32>]) {
     let Product { x, weights, channels, clamp, residual, layout, next } = *product;
     let group_len = (x.depth() + 1) * LANES;
     let (out_stride, out_apart) = layout.strides(channels);
@@ -56,9 +54,8 @@ pub(super) unsafe fn product<V: Lanes>(product: &Product, half_groups: bool, out
             };
             for (pixels, count) in [(size + 1, larger), (size, tiles - larger)] {
                 match groups {
-                    1 => tiles_of::<V, 1, false>(&mut run, pixels, count),
-                    _ if half_groups && run.lanes <= LANES + HALF => tiles_of::<V, 1, true>(&mut run, pixels, count),
-                    _ => tiles_of::<V, 2, false>(&mut run, pixels, count),
+                    1 => tiles_of::<V, 1>(&mut run, pixels, count),
+                    _ => tiles_of::<V, 2>(&mut run, pixels, count),
                 }
             }
             next = run.ahead[1];
@@ -106,39 +103,18 @@ impl Ahead {
 
 /// So many tiles of so many pixels each.
 #[inline(always)]
-unsafe fn tiles_of<V: Lanes, const GROUPS: usize, const HALVED: bool>(run: &mut Run, pixels: usize, count: usize) {
+unsafe fn tiles_of<V: Lanes, const GROUPS: usize>(run: &mut Run, pixels: usize, count: usize) {
+    assert!(count == 0 || pixels <= V::PIXELS, "tiles are cut to V::PIXELS");
     // SAFETY: passed on from `product`.
-    unsafe {
-        match pixels {
-            0 => {}
-            1 => tiles::<V, 1, GROUPS, HALVED>(run, count),
-            2 => tiles::<V, 2, GROUPS, HALVED>(run, count),
-            3 => tiles::<V, 3, GROUPS, HALVED>(run, count),
-            4 => tiles::<V, 4, GROUPS, HALVED>(run, count),
-            5 => tiles::<V, 5, GROUPS, HALVED>(run, count),
-            6 => tiles::<V, 6, GROUPS, HALVED>(run, count),
-            7 => tiles::<V, 7, GROUPS, HALVED>(run, count),
-            8 => tiles::<V, 8, GROUPS, HALVED>(run, count),
-            9 => tiles::<V, 9, GROUPS, HALVED>(run, count),
-            10 => tiles::<V, 10, GROUPS, HALVED>(run, count),
-            11 => tiles::<V, 11, GROUPS, HALVED>(run, count),
-            PIXELS_MAX => tiles::<V, PIXELS_MAX, GROUPS, HALVED>(run, count),
-            // One more than the largest, of which there is none.
-            _ => assert_eq!(count, 0, "tiles are cut to V::PIXELS"),
-        }
-    }
+    sized!(pixels of V::PIXELS => |PIXELS| unsafe { tiles::<V, PIXELS, GROUPS>(run, count) });
 }
 
 #[inline(always)]
-unsafe fn tiles<V: Lanes, const PIXELS: usize, const GROUPS: usize, const HALVED: bool>(run: &mut Run, count: usize) {
+unsafe fn tiles<V: Lanes, const PIXELS: usize, const GROUPS: usize>(run: &mut Run, count: usize) {
     // SAFETY: passed on from `product`.
     unsafe {
         for _ in 0..count {
-            if HALVED {
-                tile_halved::<V, PIXELS>(run)
-            } else {
-                tile_whole::<V, PIXELS, GROUPS>(run)
-            }
+            tile::<V, PIXELS, GROUPS>(run);
             run.values = run.values.wrapping_add(PIXELS * run.x.stride);
             run.out = run.out.wrapping_add(PIXELS * run.out_stride);
             run.residual = run.residual.map(|residual| residual.wrapping_add(PIXELS * run.out_stride));
@@ -146,9 +122,9 @@ unsafe fn tiles<V: Lanes, const PIXELS: usize, const GROUPS: usize, const HALVED
     }
 }
 
-/// A tile of whole groups, the last of which may be partly filled.
+/// One tile of groups, the last of which may be partly filled.
 #[inline(always)]
-unsafe fn tile_whole<V: Lanes, const PIXELS: usize, const GROUPS: usize>(run: &mut Run) {
+unsafe fn tile<V: Lanes, const PIXELS: usize, const GROUPS: usize>(run: &mut Run) {
     // SAFETY: passed on from `product`.
     unsafe {
         let mut weights: [*const f32; GROUPS] = std::array::from_fn(|g| run.weights.add(g * run.group_len));
@@ -185,31 +161,6 @@ unsafe fn tile_whole<V: Lanes, const PIXELS: usize, const GROUPS: usize>(run: &m
                 run.put(pixel, g, *sum);
             }
         });
-    }
-}
-
-/// A tile of one group and half of another.
-#[inline(always)]
-unsafe fn tile_halved<V: Lanes, const PIXELS: usize>(run: &mut Run) {
-    // SAFETY: passed on from `product`.
-    unsafe {
-        let mut weights = run.weights;
-        let mut sums = [V::load(weights); PIXELS];
-        let mut halves = [V::load_half(weights.add(run.group_len)); PIXELS];
-        for &segment in run.x.segments {
-            let x = run.values.add(segment);
-            for k in 0..run.x.segment_len {
-                weights = weights.add(LANES);
-                let (w, w_half) = (V::load(weights), V::load_half(weights.add(run.group_len)));
-                unrolled!(pixel in PIXELS => {
-                    let value = V::splat(*x.add(pixel * run.x.stride + k));
-                    sums[pixel] = value.mul_add(w, sums[pixel]);
-                    halves[pixel] = V::mul_add_half(value.first_half(), w_half, halves[pixel]);
-                });
-            }
-        }
-        unrolled!(pixel in PIXELS => run.put(pixel, 0, sums[pixel]));
-        unrolled!(pixel in PIXELS => run.put(pixel, 1, V::widen(halves[pixel])));
     }
 }
 

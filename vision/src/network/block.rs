@@ -6,13 +6,17 @@
 //! so that these areas stay in the second-level cache. How they are cut changes no number.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp2, Device, Layout as Strided, Result, Shape, Storage, Tensor};
 
 use super::Scratch;
 use super::expand::{Expand, Ring};
 use super::layer::{BlockPlan, Conv, ConvKind, Geometry};
-use crate::kernels::{Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Patches, Product, TAPS, pack, packed_len};
+use crate::kernels::{
+    Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Pairs, Patches, Product, TAPS, pack, pack_pairs, packed_len,
+    packed_pairs_len,
+};
 
 /// What a strip's areas may take together: half of a small second-level cache, the rest being for weights. Where an
 /// expansion's weights take more, a strip may take as much as they do, since they are read anew for each.
@@ -26,27 +30,38 @@ pub struct Block {
     depthwise: Geometry,
     project: Geometry,
     residual: bool,
+    /// Whether the projection is of pixels in pairs.
+    paired: bool,
     /// Output rows of a strip.
     strip: usize,
     /// The packed weights of the three convolutions in one tensor.
     weights: Tensor,
-    depthwise_at: usize,
-    project_at: usize,
+    depthwise_weights: Range<usize>,
+    project_weights: Range<usize>,
 }
 
 impl Block {
     pub fn new(plan: &BlockPlan, arithmetic: Arithmetic) -> Result<Block> {
-        let mut packed = Packed::new(arithmetic, plan.expand.iter().chain([&plan.depthwise, &plan.project]));
-        let expand = plan.expand.as_ref().map(|conv| Expand::new(conv, packed.append(conv)));
-        let depthwise = plan.depthwise.geometry;
+        let paired = is_paired(&plan.project, arithmetic);
+        let groups = Packing::Groups(arithmetic);
+        let expand = plan.expand.as_ref().map(|conv| (conv, groups));
+        // Depthwise convolutions are f32 chains in any arithmetic.
+        let depthwise = (&plan.depthwise, Packing::Groups(Arithmetic::F32));
+        let project = (&plan.project, if paired { Packing::Pairs } else { groups });
+        let mut packed = Packed::new(expand.into_iter().chain([depthwise, project]));
+        let expand = expand.map(|(conv, packing)| Expand::new(conv, packed.append((conv, packing))));
         Ok(Block {
             expand,
-            depthwise,
+            depthwise: plan.depthwise.geometry,
             project: plan.project.geometry,
             residual: plan.residual,
-            strip: strip_rows(&depthwise, plan.expand.as_ref().map_or(0, |conv| size_of_val(&conv.weights[..]))),
-            depthwise_at: packed.append(&plan.depthwise),
-            project_at: packed.append(&plan.project),
+            paired,
+            strip: strip_rows(
+                &plan.depthwise.geometry,
+                plan.expand.as_ref().map_or(0, |conv| size_of_val(&conv.weights[..])),
+            ),
+            depthwise_weights: packed.append(depthwise),
+            project_weights: packed.append(project),
             weights: packed.into_tensor()?,
         })
     }
@@ -91,7 +106,7 @@ impl CustomOp2 for Run<'_, '_> {
 
 impl Run<'_, '_> {
     fn run(&self, x: &[f32], weights: &[f32]) -> (Vec<f32>, Shape) {
-        let Block { expand, depthwise, project, strip, .. } = self.block;
+        let Block { expand, depthwise, project, strip, paired, residual, .. } = self.block;
         let [rows_in, width_in] = depthwise.size_in;
         let [rows_out, width_out] = depthwise.size_out;
         let (row_in, row_ring) = (width_in * depthwise.inputs, width_in * LANES);
@@ -102,10 +117,8 @@ impl Run<'_, '_> {
         let lines_len = expand.as_ref().map_or(0, Expand::lines_len);
         let lens = [depthwise.inputs.div_ceil(LANES) * apart, strip * row_mid, lines_len];
         let ([ring, mid, lines], work) = scratch.areas(lens);
-        let project_len = packed_len(self.kernels.arithmetic(), project.inputs, project.outputs);
-        let project_weights = &weights[self.block.project_at..][..project_len];
-        let depthwise_len = packed_len(Arithmetic::F32, TAPS, depthwise.outputs);
-        let depthwise_weights = &weights[self.block.depthwise_at..][..depthwise_len];
+        let depthwise_weights = &weights[self.block.depthwise_weights.clone()];
+        let project_weights = &weights[self.block.project_weights.clone()];
 
         let mut out = Vec::with_capacity(rows_out * row_out);
         let mut rows = Vec::with_capacity(ring_rows);
@@ -130,7 +143,8 @@ impl Run<'_, '_> {
                 let row = row.checked_sub(depthwise.pad[0]).filter(|row| *row < rows_in)?;
                 Some(row % ring_rows * row_ring)
             }));
-            let mid = &mut mid[..(to - from) * row_mid];
+            let pixels = (to - from) * width_out;
+            let mid = &mut mid[..pixels * depthwise.outputs];
             let conv = Depthwise {
                 values: ring,
                 apart,
@@ -142,18 +156,20 @@ impl Run<'_, '_> {
                 pad_left: depthwise.pad[1],
                 weights: depthwise_weights,
                 clamp: Clamp::RELU6,
+                paired: *paired,
             };
             self.kernels.depthwise(&conv, mid);
-            let product = Product {
-                x: pointwise(mid, project.inputs),
-                weights: project_weights,
-                channels: project.outputs,
-                clamp: Clamp::NONE,
-                residual: self.block.residual.then(|| &x[from * row_out..to * row_out]),
-                layout: Layout::ChannelsLast,
-                next: &[],
-            };
-            self.kernels.product_append(&product, &mut out, work);
+            let (channels, clamp, weights) = (project.outputs, Clamp::NONE, project_weights);
+            let residual = residual.then(|| &x[from * row_out..to * row_out]);
+            if *paired {
+                let depth = project.inputs;
+                let product = Pairs { values: mid, pixels, depth, weights, channels, clamp, residual };
+                self.kernels.pairs_append(&product, &mut out);
+            } else {
+                let (x, layout) = (pointwise(mid, project.inputs), Layout::ChannelsLast);
+                let product = Product { x, weights, channels, clamp, residual, layout, next: &[] };
+                self.kernels.product_append(&product, &mut out, work);
+            }
         }
         (out, Shape::from((1, rows_out, width_out, project.outputs)))
     }
@@ -183,57 +199,69 @@ fn strip_rows(depthwise: &Geometry, weights: usize) -> usize {
     depthwise.size_out[0].div_ceil(depthwise.size_out[0].div_ceil(most))
 }
 
+/// Whether a projection is made of pairs of pixels, which is a matter of speed alone.
+fn is_paired(project: &Conv, arithmetic: Arithmetic) -> bool {
+    let Geometry { outputs, size_in: [_, width], .. } = project.geometry;
+    // The depthwise convolution makes rows of whole pairs.
+    arithmetic == Arithmetic::F32 && Pairs::suit(outputs) && width.is_multiple_of(2)
+}
+
+/// How a convolution's weights are packed.
+#[derive(Clone, Copy)]
+pub(super) enum Packing {
+    Groups(Arithmetic),
+    Pairs,
+}
+
+impl Packing {
+    fn len(self, conv: &Conv) -> usize {
+        let (depth, channels) = (depth(conv), conv.geometry.outputs);
+        match self {
+            Packing::Groups(arithmetic) => packed_len(arithmetic, depth, channels),
+            Packing::Pairs => packed_pairs_len(depth, channels),
+        }
+    }
+}
+
 /// Packed weights of some convolutions in a row.
 pub(super) struct Packed {
-    arithmetic: Arithmetic,
     numbers: Vec<f32>,
 }
 
 impl Packed {
     /// Room for these convolutions.
-    pub fn new<'a>(arithmetic: Arithmetic, convs: impl Iterator<Item = &'a Conv>) -> Packed {
-        let len: usize =
-            convs.map(|conv| packed_len(arithmetic_of(conv, arithmetic), depth(conv), conv.geometry.outputs)).sum();
+    pub fn new<'a>(convs: impl Iterator<Item = (&'a Conv, Packing)>) -> Packed {
+        let len: usize = convs.map(|(conv, packing)| packing.len(conv)).sum();
         let mut numbers: Vec<f32> = Vec::with_capacity(len + LINE);
         // The vector never grows past its capacity, so what starts on a cache line stays on it.
         let skip = numbers.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
         numbers.resize(skip, 0.0);
-        Packed { arithmetic, numbers }
+        Packed { numbers }
     }
 
-    /// Packs a convolution and says where it begins.
-    pub fn append(&mut self, conv: &Conv) -> usize {
+    /// Packs a convolution and says where its weights lie.
+    pub fn append(&mut self, (conv, packing): (&Conv, Packing)) -> Range<usize> {
         let at = self.numbers.len();
         let (depth, inputs) = (depth(conv), conv.geometry.inputs);
-        pack(
-            arithmetic_of(conv, self.arithmetic),
-            depth,
-            &conv.bias,
-            |k, channel| {
-                // ONNX counts channels before taps; patches of an image hold the channels of each tap together.
-                let (tap, input, taps) = match conv.kind {
-                    ConvKind::Dense => (k / inputs, k % inputs, TAPS),
-                    ConvKind::Depthwise => (k, 0, TAPS),
-                    ConvKind::Pointwise => (0, k, 1),
-                };
-                conv.weights[channel * depth + input * taps + tap]
-            },
-            &mut self.numbers,
-        );
-        at
+        let weight = |k: usize, channel: usize| {
+            // ONNX counts channels before taps; patches of an image hold the channels of each tap together.
+            let (tap, input, taps) = match conv.kind {
+                ConvKind::Dense => (k / inputs, k % inputs, TAPS),
+                ConvKind::Depthwise => (k, 0, TAPS),
+                ConvKind::Pointwise => (0, k, 1),
+            };
+            conv.weights[channel * depth + input * taps + tap]
+        };
+        match packing {
+            Packing::Groups(arithmetic) => pack(arithmetic, depth, &conv.bias, weight, &mut self.numbers),
+            Packing::Pairs => pack_pairs(depth, &conv.bias, weight, &mut self.numbers),
+        }
+        at..self.numbers.len()
     }
 
     pub fn into_tensor(self) -> Result<Tensor> {
         let len = self.numbers.len();
         Tensor::from_vec(self.numbers, len, &Device::Cpu)
-    }
-}
-
-/// Depthwise convolutions are f32 chains in any arithmetic.
-fn arithmetic_of(conv: &Conv, products: Arithmetic) -> Arithmetic {
-    match conv.kind {
-        ConvKind::Dense | ConvKind::Pointwise => products,
-        ConvKind::Depthwise => Arithmetic::F32,
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::block::pointwise;
 use super::layer::{Conv, ConvKind, Geometry};
-use crate::kernels::{Clamp, Kernels, LANES, Layout, Patches, Product, Work, packed_len};
+use crate::kernels::{Clamp, Kernels, LANES, Layout, Patches, Product, Work};
 
 /// Numbers that are asked for while rows are made: the depthwise weights of 960 channels, and of the projection those
 /// of two groups, which it reads before it can ask for more.
@@ -16,7 +16,7 @@ const NEXT: usize = 40 << 10;
 /// How the rows that the depthwise convolution reads are made.
 pub(super) struct Expand {
     geometry: Geometry,
-    weights_at: usize,
+    weights: Range<usize>,
     /// Where a pixel's patch begins in each row of the kernel: [0] if pointwise.
     segments: Vec<usize>,
 }
@@ -44,14 +44,14 @@ impl Ring<'_> {
 }
 
 impl Expand {
-    /// With weights that begin there in the packed ones of the block.
-    pub fn new(conv: &Conv, weights_at: usize) -> Expand {
+    /// With weights that lie there in the packed ones of the block.
+    pub fn new(conv: &Conv, weights: Range<usize>) -> Expand {
         let geometry = conv.geometry;
         let segments = match conv.kind {
             ConvKind::Dense => (0..3).map(|row| row * padded_width(&geometry) * geometry.inputs).collect(),
             ConvKind::Depthwise | ConvKind::Pointwise => vec![0],
         };
-        Expand { geometry, weights_at, segments }
+        Expand { geometry, weights, segments }
     }
 
     /// Numbers of the input that a row of the stem reads, padding included.
@@ -75,10 +75,9 @@ impl Expand {
         let (lines, work) = spare;
         let Geometry { inputs, outputs, stride, pad, size_in, size_out } = self.geometry;
         let kernel_rows = self.segments.len();
-        let len = packed_len(kernels.arithmetic(), kernel_rows * kernel_rows * inputs, outputs);
         // The depthwise weights and the first that are projected with lie behind.
-        let (weights, behind) = weights[self.weights_at..].split_at(len);
-        let next = &behind[..behind.len().min(NEXT)];
+        let behind = &weights[self.weights.end..];
+        let (weights, next) = (&weights[self.weights.clone()], &behind[..behind.len().min(NEXT)]);
         let layout = Layout::Blocked { apart: ring.apart };
         let (channels, clamp, residual) = (outputs, Clamp::RELU6, None);
         if kernel_rows == 1 {

@@ -1,26 +1,28 @@
 //! The last layer as one candle op: a 1x1 convolution, and the mean of its result over the image.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp2, Layout as Strided, Result, Shape, Tensor};
 
 use super::Scratch;
-use super::block::{Packed, contiguous, pointwise};
+use super::block::{Packed, Packing, contiguous, pointwise};
 use super::layer::{Conv, Geometry};
-use crate::kernels::{Arithmetic, Clamp, Kernels, Layout, Product, packed_len};
+use crate::kernels::{Arithmetic, Clamp, Kernels, Layout, Product};
 
 pub struct Head {
     inputs: usize,
     features: usize,
     pixels: usize,
     weights: Tensor,
-    weights_at: usize,
+    weights_at: Range<usize>,
 }
 
 impl Head {
     pub fn new(conv: &Conv, arithmetic: Arithmetic) -> Result<Head> {
         let Geometry { inputs, outputs, size_out, .. } = conv.geometry;
-        let mut packed = Packed::new(arithmetic, [conv].into_iter());
+        let conv = (conv, Packing::Groups(arithmetic));
+        let mut packed = Packed::new([conv].into_iter());
         Ok(Head {
             inputs,
             features: outputs,
@@ -51,9 +53,9 @@ impl CustomOp2 for Run<'_, '_> {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Strided, w: &CpuStorage, lw: &Strided) -> Result<(CpuStorage, Shape)> {
-        let Head { inputs, features, pixels, weights_at, .. } = *self.head;
+        let Head { inputs, features, pixels, ref weights_at, .. } = *self.head;
         let (x, weights) = (contiguous(x, lx)?, contiguous(w, lw)?);
-        let weights = &weights[weights_at..][..packed_len(self.kernels.arithmetic(), inputs, features)];
+        let weights = &weights[weights_at.clone()];
         let mut scratch = self.scratch.borrow_mut();
         let ([image], work) = scratch.areas([pixels * features]);
         let x = pointwise(x, inputs);
