@@ -91,7 +91,7 @@ impl Coordinator {
         decides(&self.shell, DECIDES_WITHIN).await
     }
 
-    /// Lets what is half-way end, and stops. The handle that came with [`start`](Self::start) is done then.
+    /// Lets what is half-way end, and stops. The handle that came with [`start`](Self::start) is about to be done then.
     pub async fn stop(&self) {
         self.stop.cancel();
         // Told to one that stands by as well: it may be taking over at this moment.
@@ -211,6 +211,10 @@ fn channel_inside(connect: mpsc::Sender<std::io::Result<Connection>>) -> Channel
         async move {
             let (near, far) = duplex(1 << 20);
             connect.send(Ok(Connection::inside(far))).await.map_err(std::io::Error::other)?;
+            // Then it may lie there for good, and nobody would end it (see `ask`).
+            if connect.is_closed() {
+                return Err(std::io::Error::other("nobody serves any more"));
+            }
             Ok::<_, std::io::Error>(TokioIo::new(near))
         }
     });

@@ -303,7 +303,10 @@ impl Shell {
                     let mut stop = None;
                     for _ in 0..messages.len() {
                         match messages.try_recv() {
-                            Ok(Message::Stop { reply }) => stop = Some(reply),
+                            Ok(Message::Stop { reply }) => {
+                                stop = Some(reply);
+                                break;
+                            }
                             Ok(message) => self.receive(message),
                             Err(_) => break,
                         }
