@@ -95,9 +95,9 @@ fn packed(arithmetic: Arithmetic, depth: usize, channels: usize) -> Lines {
     lines
 }
 
-/// Whether a projection to so many channels is of pixels in pairs.
-fn is_paired(kernels: Kernels, outputs: usize) -> bool {
-    kernels.arithmetic() == Arithmetic::F32 && Pairs::suit(outputs)
+/// Whether rows of so many pixels are projected to so many channels in pairs.
+fn is_paired(kernels: Kernels, width: usize, outputs: usize) -> bool {
+    kernels.arithmetic() == Arithmetic::F32 && Pairs::suit(outputs) && width.is_multiple_of(2)
 }
 
 /// One convolution, as its shape and what it takes to run it.
@@ -110,9 +110,6 @@ struct Layer {
 impl Layer {
     fn product(kernels: Kernels, name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
         let strip = evenly(pixels, STRIP / (depth + channels));
-        if name == "project" && is_paired(kernels, channels) {
-            return Layer::pairs(name, pixels, depth, channels);
-        }
         let (x, weights) = (Lines::of(0.5, strip * depth), packed(kernels.arithmetic(), depth, channels));
         let groups = channels.div_ceil(LANES);
         let out = RefCell::new((Lines::of(0.0, strip * groups * LANES), Work::default()));
@@ -139,7 +136,7 @@ impl Layer {
     }
 
     /// The same product of pixels in pairs.
-    fn pairs(name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
+    fn product_of_pairs(name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
         let strip = evenly(pixels, STRIP / (depth + channels)).next_multiple_of(2);
         let x = Lines::of(0.5, strip * depth);
         let mut weights = Lines::room(packed_pairs_len(depth, channels));
@@ -163,7 +160,7 @@ impl Layer {
     /// Whose result is projected to so many channels.
     fn depthwise(kernels: Kernels, size: usize, channels: usize, stride: usize, outputs: usize) -> Layer {
         let size_out = size.div_ceil(stride);
-        let paired = is_paired(kernels, outputs) && size_out.is_multiple_of(2);
+        let paired = is_paired(kernels, size_out, outputs);
         let (row, row_out) = (size * LANES, size_out * channels);
         let strip = evenly(size_out, STRIP / (stride * size * channels + row_out));
         let apart = ((strip - 1) * stride + 3) * row;
@@ -245,7 +242,11 @@ fn network(kernels: Kernels) -> Vec<Layer> {
             }
             layers.push(Layer::depthwise(kernels, size, wide, stride, outputs));
             size /= stride;
-            layers.push(Layer::product(kernels, "project", size * size, wide, outputs));
+            layers.push(if is_paired(kernels, size, outputs) {
+                Layer::product_of_pairs("project", size * size, wide, outputs)
+            } else {
+                Layer::product(kernels, "project", size * size, wide, outputs)
+            });
             inputs = outputs;
         }
     }

@@ -94,7 +94,8 @@ proptest! {
 
     #[test]
     fn products_of_pairs_are_the_same_chains(
-        pixels in 0usize..70, depth in 1usize..100, channels in 1usize..70, relu6: bool, residual: bool, seed: u64,
+        pixels in 0usize..70, depth in 1usize..100, channels in 1usize..70, odd in 0usize..2, relu6: bool, residual: bool,
+        seed: u64,
     ) {
         let mut draw = Draw(seed);
         let values = draw.numbers(pixels * depth);
@@ -113,12 +114,13 @@ proptest! {
         let mut packed = Vec::new();
         pack_pairs(depth, &bias, |k, channel| weights[k * channels + channel], &mut packed);
         assert_eq!(packed.len(), packed_pairs_len(depth, channels));
-        let values = in_pairs(&values, depth);
+        // They need not begin where a pair of numbers does.
+        let values = [&vec![f32::NAN; odd], &in_pairs(&values, depth)[..]].concat();
         for side in Side::BOTH {
             let [values, packed] = [&values, &packed].map(|numbers| Guarded::of(numbers, side));
             let residual = residual.as_ref().map(|numbers| Guarded::of(numbers, side));
             let residual = residual.as_deref();
-            let product = Pairs { values: &values, pixels, depth, weights: &packed, channels, clamp, residual };
+            let product = Pairs { values: &values[odd..], pixels, depth, weights: &packed, channels, clamp, residual };
             check(Some(Arithmetic::F32), side, &wanted, |kernels, out| {
                 kernels.pairs(&product, out);
                 let mut appended = vec![7.0];
@@ -338,6 +340,10 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         ("short weights of pairs", &|k| paired(k, Pairs { weights: &paired_weights[1..], ..pairs }, 15)),
         ("a short residual of pairs", &|k| paired(k, Pairs { residual: Some(&[0.0; 14]), ..pairs }, 15)),
         ("a short result of pairs", &|k| paired(k, pairs, 14)),
+        ("a long result of pairs", &|k| paired(k, pairs, 16)),
+        ("half a pair at the end of a vector", &|k| {
+            k.pairs_append(&Pairs { values: &values[16..], ..pairs }, &mut Vec::new());
+        }),
         ("pairs beyond memory", &|k| paired(k, Pairs { pixels: usize::MAX, ..pairs }, 15)),
         ("pairs without end", &|k| k.pairs_append(&Pairs { pixels: usize::MAX, ..pairs }, &mut Vec::new())),
         ("a mean of nothing", &|k| k.mean(&[], &mut [0.0; 4])),
@@ -353,9 +359,8 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         blocked(kernels, 64, None, 128);
         depthwise(kernels, conv, 40);
         depthwise(kernels, Depthwise { paired: true, ..conv }, 40);
-        if kernels.arithmetic() == Arithmetic::F32 {
-            paired(kernels, pairs, 15);
-        }
+        let pairs_are_taken = std::panic::catch_unwind(|| paired(kernels, pairs, 15)).is_ok();
+        assert_eq!(pairs_are_taken, kernels.arithmetic() == Arithmetic::F32, "{}", kernels.name());
     }
 }
 

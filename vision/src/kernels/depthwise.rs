@@ -6,9 +6,6 @@
 use super::lanes::{LANES, Lanes};
 use super::{Depthwise, TAPS};
 
-/// The most output pixels of a tile.
-pub(super) const PIXELS_MAX: usize = 8;
-
 /// All rows of all groups. Groups are outside: a row is then read three times from the nearest cache, and where there are
 /// enough registers a group's weights stay in them.
 ///
@@ -43,7 +40,8 @@ struct Plan {
     kinds: usize,
 }
 
-/// A tile may lie at either end and be one pixel larger or not, in this order: so many kinds can follow each other.
+/// A tile may lie at either end and be one pixel, or pair, larger or not, in this order: so many kinds can follow each
+/// other.
 const KINDS: usize = 4;
 
 /// Tiles of one kind.
@@ -117,7 +115,7 @@ impl Group<'_> {
     unsafe fn columns<V: Lanes, const PAIRED: bool>(&self, plan: &Plan) {
         // SAFETY: passed on from `depthwise`.
         unsafe {
-            (0..plan.from).chain(plan.to..self.conv.width_out).for_each(|pixel| self.lone::<V>(pixel));
+            (0..plan.from).chain(plan.to..self.conv.width_out).for_each(|pixel| self.lone::<V, PAIRED>(pixel));
             let mut from = plan.from;
             for Tiles { count, pixels, left, right } in &plan.tiles[..plan.kinds] {
                 match (self.conv.stride[1], left, right) {
@@ -147,7 +145,7 @@ impl Group<'_> {
 
     /// One pixel of all rows, whatever of it lies in the padding.
     #[inline(always)]
-    unsafe fn lone<V: Lanes>(&self, pixel: usize) {
+    unsafe fn lone<V: Lanes, const PAIRED: bool>(&self, pixel: usize) {
         let Depthwise { width, pad_left, stride: [_, stride], .. } = *self.conv;
         // SAFETY: passed on from `depthwise`.
         unsafe {
@@ -164,7 +162,11 @@ impl Group<'_> {
                         }
                     }
                 }
-                self.put_lone(out, pixel, sum);
+                if PAIRED {
+                    self.put_half(out, pixel, sum);
+                } else {
+                    self.put(out.add(pixel * self.conv.channels), sum);
+                }
             }
         }
     }
@@ -173,7 +175,7 @@ impl Group<'_> {
     #[inline(always)]
     unsafe fn put<V: Lanes>(&self, to: *mut f32, sum: V) {
         // SAFETY: passed on from `depthwise`.
-        unsafe { put_first(to, self.lanes, self.clamped(sum)) }
+        unsafe { self.clamped(sum).put(to, self.lanes) }
     }
 
     /// The same for two neighbours that are a pair.
@@ -183,26 +185,22 @@ impl Group<'_> {
         unsafe {
             let (first, second) = self.clamped(sums[0]).pair(self.clamped(sums[1]));
             let numbers = 2 * self.lanes;
-            put_first(to, numbers.min(LANES), first);
+            first.put(to, numbers);
             if numbers > LANES {
-                put_first(to.wrapping_add(LANES), numbers - LANES, second);
+                second.put(to.add(LANES), numbers - LANES);
             }
         }
     }
 
-    /// The same for a pixel that was made alone, be it one of a pair.
+    /// The same for one of a pair.
     #[inline(always)]
-    unsafe fn put_lone<V: Lanes>(&self, out: *mut f32, pixel: usize, sum: V) {
-        let channels = self.conv.channels;
+    unsafe fn put_half<V: Lanes>(&self, out: *mut f32, pixel: usize, sum: V) {
         // SAFETY: passed on from `depthwise`.
         unsafe {
-            if !self.conv.paired {
-                return self.put(out.add(pixel * channels), sum);
-            }
             let mut lanes = [0f32; LANES];
             self.clamped(sum).store(lanes.as_mut_ptr());
             // Beside the numbers of its neighbour.
-            let to = out.add(pixel / 2 * 2 * channels + pixel % 2);
+            let to = out.add(pixel / 2 * 2 * self.conv.channels + pixel % 2);
             for (lane, value) in lanes[..self.lanes].iter().enumerate() {
                 to.add(2 * lane).write(*value);
             }
@@ -216,13 +214,6 @@ impl Group<'_> {
     }
 }
 
-/// The first `count` lanes into memory.
-#[inline(always)]
-unsafe fn put_first<V: Lanes>(to: *mut f32, count: usize, value: V) {
-    // SAFETY: passed on from `depthwise`.
-    unsafe { if count == LANES { value.store(to) } else { value.store_first(to, count) } }
-}
-
 /// So many tiles in a row of `pixels` neighbours each, which read `(pixels - 1) * stride + 3` columns.
 macro_rules! tiles_of {
     ($name:ident, $stride:literal) => {
@@ -233,12 +224,13 @@ macro_rules! tiles_of {
             pixels: usize,
             count: usize,
         ) {
-            assert!(pixels <= V::DEPTHWISE_PIXELS, "tiles are cut to V::DEPTHWISE_PIXELS");
             sized!(pixels of V::DEPTHWISE_PIXELS => |PIXELS| {
                 const COLUMNS: usize = (PIXELS - 1) * $stride + 3;
                 if const { !PAIRED || PIXELS.is_multiple_of(2) } {
                     // SAFETY: passed on from `depthwise`.
                     unsafe { tiles::<V, PAIRED, LEFT, RIGHT, $stride, PIXELS, COLUMNS>(group, from, count) };
+                } else {
+                    unreachable!("tiles of pairs are cut so");
                 }
             });
         }

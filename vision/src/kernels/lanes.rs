@@ -4,7 +4,7 @@
 //! operation is exactly rounded (or moves bits), so all implementations give the same bits. Nothing here sums across
 //! lanes, and nothing may.
 
-/// How many numbers a [`Lanes`] holds; packed weights are laid out in groups of this many channels.
+/// How many numbers a [`Lanes`] holds; most packed weights are laid out in groups of this many channels.
 pub const LANES: usize = 16;
 
 /// Half of them.
@@ -16,11 +16,13 @@ pub(super) const HALF: usize = LANES / 2;
 /// Every method is unsafe: the processor must have the implementation's instructions, and pointers must be good for as
 /// many numbers as are read or written.
 pub(super) trait Lanes: Copy {
-    /// Pixels of a product's register tile, at most [`super::product::PIXELS_MAX`].
+    /// Pixels of a product's register tile, at most [`super::SIZE_MAX`].
     const PIXELS: usize;
     /// Channel groups of a product's register tile: 1 or 2.
     const GROUPS: usize;
-    /// Output pixels of a depthwise tile, at most [`super::depthwise::PIXELS_MAX`].
+    /// Pairs of a register tile of one, two and three vectors of eight channels.
+    const PAIRS: [usize; 3];
+    /// Output pixels of a depthwise tile, at least two and at most [`super::SIZE_MAX`].
     const DEPTHWISE_PIXELS: usize;
 
     unsafe fn splat(value: f32) -> Self;
@@ -47,6 +49,28 @@ pub(super) trait Lanes: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// NaN stays NaN, so that a broken number shows at the end instead of turning into a zero.
     unsafe fn clamp(self, low: Self, high: Self) -> Self;
+
+    /// The first `count` lanes into memory, where that is mostly all of them.
+    #[inline(always)]
+    unsafe fn put(self, to: *mut f32, count: usize) {
+        // SAFETY: passed on to the caller.
+        unsafe { if count >= LANES { self.store(to) } else { self.store_first(to, count) } }
+    }
+
+    /// The same, after as many numbers of a residual were added.
+    #[inline(always)]
+    unsafe fn put_added(self, residual: Option<*const f32>, to: *mut f32, count: usize) {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            if count >= LANES {
+                let sum = residual.map_or(self, |residual| self.add(Self::load(residual)));
+                sum.store(to);
+            } else {
+                let sum = residual.map_or(self, |residual| self.add(Self::load_first(residual, count)));
+                sum.store_first(to, count);
+            }
+        }
+    }
 
     /// The first `count` lanes from memory, zeros after them.
     #[inline(always)]
@@ -78,6 +102,7 @@ pub(super) struct Portable([f32; LANES]);
 impl Lanes for Portable {
     const PIXELS: usize = 6;
     const GROUPS: usize = 1;
+    const PAIRS: [usize; 3] = [4, 2, 2];
     const DEPTHWISE_PIXELS: usize = 4;
 
     #[inline(always)]
@@ -149,11 +174,13 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(in super::super) struct Avx2(__m256, __m256);
 
-    // SAFETY (of every block below): the caller promises AVX2 and FMA, and pointers good for sixteen numbers.
+    // SAFETY (of every block below): the caller promises AVX2 and FMA, and pointers good for what is read or written.
     impl Lanes for Avx2 {
         // 6 x 2 sums, 2 weights and 1 input fill 15 of 16 registers.
         const PIXELS: usize = 6;
         const GROUPS: usize = 1;
+        // Up to 2 x 6 sums, 2 numbers and a weight.
+        const PAIRS: [usize; 3] = [4, 2, 2];
         // 3 x 2 sums; weights and columns as they come.
         const DEPTHWISE_PIXELS: usize = 3;
 
@@ -165,7 +192,7 @@ mod x86 {
         #[inline(always)]
         unsafe fn load_pair(from: *const f32) -> Self {
             unsafe {
-                let pair = _mm256_castpd_ps(_mm256_broadcast_sd(&*from.cast()));
+                let pair = _mm256_castpd_ps(_mm256_set1_pd(from.cast::<f64>().read_unaligned()));
                 Avx2(pair, pair)
             }
         }
@@ -185,9 +212,9 @@ mod x86 {
         #[inline(always)]
         unsafe fn part(self, other: Self) -> (Self, Self) {
             #[inline(always)]
-            unsafe fn part<const ODD: i32>(of: Avx2) -> __m256 {
+            unsafe fn part<const LANES: i32>(of: Avx2) -> __m256 {
                 unsafe {
-                    let mixed = _mm256_castps_pd(_mm256_shuffle_ps::<ODD>(of.0, of.1));
+                    let mixed = _mm256_castps_pd(_mm256_shuffle_ps::<LANES>(of.0, of.1));
                     _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(mixed))
                 }
             }
@@ -250,6 +277,8 @@ mod x86 {
         // 12 x 2 sums, 2 weights and 1 input fill 27 of 32 registers.
         const PIXELS: usize = 12;
         const GROUPS: usize = 2;
+        // Up to 24 sums, 3 weights and a number.
+        const PAIRS: [usize; 3] = [12, 12, 8];
         // 8 sums, a bias, 9 weights and the 10 columns of stride 1 fill 28 of 32; of the 17 of stride 2 some are read twice.
         const DEPTHWISE_PIXELS: usize = 8;
 

@@ -27,9 +27,11 @@ macro_rules! unrolled {
 
 /// What is written for a constant number, for whichever number it is. Only those up to the most there can be are compiled.
 macro_rules! sized {
-    ($number:ident of $most:expr => |$size:ident| $body:expr) => {
-        sized!(@ $number $most; $size $body; 1 2 3 4 5 6 7 8 9 10 11 12)
-    };
+    ($number:ident of $most:expr => |$size:ident| $body:expr) => {{
+        const { assert!($most <= $crate::kernels::SIZE_MAX) };
+        assert!((1..=$most).contains(&$number), "nothing is compiled for this size");
+        sized!(@ $number $most; $size $body; 1 2 3 4 5 6 7 8 9 10 11 12);
+    }};
     (@ $number:ident $most:expr; $size:ident $body:expr; $($literal:literal)+) => {
         $(if const { $literal <= $most } {
             if $number == $literal {
@@ -40,8 +42,8 @@ macro_rules! sized {
     };
 }
 
-// What it does not write out would not be written at all.
-const _: () = assert!(product::PIXELS_MAX <= 12 && pairs::PAIRS_MAX <= 12 && depthwise::PIXELS_MAX <= 12);
+/// As far as both count: what they do not write out would not be there at all.
+const SIZE_MAX: usize = 12;
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -173,6 +175,17 @@ pub struct Product<'a> {
     pub next: &'a [f32],
 }
 
+impl Product<'_> {
+    fn check(&self, arithmetic: Arithmetic, numbers: usize) {
+        let Product { x, weights, channels, residual, layout, .. } = *self;
+        x.check();
+        assert_eq!(weights.len(), packed_len(arithmetic, x.depth(), channels), "packed weights of another shape");
+        assert!(layout.fits(x.pixels, channels, numbers), "a result of another shape");
+        let in_place = |residual: &[f32]| residual.len() == numbers && layout == Layout::ChannelsLast;
+        assert!(residual.is_none_or(in_place), "a residual of another shape");
+    }
+}
+
 /// A product in f32 whose left side lies in pairs of pixels, a number of each side by side. Its result has its channels last.
 #[derive(Clone, Copy, Debug)]
 pub struct Pairs<'a> {
@@ -190,16 +203,22 @@ pub struct Pairs<'a> {
 }
 
 impl Pairs<'_> {
-    /// Whether a result of so many channels is faster made of pairs: where it would fill no register tiles of two whole
-    /// groups. Wide ones lose little by that, and weights of pairs take twice the room.
+    /// Whether a result of so many channels is faster made of pairs: where two whole groups at a time would leave a part
+    /// of one over. Wide ones lose little by that, and weights of pairs take twice the room.
     pub fn suit(channels: usize) -> bool {
         channels < 4 * LANES && !channels.is_multiple_of(2 * LANES)
     }
-}
 
-/// Numbers of so many pixels in pairs, if memory could hold them.
-fn pairs_len(pixels: usize, depth: usize) -> Option<usize> {
-    pixels.checked_next_multiple_of(2)?.checked_mul(depth)
+    fn check(&self, arithmetic: Arithmetic, numbers: usize) {
+        let Pairs { values, pixels, depth, weights, channels, residual, .. } = *self;
+        assert_eq!(arithmetic, Arithmetic::F32, "pairs are a matter of f32");
+        assert!(depth > 0, "patches of nothing");
+        let wanted = pixels.checked_next_multiple_of(2).and_then(|pixels| pixels.checked_mul(depth));
+        assert_eq!(wanted, Some(values.len()), "pairs of another shape");
+        assert_eq!(weights.len(), packed_pairs_len(depth, channels), "packed weights of another shape");
+        assert_eq!(pixels.checked_mul(channels), Some(numbers), "a result of another shape");
+        assert!(residual.is_none_or(|residual| residual.len() == numbers), "a residual of another shape");
+    }
 }
 
 /// Rows of a 3x3 depthwise convolution over an image in blocks, to a result with its channels last, or in pairs.
@@ -318,9 +337,9 @@ impl Kernels {
     /// # Panics
     /// When a slice does not have the length that the shapes ask for.
     pub fn product(self, product: &Product, out: &mut [f32], work: &mut Work) {
-        // SAFETY: numbers are also memory that may hold numbers, and nothing else is written to it.
-        let out = unsafe { &mut *(out as *mut [f32] as *mut [MaybeUninit<f32>]) };
-        self.product_into(product, out, work);
+        product.check(self.arithmetic(), out.len());
+        // SAFETY: lengths were checked, and kernels write nothing but numbers.
+        unsafe { self.product_into(product, room(out), work) };
     }
 
     /// The same with channels last behind what `out` holds already, so that memory for it need not be filled before.
@@ -330,24 +349,22 @@ impl Kernels {
     pub fn product_append(self, product: &Product, out: &mut Vec<f32>, work: &mut Work) {
         assert_eq!(product.layout, Layout::ChannelsLast, "a result with gaps");
         let numbers = product.x.pixels.checked_mul(product.channels).expect("a result within memory");
+        product.check(self.arithmetic(), numbers);
         out.reserve(numbers);
-        self.product_into(product, &mut out.spare_capacity_mut()[..numbers], work);
-        // SAFETY: kernels write every number of a result with channels last.
-        unsafe { out.set_len(out.len() + numbers) };
+        // SAFETY: lengths were checked, and kernels write every number of a result with channels last.
+        unsafe {
+            self.product_into(product, &mut out.spare_capacity_mut()[..numbers], work);
+            out.set_len(out.len() + numbers);
+        }
     }
 
-    fn product_into(self, product: &Product, out: &mut [MaybeUninit<f32>], work: &mut Work) {
-        let Product { x, weights, channels, residual, layout, .. } = product;
-        x.check();
-        let wanted = packed_len(self.arithmetic(), x.depth(), *channels);
-        assert_eq!(weights.len(), wanted, "packed weights of another shape");
-        assert!(layout.fits(x.pixels, *channels, out.len()), "a result of another shape");
-        let in_place = |residual: &[f32]| residual.len() == out.len() && *layout == Layout::ChannelsLast;
-        assert!(residual.is_none_or(in_place), "a residual of another shape");
-        if x.pixels == 0 || *channels == 0 {
+    /// # Safety
+    /// `product` was checked, for so many numbers as `out` has room for.
+    unsafe fn product_into(self, product: &Product, out: &mut [MaybeUninit<f32>], work: &mut Work) {
+        if product.x.pixels == 0 || product.channels == 0 {
             return;
         }
-        // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above.
+        // SAFETY: a `Kernels` exists only where its instructions do, and the caller has checked all lengths.
         unsafe {
             match (self.tiles, self.vectors) {
                 (None, Vectors::Portable) => product::product::<lanes::Portable>(product, out),
@@ -372,9 +389,9 @@ impl Kernels {
     /// # Panics
     /// When a slice does not have the length that the shapes ask for, or these kernels compute no f32.
     pub fn pairs(self, product: &Pairs, out: &mut [f32]) {
-        // SAFETY: numbers are also memory that may hold numbers, and nothing else is written to it.
-        let out = unsafe { &mut *(out as *mut [f32] as *mut [MaybeUninit<f32>]) };
-        self.pairs_into(product, out);
+        product.check(self.arithmetic(), out.len());
+        // SAFETY: lengths were checked, and kernels write nothing but numbers.
+        unsafe { self.pairs_into(product, room(out)) };
     }
 
     /// The same behind what `out` holds already, so that memory for it need not be filled before.
@@ -383,24 +400,22 @@ impl Kernels {
     /// When a slice does not have the length that the shapes ask for, or these kernels compute no f32.
     pub fn pairs_append(self, product: &Pairs, out: &mut Vec<f32>) {
         let numbers = product.pixels.checked_mul(product.channels).expect("a result within memory");
+        product.check(self.arithmetic(), numbers);
         out.reserve(numbers);
-        self.pairs_into(product, &mut out.spare_capacity_mut()[..numbers]);
-        // SAFETY: kernels write every number.
-        unsafe { out.set_len(out.len() + numbers) };
+        // SAFETY: lengths were checked, and kernels write every number.
+        unsafe {
+            self.pairs_into(product, &mut out.spare_capacity_mut()[..numbers]);
+            out.set_len(out.len() + numbers);
+        }
     }
 
-    fn pairs_into(self, product: &Pairs, out: &mut [MaybeUninit<f32>]) {
-        let Pairs { values, pixels, depth, weights, channels, residual, .. } = *product;
-        assert_eq!(self.arithmetic(), Arithmetic::F32, "pairs are a matter of f32");
-        assert!(depth > 0, "patches of nothing");
-        assert_eq!(pairs_len(pixels, depth), Some(values.len()), "pairs of another shape");
-        assert_eq!(weights.len(), packed_pairs_len(depth, channels), "packed weights of another shape");
-        assert_eq!(pixels.checked_mul(channels), Some(out.len()), "a result of another shape");
-        assert!(residual.is_none_or(|residual| residual.len() == out.len()), "a residual of another shape");
+    /// # Safety
+    /// `product` was checked, for so many numbers as `out` has room for.
+    unsafe fn pairs_into(self, product: &Pairs, out: &mut [MaybeUninit<f32>]) {
         if out.is_empty() {
             return;
         }
-        // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above.
+        // SAFETY: a `Kernels` exists only where its instructions do, and the caller has checked all lengths.
         unsafe {
             match self.vectors {
                 Vectors::Portable => pairs::pairs::<lanes::Portable>(product, out),
@@ -454,6 +469,15 @@ impl Kernels {
             }
         }
     }
+}
+
+/// Numbers as memory that may hold numbers.
+///
+/// # Safety
+/// Nothing else may be written to it.
+unsafe fn room(numbers: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    // SAFETY: the two are laid out alike, and the caller keeps them numbers.
+    unsafe { &mut *(numbers as *mut [f32] as *mut [MaybeUninit<f32>]) }
 }
 
 /// The generic kernels, compiled once for each instruction set.

@@ -1,7 +1,8 @@
-//! The order in which kernels read weights: group by group of sixteen channels, so that a group's numbers lie in a row.
+//! The order in which kernels read weights: group by group of sixteen channels, so that a group's numbers lie in a row; of
+//! eight, each twice, for products of pairs.
 //!
 //! - [`Arithmetic::F32`]: the group's biases, then its weights k by k. One layout serves products (k runs over the patch),
-//!   depthwise rows (k runs over the nine taps) and every instruction set.
+//!   depthwise rows (k runs over the nine taps) and every instruction set; a group of pairs is laid out like any other.
 //! - [`Arithmetic::Bf16x3`]: the group's biases, then for every 32 of k one tile of high halves and one of low halves. A
 //!   tile is 16 rows of 16 words, a word the weights of two neighbours in k: bits of bf16, the even one below.
 //!
@@ -10,7 +11,6 @@
 
 use super::bf16::{flushed, split};
 use super::lanes::HALF;
-use super::pairs::vector_len;
 use super::{Arithmetic, LANES};
 
 /// How far a tile reaches in k.
@@ -20,7 +20,7 @@ pub(super) const TILE_DEPTH: usize = 32;
 pub(super) const TILE: usize = TILE_DEPTH / 2 * LANES;
 
 /// Words of a group of channels.
-fn group_len(arithmetic: Arithmetic, depth: usize) -> usize {
+pub(super) fn group_len(arithmetic: Arithmetic, depth: usize) -> usize {
     // What is too long to count is longer than any slice, which is all that this is compared with.
     match arithmetic {
         Arithmetic::F32 => depth.saturating_mul(LANES).saturating_add(LANES),
@@ -69,7 +69,7 @@ pub fn pack(
 
 /// Length of [`pack_pairs`]'s result.
 pub fn packed_pairs_len(depth: usize, channels: usize) -> usize {
-    channels.div_ceil(HALF).saturating_mul(vector_len(depth))
+    channels.div_ceil(HALF).saturating_mul(group_len(Arithmetic::F32, depth))
 }
 
 /// Appends the weights `weight(k, channel)` for `k < depth`, and the biases, as a product of pairs reads them: eight

@@ -7,21 +7,18 @@
 
 use std::mem::MaybeUninit;
 
-use super::Pairs;
 use super::lanes::{HALF, LANES, Lanes};
-use super::product::BASE;
-
-/// The most pairs of a register tile.
-pub(super) const PAIRS_MAX: usize = 12;
-
-const _: () = assert!(PAIRS_MAX.is_multiple_of(BASE));
+use super::pack::group_len;
+use super::product::{BASE, BASES};
+use super::{Arithmetic, Pairs};
 
 /// The product over all pixels and channels.
 ///
 /// # Safety
-/// The processor must have `V`'s instructions; `Kernels::pairs_append` has checked every length.
+/// The processor must have `V`'s instructions; `Kernels::pairs` has checked every length.
 #[inline(always)]
 pub(super) unsafe fn pairs<V: Lanes>(product: &Pairs, out: &mut [MaybeUninit<f32>]) {
+    let group_len = group_len(Arithmetic::F32, product.depth);
     let mut channel = 0;
     while channel < product.channels {
         // Four are two and two: a vector alone would use each number once.
@@ -33,7 +30,8 @@ pub(super) unsafe fn pairs<V: Lanes>(product: &Pairs, out: &mut [MaybeUninit<f32
             product,
             values: product.values.as_ptr(),
             // SAFETY: there are weights for all channels.
-            weights: unsafe { product.weights.as_ptr().add(channel / HALF * vector_len(product.depth)) },
+            weights: unsafe { product.weights.as_ptr().add(channel / HALF * group_len) },
+            group_len,
             pixel: 0,
             channel,
             lanes: (product.channels - channel).min(vectors * HALF),
@@ -51,23 +49,14 @@ pub(super) unsafe fn pairs<V: Lanes>(product: &Pairs, out: &mut [MaybeUninit<f32
     }
 }
 
-/// Pairs of a register tile, which has as many sums as that of any product.
-const fn most<V: Lanes, const VECTORS: usize>() -> usize {
-    let pairs = V::PIXELS * V::GROUPS / VECTORS;
-    if pairs < PAIRS_MAX { pairs } else { PAIRS_MAX }
-}
-
-/// Packed weights of eight channels.
-pub(super) fn vector_len(depth: usize) -> usize {
-    depth.saturating_mul(LANES).saturating_add(LANES)
-}
-
 /// The next register tile of some channels: where it reads and writes.
 struct Run<'a> {
     product: &'a Pairs<'a>,
     /// The first pair's.
     values: *const f32,
     weights: *const f32,
+    /// Packed numbers of eight channels.
+    group_len: usize,
     /// The first of the first pair.
     pixel: usize,
     channel: usize,
@@ -81,13 +70,15 @@ impl Run<'_> {
     #[inline(always)]
     unsafe fn all<V: Lanes, const VECTORS: usize>(&mut self) {
         let pairs = self.product.pixels.div_ceil(2);
-        let tiles = pairs.div_ceil(most::<V, VECTORS>());
+        let tiles = pairs.div_ceil(V::PAIRS[VECTORS - 1]);
         // Evenly cut, as those of other products are.
         let (size, larger) = (pairs / tiles, pairs % tiles);
         for (pairs, count) in [(size + 1, larger), (size, tiles - larger)] {
-            assert!(count == 0 || pairs <= most::<V, VECTORS>(), "tiles are cut to the most there can be");
+            if count == 0 {
+                continue;
+            }
             // SAFETY: passed on from `pairs`.
-            sized!(pairs of most::<V, VECTORS>() => |PAIRS| unsafe { self.tiles::<V, VECTORS, PAIRS>(count) });
+            sized!(pairs of V::PAIRS[VECTORS - 1] => |PAIRS| unsafe { self.tiles::<V, VECTORS, PAIRS>(count) });
         }
     }
 
@@ -99,22 +90,35 @@ impl Run<'_> {
             // SAFETY: passed on from `pairs`.
             unsafe {
                 let mut weights: [*const f32; VECTORS] =
-                    std::array::from_fn(|vector| self.weights.add(vector * vector_len(depth)));
+                    std::array::from_fn(|vector| self.weights.add(vector * self.group_len));
                 let bias: [V; VECTORS] = std::array::from_fn(|vector| V::load(weights[vector]));
                 let mut sums = [bias; PAIRS];
-                let mut bases: [*const f32; PAIRS_MAX / BASE] =
+                let mut bases: [*const f32; BASES] =
                     std::array::from_fn(|base| self.values.wrapping_add(base * BASE * stride));
                 for _ in 0..depth {
-                    let w: [V; VECTORS] = std::array::from_fn(|vector| {
-                        weights[vector] = weights[vector].add(LANES);
-                        V::load(weights[vector])
-                    });
-                    unrolled!(pair in PAIRS => {
-                        let value = V::load_pair(bases[pair / BASE].wrapping_add(pair % BASE * stride));
+                    let at = |pair: usize| bases[pair / BASE].wrapping_add(pair % BASE * stride);
+                    // Whatever there is less of stays in registers: weights, or numbers of the pairs.
+                    if const { PAIRS <= VECTORS } {
+                        let values: [V; PAIRS] = std::array::from_fn(|pair| V::load_pair(at(pair)));
                         for vector in 0..VECTORS {
-                            sums[pair][vector] = value.mul_add(w[vector], sums[pair][vector]);
+                            weights[vector] = weights[vector].add(LANES);
+                            let w = V::load(weights[vector]);
+                            unrolled!(pair in PAIRS => {
+                                sums[pair][vector] = values[pair].mul_add(w, sums[pair][vector]);
+                            });
                         }
-                    });
+                    } else {
+                        let w: [V; VECTORS] = std::array::from_fn(|vector| {
+                            weights[vector] = weights[vector].add(LANES);
+                            V::load(weights[vector])
+                        });
+                        unrolled!(pair in PAIRS => {
+                            let value = V::load_pair(at(pair));
+                            for vector in 0..VECTORS {
+                                sums[pair][vector] = value.mul_add(w[vector], sums[pair][vector]);
+                            }
+                        });
+                    }
                     for base in &mut bases[..PAIRS.div_ceil(BASE)] {
                         *base = V::opaque(base.wrapping_add(2));
                     }
@@ -146,31 +150,13 @@ impl Run<'_> {
     #[inline(always)]
     unsafe fn put_pixel<V: Lanes>(&self, pixel: usize, first: V, second: Option<V>) {
         let at = pixel * self.product.channels + self.channel;
-        // SAFETY: passed on from `pairs`.
-        unsafe {
-            self.put_group(at, self.lanes.min(LANES), first);
-            if let Some(second) = second {
-                self.put_group(at + LANES, self.lanes - LANES, second);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn put_group<V: Lanes>(&self, at: usize, lanes: usize, mut value: V) {
         let residual = self.product.residual.map(|residual| residual.as_ptr().wrapping_add(at));
-        let to = self.out.wrapping_add(at);
         // SAFETY: passed on from `pairs`.
         unsafe {
-            if lanes == LANES {
-                if let Some(residual) = residual {
-                    value = value.add(V::load(residual));
-                }
-                value.store(to);
-            } else {
-                if let Some(residual) = residual {
-                    value = value.add(V::load_first(residual, lanes));
-                }
-                value.store_first(to, lanes);
+            first.put_added(residual, self.out.add(at), self.lanes);
+            if let Some(second) = second {
+                let residual = residual.map(|residual| residual.wrapping_add(LANES));
+                second.put_added(residual, self.out.add(at + LANES), self.lanes - LANES);
             }
         }
     }

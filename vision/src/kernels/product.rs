@@ -6,15 +6,14 @@
 use std::mem::MaybeUninit;
 
 use super::lanes::{LANES, Lanes};
-use super::{Clamp, Patches, Product};
-
-/// The most pixels of a register tile.
-pub(super) const PIXELS_MAX: usize = 12;
+use super::pack::group_len;
+use super::{Arithmetic, Clamp, Patches, Product, SIZE_MAX};
 
 /// Pixels that one pointer serves: an address of x86 is a pointer and once or twice an index register.
 pub(super) const BASE: usize = 3;
 
-const _: () = assert!(PIXELS_MAX.is_multiple_of(BASE));
+/// Pointers of the largest tile.
+pub(super) const BASES: usize = SIZE_MAX.div_ceil(BASE);
 
 /// The product over all pixels and channels.
 ///
@@ -23,7 +22,7 @@ const _: () = assert!(PIXELS_MAX.is_multiple_of(BASE));
 #[inline(always)]
 pub(super) unsafe fn product<V: Lanes>(product: &Product, out: &mut [MaybeUninit<f32>]) {
     let Product { x, weights, channels, clamp, residual, layout, next } = *product;
-    let group_len = (x.depth() + 1) * LANES;
+    let group_len = group_len(Arithmetic::F32, x.depth());
     let (out_stride, out_apart) = layout.strides(channels);
     let written = layout.written(channels);
     let tiles = x.pixels.div_ceil(V::PIXELS);
@@ -104,7 +103,9 @@ impl Ahead {
 /// So many tiles of so many pixels each.
 #[inline(always)]
 unsafe fn tiles_of<V: Lanes, const GROUPS: usize>(run: &mut Run, pixels: usize, count: usize) {
-    assert!(count == 0 || pixels <= V::PIXELS, "tiles are cut to V::PIXELS");
+    if count == 0 {
+        return;
+    }
     // SAFETY: passed on from `product`.
     sized!(pixels of V::PIXELS => |PIXELS| unsafe { tiles::<V, PIXELS, GROUPS>(run, count) });
 }
@@ -133,8 +134,7 @@ unsafe fn tile<V: Lanes, const PIXELS: usize, const GROUPS: usize>(run: &mut Run
         let mut ahead = run.ahead;
         for &segment in run.x.segments {
             let x = run.values.add(segment);
-            let mut bases: [*const f32; PIXELS_MAX / BASE] =
-                std::array::from_fn(|base| x.wrapping_add(base * BASE * run.x.stride));
+            let mut bases: [*const f32; BASES] = std::array::from_fn(|base| x.wrapping_add(base * BASE * run.x.stride));
             for _ in 0..run.x.segment_len {
                 for ahead in &mut ahead {
                     V::prefetch(ahead.from);
@@ -172,18 +172,9 @@ impl Run<'_> {
         let lanes = self.lanes - group * LANES;
         // SAFETY: passed on from `product`.
         unsafe {
-            let mut value = sum.clamp(V::splat(self.clamp.low), V::splat(self.clamp.high));
-            if lanes >= LANES {
-                if let Some(residual) = self.residual {
-                    value = value.add(V::load(residual.add(at)));
-                }
-                value.store(self.out.add(at));
-            } else {
-                if let Some(residual) = self.residual {
-                    value = value.add(V::load_first(residual.add(at), lanes));
-                }
-                value.store_first(self.out.add(at), lanes);
-            }
+            let value = sum.clamp(V::splat(self.clamp.low), V::splat(self.clamp.high));
+            let residual = self.residual.map(|residual| residual.wrapping_add(at));
+            value.put_added(residual, self.out.add(at), lanes);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::layer::{Conv, ConvKind, Geometry};
 use crate::kernels::{Clamp, Kernels, LANES, Layout, Patches, Product, Work};
 
 /// Numbers that are asked for while rows are made: the depthwise weights of 960 channels, and of the projection those
-/// of two groups, which it reads before it can ask for more.
+/// of two groups, which it reads before it can ask for more; or all, where it is of pairs and asks for none.
 const NEXT: usize = 40 << 10;
 
 /// How the rows that the depthwise convolution reads are made.
