@@ -186,7 +186,12 @@ impl Submission {
                         }
                         interrupted = true;
                         say("interrupted: cancelling the job and cleaning up; once more to leave at once");
-                        match cluster.cancel(&id).await {
+                        let cancelled = tokio::select! {
+                            cancelled = cluster.cancel(&id) => cancelled,
+                            error = embedded.broken() => return Err(failed(error)),
+                            () = interrupts.next() => std::process::exit(130),
+                        };
+                        match cancelled {
                             Ok(true) => {}
                             Ok(false) => say("it is too late to cancel the job: it is about to end"),
                             // It is not known yet, and won't be: dropping the watch takes the submission back.
@@ -199,7 +204,10 @@ impl Submission {
             (status, interrupted)
         };
         // A job that failed cleans up after itself: that has to end before the process does.
-        embedded.stop().await.map_err(failed)?;
+        tokio::select! {
+            stopped = embedded.stop() => stopped.map_err(failed)?,
+            () = interrupts.next(), if interrupted => std::process::exit(130),
+        }
         end(&status?, json, interrupted)
     }
 }
