@@ -24,7 +24,7 @@ fn plain_rust_is_always_there_and_the_best_is_detected() {
     assert!(of(Arithmetic::Bf16x3).any(|kernels| kernels.name() == "bf16x3-portable"));
     assert_eq!(Kernels::detect(Arithmetic::Bf16x3).map(Kernels::name), Kernels::named("amx").map(Kernels::name));
     if Kernels::named("amx").is_none() {
-        eprintln!("SKIPPED: no AMX here, so its plain definition is held to the manual alone");
+        eprintln!("SKIPPED: no AMX here; its instructions are run in the tests of `kernels::trapped`");
     }
     for kernels in available {
         assert_eq!(Kernels::named(kernels.name()), Some(kernels));

@@ -56,6 +56,8 @@ mod pack;
 mod pairs;
 mod product;
 mod tiles;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+mod trapped;
 mod work;
 
 pub use lanes::LANES;
