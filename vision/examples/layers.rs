@@ -108,6 +108,18 @@ struct Layer {
 }
 
 impl Layer {
+    /// A product that makes so many of its pixels at a time.
+    fn in_strips(name: &str, shape: [usize; 3], strip: usize, run: impl Fn(Kernels, usize) + 'static) -> Layer {
+        let [pixels, depth, channels] = shape;
+        Layer {
+            name: format!("{name} {pixels}x{depth}x{channels}"),
+            flops: (2 * pixels * depth * channels) as f64,
+            run: Box::new(move |kernels| {
+                (0..pixels).step_by(strip).for_each(|from| run(kernels, strip.min(pixels - from)));
+            }),
+        }
+    }
+
     fn product(kernels: Kernels, name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
         let strip = evenly(pixels, STRIP / (depth + channels));
         let (x, weights) = (Lines::of(0.5, strip * depth), packed(kernels.arithmetic(), depth, channels));
@@ -117,22 +129,15 @@ impl Layer {
         let blocked = matches!(name, "stem" | "expand");
         let layout = if blocked { Layout::Blocked { apart: strip * LANES } } else { Layout::ChannelsLast };
         let clamp = if name == "project" { Clamp::NONE } else { Clamp::RELU6 };
-        Layer {
-            name: format!("{name} {pixels}x{depth}x{channels}"),
-            flops: (2 * pixels * depth * channels) as f64,
-            run: Box::new(move |kernels| {
-                for from in (0..pixels).step_by(strip) {
-                    let pixels = strip.min(pixels - from);
-                    let values = &x.get()[..pixels * depth];
-                    let x = Patches { values, pixels, stride: depth, segments: &[0], segment_len: depth };
-                    let weights = weights.get();
-                    let product = Product { x, weights, channels, clamp, residual: None, layout, next: &[] };
-                    let (out, work) = &mut *out.borrow_mut();
-                    let numbers = if blocked { strip * groups * LANES } else { pixels * channels };
-                    kernels.product(&product, &mut out.get_mut()[..numbers], work);
-                }
-            }),
-        }
+        Layer::in_strips(name, [pixels, depth, channels], strip, move |kernels, pixels| {
+            let values = &x.get()[..pixels * depth];
+            let x = Patches { values, pixels, stride: depth, segments: &[0], segment_len: depth };
+            let weights = weights.get();
+            let product = Product { x, weights, channels, clamp, residual: None, layout, next: &[] };
+            let (out, work) = &mut *out.borrow_mut();
+            let numbers = if blocked { strip * groups * LANES } else { pixels * channels };
+            kernels.product(&product, &mut out.get_mut()[..numbers], work);
+        })
     }
 
     /// The same product of pixels in pairs.
@@ -142,19 +147,12 @@ impl Layer {
         let mut weights = Lines::room(packed_pairs_len(depth, channels));
         pack_pairs(depth, &vec![0.01; channels], |_, _| 0.01, &mut weights.numbers);
         let out = RefCell::new(Lines::of(0.0, strip * channels));
-        Layer {
-            name: format!("{name} {pixels}x{depth}x{channels}"),
-            flops: (2 * pixels * depth * channels) as f64,
-            run: Box::new(move |kernels| {
-                for from in (0..pixels).step_by(strip) {
-                    let pixels = strip.min(pixels - from);
-                    let (values, weights) = (&x.get()[..pixels * depth], weights.get());
-                    let (clamp, residual) = (Clamp::NONE, None);
-                    let product = Pairs { values, pixels, depth, weights, channels, clamp, residual };
-                    kernels.pairs(&product, &mut out.borrow_mut().get_mut()[..pixels * channels]);
-                }
-            }),
-        }
+        Layer::in_strips(name, [pixels, depth, channels], strip, move |kernels, pixels| {
+            let (values, weights) = (&x.get()[..pixels * depth], weights.get());
+            let (clamp, residual) = (Clamp::NONE, None);
+            let product = Pairs { values, pixels, depth, weights, channels, clamp, residual };
+            kernels.pairs(&product, &mut out.borrow_mut().get_mut()[..pixels * channels]);
+        })
     }
 
     /// Whose result is projected to so many channels.

@@ -212,9 +212,9 @@ mod x86 {
         #[inline(always)]
         unsafe fn part(self, other: Self) -> (Self, Self) {
             #[inline(always)]
-            unsafe fn part<const LANES: i32>(of: Avx2) -> __m256 {
+            unsafe fn part<const CHOICE: i32>(of: Avx2) -> __m256 {
                 unsafe {
-                    let mixed = _mm256_castps_pd(_mm256_shuffle_ps::<LANES>(of.0, of.1));
+                    let mixed = _mm256_castps_pd(_mm256_shuffle_ps::<CHOICE>(of.0, of.1));
                     _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(mixed))
                 }
             }
@@ -272,6 +272,15 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(in super::super) struct Avx512(__m512);
 
+    impl Avx512 {
+        /// Lanes by their numbers, those of `other` from sixteen on.
+        #[inline(always)]
+        unsafe fn chosen(self, lanes: __m512i, other: Self) -> Self {
+            // SAFETY: the caller promises AVX-512F.
+            unsafe { Avx512(_mm512_permutex2var_ps(self.0, lanes, other.0)) }
+        }
+    }
+
     // SAFETY (of every block below): the caller promises AVX-512F, and pointers good for the lanes that are named.
     impl Lanes for Avx512 {
         // 12 x 2 sums, 2 weights and 1 input fill 27 of 32 registers.
@@ -297,10 +306,7 @@ mod x86 {
             unsafe {
                 let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
                 let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-                (
-                    Avx512(_mm512_permutex2var_ps(self.0, low, other.0)),
-                    Avx512(_mm512_permutex2var_ps(self.0, high, other.0)),
-                )
+                (self.chosen(low, other), self.chosen(high, other))
             }
         }
 
@@ -309,10 +315,7 @@ mod x86 {
             unsafe {
                 let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
                 let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-                (
-                    Avx512(_mm512_permutex2var_ps(self.0, even, other.0)),
-                    Avx512(_mm512_permutex2var_ps(self.0, odd, other.0)),
-                )
+                (self.chosen(even, other), self.chosen(odd, other))
             }
         }
 

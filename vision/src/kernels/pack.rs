@@ -10,7 +10,6 @@
 //! the kernels, packed weights are words of 32 bits that mean nothing.
 
 use super::bf16::{flushed, split};
-use super::lanes::HALF;
 use super::{Arithmetic, LANES};
 
 /// How far a tile reaches in k.
@@ -69,19 +68,11 @@ pub fn pack(
 
 /// Length of [`pack_pairs`]'s result.
 pub fn packed_pairs_len(depth: usize, channels: usize) -> usize {
-    channels.div_ceil(HALF).saturating_mul(group_len(Arithmetic::F32, depth))
+    packed_len(Arithmetic::F32, depth, channels.saturating_mul(2))
 }
 
-/// Appends the weights `weight(k, channel)` for `k < depth`, and the biases, as a product of pairs reads them: eight
-/// channels together, their biases first and then k by k, each number twice. The last eight are filled up with zeros.
+/// The same as a product of pairs reads them: as if every channel came twice, so that a group is of eight.
 pub fn pack_pairs(depth: usize, bias: &[f32], weight: impl Fn(usize, usize) -> f32, packed: &mut Vec<f32>) {
-    for first in (0..bias.len()).step_by(HALF) {
-        let mut append = |number: &dyn Fn(usize) -> f32| {
-            for channel in first..first + HALF {
-                packed.extend([if channel < bias.len() { number(channel) } else { 0.0 }; 2]);
-            }
-        };
-        append(&|channel| bias[channel]);
-        (0..depth).for_each(|k| append(&|channel| weight(k, channel)));
-    }
+    let twice: Vec<f32> = bias.iter().flat_map(|bias| [*bias; 2]).collect();
+    pack(Arithmetic::F32, depth, &twice, |k, lane| weight(k, lane / 2), packed);
 }
