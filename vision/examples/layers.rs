@@ -9,8 +9,8 @@ use std::error::Error;
 use std::time::Instant;
 
 use mr_vision::kernels::{
-    Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Pairs, Patches, Product, TAPS, Work, pack, pack_pairs,
-    packed_len, packed_pairs_len,
+    Arithmetic, Clamp, Depthwise, Form, Halves, Kernels, LANES, Layout, Pairs, Patches, Product, TAPS, Work, pack,
+    pack_pairs, packed_len, packed_pairs_len,
 };
 
 /// What a strip reads and writes at most: numbers in 256 KB.
@@ -95,9 +95,13 @@ fn packed(arithmetic: Arithmetic, depth: usize, channels: usize) -> Lines {
     lines
 }
 
-/// Whether rows of so many pixels are projected to so many channels in pairs.
-fn is_paired(kernels: Kernels, width: usize, outputs: usize) -> bool {
-    kernels.arithmetic() == Arithmetic::F32 && Pairs::suit(outputs) && width.is_multiple_of(2)
+/// How rows of so many pixels lie that are projected to so many channels.
+fn form(kernels: Kernels, width: usize, outputs: usize) -> Form {
+    match kernels.arithmetic() {
+        Arithmetic::Bf16x3 => Form::Halves,
+        Arithmetic::F32 if Pairs::suit(outputs) && width.is_multiple_of(2) => Form::Pairs,
+        Arithmetic::F32 => Form::ChannelsLast,
+    }
 }
 
 /// One convolution, as its shape and what it takes to run it.
@@ -155,11 +159,25 @@ impl Layer {
         })
     }
 
+    /// The same product of split pixels.
+    fn product_of_halves(name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
+        let strip = evenly(pixels, STRIP / (depth + channels));
+        let pixel = Form::Halves.numbers(1, depth).expect("a pixel within memory");
+        let (x, weights) = (Lines::of(0.5, strip * pixel), packed(Arithmetic::Bf16x3, depth, channels));
+        let out = RefCell::new(Lines::of(0.0, strip * channels));
+        Layer::in_strips(name, [pixels, depth, channels], strip, move |kernels, pixels| {
+            let (values, weights) = (&x.get()[..pixels * pixel], weights.get());
+            let (clamp, residual) = (Clamp::NONE, None);
+            let product = Halves { values, pixels, depth, weights, channels, clamp, residual };
+            kernels.halves(&product, &mut out.borrow_mut().get_mut()[..pixels * channels]);
+        })
+    }
+
     /// Whose result is projected to so many channels.
     fn depthwise(kernels: Kernels, size: usize, channels: usize, stride: usize, outputs: usize) -> Layer {
         let size_out = size.div_ceil(stride);
-        let paired = is_paired(kernels, size_out, outputs);
-        let (row, row_out) = (size * LANES, size_out * channels);
+        let form = form(kernels, size_out, outputs);
+        let (row, row_out) = (size * LANES, form.numbers(size_out, channels).expect("a row within memory"));
         let strip = evenly(size_out, STRIP / (stride * size * channels + row_out));
         let apart = ((strip - 1) * stride + 3) * row;
         let (x, weights) = (Lines::of(0.5, channels / LANES * apart), packed(Arithmetic::F32, TAPS, channels));
@@ -185,7 +203,7 @@ impl Layer {
                         pad_left: 1,
                         weights: weights.get(),
                         clamp: Clamp::RELU6,
-                        paired,
+                        form,
                     };
                     kernels.depthwise(&conv, &mut out.borrow_mut().get_mut()[..strip * row_out]);
                 }
@@ -240,10 +258,10 @@ fn network(kernels: Kernels) -> Vec<Layer> {
             }
             layers.push(Layer::depthwise(kernels, size, wide, stride, outputs));
             size /= stride;
-            layers.push(if is_paired(kernels, size, outputs) {
-                Layer::product_of_pairs("project", size * size, wide, outputs)
-            } else {
-                Layer::product(kernels, "project", size * size, wide, outputs)
+            layers.push(match form(kernels, size, outputs) {
+                Form::ChannelsLast => Layer::product(kernels, "project", size * size, wide, outputs),
+                Form::Pairs => Layer::product_of_pairs("project", size * size, wide, outputs),
+                Form::Halves => Layer::product_of_halves("project", size * size, wide, outputs),
             });
             inputs = outputs;
         }

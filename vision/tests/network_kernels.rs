@@ -8,8 +8,8 @@ mod guarded;
 
 use guarded::{Guarded, Side};
 use mr_vision::kernels::{
-    Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Pairs, Patches, Product, TAPS, Work, pack, pack_pairs,
-    packed_len, packed_pairs_len,
+    Arithmetic, Clamp, Depthwise, Form, Halves, Kernels, LANES, Layout, Pairs, Patches, Product, TAPS, Work, pack,
+    pack_pairs, packed_len, packed_pairs_len,
 };
 use proptest::prelude::*;
 
@@ -88,6 +88,18 @@ proptest! {
                     kernels.product_append(&product, &mut appended, &mut work);
                     assert_eq!((appended[0], bits(&appended[1..])), (7.0, bits(out)));
                 });
+                if layout == Layout::ChannelsLast && arithmetic == Arithmetic::Bf16x3 {
+                    let pixel = |pixel: usize| starts.iter().flat_map(move |start| &x.values[pixel * stride + start..][..segment_len]);
+                    let values: Vec<f32> = (0..pixels).flat_map(pixel).copied().collect();
+                    let values = Guarded::of(&in_halves(&values, depth), side);
+                    let product = Halves { values: &values, pixels, depth, weights: &packed, channels, clamp, residual };
+                    check(Some(arithmetic), side, &wanted, |kernels, out| {
+                        kernels.halves(&product, out);
+                        let mut appended = vec![7.0];
+                        kernels.halves_append(&product, &mut appended);
+                        assert_eq!((appended[0], bits(&appended[1..])), (7.0, bits(out)));
+                    });
+                }
             }
         }
     }
@@ -133,7 +145,8 @@ proptest! {
     #[test]
     fn depthwise_convolutions_are_chains(
         width in 1usize..50, channels in 1usize..50, stride in (1usize..4, 1usize..4), pads in (0usize..3, 0usize..3),
-        rows_out in 1usize..4, more in -3isize..4, gap in 0usize..20, relu6: bool, paired: bool, seed: u64,
+        rows_out in 1usize..4, more in -3isize..4, gap in 0usize..20, relu6: bool,
+        form in prop::sample::select(&[Form::ChannelsLast, Form::Pairs, Form::Halves][..]), seed: u64,
     ) {
         prop_assume!(width + pads.0 + pads.1 >= 3);
         let mut draw = Draw(seed);
@@ -159,7 +172,7 @@ proptest! {
         let mut wanted = Vec::new();
         // Fewer pixels than there could be, or more that lie in the padding.
         let width_out = ((width + pads.0 + pads.1 - 3) / stride.1 + 1).saturating_add_signed(more);
-        let width_out = if paired { width_out.next_multiple_of(2) } else { width_out };
+        let width_out = if form == Form::Pairs { width_out.next_multiple_of(2) } else { width_out };
         for row in 0..rows_out {
             for pixel in 0..width_out {
                 for channel in 0..channels {
@@ -175,9 +188,12 @@ proptest! {
                 }
             }
         }
-        if paired {
-            wanted = in_pairs(&wanted, channels);
-        }
+        wanted = match form {
+            Form::ChannelsLast => wanted,
+            Form::Pairs => in_pairs(&wanted, channels),
+            Form::Halves => in_halves(&wanted, channels),
+        };
+        assert_eq!(form.numbers(rows_out * width_out, channels), Some(wanted.len()));
         let packed = packed(Arithmetic::F32, TAPS, &bias, |tap, channel| weights[tap * channels + channel]);
         for side in Side::BOTH {
             let [values, packed] = [&values, &packed].map(|numbers| Guarded::of(numbers, side));
@@ -192,7 +208,7 @@ proptest! {
                 pad_left: pads.0,
                 weights: &packed,
                 clamp,
-                paired,
+                form,
             };
             check(None, side, &wanted, |kernels, out| kernels.depthwise(&conv, out));
         }
@@ -261,7 +277,7 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         pad_left: 1,
         weights: &taps,
         clamp: Clamp::NONE,
-        paired: false,
+        form: Form::ChannelsLast,
     };
     let weights = |k: Kernels| vec![0.0; packed_len(k.arithmetic(), 16, 5)];
     // Five channels of what is read, into a result of so many numbers.
@@ -297,6 +313,18 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         residual: None,
     };
     let paired = |k: Kernels, pairs: Pairs, numbers: usize| k.pairs(&pairs, &mut vec![0.0; numbers]);
+    let split_weights = vec![0.0; packed_len(Arithmetic::Bf16x3, 16, 5)];
+    // Two pixels that are split.
+    let halves = Halves {
+        values: &values,
+        pixels: 2,
+        depth: 16,
+        weights: &split_weights,
+        channels: 5,
+        clamp: Clamp::NONE,
+        residual: None,
+    };
+    let halved = |k: Kernels, halves: Halves, numbers: usize| k.halves(&halves, &mut vec![0.0; numbers]);
     type Call<'a> = &'a dyn Fn(Kernels);
     let calls: &[(&str, Call)] = &[
         ("a short result", &|k| product(k, x, &weights(k), None, 19)),
@@ -330,8 +358,21 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         ("no stride across", &|k| depthwise(k, Depthwise { stride: [1, 0], ..conv }, 40)),
         ("no channels", &|k| depthwise(k, Depthwise { channels: 0, weights: &[], ..conv }, 0)),
         ("a pixel that is no pair", &|k| {
-            depthwise(k, Depthwise { paired: true, width_out: 1, pad_left: 0, ..conv }, 20);
+            depthwise(k, Depthwise { form: Form::Pairs, width_out: 1, pad_left: 0, ..conv }, 20);
         }),
+        ("halves of a part of a line", &|k| depthwise(k, Depthwise { form: Form::Halves, ..conv }, 40)),
+        ("a part of a line of halves", &|k| halved(k, Halves { values: &values[16..], ..halves }, 10)),
+        ("halves of too few pixels", &|k| halved(k, Halves { pixels: 3, ..halves }, 15)),
+        ("halves of nothing", &|k| halved(k, Halves { values: &[], depth: 0, weights: &[0.0; LANES], ..halves }, 10)),
+        ("short weights of halves", &|k| halved(k, Halves { weights: &split_weights[1..], ..halves }, 10)),
+        ("a short residual of halves", &|k| halved(k, Halves { residual: Some(&[0.0; 9]), ..halves }, 10)),
+        ("a short result of halves", &|k| halved(k, halves, 9)),
+        ("a long result of halves", &|k| halved(k, halves, 11)),
+        ("too few halves at the end of a vector", &|k| {
+            k.halves_append(&Halves { values: &values[16..], ..halves }, &mut Vec::new());
+        }),
+        ("halves beyond memory", &|k| halved(k, Halves { pixels: usize::MAX, ..halves }, 10)),
+        ("halves without end", &|k| k.halves_append(&Halves { pixels: usize::MAX, ..halves }, &mut Vec::new())),
         ("half a pair", &|k| paired(k, Pairs { values: &values[16..], ..pairs }, 15)),
         ("too few pairs", &|k| paired(k, Pairs { pixels: 5, ..pairs }, 25)),
         ("pairs of nothing", &|k| {
@@ -358,9 +399,12 @@ fn wrong_lengths_are_refused_before_anything_is_read() {
         product(kernels, x, &weights(kernels), None, 20);
         blocked(kernels, 64, None, 128);
         depthwise(kernels, conv, 40);
-        depthwise(kernels, Depthwise { paired: true, ..conv }, 40);
+        depthwise(kernels, Depthwise { form: Form::Pairs, ..conv }, 40);
+        depthwise(kernels, Depthwise { form: Form::Halves, ..conv }, 64);
         let pairs_are_taken = std::panic::catch_unwind(|| paired(kernels, pairs, 15)).is_ok();
         assert_eq!(pairs_are_taken, kernels.arithmetic() == Arithmetic::F32, "{}", kernels.name());
+        let halves_are_taken = std::panic::catch_unwind(|| halved(kernels, halves, 10)).is_ok();
+        assert_eq!(halves_are_taken, kernels.arithmetic() == Arithmetic::Bf16x3, "{}", kernels.name());
     }
 }
 
@@ -402,6 +446,19 @@ fn in_pairs(numbers: &[f32], channels: usize) -> Vec<f32> {
     pairs
 }
 
+/// Numbers with their channels last, split: for every 32 of a pixel high halves, then low ones, zeros behind the last.
+fn in_halves(numbers: &[f32], channels: usize) -> Vec<f32> {
+    let mut words = Vec::new();
+    for numbers in numbers.chunks(channels).flat_map(|pixel| pixel.chunks(32)) {
+        let halves = |k: usize| halves(numbers.get(k).copied().unwrap_or(0.0));
+        for half in 0..2 {
+            let word = |k: usize| halves(k + 1)[half].to_bits() & 0xffff_0000 | halves(k)[half].to_bits() >> 16;
+            words.extend((0..32).step_by(2).map(|k| f32::from_bits(word(k))));
+        }
+    }
+    words
+}
+
 fn bits(numbers: &[f32]) -> Vec<u32> {
     numbers.iter().map(|number| number.to_bits()).collect()
 }
@@ -413,26 +470,30 @@ fn packed(arithmetic: Arithmetic, depth: usize, bias: &[f32], weight: impl Fn(us
     packed
 }
 
+/// Zero, of the same sign, in place of what is too small to be normal.
+fn zeroed(x: f32) -> f32 {
+    if x.is_subnormal() { 0f32.copysign(x) } else { x }
+}
+
+/// The nearest number of bf16, the even one of two that are as near.
+fn bf16(x: f32) -> f32 {
+    let (x, bits) = (zeroed(x), zeroed(x).to_bits());
+    let (below, above) = (f32::from_bits(bits & !0xffff), f32::from_bits((bits & !0xffff).wrapping_add(0x1_0000)));
+    match (x - below).abs().total_cmp(&(above - x).abs()) {
+        std::cmp::Ordering::Less => below,
+        std::cmp::Ordering::Greater => above,
+        std::cmp::Ordering::Equal if bits & 0x1_0000 == 0 => below,
+        std::cmp::Ordering::Equal => above,
+    }
+}
+
+/// High and low.
+fn halves(x: f32) -> [f32; 2] {
+    [bf16(x), bf16(x - bf16(x))]
+}
+
 /// A sum of products in bf16 halves, by the letter of Intel's manual for `TDPBF16PS`, three times for every 32 terms.
 fn split_sum(bias: f32, terms: &[(f32, f32)]) -> f32 {
-    let zeroed = |x: f32| if x.is_subnormal() { 0f32.copysign(x) } else { x };
-    let bf16 = |x: f32| {
-        let (x, bits) = (zeroed(x), zeroed(x).to_bits());
-        let (below, above) = (f32::from_bits(bits & !0xffff), f32::from_bits((bits & !0xffff).wrapping_add(0x1_0000)));
-        match (x - below).abs().total_cmp(&(above - x).abs()) {
-            std::cmp::Ordering::Less => below,
-            std::cmp::Ordering::Greater => above,
-            std::cmp::Ordering::Equal => {
-                if bits & 0x1_0000 == 0 {
-                    below
-                } else {
-                    above
-                }
-            }
-        }
-    };
-    // High and low.
-    let halves = |x: f32| [bf16(x), bf16(x - bf16(x))];
     let mut sum = zeroed(bias);
     for terms in terms.chunks(32) {
         for (x_half, w_half) in [(0, 1), (0, 0), (1, 0)] {

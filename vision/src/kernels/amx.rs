@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 
 use super::lanes::{Avx512, LANES, Lanes};
 use super::pack::{TILE, TILE_DEPTH, packed_len};
-use super::tiles::halves_len;
-use super::{Arithmetic, Clamp, Layout, Patches, Product, Work};
+use super::tiles::{Target, halves_len};
+use super::{Arithmetic, Clamp, Halves, Layout, Patches, Product, Work};
 
 /// Rows of a tile register.
 const ROWS: usize = 16;
@@ -23,12 +23,18 @@ pub(super) fn allowed() -> bool {
     *ALLOWED.get_or_init(|| in_hardware() && permitted())
 }
 
+/// Whether the processor can split numbers, as vectors.
+pub(super) fn splits() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512bf16")
+}
+
 fn in_hardware() -> bool {
     // Leaf 7 of CPUID: AMX-BF16 and AMX-TILE. XCR0: whether the system saves tile configuration and data.
     const BF16_AND_TILE: u32 = 1 << 22 | 1 << 24;
     const SAVED: u64 = 1 << 17 | 1 << 18;
-    let vectors = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
-    if !vectors || __cpuid(0).eax < 7 || __cpuid_count(7, 0).edx & BF16_AND_TILE != BF16_AND_TILE {
+    if !splits() || __cpuid(0).eax < 7 || __cpuid_count(7, 0).edx & BF16_AND_TILE != BF16_AND_TILE {
         return false;
     }
     // SAFETY: a processor with AVX-512 has XGETBV, and its system has switched it on.
@@ -69,16 +75,78 @@ fn permitted() -> bool {
 ///
 /// # Safety
 /// [`allowed`] must have said yes; `Kernels::product` has checked every length.
-#[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
 pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], work: &mut Work) {
-    let Product { x, weights, channels, clamp, residual, layout, .. } = *product;
-    let tiles = x.pixels.div_ceil(ROWS);
-    // Evenly cut: 49 pixels are four tiles of 13 rows. The last tile may overlap its neighbour and make the same numbers.
-    let rows = x.pixels.div_ceil(tiles);
-    let pixel_len = halves_len(x.depth());
-    let group_len = packed_len(Arithmetic::Bf16x3, x.depth(), LANES);
+    let target = Target::of(product);
+    let cut = Cut::of(product.x.pixels);
+    let pixel_len = halves_len(target.depth);
+    let halves = work.halves(2 * cut.rows * pixel_len);
+    // SAFETY: the caller's promise; a pair of tiles is split into as many halves as there is room for.
+    unsafe {
+        run(&target, cut, out, |starts| {
+            for (start, halves) in starts.iter().zip(halves.chunks_exact_mut(cut.rows * pixel_len)) {
+                for (pixel, halves) in halves.chunks_exact_mut(pixel_len).enumerate() {
+                    split_pixel(&product.x, start + pixel, halves);
+                }
+            }
+            [0, 1].map(|tile| halves.as_ptr().wrapping_add(tile * cut.rows * pixel_len))
+        });
+    }
+}
+
+/// The same of pixels that are split already.
+///
+/// # Safety
+/// [`allowed`] must have said yes; `Kernels::halves` has checked every length.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
+pub(super) unsafe fn halves(product: &Halves, out: &mut [MaybeUninit<f32>]) {
+    let target = Target::of_halves(product);
+    let halves: *const u16 = product.values.as_ptr().cast();
+    // SAFETY: the caller's promise; there are halves for all pixels.
+    unsafe {
+        run(&target, Cut::of(product.pixels), out, |starts| {
+            let at = |tile: usize| halves.wrapping_add(starts.get(tile).unwrap_or(&0) * halves_len(target.depth));
+            [0, 1].map(at)
+        });
+    }
+}
+
+/// How pixels are cut into tiles.
+#[derive(Clone, Copy)]
+struct Cut {
+    pixels: usize,
+    tiles: usize,
+    /// Of each tile.
+    rows: usize,
+}
+
+impl Cut {
+    /// Evenly: 49 pixels are four tiles of 13 rows. The last tile may overlap its neighbour and make the same numbers.
+    fn of(pixels: usize) -> Cut {
+        let tiles = pixels.div_ceil(ROWS);
+        Cut { pixels, tiles, rows: pixels.div_ceil(tiles) }
+    }
+
+    fn start(&self, tile: usize) -> usize {
+        (tile * self.rows).min(self.pixels - self.rows)
+    }
+}
+
+/// All tiles, two by two. `halves` says where the halves of one or two tiles lie that start at these pixels.
+///
+/// # Safety
+/// [`allowed`] must have said yes, weights and result must be as long as the target says, and halves as the cut says.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
+unsafe fn run(
+    target: &Target,
+    cut: Cut,
+    out: &mut [MaybeUninit<f32>],
+    mut halves: impl FnMut(&[usize]) -> [*const u16; 2],
+) {
+    let Target { depth, weights, channels, clamp, residual, layout } = *target;
+    let Cut { tiles, rows, .. } = cut;
+    let group_len = packed_len(Arithmetic::Bf16x3, depth, LANES);
     let groups = channels.div_ceil(LANES);
-    let halves = work.halves(2 * rows * pixel_len);
     let mut sums = Sums([0.0; 4 * ROWS * LANES]);
     let out: *mut f32 = out.as_mut_ptr().cast();
     // SAFETY: the caller's promise; each block reads `rows` pixels of halves for each of its tiles, and groups of weights
@@ -86,13 +154,9 @@ pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], wo
     unsafe {
         Config::of(rows as u8).load();
         for tile in (0..tiles).step_by(2) {
-            let starts: [usize; 2] = std::array::from_fn(|i| ((tile + i) * rows).min(x.pixels - rows));
+            let starts = [0, 1].map(|i| cut.start(tile + i));
             let count = (tiles - tile).min(2);
-            for (start, halves) in starts[..count].iter().zip(halves.chunks_exact_mut(rows * pixel_len)) {
-                for (pixel, halves) in halves.chunks_exact_mut(pixel_len).enumerate() {
-                    split_pixel(&x, start + pixel, halves);
-                }
-            }
+            let inputs = halves(&starts[..count]);
             for group in (0..groups).step_by(2) {
                 let pair = (groups - group).min(2);
                 let weights = weights.as_ptr().add(group * group_len);
@@ -102,10 +166,10 @@ pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], wo
                     && layout == Layout::ChannelsLast
                     && channels >= (group + pair) * LANES;
                 let block = Block {
-                    inputs: [halves.as_ptr(), halves.as_ptr().wrapping_add(rows * pixel_len)],
-                    input_stride: pixel_len * size_of::<u16>(),
+                    inputs,
+                    input_stride: halves_len(depth) * size_of::<u16>(),
                     weights: [weights, weights.wrapping_add(group_len)],
-                    steps: x.depth().div_ceil(TILE_DEPTH),
+                    steps: depth.div_ceil(TILE_DEPTH),
                     sums: match straight {
                         true => [0, 1].map(|i| out.wrapping_add(starts[i] * channels + group * LANES)),
                         false => [0, 1].map(|i| sums.0.as_mut_ptr().wrapping_add(i * ROWS * 2 * LANES)),
@@ -122,7 +186,7 @@ pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], wo
                     continue;
                 }
                 for (start, sums) in starts[..count].iter().zip(sums.0.chunks_exact(ROWS * 2 * LANES)) {
-                    put_down(product, *start, rows, group, sums, out);
+                    put_down(target, *start, rows, group, sums, out);
                 }
             }
         }
@@ -136,8 +200,8 @@ pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], wo
 /// # Safety
 /// The processor must have AVX-512, pixels and groups must lie within the result, and sums be rows of two groups.
 #[target_feature(enable = "avx512f,avx2,fma")]
-unsafe fn put_down(product: &Product, start: usize, rows: usize, group: usize, sums: &[f32], out: *mut f32) {
-    let Product { channels, clamp, residual, layout, .. } = *product;
+unsafe fn put_down(target: &Target, start: usize, rows: usize, group: usize, sums: &[f32], out: *mut f32) {
+    let Target { channels, clamp, residual, layout, .. } = *target;
     let (stride, apart) = layout.strides(channels);
     let lanes = (layout.written(channels) - group * LANES).min(2 * LANES);
     for (row, sums) in sums.chunks_exact(2 * LANES).take(rows).enumerate() {
@@ -358,56 +422,42 @@ impl Block {
 /// Puts down a pixel's halves, zeros after them, as [`super::tiles::split_pixel`] does.
 ///
 /// # Safety
-/// The processor must have AVX512-BF16, and the pixel must lie within its values.
-#[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
-pub(super) unsafe fn split_pixel(x: &Patches, pixel: usize, halves: &mut [u16]) {
-    // SAFETY: `Patches::check` has passed, and `halves` holds whole groups for all of the patch.
+/// [`splits`] must have said yes, and the pixel must lie within its values.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
+unsafe fn split_pixel(x: &Patches, pixel: usize, halves: &mut [u16]) {
+    // SAFETY: `Patches::check` has passed, and `halves` holds whole lines for all of the patch.
     unsafe {
         let from = x.values.as_ptr().add(pixel * x.stride);
-        let mut to = halves.as_mut_ptr();
+        let mut to: *mut f32 = halves.as_mut_ptr().cast();
         if let [segment] = x.segments {
             for k in (0..x.segment_len).step_by(TILE_DEPTH) {
-                split_some(from.add(segment + k), (x.segment_len - k).min(TILE_DEPTH), to);
-                to = to.add(2 * TILE_DEPTH);
+                let (from, count) = (from.add(segment + k), x.segment_len - k);
+                let these = Avx512::load_first(from, count);
+                let those = Avx512::load_first(from.wrapping_add(LANES), count.saturating_sub(LANES));
+                these.put_halves(those, to);
+                to = to.add(TILE_DEPTH);
             }
             return;
         }
-        // Segments meet within a group: they are put in a row first.
-        let mut row = [0f32; TILE_DEPTH];
-        let mut filled = 0;
-        for segment in x.segments {
-            for k in 0..x.segment_len {
-                row[filled] = *from.add(segment + k);
-                filled += 1;
-                if filled == TILE_DEPTH {
-                    split_some(row.as_ptr(), filled, to);
-                    to = to.add(2 * TILE_DEPTH);
-                    filled = 0;
-                }
+        for k in (0..x.depth()).step_by(TILE_DEPTH) {
+            // Each segment's numbers go to lanes of their own.
+            let (mut these, mut those) = (Avx512::splat(0.0), Avx512::splat(0.0));
+            let mut begins = 0usize;
+            for segment in x.segments {
+                let at = from.wrapping_add(segment + k).wrapping_sub(begins);
+                let end = begins + x.segment_len;
+                these = these.load_between(at, begins.saturating_sub(k), end.saturating_sub(k));
+                those = those.load_between(
+                    at.wrapping_add(LANES),
+                    begins.saturating_sub(k + LANES),
+                    end.saturating_sub(k + LANES),
+                );
+                begins = end;
             }
+            these.put_halves(those, to);
+            to = to.add(TILE_DEPTH);
         }
-        if filled > 0 {
-            split_some(row.as_ptr(), filled, to);
-        }
-    }
-}
-
-/// Up to 32 numbers: 32 high halves, then 32 low ones.
-#[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
-unsafe fn split_some(from: *const f32, count: usize, to: *mut u16) {
-    // SAFETY: the caller promises `count` readable numbers and room for 64 halves.
-    unsafe {
-        let mask = |first: usize| ((1u64 << count.saturating_sub(first).min(LANES)) - 1) as __mmask16;
-        let a = _mm512_maskz_loadu_ps(mask(0), from);
-        let b = _mm512_maskz_loadu_ps(mask(LANES), from.wrapping_add(LANES));
-        let high = _mm512_cvtne2ps_pbh(b, a);
-        let bits: __m512i = std::mem::transmute(high);
-        let widen = |half: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)));
-        let a_low = _mm512_sub_ps(a, widen(_mm512_castsi512_si256(bits)));
-        let b_low = _mm512_sub_ps(b, widen(_mm512_extracti64x4_epi64::<1>(bits)));
-        let low: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(b_low, a_low));
-        _mm512_storeu_si512(to.cast(), bits);
-        _mm512_storeu_si512(to.add(TILE_DEPTH).cast(), low);
     }
 }
 
@@ -433,24 +483,21 @@ mod tests {
             for (layout, residual) in
                 [(Layout::ChannelsLast, None), (Layout::ChannelsLast, Some(residual.as_slice())), (blocked, None)]
             {
-                let x = Patches { values: &[], pixels, stride: 0, segments: &[], segment_len: 0 };
                 let clamp = Clamp { low: -1.0, high: 3000.0 };
-                let product = Product { x, weights: &[], channels, clamp, residual, layout, next: &[] };
+                let target = Target { depth: 1, weights: &[], channels, clamp, residual, layout };
                 let sum_of = |pixel: usize, channel: usize| (pixel * 100 + channel) as f32 - 50.0;
                 let len = match layout {
                     Layout::ChannelsLast => pixels * channels,
                     Layout::Blocked { apart } => (groups - 1) * apart + pixels * LANES,
                 };
                 let mut out = vec![f32::NAN; len];
-                let rows = usize::div_ceil(pixels, usize::div_ceil(pixels, ROWS));
-                for tile in 0..usize::div_ceil(pixels, rows) {
-                    // The last one overlaps its neighbour, as in `product`.
-                    let start = (tile * rows).min(pixels - rows);
+                let cut = Cut::of(pixels);
+                for start in (0..cut.tiles).map(|tile| cut.start(tile)) {
                     for group in (0..groups).step_by(2) {
                         let at = |at: usize| sum_of(start + at / (2 * LANES), group * LANES + at % (2 * LANES));
                         let sums: Vec<f32> = (0..ROWS * 2 * LANES).map(at).collect();
                         // SAFETY: the processor was asked, and all lies within `out`.
-                        unsafe { put_down(&product, start, rows, group, &sums, out.as_mut_ptr()) };
+                        unsafe { put_down(&target, start, cut.rows, group, &sums, out.as_mut_ptr()) };
                     }
                 }
                 for (pixel, channel) in (0..pixels).flat_map(|p| (0..channels).map(move |c| (p, c))) {
@@ -471,7 +518,7 @@ mod tests {
     /// The splitting needs no tiles, and more processors have it than have them.
     #[test]
     fn pixels_are_split_as_the_definition_says() {
-        if !is_x86_feature_detected!("avx512f") || !is_x86_feature_detected!("avx512bf16") {
+        if !splits() {
             eprintln!("SKIPPED: this processor has no AVX512-BF16");
             return;
         }

@@ -34,6 +34,18 @@ pub(super) fn split(value: f32) -> (u16, u16) {
     (high, rounded(value - widened(high)))
 }
 
+/// Two neighbours in k as one word, in which packed weights and split pixels hold them: the even one below.
+#[inline(always)]
+pub(super) fn as_word(even: u16, odd: u16) -> f32 {
+    f32::from_bits(u32::from(odd) << 16 | u32::from(even))
+}
+
+/// The even one of a word, and the odd one.
+#[inline(always)]
+pub(super) fn of_word(word: f32) -> [u16; 2] {
+    [word.to_bits() as u16, (word.to_bits() >> 16) as u16]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,10 @@
 //! chain, in every instruction set alike.
 
 use super::lanes::{LANES, Lanes};
-use super::{Depthwise, TAPS};
+use super::{Depthwise, Form, TAPS};
+
+/// Packed numbers of a group: its biases, and its weights tap by tap.
+const TAPS_LEN: usize = (1 + TAPS) * LANES;
 
 /// All rows of all groups. Groups are outside: a row is then read three times from the nearest cache, and where there are
 /// enough registers a group's weights stay in them.
@@ -14,22 +17,39 @@ use super::{Depthwise, TAPS};
 #[inline(always)]
 pub(super) unsafe fn depthwise<V: Lanes>(conv: &Depthwise, out: &mut [f32]) {
     // Two by two where they are put down so.
-    let unit = if conv.paired { 2 } else { 1 };
+    let unit = if conv.form == Form::Pairs { 2 } else { 1 };
     let plan = Plan::of(conv, V::DEPTHWISE_PIXELS, unit);
     for group in 0..conv.channels.div_ceil(LANES) {
         // SAFETY: lengths were checked for all groups.
         unsafe {
-            let group = Group {
-                conv,
-                values: conv.values.as_ptr().add(group * conv.apart),
-                weights: conv.weights.as_ptr().add(group * (TAPS + 1) * LANES),
-                out: out.as_mut_ptr().add(group * LANES * unit),
-                lanes: (conv.channels - group * LANES).min(LANES),
-            };
-            if conv.paired { group.columns::<V, true>(&plan) } else { group.columns::<V, false>(&plan) }
+            let group = Group::of(conv, group, out.as_mut_ptr().add(group * LANES * unit));
+            match unit {
+                1 => group.columns::<V, LAST>(&plan),
+                _ => group.columns::<V, PAIRS>(&plan),
+            }
         }
     }
 }
+
+/// The same where the result is split: then two groups at a time make whole cache lines of it.
+///
+/// # Safety
+/// The processor must have `V`'s instructions, those of its `put_halves` too; `Kernels::depthwise` has checked every
+/// length.
+#[inline(always)]
+pub(super) unsafe fn split<V: Lanes>(conv: &Depthwise, out: &mut [f32]) {
+    let plan = Plan::of(conv, V::DEPTHWISE_PIXELS, 1);
+    for group in (0..conv.channels.div_ceil(LANES)).step_by(2) {
+        // SAFETY: lengths were checked for all groups.
+        unsafe { Group::of(conv, group, out.as_mut_ptr().add(group * LANES)).columns::<V, HALVES>(&plan) };
+    }
+}
+
+/// [`Form`] as a constant that code can be compiled for.
+type Forms = u8;
+const LAST: Forms = 0;
+const PAIRS: Forms = 1;
+const HALVES: Forms = 2;
 
 /// How the output pixels of a row are made: some in tiles, the others one by one.
 struct Plan {
@@ -105,28 +125,47 @@ struct Group<'a> {
     values: *const f32,
     weights: *const f32,
     out: *mut f32,
-    /// Channels that are written.
+    /// Numbers from one pixel of the result to the next.
+    pixel: usize,
+    /// Channels that are written, from this group's first on.
     lanes: usize,
 }
 
-impl Group<'_> {
+impl<'a> Group<'a> {
+    /// # Safety
+    /// `Kernels::depthwise` must have checked every length.
+    #[inline(always)]
+    unsafe fn of(conv: &'a Depthwise<'a>, group: usize, out: *mut f32) -> Group<'a> {
+        // SAFETY: there are values and weights for all groups.
+        unsafe {
+            Group {
+                conv,
+                values: conv.values.as_ptr().add(group * conv.apart),
+                weights: conv.weights.as_ptr().add(group * TAPS_LEN),
+                out,
+                pixel: conv.form.numbers(1, conv.channels).expect("lengths were checked"),
+                lanes: conv.channels - group * LANES,
+            }
+        }
+    }
+
     /// All columns, those of one kind through all rows.
     #[inline(always)]
-    unsafe fn columns<V: Lanes, const PAIRED: bool>(&self, plan: &Plan) {
+    unsafe fn columns<V: Lanes, const FORM: Forms>(&self, plan: &Plan) {
         // SAFETY: passed on from `depthwise`.
         unsafe {
-            (0..plan.from).chain(plan.to..self.conv.width_out).for_each(|pixel| self.lone::<V, PAIRED>(pixel));
+            (0..plan.from).chain(plan.to..self.conv.width_out).for_each(|pixel| self.lone::<V, FORM>(pixel));
             let mut from = plan.from;
             for Tiles { count, pixels, left, right } in &plan.tiles[..plan.kinds] {
                 match (self.conv.stride[1], left, right) {
-                    (1, false, false) => tiles_of_stride_1::<V, PAIRED, false, false>(self, from, *pixels, *count),
-                    (1, true, false) => tiles_of_stride_1::<V, PAIRED, true, false>(self, from, *pixels, *count),
-                    (1, false, true) => tiles_of_stride_1::<V, PAIRED, false, true>(self, from, *pixels, *count),
-                    (1, true, true) => tiles_of_stride_1::<V, PAIRED, true, true>(self, from, *pixels, *count),
-                    (_, false, false) => tiles_of_stride_2::<V, PAIRED, false, false>(self, from, *pixels, *count),
-                    (_, true, false) => tiles_of_stride_2::<V, PAIRED, true, false>(self, from, *pixels, *count),
-                    (_, false, true) => tiles_of_stride_2::<V, PAIRED, false, true>(self, from, *pixels, *count),
-                    (_, true, true) => tiles_of_stride_2::<V, PAIRED, true, true>(self, from, *pixels, *count),
+                    (1, false, false) => tiles_of_stride_1::<V, FORM, false, false>(self, from, *pixels, *count),
+                    (1, true, false) => tiles_of_stride_1::<V, FORM, true, false>(self, from, *pixels, *count),
+                    (1, false, true) => tiles_of_stride_1::<V, FORM, false, true>(self, from, *pixels, *count),
+                    (1, true, true) => tiles_of_stride_1::<V, FORM, true, true>(self, from, *pixels, *count),
+                    (_, false, false) => tiles_of_stride_2::<V, FORM, false, false>(self, from, *pixels, *count),
+                    (_, true, false) => tiles_of_stride_2::<V, FORM, true, false>(self, from, *pixels, *count),
+                    (_, false, true) => tiles_of_stride_2::<V, FORM, false, true>(self, from, *pixels, *count),
+                    (_, true, true) => tiles_of_stride_2::<V, FORM, true, true>(self, from, *pixels, *count),
                 }
                 from += count * pixels;
             }
@@ -136,39 +175,62 @@ impl Group<'_> {
     /// Each row of the result: the three that it reads, and where it goes.
     #[inline(always)]
     fn rows(&self) -> impl Iterator<Item = ([Option<*const f32>; 3], *mut f32)> {
-        let Depthwise { rows, stride: [stride, _], width_out, channels, .. } = *self.conv;
+        let Depthwise { rows, stride: [stride, _], width_out, .. } = *self.conv;
         rows.windows(3).step_by(stride).enumerate().map(move |(index, rows)| {
             let read = std::array::from_fn(|tap| rows[tap].map(|at| self.values.wrapping_add(at)));
-            (read, self.out.wrapping_add(index * width_out * channels))
+            (read, self.out.wrapping_add(index * width_out * self.pixel))
         })
     }
 
     /// One pixel of all rows, whatever of it lies in the padding.
     #[inline(always)]
-    unsafe fn lone<V: Lanes, const PAIRED: bool>(&self, pixel: usize) {
-        let Depthwise { width, pad_left, stride: [_, stride], .. } = *self.conv;
+    unsafe fn lone<V: Lanes, const FORM: Forms>(&self, pixel: usize) {
         // SAFETY: passed on from `depthwise`.
         unsafe {
             for (rows, out) in self.rows() {
-                let mut sum = V::load(self.weights);
-                for (ky, row) in rows.iter().enumerate() {
-                    let Some(row) = row else { continue };
-                    for kx in 0..3 {
-                        let column = (pixel * stride + kx).wrapping_sub(pad_left);
-                        // A column left of the row wraps to a huge number.
-                        if column < width {
-                            let w = V::load(self.weights.add((1 + ky * 3 + kx) * LANES));
-                            sum = V::load(row.add(column * LANES)).mul_add(w, sum);
-                        }
+                let sum = self.lone_sum::<V>(self.weights, rows, pixel);
+                match FORM {
+                    PAIRS => self.put_half(out, pixel, sum),
+                    HALVES => {
+                        let other = match self.beside(rows) {
+                            Some((weights, rows)) => self.lone_sum::<V>(weights, rows, pixel),
+                            None => V::splat(0.0),
+                        };
+                        self.put_halves(out.add(pixel * self.pixel), [sum, other]);
                     }
-                }
-                if PAIRED {
-                    self.put_half(out, pixel, sum);
-                } else {
-                    self.put(out.add(pixel * self.conv.channels), sum);
+                    _ => self.put(out.add(pixel * self.pixel), sum),
                 }
             }
         }
+    }
+
+    /// One pixel of one row, not clamped yet.
+    #[inline(always)]
+    unsafe fn lone_sum<V: Lanes>(&self, weights: *const f32, rows: [Option<*const f32>; 3], pixel: usize) -> V {
+        let Depthwise { width, pad_left, stride: [_, stride], .. } = *self.conv;
+        // SAFETY: passed on from `depthwise`.
+        unsafe {
+            let mut sum = V::load(weights);
+            for (ky, row) in rows.iter().enumerate() {
+                let Some(row) = row else { continue };
+                for kx in 0..3 {
+                    let column = (pixel * stride + kx).wrapping_sub(pad_left);
+                    // A column left of the row wraps to a huge number.
+                    if column < width {
+                        let w = V::load(weights.add((1 + ky * 3 + kx) * LANES));
+                        sum = V::load(row.add(column * LANES)).mul_add(w, sum);
+                    }
+                }
+            }
+            sum
+        }
+    }
+
+    /// Weights and rows of the next group, if there is one.
+    #[inline(always)]
+    fn beside(&self, rows: [Option<*const f32>; 3]) -> Option<(*const f32, [Option<*const f32>; 3])> {
+        let rows = || rows.map(|row| row.map(|row| row.wrapping_add(self.conv.apart)));
+        (self.lanes > LANES).then(|| (self.weights.wrapping_add(TAPS_LEN), rows()))
     }
 
     /// Clamps the sums of a pixel and writes them down.
@@ -201,9 +263,24 @@ impl Group<'_> {
             self.clamped(sum).store(lanes.as_mut_ptr());
             // Beside the numbers of its neighbour.
             let to = out.add(pixel / 2 * 2 * self.conv.channels + pixel % 2);
-            for (lane, value) in lanes[..self.lanes].iter().enumerate() {
+            for (lane, value) in lanes[..self.lanes.min(LANES)].iter().enumerate() {
                 to.add(2 * lane).write(*value);
             }
+        }
+    }
+
+    /// The same, split, for a pixel of two groups.
+    #[inline(always)]
+    unsafe fn put_halves<V: Lanes>(&self, to: *mut f32, sums: [V; 2]) {
+        // SAFETY: passed on from `depthwise`.
+        unsafe {
+            let [mut these, mut those] = [self.clamped(sums[0]), self.clamped(sums[1])];
+            // Lanes that are no channels count as numbers from here on.
+            if self.lanes < 2 * LANES {
+                these = these.first(self.lanes);
+                those = those.first(self.lanes.saturating_sub(LANES));
+            }
+            these.put_halves(those, to);
         }
     }
 
@@ -218,7 +295,7 @@ impl Group<'_> {
 macro_rules! tiles_of {
     ($name:ident, $stride:literal) => {
         #[inline(always)]
-        unsafe fn $name<V: Lanes, const PAIRED: bool, const LEFT: bool, const RIGHT: bool>(
+        unsafe fn $name<V: Lanes, const FORM: Forms, const LEFT: bool, const RIGHT: bool>(
             group: &Group,
             from: usize,
             pixels: usize,
@@ -226,9 +303,9 @@ macro_rules! tiles_of {
         ) {
             sized!(pixels of V::DEPTHWISE_PIXELS => |PIXELS| {
                 const COLUMNS: usize = (PIXELS - 1) * $stride + 3;
-                if const { !PAIRED || PIXELS.is_multiple_of(2) } {
+                if const { FORM != PAIRS || PIXELS.is_multiple_of(2) } {
                     // SAFETY: passed on from `depthwise`.
-                    unsafe { tiles::<V, PAIRED, LEFT, RIGHT, $stride, PIXELS, COLUMNS>(group, from, count) };
+                    unsafe { tiles::<V, FORM, LEFT, RIGHT, $stride, PIXELS, COLUMNS>(group, from, count) };
                 } else {
                     unreachable!("tiles of pairs are cut so");
                 }
@@ -240,12 +317,11 @@ macro_rules! tiles_of {
 tiles_of!(tiles_of_stride_1, 1);
 tiles_of!(tiles_of_stride_2, 2);
 
-/// Neighbours whose columns all lie inside the row, but perhaps for the first of all and the last of all. A column is
-/// loaded once for all the pixels that read it.
+/// Neighbours whose columns all lie inside the row, but perhaps for the first of all and the last of all.
 #[inline(always)]
 unsafe fn tiles<
     V: Lanes,
-    const PAIRED: bool,
+    const FORM: Forms,
     const LEFT: bool,
     const RIGHT: bool,
     const STRIDE: usize,
@@ -258,41 +334,95 @@ unsafe fn tiles<
 ) {
     // SAFETY: passed on from `depthwise`.
     unsafe {
-        let bias = V::load(group.weights);
-        let weights: [V; TAPS] = std::array::from_fn(|tap| V::load(group.weights.add((1 + tap) * LANES)));
+        let taps = Taps::<V>::load(group.weights);
         // Left of the row in a tile that begins in the padding.
         let first = (from * STRIDE).wrapping_sub(group.conv.pad_left).wrapping_mul(LANES);
         for (rows, out) in group.rows() {
             for tile in 0..count {
                 let first = first.wrapping_add(tile * PIXELS * STRIDE * LANES);
-                let mut sums = [bias; PIXELS];
-                for (ky, row) in rows.iter().enumerate() {
-                    let Some(row) = row else { continue };
-                    let columns: [V; COLUMNS] = std::array::from_fn(|column| {
-                        let there = !(LEFT && column == 0 || RIGHT && column == COLUMNS - 1);
-                        let at = row.wrapping_add(first).wrapping_add(column * LANES);
-                        if there { V::load(at) } else { V::splat(0.0) }
+                let mut to = out.add((from + tile * PIXELS) * group.pixel);
+                if FORM == HALVES {
+                    // The weights of both would not stay in registers.
+                    let taps = Taps::<V>::load(group.weights);
+                    let these = taps.sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first);
+                    let those = match group.beside(rows) {
+                        Some((weights, rows)) => {
+                            Taps::load(weights).sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first)
+                        }
+                        None => [V::splat(0.0); PIXELS],
+                    };
+                    unrolled!(pixel in PIXELS => {
+                        group.put_halves(to, [these[pixel], those[pixel]]);
+                        to = to.wrapping_add(group.pixel);
                     });
-                    for kx in 0..3 {
-                        unrolled!(pixel in PIXELS => {
-                            let in_padding = LEFT && pixel == 0 && kx == 0 || RIGHT && pixel == PIXELS - 1 && kx == 2;
-                            if !in_padding {
-                                sums[pixel] = columns[pixel * STRIDE + kx].mul_add(weights[ky * 3 + kx], sums[pixel]);
-                            }
-                        });
-                    }
+                    continue;
                 }
-                let mut to = out.add((from + tile * PIXELS) * group.conv.channels);
+                let sums = taps.sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first);
                 unrolled!(pixel in PIXELS => {
-                    if !PAIRED {
+                    if FORM == LAST {
                         group.put(to, sums[pixel]);
-                        to = to.wrapping_add(group.conv.channels);
+                        to = to.wrapping_add(group.pixel);
                     } else if pixel % 2 == 1 {
                         group.put_pair(to, [sums[pixel & !1], sums[pixel]]);
-                        to = to.wrapping_add(2 * group.conv.channels);
+                        to = to.wrapping_add(2 * group.pixel);
                     }
                 });
             }
         }
+    }
+}
+
+/// The bias and the weights of a group.
+struct Taps<V> {
+    bias: V,
+    weights: [V; TAPS],
+}
+
+impl<V: Lanes> Taps<V> {
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Taps<V> {
+        // SAFETY: passed on from `depthwise`.
+        unsafe {
+            let weights = std::array::from_fn(|tap| V::load(from.add((1 + tap) * LANES)));
+            Taps { bias: V::load(from), weights }
+        }
+    }
+
+    /// The sums of a tile, which begins at that number of each row. A column is loaded once for all the pixels that read
+    /// it.
+    #[inline(always)]
+    unsafe fn sums<
+        const LEFT: bool,
+        const RIGHT: bool,
+        const STRIDE: usize,
+        const PIXELS: usize,
+        const COLUMNS: usize,
+    >(
+        &self,
+        rows: [Option<*const f32>; 3],
+        first: usize,
+    ) -> [V; PIXELS] {
+        let mut sums = [self.bias; PIXELS];
+        for (ky, row) in rows.iter().enumerate() {
+            let Some(row) = row else { continue };
+            // SAFETY: passed on from `depthwise`.
+            unsafe {
+                let columns: [V; COLUMNS] = std::array::from_fn(|column| {
+                    let there = !(LEFT && column == 0 || RIGHT && column == COLUMNS - 1);
+                    let at = row.wrapping_add(first).wrapping_add(column * LANES);
+                    if there { V::load(at) } else { V::splat(0.0) }
+                });
+                for kx in 0..3 {
+                    unrolled!(pixel in PIXELS => {
+                        let in_padding = LEFT && pixel == 0 && kx == 0 || RIGHT && pixel == PIXELS - 1 && kx == 2;
+                        if !in_padding {
+                            let column = columns[pixel * STRIDE + kx];
+                            sums[pixel] = column.mul_add(self.weights[ky * 3 + kx], sums[pixel]);
+                        }
+                    });
+                }
+            }
+        }
+        sums
     }
 }

@@ -4,6 +4,8 @@
 //! operation is exactly rounded (or moves bits), so all implementations give the same bits. Nothing here sums across
 //! lanes, and nothing may.
 
+use super::bf16::{as_word, split};
+
 /// How many numbers a [`Lanes`] holds; most packed weights are laid out in groups of this many channels.
 pub const LANES: usize = 16;
 
@@ -68,6 +70,34 @@ pub(super) trait Lanes: Copy {
             } else {
                 let sum = residual.map_or(self, |residual| self.add(Self::load_first(residual, count)));
                 sum.store_first(to, count);
+            }
+        }
+    }
+
+    /// The first `count` lanes, zeros after them.
+    #[inline(always)]
+    unsafe fn first(self, count: usize) -> Self {
+        let mut all = [0f32; LANES];
+        // SAFETY: `all` has room for all lanes.
+        unsafe {
+            self.store(all.as_mut_ptr());
+            Self::load_first(all.as_ptr(), count)
+        }
+    }
+
+    /// Splits these numbers and those of `other` into bf16 halves: a cache line of high ones, then one of low ones. The
+    /// two need not begin on a line. On AVX-512 it takes the instructions for bf16 and for words as well.
+    #[inline(always)]
+    unsafe fn put_halves(self, other: Self, to: *mut f32) {
+        let mut numbers = [0f32; 2 * LANES];
+        // SAFETY: `numbers` has room for both, and the caller promises that for all of their halves.
+        unsafe {
+            self.store(numbers.as_mut_ptr());
+            other.store(numbers.as_mut_ptr().add(LANES));
+            for (word, [even, odd]) in numbers.as_chunks().0.iter().enumerate() {
+                let (even, odd) = (split(*even), split(*odd));
+                to.add(word).write(as_word(even.0, odd.0));
+                to.add(LANES + word).write(as_word(even.1, odd.1));
             }
         }
     }
@@ -159,6 +189,19 @@ impl Lanes for Portable {
         }))
     }
 }
+
+/// Which of 32 words are the upper words of sixteen numbers: those of the first half, and of the second.
+#[cfg(target_arch = "x86_64")]
+const UPPER: [[u16; 2 * LANES]; 2] = {
+    let mut words = [[0; 2 * LANES]; 2];
+    let mut lane = 0;
+    while lane < LANES {
+        words[0][2 * lane + 1] = lane as u16;
+        words[1][2 * lane + 1] = (LANES + lane) as u16;
+        lane += 1;
+    }
+    words
+};
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Avx512};
@@ -281,6 +324,19 @@ mod x86 {
         }
     }
 
+    impl Avx512 {
+        /// The same lanes but for those of that range, which come from memory; nothing of the others is read, wherever
+        /// `from` lies.
+        ///
+        /// # Safety
+        /// The processor must have AVX-512F, and the range be good to read, counted from `from` on.
+        #[inline(always)]
+        pub unsafe fn load_between(self, from: *const f32, first_lane: usize, end: usize) -> Self {
+            // SAFETY: the caller's promise; lanes that are masked out are not read.
+            unsafe { Avx512(_mm512_mask_loadu_ps(self.0, first(end) & !first(first_lane), from)) }
+        }
+    }
+
     // SAFETY (of every block below): the caller promises AVX-512F, and pointers good for the lanes that are named.
     impl Lanes for Avx512 {
         // 12 x 2 sums, 2 weights and 1 input fill 27 of 32 registers.
@@ -352,6 +408,21 @@ mod x86 {
         #[inline(always)]
         unsafe fn clamp(self, low: Self, high: Self) -> Self {
             unsafe { Avx512(_mm512_min_ps(high.0, _mm512_max_ps(low.0, self.0))) }
+        }
+
+        #[inline(always)]
+        unsafe fn put_halves(self, other: Self, to: *mut f32) {
+            unsafe {
+                let high: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(other.0, self.0));
+                // A half is the upper word of the number that it stands for.
+                let [these, those] = super::UPPER.map(|words| {
+                    let words = _mm512_loadu_si512(words.as_ptr().cast());
+                    _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaa_aaaa, words, high))
+                });
+                let low = _mm512_cvtne2ps_pbh(_mm512_sub_ps(other.0, those), _mm512_sub_ps(self.0, these));
+                _mm512_storeu_si512(to.cast(), high);
+                _mm512_storeu_si512(to.add(LANES).cast(), std::mem::transmute::<__m512bh, __m512i>(low));
+            }
         }
 
         #[inline(always)]

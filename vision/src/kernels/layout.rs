@@ -1,6 +1,30 @@
 //! Where the numbers of an image lie.
 
 use super::LANES;
+use super::pack::TILE_DEPTH;
+
+/// How a depthwise convolution puts its result down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// All channels of a pixel together, pixel by pixel.
+    ChannelsLast,
+    /// The same numbers by pairs of pixels, as [`Pairs`](super::Pairs) takes them. Rows are of whole pairs then.
+    Pairs,
+    /// Split into bf16 halves, as [`Halves`](super::Halves) takes them.
+    Halves,
+}
+
+impl Form {
+    /// Numbers that pixels of so many channels take, or words.
+    ///
+    /// `None` is more than can be counted.
+    pub fn numbers(self, pixels: usize, channels: usize) -> Option<usize> {
+        pixels.checked_mul(match self {
+            Form::ChannelsLast | Form::Pairs => channels,
+            Form::Halves => channels.checked_next_multiple_of(TILE_DEPTH)?,
+        })
+    }
+}
 
 /// How an image's pixels and channels are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -61,7 +61,7 @@ mod trapped;
 mod work;
 
 pub use lanes::LANES;
-pub use layout::Layout;
+pub use layout::{Form, Layout};
 pub use pack::{pack, pack_pairs, packed_len, packed_pairs_len};
 pub use work::Work;
 
@@ -223,7 +223,35 @@ impl Pairs<'_> {
     }
 }
 
-/// Rows of a 3x3 depthwise convolution over an image in blocks, to a result with its channels last, or in pairs.
+/// A product in bf16 halves whose left side is split already. Its result has its channels last.
+#[derive(Clone, Copy, Debug)]
+pub struct Halves<'a> {
+    /// Pixel by pixel; for every 32 of k sixteen words of high halves, then sixteen of low ones, zeros behind the last. A
+    /// word holds two neighbours in k, the even one below.
+    pub values: &'a [f32],
+    pub pixels: usize,
+    pub depth: usize,
+    /// From [`pack`].
+    pub weights: &'a [f32],
+    pub channels: usize,
+    pub clamp: Clamp,
+    /// As many numbers as the result has.
+    pub residual: Option<&'a [f32]>,
+}
+
+impl Halves<'_> {
+    fn check(&self, arithmetic: Arithmetic, numbers: usize) {
+        let Halves { values, pixels, depth, weights, channels, residual, .. } = *self;
+        assert_eq!(arithmetic, Arithmetic::Bf16x3, "halves are a matter of bf16x3");
+        assert!(depth > 0, "patches of nothing");
+        assert_eq!(Form::Halves.numbers(pixels, depth), Some(values.len()), "halves of another shape");
+        assert_eq!(weights.len(), packed_len(arithmetic, depth, channels), "packed weights of another shape");
+        assert_eq!(pixels.checked_mul(channels), Some(numbers), "a result of another shape");
+        assert!(residual.is_none_or(|residual| residual.len() == numbers), "a residual of another shape");
+    }
+}
+
+/// Rows of a 3x3 depthwise convolution over an image in blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Depthwise<'a> {
     /// Group by group of sixteen channels, each with `LANES` numbers a pixel.
@@ -244,22 +272,21 @@ pub struct Depthwise<'a> {
     /// From [`pack`] for f32; k counts the taps row by row.
     pub weights: &'a [f32],
     pub clamp: Clamp,
-    /// Whether the result's pixels lie in pairs, as [`Pairs`] takes them. Its rows are of whole pairs then.
-    pub paired: bool,
+    /// How the result is put down.
+    pub form: Form,
 }
 
 impl Depthwise<'_> {
     fn check(&self, numbers: usize) {
-        let Depthwise { values, apart, rows, channels, width, width_out, stride, pad_left, weights, paired, .. } =
-            *self;
+        let Depthwise { values, apart, rows, channels, width, width_out, stride, pad_left, weights, form, .. } = *self;
         assert!(channels > 0 && stride[0] > 0 && stride[1] > 0, "a shape without channels or stride");
         assert!(pad_left < 3, "padding as wide as the kernel");
         assert_eq!(weights.len(), packed_len(Arithmetic::F32, TAPS, channels), "packed weights of another shape");
         let below = rows.len().checked_sub(3).expect("three rows to read");
         assert!(below.is_multiple_of(stride[0]), "rows that nothing reads");
         let pixels = (below / stride[0] + 1).checked_mul(width_out).expect("a result within memory");
-        assert_eq!(pixels.checked_mul(channels), Some(numbers), "a result of another shape");
-        assert!(!paired || width_out.is_multiple_of(2), "a pixel that is no pair");
+        assert_eq!(form.numbers(pixels, channels), Some(numbers), "a result of another shape");
+        assert!(form != Form::Pairs || width_out.is_multiple_of(2), "a pixel that is no pair");
         let columns = width_out.checked_mul(stride[1]).and_then(|columns| columns.checked_add(2));
         assert!(columns.is_some(), "columns beyond memory");
         let row = width.checked_mul(LANES).expect("a row within memory");
@@ -429,6 +456,50 @@ impl Kernels {
         }
     }
 
+    /// Computes a product of split pixels into `out`.
+    ///
+    /// # Panics
+    /// When a slice does not have the length that the shapes ask for, or these kernels compute no bf16x3.
+    pub fn halves(self, product: &Halves, out: &mut [f32]) {
+        product.check(self.arithmetic(), out.len());
+        // SAFETY: lengths were checked, and kernels write nothing but numbers.
+        unsafe { self.halves_into(product, room(out)) };
+    }
+
+    /// The same behind what `out` holds already, so that memory for it need not be filled before.
+    ///
+    /// # Panics
+    /// When a slice does not have the length that the shapes ask for, or these kernels compute no bf16x3.
+    pub fn halves_append(self, product: &Halves, out: &mut Vec<f32>) {
+        let numbers = product.pixels.checked_mul(product.channels).expect("a result within memory");
+        product.check(self.arithmetic(), numbers);
+        out.reserve(numbers);
+        // SAFETY: lengths were checked, and kernels write every number.
+        unsafe {
+            self.halves_into(product, &mut out.spare_capacity_mut()[..numbers]);
+            out.set_len(out.len() + numbers);
+        }
+    }
+
+    /// # Safety
+    /// `product` was checked, for so many numbers as `out` has room for.
+    unsafe fn halves_into(self, product: &Halves, out: &mut [MaybeUninit<f32>]) {
+        if out.is_empty() {
+            return;
+        }
+        // SAFETY: a `Kernels` exists only where its instructions do, and the caller has checked all lengths.
+        unsafe {
+            match (self.tiles, self.vectors) {
+                (None, _) => unreachable!("the check lets only kernels with tiles pass"),
+                (Some(Tiles::Portable), Vectors::Portable) => tiles::halves(product, out),
+                #[cfg(target_arch = "x86_64")]
+                (Some(Tiles::Portable), _) => x86::tiles_halves_avx2(product, out),
+                #[cfg(target_arch = "x86_64")]
+                (Some(Tiles::Amx), _) => amx::halves(product, out),
+            }
+        }
+    }
+
     /// Computes rows of a depthwise convolution into `out`.
     ///
     /// # Panics
@@ -441,12 +512,17 @@ impl Kernels {
         // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above; columns are
         // checked against `width` where they are computed.
         unsafe {
-            match self.vectors {
-                Vectors::Portable => depthwise::depthwise::<lanes::Portable>(conv, out),
+            match (self.vectors, conv.form) {
+                (Vectors::Portable, Form::Halves) => depthwise::split::<lanes::Portable>(conv, out),
+                (Vectors::Portable, _) => depthwise::depthwise::<lanes::Portable>(conv, out),
                 #[cfg(target_arch = "x86_64")]
-                Vectors::Avx2 => x86::depthwise_avx2(conv, out),
+                (Vectors::Avx512, Form::Halves) if amx::splits() => x86::split_avx512(conv, out),
                 #[cfg(target_arch = "x86_64")]
-                Vectors::Avx512 => x86::depthwise_avx512(conv, out),
+                (_, Form::Halves) => x86::split_avx2(conv, out),
+                #[cfg(target_arch = "x86_64")]
+                (Vectors::Avx2, _) => x86::depthwise_avx2(conv, out),
+                #[cfg(target_arch = "x86_64")]
+                (Vectors::Avx512, _) => x86::depthwise_avx512(conv, out),
             }
         }
     }
@@ -488,7 +564,7 @@ mod x86 {
     use std::mem::MaybeUninit;
 
     use super::lanes::{Avx2, Avx512};
-    use super::{Depthwise, Pairs, Product, depthwise, mean, pairs, product, tiles};
+    use super::{Depthwise, Halves, Pairs, Product, depthwise, mean, pairs, product, tiles};
 
     /// # Safety
     /// As for [`product::product`].
@@ -527,6 +603,29 @@ mod x86 {
     #[target_feature(enable = "avx2,fma")]
     pub unsafe fn tiles_avx2(p: &Product, out: &mut [MaybeUninit<f32>]) {
         tiles::product(p, out);
+    }
+
+    /// # Safety
+    /// As for [`product::product`].
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn tiles_halves_avx2(p: &Halves, out: &mut [MaybeUninit<f32>]) {
+        tiles::halves(p, out);
+    }
+
+    /// # Safety
+    /// As for [`depthwise::split`].
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn split_avx2(conv: &Depthwise, out: &mut [f32]) {
+        // SAFETY: passed on.
+        unsafe { depthwise::split::<Avx2>(conv, out) }
+    }
+
+    /// # Safety
+    /// As for [`depthwise::split`].
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512bf16")]
+    pub unsafe fn split_avx512(conv: &Depthwise, out: &mut [f32]) {
+        // SAFETY: passed on.
+        unsafe { depthwise::split::<Avx512>(conv, out) }
     }
 
     /// # Safety

@@ -9,7 +9,7 @@
 //! The last group is filled up with zeros, as are the last 32 of k, so that kernels read whole groups only. To all but
 //! the kernels, packed weights are words of 32 bits that mean nothing.
 
-use super::bf16::{flushed, split};
+use super::bf16::{as_word, flushed, split};
 use super::{Arithmetic, LANES};
 
 /// How far a tile reaches in k.
@@ -55,8 +55,7 @@ pub fn pack(
                     for half in [|(high, _): (u16, u16)| high, |(_, low)| low] {
                         for k in (first..first + TILE_DEPTH).step_by(2) {
                             packed.extend(channels.clone().map(|channel| {
-                                let [even, odd] = [k, k + 1].map(|k| u32::from(half(split(padded(k, channel)))));
-                                f32::from_bits(odd << 16 | even)
+                                as_word(half(split(padded(k, channel))), half(split(padded(k + 1, channel))))
                             }));
                         }
                     }

@@ -12,9 +12,9 @@
 
 use std::mem::MaybeUninit;
 
-use super::bf16::{flushed, split, widened};
+use super::bf16::{flushed, of_word, split, widened};
 use super::pack::{TILE, TILE_DEPTH, packed_len};
-use super::{Arithmetic, LANES, Patches, Product};
+use super::{Arithmetic, Clamp, Halves, LANES, Layout, Patches, Product};
 
 /// Room for one pixel's vector in halves, or for a few: for every 32 of k the high ones, then the low ones.
 pub(super) fn halves_len(depth: usize) -> usize {
@@ -33,16 +33,35 @@ pub(super) fn split_pixel(x: &Patches, pixel: usize, halves: &mut [u16]) {
     }
 }
 
-/// The product over all pixels and channels; lengths are checked by `Kernels::product`.
-#[inline(always)]
-pub(super) fn product(product: &Product, out: &mut [MaybeUninit<f32>]) {
-    let Product { x, weights, channels, clamp, residual, layout, .. } = *product;
-    let (stride, apart) = layout.strides(channels);
-    let written = layout.written(channels);
-    let mut halves = vec![0; halves_len(x.depth())];
-    for pixel in 0..x.pixels {
-        split_pixel(&x, pixel, &mut halves);
-        let groups = weights.chunks_exact(packed_len(Arithmetic::Bf16x3, x.depth(), LANES));
+/// What a product makes of split pixels, and where it goes.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub depth: usize,
+    pub weights: &'a [f32],
+    pub channels: usize,
+    pub clamp: Clamp,
+    pub residual: Option<&'a [f32]>,
+    pub layout: Layout,
+}
+
+impl<'a> Target<'a> {
+    pub fn of(product: &Product<'a>) -> Target<'a> {
+        let Product { x, weights, channels, clamp, residual, layout, .. } = *product;
+        Target { depth: x.depth(), weights, channels, clamp, residual, layout }
+    }
+
+    pub fn of_halves(product: &Halves<'a>) -> Target<'a> {
+        let Halves { depth, weights, channels, clamp, residual, .. } = *product;
+        Target { depth, weights, channels, clamp, residual, layout: Layout::ChannelsLast }
+    }
+
+    /// All channels of one pixel.
+    #[inline(always)]
+    fn pixel(&self, pixel: usize, halves: &[u16], out: &mut [MaybeUninit<f32>]) {
+        let Target { depth, weights, channels, clamp, residual, layout } = *self;
+        let (stride, apart) = layout.strides(channels);
+        let written = layout.written(channels);
+        let groups = weights.chunks_exact(packed_len(Arithmetic::Bf16x3, depth, LANES));
         for (first, group) in (0..channels).step_by(LANES).zip(groups) {
             let (bias, tiles) = group.split_at(LANES);
             let mut sums: [f32; LANES] = bias.try_into().expect("a group of biases");
@@ -62,6 +81,30 @@ pub(super) fn product(product: &Product, out: &mut [MaybeUninit<f32>]) {
                 out[at + lane].write(residual.map_or(value, |residual| value + residual[at + lane]));
             }
         }
+    }
+}
+
+/// The product over all pixels and channels; lengths are checked by `Kernels::product`.
+#[inline(always)]
+pub(super) fn product(product: &Product, out: &mut [MaybeUninit<f32>]) {
+    let target = Target::of(product);
+    let mut halves = vec![0; halves_len(target.depth)];
+    for pixel in 0..product.x.pixels {
+        split_pixel(&product.x, pixel, &mut halves);
+        target.pixel(pixel, &halves, out);
+    }
+}
+
+/// The same of pixels that are split already; lengths are checked by `Kernels::halves`.
+#[inline(always)]
+pub(super) fn halves(product: &Halves, out: &mut [MaybeUninit<f32>]) {
+    let target = Target::of_halves(product);
+    let mut halves = vec![0; halves_len(target.depth)];
+    for (pixel, words) in product.values.chunks_exact(halves.len() / 2).enumerate() {
+        for (halves, word) in halves.as_chunks_mut().0.iter_mut().zip(words) {
+            *halves = of_word(*word);
+        }
+        target.pixel(pixel, &halves, out);
     }
 }
 

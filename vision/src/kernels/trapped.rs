@@ -179,13 +179,17 @@ impl State {
 }
 
 mod tests {
-    use super::super::{Arithmetic, Clamp, Kernels, LANES, Layout, Patches, Product, Tiles, Vectors, Work, pack};
+    use super::super::bf16::as_word;
+    use super::super::tiles::{halves_len, split_pixel};
+    use super::super::{
+        Arithmetic, Clamp, Halves, Kernels, LANES, Layout, Patches, Product, Tiles, Vectors, Work, amx, pack,
+    };
     use super::*;
     use crate::{Network, Scratch, weights};
 
     /// What products on tiles need besides them.
     fn has_vectors() -> bool {
-        let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
+        let has = amx::splits();
         if !has {
             eprintln!("SKIPPED: this processor has no AVX512-BF16");
         }
@@ -256,6 +260,17 @@ mod tests {
                 bits(&out)
             };
             assert_eq!(by(amx), by(plain()), "{pixels} x {segments} x {segment_len} x {channels}, {layout:?}");
+            if layout == Layout::ChannelsLast {
+                let len = halves_len(depth);
+                let mut halves = vec![0u16; pixels * len];
+                halves.chunks_exact_mut(len).enumerate().for_each(|(pixel, to)| split_pixel(&product.x, pixel, to));
+                let values: Vec<f32> = halves.as_chunks().0.iter().map(|[even, odd]| as_word(*even, *odd)).collect();
+                let Product { weights, channels, clamp, residual, .. } = product;
+                let of_halves = Halves { values: &values, pixels, depth, weights, channels, clamp, residual };
+                let mut out = Vec::new();
+                amx.halves_append(&of_halves, &mut out);
+                assert_eq!(bits(&out), by(plain()), "{pixels} x {depth} x {channels}, split before");
+            }
         }
         assert!(Kernels::named("amx").is_some() || trap() > before + 10_000, "nothing was trapped");
     }

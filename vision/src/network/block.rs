@@ -14,8 +14,8 @@ use super::Scratch;
 use super::expand::{Expand, Ring};
 use super::layer::{BlockPlan, Conv, ConvKind, Geometry};
 use crate::kernels::{
-    Arithmetic, Clamp, Depthwise, Kernels, LANES, Layout, Pairs, Patches, Product, TAPS, pack, pack_pairs, packed_len,
-    packed_pairs_len,
+    Arithmetic, Clamp, Depthwise, Form, Halves, Kernels, LANES, Layout, Pairs, Patches, Product, TAPS, pack,
+    pack_pairs, packed_len, packed_pairs_len,
 };
 
 /// What a strip's areas may take together: half of a small second-level cache, the rest being for weights. Where an
@@ -30,8 +30,8 @@ pub struct Block {
     depthwise: Geometry,
     project: Geometry,
     residual: bool,
-    /// Whether the projection is of pixels in pairs.
-    paired: bool,
+    /// How the projection takes what is convolved.
+    form: Form,
     /// Output rows of a strip.
     strip: usize,
     /// The packed weights of the three convolutions in one tensor.
@@ -42,12 +42,12 @@ pub struct Block {
 
 impl Block {
     pub fn new(plan: &BlockPlan, arithmetic: Arithmetic) -> Result<Block> {
-        let paired = is_paired(&plan.project, arithmetic);
+        let form = form(&plan.project, arithmetic);
         let groups = Packing::Groups(arithmetic);
         let expand = plan.expand.as_ref().map(|conv| (conv, groups));
         // Depthwise convolutions are f32 chains in any arithmetic.
         let depthwise = (&plan.depthwise, Packing::Groups(Arithmetic::F32));
-        let project = (&plan.project, if paired { Packing::Pairs } else { groups });
+        let project = (&plan.project, if form == Form::Pairs { Packing::Pairs } else { groups });
         let mut packed = Packed::new(expand.into_iter().chain([depthwise, project]));
         let expand = expand.map(|(conv, packing)| Expand::new(conv, packed.append((conv, packing))));
         Ok(Block {
@@ -55,7 +55,7 @@ impl Block {
             depthwise: plan.depthwise.geometry,
             project: plan.project.geometry,
             residual: plan.residual,
-            paired,
+            form,
             strip: strip_rows(
                 &plan.depthwise.geometry,
                 plan.expand.as_ref().map_or(0, |conv| size_of_val(&conv.weights[..])),
@@ -106,11 +106,12 @@ impl CustomOp2 for Run<'_, '_> {
 
 impl Run<'_, '_> {
     fn run(&self, x: &[f32], weights: &[f32]) -> (Vec<f32>, Shape) {
-        let Block { expand, depthwise, project, strip, paired, residual, .. } = self.block;
+        let Block { expand, depthwise, project, strip, form, residual, .. } = self.block;
         let [rows_in, width_in] = depthwise.size_in;
         let [rows_out, width_out] = depthwise.size_out;
         let (row_in, row_ring) = (width_in * depthwise.inputs, width_in * LANES);
-        let (row_mid, row_out) = (width_out * depthwise.outputs, width_out * project.outputs);
+        let row_out = width_out * project.outputs;
+        let row_mid = form.numbers(width_out, depthwise.outputs).expect("a row within memory");
         let ring_rows = self.block.ring_rows();
         let apart = ring_rows * row_ring;
         let mut scratch = self.scratch.borrow_mut();
@@ -144,7 +145,7 @@ impl Run<'_, '_> {
                 Some(row % ring_rows * row_ring)
             }));
             let pixels = (to - from) * width_out;
-            let mid = &mut mid[..pixels * depthwise.outputs];
+            let mid = &mut mid[..(to - from) * row_mid];
             let conv = Depthwise {
                 values: ring,
                 apart,
@@ -156,19 +157,26 @@ impl Run<'_, '_> {
                 pad_left: depthwise.pad[1],
                 weights: depthwise_weights,
                 clamp: Clamp::RELU6,
-                paired: *paired,
+                form: *form,
             };
             self.kernels.depthwise(&conv, mid);
             let (channels, clamp, weights) = (project.outputs, Clamp::NONE, project_weights);
             let residual = residual.then(|| &x[from * row_out..to * row_out]);
-            if *paired {
-                let depth = project.inputs;
-                let product = Pairs { values: mid, pixels, depth, weights, channels, clamp, residual };
-                self.kernels.pairs_append(&product, &mut out);
-            } else {
-                let (x, layout) = (pointwise(mid, project.inputs), Layout::ChannelsLast);
-                let product = Product { x, weights, channels, clamp, residual, layout, next: &[] };
-                self.kernels.product_append(&product, &mut out, work);
+            let (values, depth) = (&*mid, project.inputs);
+            match form {
+                Form::ChannelsLast => {
+                    let (x, layout) = (pointwise(values, depth), Layout::ChannelsLast);
+                    let product = Product { x, weights, channels, clamp, residual, layout, next: &[] };
+                    self.kernels.product_append(&product, &mut out, work);
+                }
+                Form::Pairs => {
+                    let product = Pairs { values, pixels, depth, weights, channels, clamp, residual };
+                    self.kernels.pairs_append(&product, &mut out);
+                }
+                Form::Halves => {
+                    let product = Halves { values, pixels, depth, weights, channels, clamp, residual };
+                    self.kernels.halves_append(&product, &mut out);
+                }
             }
         }
         (out, Shape::from((1, rows_out, width_out, project.outputs)))
@@ -199,11 +207,15 @@ fn strip_rows(depthwise: &Geometry, weights: usize) -> usize {
     depthwise.size_out[0].div_ceil(depthwise.size_out[0].div_ceil(most))
 }
 
-/// Whether a projection is made of pairs of pixels, which is a matter of speed alone.
-fn is_paired(project: &Conv, arithmetic: Arithmetic) -> bool {
+/// How a projection takes its pixels, which is a matter of speed alone.
+fn form(project: &Conv, arithmetic: Arithmetic) -> Form {
     let Geometry { outputs, size_in: [_, width], .. } = project.geometry;
-    // The depthwise convolution makes rows of whole pairs.
-    arithmetic == Arithmetic::F32 && Pairs::suit(outputs) && width.is_multiple_of(2)
+    match arithmetic {
+        Arithmetic::Bf16x3 => Form::Halves,
+        // The depthwise convolution makes rows of whole pairs.
+        Arithmetic::F32 if Pairs::suit(outputs) && width.is_multiple_of(2) => Form::Pairs,
+        Arithmetic::F32 => Form::ChannelsLast,
+    }
 }
 
 /// How a convolution's weights are packed.
