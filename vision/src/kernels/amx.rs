@@ -80,14 +80,13 @@ pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], wo
     let target = Target::of(product);
     let cut = Cut::of(product.x.pixels);
     let pixel_len = halves_len(target.depth);
-    let halves = work.halves(2 * cut.rows * pixel_len);
+    let (halves, parts) = work.halves(2 * cut.rows * pixel_len);
+    cut_into(parts, &product.x);
     // SAFETY: the caller's promise; a pair of tiles is split into as many halves as there is room for.
     unsafe {
         run(&target, cut, out, |starts| {
             for (start, halves) in starts.iter().zip(halves.chunks_exact_mut(cut.rows * pixel_len)) {
-                for (pixel, halves) in halves.chunks_exact_mut(pixel_len).enumerate() {
-                    split_pixel(&product.x, start + pixel, halves);
-                }
+                split_pixels(&product.x, parts, *start, halves);
             }
             [0, 1].map(|tile| halves.as_ptr().wrapping_add(tile * cut.rows * pixel_len))
         });
@@ -419,45 +418,83 @@ impl Block {
     );
 }
 
-/// Puts down a pixel's halves, zeros after them, as [`super::tiles::split_pixel`] does.
+/// What of a pixel's vector lies in a row in memory, and goes to which lanes of two vectors.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Part {
+    /// Where the first lane of the first vector would lie, in numbers from the pixel's first on, perhaps before it.
+    at: isize,
+    /// A bit for each lane that is there.
+    lanes: [u16; 2],
+    /// Whether the two vectors are full with it.
+    last: bool,
+}
+
+/// How pixels are cut into vectors, for every 32 of k.
+fn cut_into(parts: &mut Vec<Part>, x: &Patches) {
+    parts.clear();
+    for k in (0..x.depth()).step_by(TILE_DEPTH) {
+        for (index, segment) in x.segments.iter().enumerate() {
+            let begins = index * x.segment_len;
+            // Lanes in front of a place in the pixel's vector.
+            let before = |place: usize| (1u64 << place.saturating_sub(k).min(TILE_DEPTH)) - 1;
+            let lanes = before(begins + x.segment_len) & !before(begins);
+            if lanes != 0 {
+                let at = *segment as isize + k as isize - begins as isize;
+                parts.push(Part { at, lanes: [lanes as u16, (lanes >> LANES) as u16], last: false });
+            }
+        }
+        parts.last_mut().expect("a part for every k").last = true;
+    }
+}
+
+/// Puts down the halves of neighbours from that pixel on, zeros after each, as [`super::tiles::split_pixel`] does.
 ///
 /// # Safety
-/// [`splits`] must have said yes, and the pixel must lie within its values.
+/// [`splits`] must have said yes, the pixels must lie within their values, and the parts be those of these patches.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
+unsafe fn split_pixels(x: &Patches, parts: &[Part], first: usize, halves: &mut [u16]) {
+    let from = x.values.as_ptr().wrapping_add(first * x.stride);
+    // SAFETY: the caller's promise.
+    unsafe {
+        match *parts {
+            // In a loop of its own, where the lanes stay in mask registers.
+            [one] if one.last => split_lines([one], from, x.stride, halves),
+            [one, two, three] if !one.last && !two.last => split_lines([one, two, three], from, x.stride, halves),
+            _ => {
+                for (pixel, halves) in halves.chunks_exact_mut(halves_len(x.depth())).enumerate() {
+                    let mut halves = halves.chunks_exact_mut(2 * TILE_DEPTH);
+                    for parts in parts.split_inclusive(|part| part.last) {
+                        let line = halves.next().expect("a line for every 32 of k");
+                        split_line(parts, from.wrapping_add(pixel * x.stride), line);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Pixels of one line each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
-unsafe fn split_pixel(x: &Patches, pixel: usize, halves: &mut [u16]) {
-    // SAFETY: `Patches::check` has passed, and `halves` holds whole lines for all of the patch.
+unsafe fn split_lines<const PARTS: usize>(parts: [Part; PARTS], from: *const f32, stride: usize, halves: &mut [u16]) {
+    for (pixel, line) in halves.chunks_exact_mut(2 * TILE_DEPTH).enumerate() {
+        // SAFETY: passed on from `split_pixels`.
+        unsafe { split_line(&parts, from.wrapping_add(pixel * stride), line) };
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
+unsafe fn split_line(parts: &[Part], from: *const f32, line: &mut [u16]) {
+    // SAFETY: passed on from `split_pixels`.
     unsafe {
-        let from = x.values.as_ptr().add(pixel * x.stride);
-        let mut to: *mut f32 = halves.as_mut_ptr().cast();
-        if let [segment] = x.segments {
-            for k in (0..x.segment_len).step_by(TILE_DEPTH) {
-                let (from, count) = (from.add(segment + k), x.segment_len - k);
-                let these = Avx512::load_first(from, count);
-                let those = Avx512::load_first(from.wrapping_add(LANES), count.saturating_sub(LANES));
-                these.put_halves(those, to);
-                to = to.add(TILE_DEPTH);
-            }
-            return;
+        let (mut these, mut those) = (Avx512::splat(0.0), Avx512::splat(0.0));
+        for part in parts {
+            let from = from.wrapping_offset(part.at);
+            these = these.load_lanes(from, part.lanes[0]);
+            those = those.load_lanes(from.wrapping_add(LANES), part.lanes[1]);
         }
-        for k in (0..x.depth()).step_by(TILE_DEPTH) {
-            // Each segment's numbers go to lanes of their own.
-            let (mut these, mut those) = (Avx512::splat(0.0), Avx512::splat(0.0));
-            let mut begins = 0usize;
-            for segment in x.segments {
-                let at = from.wrapping_add(segment + k).wrapping_sub(begins);
-                let end = begins + x.segment_len;
-                these = these.load_between(at, begins.saturating_sub(k), end.saturating_sub(k));
-                those = those.load_between(
-                    at.wrapping_add(LANES),
-                    begins.saturating_sub(k + LANES),
-                    end.saturating_sub(k + LANES),
-                );
-                begins = end;
-            }
-            these.put_halves(those, to);
-            to = to.add(TILE_DEPTH);
-        }
+        these.put_halves(those, line.as_mut_ptr().cast());
     }
 }
 
@@ -536,9 +573,11 @@ mod tests {
             let values: Vec<f32> = (0..len).map(|_| bits()).collect();
             let x = Patches { values: &values, pixels, stride, segments: &starts, segment_len };
             let (mut is, mut ought) = (vec![7; halves_len(x.depth())], vec![8; halves_len(x.depth())]);
+            let mut parts = Vec::new();
+            cut_into(&mut parts, &x);
             for pixel in 0..pixels {
                 // SAFETY: the processor was asked, and the pixels lie within the values.
-                unsafe { split_pixel(&x, pixel, &mut is) };
+                unsafe { split_pixels(&x, &parts, pixel, &mut is) };
                 tiles::split_pixel(&x, pixel, &mut ought);
                 let number = |half: &u16| super::super::bf16::widened(*half);
                 let same = |(a, b): (&u16, &u16)| a == b || number(a).is_nan() && number(b).is_nan();

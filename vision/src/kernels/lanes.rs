@@ -325,15 +325,15 @@ mod x86 {
     }
 
     impl Avx512 {
-        /// The same lanes but for those of that range, which come from memory; nothing of the others is read, wherever
+        /// The same lanes but for those that have a bit, which come from memory. Nothing of the others is read, wherever
         /// `from` lies.
         ///
         /// # Safety
-        /// The processor must have AVX-512F, and the range be good to read, counted from `from` on.
+        /// The processor must have AVX-512F, and those lanes be good to read, counted from `from` on.
         #[inline(always)]
-        pub unsafe fn load_between(self, from: *const f32, first_lane: usize, end: usize) -> Self {
-            // SAFETY: the caller's promise; lanes that are masked out are not read.
-            unsafe { Avx512(_mm512_mask_loadu_ps(self.0, first(end) & !first(first_lane), from)) }
+        pub unsafe fn load_lanes(self, from: *const f32, lanes: u16) -> Self {
+            // SAFETY: the caller's promise.
+            unsafe { Avx512(_mm512_mask_loadu_ps(self.0, lanes, from)) }
         }
     }
 

@@ -18,9 +18,15 @@ use crate::kernels::{
     pack_pairs, packed_len, packed_pairs_len,
 };
 
-/// What a strip's areas may take together: half of a small second-level cache, the rest being for weights. Where an
-/// expansion's weights take more, a strip may take as much as they do, since they are read anew for each.
-const STRIP_BYTES: usize = 256 << 10;
+/// What a strip's areas may take together: half of a small second-level cache, the rest being for weights, and a quarter
+/// of those beside matrix tiles, which are all of 2 MB. Where an expansion's weights take more, a strip may take as much
+/// as they do, since they are read anew for each.
+fn strip_bytes(arithmetic: Arithmetic) -> usize {
+    match arithmetic {
+        Arithmetic::F32 => 256 << 10,
+        Arithmetic::Bf16x3 => 512 << 10,
+    }
+}
 
 /// Numbers in a cache line: packed weights start on one, so that no load of sixteen straddles two.
 const LINE: usize = 16;
@@ -48,6 +54,7 @@ impl Block {
         // Depthwise convolutions are f32 chains in any arithmetic.
         let depthwise = (&plan.depthwise, Packing::Groups(Arithmetic::F32));
         let project = (&plan.project, if form == Form::Pairs { Packing::Pairs } else { groups });
+        let expand_bytes = plan.expand.as_ref().map_or(0, |conv| size_of_val(&conv.weights[..]));
         let mut packed = Packed::new(expand.into_iter().chain([depthwise, project]));
         let expand = expand.map(|(conv, packing)| Expand::new(conv, packed.append((conv, packing))));
         Ok(Block {
@@ -56,10 +63,7 @@ impl Block {
             project: plan.project.geometry,
             residual: plan.residual,
             form,
-            strip: strip_rows(
-                &plan.depthwise.geometry,
-                plan.expand.as_ref().map_or(0, |conv| size_of_val(&conv.weights[..])),
-            ),
+            strip: strip_rows(&plan.depthwise.geometry, form, strip_bytes(arithmetic).max(expand_bytes)),
             depthwise_weights: packed.append(depthwise),
             project_weights: packed.append(project),
             weights: packed.into_tensor()?,
@@ -196,13 +200,14 @@ pub(super) fn contiguous<'a>(storage: &'a CpuStorage, layout: &Strided) -> Resul
     }
 }
 
-/// Output rows of a strip, where that many bytes of weights are read for each to make its input.
-fn strip_rows(depthwise: &Geometry, weights: usize) -> usize {
+/// Output rows of a strip whose areas may take so many bytes.
+fn strip_rows(depthwise: &Geometry, form: Form, bytes: usize) -> usize {
     let row_in = depthwise.size_in[1] * depthwise.inputs.next_multiple_of(LANES) * size_of::<f32>();
-    let row_mid = depthwise.size_out[1] * depthwise.outputs * size_of::<f32>();
+    let row_mid =
+        form.numbers(depthwise.size_out[1], depthwise.outputs).expect("a row within memory") * size_of::<f32>();
     let fixed = 3usize.saturating_sub(depthwise.stride[0]) * row_in;
     let each = depthwise.stride[0] * row_in + row_mid;
-    let most = (STRIP_BYTES.max(weights).saturating_sub(fixed) / each).clamp(1, depthwise.size_out[0]);
+    let most = (bytes.saturating_sub(fixed) / each).clamp(1, depthwise.size_out[0]);
     // Strips of even height: 14 rows are 7 + 7 rather than 12 + 2.
     depthwise.size_out[0].div_ceil(depthwise.size_out[0].div_ceil(most))
 }
