@@ -13,8 +13,13 @@ use mr_vision::kernels::{
     pack_pairs, packed_len, packed_pairs_len,
 };
 
-/// What a strip reads and writes at most: numbers in 256 KB.
-const STRIP: usize = 64 << 10;
+/// What a strip reads and writes at most: numbers in 256 KB, or in 512 KB.
+fn strip_len(kernels: Kernels) -> usize {
+    match kernels.arithmetic() {
+        Arithmetic::F32 => 64 << 10,
+        Arithmetic::Bf16x3 => 128 << 10,
+    }
+}
 
 /// Expansion, outputs, repeats, stride: table 2 of the MobileNetV2 paper, <https://arxiv.org/abs/1801.04381>.
 const BLOCKS: [(usize, usize, usize, usize); 7] =
@@ -124,8 +129,8 @@ impl Layer {
         }
     }
 
-    fn product(kernels: Kernels, name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
-        let strip = evenly(pixels, STRIP / (depth + channels));
+    fn product(kernels: Kernels, name: &'static str, pixels: usize, depth: usize, channels: usize) -> Layer {
+        let strip = evenly(pixels, strip_len(kernels) / (depth + channels));
         let (x, weights) = (Lines::of(0.5, strip * depth), packed(kernels.arithmetic(), depth, channels));
         let groups = channels.div_ceil(LANES);
         let out = RefCell::new((Lines::of(0.0, strip * groups * LANES), Work::default()));
@@ -135,7 +140,10 @@ impl Layer {
         let clamp = if name == "project" { Clamp::NONE } else { Clamp::RELU6 };
         Layer::in_strips(name, [pixels, depth, channels], strip, move |kernels, pixels| {
             let values = &x.get()[..pixels * depth];
-            let x = Patches { values, pixels, stride: depth, segments: &[0], segment_len: depth };
+            let x = match name {
+                "stem" => Patches { values, pixels, stride: depth, segments: &[0, 9, 18], segment_len: 9 },
+                _ => Patches { values, pixels, stride: depth, segments: &[0], segment_len: depth },
+            };
             let weights = weights.get();
             let product = Product { x, weights, channels, clamp, residual: None, layout, next: &[] };
             let (out, work) = &mut *out.borrow_mut();
@@ -145,8 +153,8 @@ impl Layer {
     }
 
     /// The same product of pixels in pairs.
-    fn product_of_pairs(name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
-        let strip = evenly(pixels, STRIP / (depth + channels)).next_multiple_of(2);
+    fn product_of_pairs(kernels: Kernels, name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
+        let strip = evenly(pixels, strip_len(kernels) / (depth + channels)).next_multiple_of(2);
         let x = Lines::of(0.5, strip * depth);
         let mut weights = Lines::room(packed_pairs_len(depth, channels));
         pack_pairs(depth, &vec![0.01; channels], |_, _| 0.01, &mut weights.numbers);
@@ -160,9 +168,9 @@ impl Layer {
     }
 
     /// The same product of split pixels.
-    fn product_of_halves(name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
-        let strip = evenly(pixels, STRIP / (depth + channels));
+    fn product_of_halves(kernels: Kernels, name: &str, pixels: usize, depth: usize, channels: usize) -> Layer {
         let pixel = Form::Halves.numbers(1, depth).expect("a pixel within memory");
+        let strip = evenly(pixels, strip_len(kernels) / (pixel + channels));
         let (x, weights) = (Lines::of(0.5, strip * pixel), packed(Arithmetic::Bf16x3, depth, channels));
         let out = RefCell::new(Lines::of(0.0, strip * channels));
         Layer::in_strips(name, [pixels, depth, channels], strip, move |kernels, pixels| {
@@ -178,7 +186,7 @@ impl Layer {
         let size_out = size.div_ceil(stride);
         let form = form(kernels, size_out, outputs);
         let (row, row_out) = (size * LANES, form.numbers(size_out, channels).expect("a row within memory"));
-        let strip = evenly(size_out, STRIP / (stride * size * channels + row_out));
+        let strip = evenly(size_out, strip_len(kernels) / (stride * size * channels + row_out));
         let apart = ((strip - 1) * stride + 3) * row;
         let (x, weights) = (Lines::of(0.5, channels / LANES * apart), packed(Arithmetic::F32, TAPS, channels));
         let out = RefCell::new(Lines::of(0.0, strip * row_out));
@@ -260,8 +268,8 @@ fn network(kernels: Kernels) -> Vec<Layer> {
             size /= stride;
             layers.push(match form(kernels, size, outputs) {
                 Form::ChannelsLast => Layer::product(kernels, "project", size * size, wide, outputs),
-                Form::Pairs => Layer::product_of_pairs("project", size * size, wide, outputs),
-                Form::Halves => Layer::product_of_halves("project", size * size, wide, outputs),
+                Form::Pairs => Layer::product_of_pairs(kernels, "project", size * size, wide, outputs),
+                Form::Halves => Layer::product_of_halves(kernels, "project", size * size, wide, outputs),
             });
             inputs = outputs;
         }

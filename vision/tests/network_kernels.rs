@@ -89,8 +89,9 @@ proptest! {
                     assert_eq!((appended[0], bits(&appended[1..])), (7.0, bits(out)));
                 });
                 if layout == Layout::ChannelsLast && arithmetic == Arithmetic::Bf16x3 {
-                    let pixel = |pixel: usize| starts.iter().flat_map(move |start| &x.values[pixel * stride + start..][..segment_len]);
-                    let values: Vec<f32> = (0..pixels).flat_map(pixel).copied().collect();
+                    let pixel = |pixel: usize| starts.iter().map(move |start| pixel * stride + start);
+                    let segment = |at: usize| &x.values[at..][..segment_len];
+                    let values: Vec<f32> = (0..pixels).flat_map(pixel).flat_map(segment).copied().collect();
                     let values = Guarded::of(&in_halves(&values, depth), side);
                     let product = Halves { values: &values, pixels, depth, weights: &packed, channels, clamp, residual };
                     check(Some(arithmetic), side, &wanted, |kernels, out| {
@@ -256,6 +257,49 @@ fn what_is_not_a_number_stays_none() {
         kernels.pairs_append(&pairs, &mut out);
         assert!(out[..24].iter().all(|value| value.is_nan()), "{}", kernels.name());
         assert_eq!(out[24..], [1.0; 24], "{}", kernels.name());
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_none_in_any_form() {
+    let channels = LANES + 1;
+    let weights = packed(Arithmetic::F32, TAPS, &vec![0.0; channels], |_, _| 1.0);
+    // Two neighbours that read each other, in two groups; the first channel and the last of one are broken.
+    let mut values = [1.0; 4 * LANES];
+    (values[LANES], values[2 * LANES]) = (f32::NAN, f32::NAN);
+    let pixel: Vec<f32> = (0..channels).map(|at| if at % LANES == 0 { f32::NAN } else { 2.0 }).collect();
+    let wanted = pixel.repeat(2);
+    for (form, wanted) in [
+        (Form::ChannelsLast, wanted.clone()),
+        (Form::Pairs, in_pairs(&wanted, channels)),
+        (Form::Halves, in_halves(&wanted, channels)),
+    ] {
+        let conv = Depthwise {
+            values: &values,
+            apart: 2 * LANES,
+            rows: &[None, Some(0), None],
+            channels,
+            width: 2,
+            width_out: 2,
+            stride: [1, 1],
+            pad_left: 1,
+            weights: &weights,
+            clamp: Clamp::RELU6,
+            form,
+        };
+        // The two halves of a word, each as a number of its own.
+        let broken = |word: &f32| match form {
+            Form::Halves => [*word, f32::from_bits(word.to_bits() << 16)].map(f32::is_nan),
+            Form::ChannelsLast | Form::Pairs => [word.is_nan(); 2],
+        };
+        let wanted: Vec<[bool; 2]> = wanted.iter().map(broken).collect();
+        assert!(wanted.iter().any(|word| word.contains(&true)));
+        for kernels in Kernels::available() {
+            let mut out = vec![0.0; wanted.len()];
+            kernels.depthwise(&conv, &mut out);
+            let is: Vec<[bool; 2]> = out.iter().map(broken).collect();
+            assert_eq!(is, wanted, "{}, {form:?}", kernels.name());
+        }
     }
 }
 

@@ -23,18 +23,11 @@ pub(super) fn allowed() -> bool {
     *ALLOWED.get_or_init(|| in_hardware() && permitted())
 }
 
-/// Whether the processor can split numbers, as vectors.
-pub(super) fn splits() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512bf16")
-}
-
 fn in_hardware() -> bool {
     // Leaf 7 of CPUID: AMX-BF16 and AMX-TILE. XCR0: whether the system saves tile configuration and data.
     const BF16_AND_TILE: u32 = 1 << 22 | 1 << 24;
     const SAVED: u64 = 1 << 17 | 1 << 18;
-    if !splits() || __cpuid(0).eax < 7 || __cpuid_count(7, 0).edx & BF16_AND_TILE != BF16_AND_TILE {
+    if !Avx512::splits() || __cpuid(0).eax < 7 || __cpuid_count(7, 0).edx & BF16_AND_TILE != BF16_AND_TILE {
         return false;
     }
     // SAFETY: a processor with AVX-512 has XGETBV, and its system has switched it on.
@@ -80,13 +73,13 @@ pub(super) unsafe fn product(product: &Product, out: &mut [MaybeUninit<f32>], wo
     let target = Target::of(product);
     let cut = Cut::of(product.x.pixels);
     let pixel_len = halves_len(target.depth);
-    let (halves, parts) = work.halves(2 * cut.rows * pixel_len);
-    cut_into(parts, &product.x);
+    let (halves, pieces) = work.halves(2 * cut.rows * pixel_len);
+    cut_into(pieces, &product.x);
     // SAFETY: the caller's promise; a pair of tiles is split into as many halves as there is room for.
     unsafe {
         run(&target, cut, out, |starts| {
             for (start, halves) in starts.iter().zip(halves.chunks_exact_mut(cut.rows * pixel_len)) {
-                split_pixels(&product.x, parts, *start, halves);
+                split_pixels(&product.x, pieces, *start, halves);
             }
             [0, 1].map(|tile| halves.as_ptr().wrapping_add(tile * cut.rows * pixel_len))
         });
@@ -264,7 +257,7 @@ struct Block {
     sum_stride: usize,
 }
 
-/// The four shapes of a block. All run over k in the same way; only how many tiles take part differs.
+/// The four shapes of a block. All run over k in the same way; only how many tiles take piece differs.
 macro_rules! block {
     ($name:ident, [$($start:literal),+], [$($step:literal),+], [$($end:literal),+], $($second:ident),*) => {
         /// # Safety
@@ -419,8 +412,8 @@ impl Block {
 }
 
 /// What of a pixel's vector lies in a row in memory, and goes to which lanes of two vectors.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Part {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
     /// Where the first lane of the first vector would lie, in numbers from the pixel's first on, perhaps before it.
     at: isize,
     /// A bit for each lane that is there.
@@ -430,8 +423,8 @@ pub(super) struct Part {
 }
 
 /// How pixels are cut into vectors, for every 32 of k.
-fn cut_into(parts: &mut Vec<Part>, x: &Patches) {
-    parts.clear();
+fn cut_into(pieces: &mut Vec<Piece>, x: &Patches) {
+    pieces.clear();
     for k in (0..x.depth()).step_by(TILE_DEPTH) {
         for (index, segment) in x.segments.iter().enumerate() {
             let begins = index * x.segment_len;
@@ -440,32 +433,32 @@ fn cut_into(parts: &mut Vec<Part>, x: &Patches) {
             let lanes = before(begins + x.segment_len) & !before(begins);
             if lanes != 0 {
                 let at = *segment as isize + k as isize - begins as isize;
-                parts.push(Part { at, lanes: [lanes as u16, (lanes >> LANES) as u16], last: false });
+                pieces.push(Piece { at, lanes: [lanes as u16, (lanes >> LANES) as u16], last: false });
             }
         }
-        parts.last_mut().expect("a part for every k").last = true;
+        pieces.last_mut().expect("a piece for every k").last = true;
     }
 }
 
 /// Puts down the halves of neighbours from that pixel on, zeros after each, as [`super::tiles::split_pixel`] does.
 ///
 /// # Safety
-/// [`splits`] must have said yes, the pixels must lie within their values, and the parts be those of these patches.
+/// [`Avx512::splits`] must have said yes, the pixels must lie within their values, and the pieces be those of these patches.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
-unsafe fn split_pixels(x: &Patches, parts: &[Part], first: usize, halves: &mut [u16]) {
+unsafe fn split_pixels(x: &Patches, pieces: &[Piece], first: usize, halves: &mut [u16]) {
     let from = x.values.as_ptr().wrapping_add(first * x.stride);
     // SAFETY: the caller's promise.
     unsafe {
-        match *parts {
+        match *pieces {
             // In a loop of its own, where the lanes stay in mask registers.
-            [one] if one.last => split_lines([one], from, x.stride, halves),
+            [one] => split_lines([one], from, x.stride, halves),
             [one, two, three] if !one.last && !two.last => split_lines([one, two, three], from, x.stride, halves),
             _ => {
                 for (pixel, halves) in halves.chunks_exact_mut(halves_len(x.depth())).enumerate() {
                     let mut halves = halves.chunks_exact_mut(2 * TILE_DEPTH);
-                    for parts in parts.split_inclusive(|part| part.last) {
+                    for pieces in pieces.split_inclusive(|piece| piece.last) {
                         let line = halves.next().expect("a line for every 32 of k");
-                        split_line(parts, from.wrapping_add(pixel * x.stride), line);
+                        split_line(pieces, from.wrapping_add(pixel * x.stride), line);
                     }
                 }
             }
@@ -476,23 +469,28 @@ unsafe fn split_pixels(x: &Patches, parts: &[Part], first: usize, halves: &mut [
 /// Pixels of one line each.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
-unsafe fn split_lines<const PARTS: usize>(parts: [Part; PARTS], from: *const f32, stride: usize, halves: &mut [u16]) {
+unsafe fn split_lines<const PIECES: usize>(
+    pieces: [Piece; PIECES],
+    from: *const f32,
+    stride: usize,
+    halves: &mut [u16],
+) {
     for (pixel, line) in halves.chunks_exact_mut(2 * TILE_DEPTH).enumerate() {
         // SAFETY: passed on from `split_pixels`.
-        unsafe { split_line(&parts, from.wrapping_add(pixel * stride), line) };
+        unsafe { split_line(&pieces, from.wrapping_add(pixel * stride), line) };
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
-unsafe fn split_line(parts: &[Part], from: *const f32, line: &mut [u16]) {
+unsafe fn split_line(pieces: &[Piece], from: *const f32, line: &mut [u16]) {
     // SAFETY: passed on from `split_pixels`.
     unsafe {
         let (mut these, mut those) = (Avx512::splat(0.0), Avx512::splat(0.0));
-        for part in parts {
-            let from = from.wrapping_offset(part.at);
-            these = these.load_lanes(from, part.lanes[0]);
-            those = those.load_lanes(from.wrapping_add(LANES), part.lanes[1]);
+        for piece in pieces {
+            let from = from.wrapping_offset(piece.at);
+            these = these.load_lanes(from, piece.lanes[0]);
+            those = those.load_lanes(from.wrapping_add(LANES), piece.lanes[1]);
         }
         these.put_halves(those, line.as_mut_ptr().cast());
     }
@@ -555,7 +553,7 @@ mod tests {
     /// The splitting needs no tiles, and more processors have it than have them.
     #[test]
     fn pixels_are_split_as_the_definition_says() {
-        if !splits() {
+        if !Avx512::splits() {
             eprintln!("SKIPPED: this processor has no AVX512-BF16");
             return;
         }
@@ -564,7 +562,7 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             f32::from_bits(state.rotate_left(16) ^ state)
         };
-        for (segments, segment_len) in [(1, 1), (1, 31), (1, 32), (1, 33), (1, 144), (3, 9), (3, 32), (2, 50)] {
+        for (segments, segment_len) in [(1, 1), (1, 31), (1, 32), (1, 33), (1, 144), (2, 9), (3, 9), (3, 32), (2, 50)] {
             let starts: Vec<usize> = (0..segments).map(|s| s * (segment_len + 3)).collect();
             let stride = 5;
             let pixels = 200;
@@ -572,12 +570,13 @@ mod tests {
             // All bits there are, infinities and NaN included.
             let values: Vec<f32> = (0..len).map(|_| bits()).collect();
             let x = Patches { values: &values, pixels, stride, segments: &starts, segment_len };
-            let (mut is, mut ought) = (vec![7; halves_len(x.depth())], vec![8; halves_len(x.depth())]);
-            let mut parts = Vec::new();
-            cut_into(&mut parts, &x);
-            for pixel in 0..pixels {
-                // SAFETY: the processor was asked, and the pixels lie within the values.
-                unsafe { split_pixels(&x, &parts, pixel, &mut is) };
+            let pixel_len = halves_len(x.depth());
+            let (mut is, mut ought) = (vec![7; pixels * pixel_len], vec![8; pixel_len]);
+            let mut pieces = Vec::new();
+            cut_into(&mut pieces, &x);
+            // SAFETY: the processor was asked, and the pixels lie within the values.
+            unsafe { split_pixels(&x, &pieces, 0, &mut is) };
+            for (pixel, is) in is.chunks_exact(pixel_len).enumerate() {
                 tiles::split_pixel(&x, pixel, &mut ought);
                 let number = |half: &u16| super::super::bf16::widened(*half);
                 let same = |(a, b): (&u16, &u16)| a == b || number(a).is_nan() && number(b).is_nan();

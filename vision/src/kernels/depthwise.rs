@@ -23,9 +23,10 @@ pub(super) unsafe fn depthwise<V: Lanes>(conv: &Depthwise, out: &mut [f32]) {
         // SAFETY: lengths were checked for all groups.
         unsafe {
             let group = Group::of(conv, group, out.as_mut_ptr().add(group * LANES * unit));
-            match unit {
-                1 => group.columns::<V, LAST>(&plan),
-                _ => group.columns::<V, PAIRS>(&plan),
+            match conv.form {
+                Form::ChannelsLast => group.columns::<V, LAST>(&plan),
+                Form::Pairs => group.columns::<V, PAIRS>(&plan),
+                Form::Halves => unreachable!("`split` makes these"),
             }
         }
     }
@@ -38,6 +39,7 @@ pub(super) unsafe fn depthwise<V: Lanes>(conv: &Depthwise, out: &mut [f32]) {
 /// length.
 #[inline(always)]
 pub(super) unsafe fn split<V: Lanes>(conv: &Depthwise, out: &mut [f32]) {
+    assert_eq!(conv.form, Form::Halves);
     let plan = Plan::of(conv, V::DEPTHWISE_PIXELS, 1);
     for group in (0..conv.channels.div_ceil(LANES)).step_by(2) {
         // SAFETY: lengths were checked for all groups.
@@ -47,9 +49,9 @@ pub(super) unsafe fn split<V: Lanes>(conv: &Depthwise, out: &mut [f32]) {
 
 /// [`Form`] as a constant that code can be compiled for.
 type Forms = u8;
-const LAST: Forms = 0;
-const PAIRS: Forms = 1;
-const HALVES: Forms = 2;
+const LAST: Forms = Form::ChannelsLast as Forms;
+const PAIRS: Forms = Form::Pairs as Forms;
+const HALVES: Forms = Form::Halves as Forms;
 
 /// How the output pixels of a row are made: some in tiles, the others one by one.
 struct Plan {
@@ -305,7 +307,12 @@ macro_rules! tiles_of {
                 const COLUMNS: usize = (PIXELS - 1) * $stride + 3;
                 if const { FORM != PAIRS || PIXELS.is_multiple_of(2) } {
                     // SAFETY: passed on from `depthwise`.
-                    unsafe { tiles::<V, FORM, LEFT, RIGHT, $stride, PIXELS, COLUMNS>(group, from, count) };
+                    unsafe {
+                        match FORM {
+                            HALVES => tiles_of_two::<V, LEFT, RIGHT, $stride, PIXELS, COLUMNS>(group, from, count),
+                            _ => tiles::<V, FORM, LEFT, RIGHT, $stride, PIXELS, COLUMNS>(group, from, count),
+                        }
+                    };
                 } else {
                     unreachable!("tiles of pairs are cut so");
                 }
@@ -341,22 +348,6 @@ unsafe fn tiles<
             for tile in 0..count {
                 let first = first.wrapping_add(tile * PIXELS * STRIDE * LANES);
                 let mut to = out.add((from + tile * PIXELS) * group.pixel);
-                if FORM == HALVES {
-                    // The weights of both would not stay in registers.
-                    let taps = Taps::<V>::load(group.weights);
-                    let these = taps.sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first);
-                    let those = match group.beside(rows) {
-                        Some((weights, rows)) => {
-                            Taps::load(weights).sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first)
-                        }
-                        None => [V::splat(0.0); PIXELS],
-                    };
-                    unrolled!(pixel in PIXELS => {
-                        group.put_halves(to, [these[pixel], those[pixel]]);
-                        to = to.wrapping_add(group.pixel);
-                    });
-                    continue;
-                }
                 let sums = taps.sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first);
                 unrolled!(pixel in PIXELS => {
                     if FORM == LAST {
@@ -366,6 +357,46 @@ unsafe fn tiles<
                         group.put_pair(to, [sums[pixel & !1], sums[pixel]]);
                         to = to.wrapping_add(2 * group.pixel);
                     }
+                });
+            }
+        }
+    }
+}
+
+/// The same of this group and the next, if there is one, to be split. The weights of both would not stay in registers, and
+/// are loaded for each tile.
+#[inline(always)]
+unsafe fn tiles_of_two<
+    V: Lanes,
+    const LEFT: bool,
+    const RIGHT: bool,
+    const STRIDE: usize,
+    const PIXELS: usize,
+    const COLUMNS: usize,
+>(
+    group: &Group,
+    from: usize,
+    count: usize,
+) {
+    // SAFETY: passed on from `depthwise`.
+    unsafe {
+        // Left of the row in a tile that begins in the padding.
+        let first = (from * STRIDE).wrapping_sub(group.conv.pad_left).wrapping_mul(LANES);
+        for (rows, out) in group.rows() {
+            for tile in 0..count {
+                let first = first.wrapping_add(tile * PIXELS * STRIDE * LANES);
+                let taps = Taps::<V>::load(group.weights);
+                let these = taps.sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first);
+                let those = match group.beside(rows) {
+                    Some((weights, rows)) => {
+                        Taps::load(weights).sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first)
+                    }
+                    None => [V::splat(0.0); PIXELS],
+                };
+                let mut to = out.add((from + tile * PIXELS) * group.pixel);
+                unrolled!(pixel in PIXELS => {
+                    group.put_halves(to, [these[pixel], those[pixel]]);
+                    to = to.wrapping_add(group.pixel);
                 });
             }
         }

@@ -15,7 +15,7 @@ pub(super) const HALF: usize = LANES / 2;
 /// Sixteen f32, with the size of the register tile that suits the processor.
 ///
 /// # Safety
-/// Every method is unsafe: the processor must have the implementation's instructions, and pointers must be good for as
+/// Every method is unsafe: the processor must have the implementation's instructions (`put_halves` says more), and pointers must be good for as
 /// many numbers as are read or written.
 pub(super) trait Lanes: Copy {
     /// Pixels of a product's register tile, at most [`super::SIZE_MAX`].
@@ -86,7 +86,7 @@ pub(super) trait Lanes: Copy {
     }
 
     /// Splits these numbers and those of `other` into bf16 halves: a cache line of high ones, then one of low ones. The
-    /// two need not begin on a line. On AVX-512 it takes the instructions for bf16 and for words as well.
+    /// two need not begin on a line. On AVX-512 it takes further instructions: [`Avx512::splits`].
     #[inline(always)]
     unsafe fn put_halves(self, other: Self, to: *mut f32) {
         let mut numbers = [0f32; 2 * LANES];
@@ -316,15 +316,13 @@ mod x86 {
     pub(in super::super) struct Avx512(__m512);
 
     impl Avx512 {
-        /// Lanes by their numbers, those of `other` from sixteen on.
-        #[inline(always)]
-        unsafe fn chosen(self, lanes: __m512i, other: Self) -> Self {
-            // SAFETY: the caller promises AVX-512F.
-            unsafe { Avx512(_mm512_permutex2var_ps(self.0, lanes, other.0)) }
+        /// Whether the processor has what `put_halves` takes besides AVX-512F: the instructions for words and for bf16.
+        pub fn splits() -> bool {
+            is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512bf16")
         }
-    }
 
-    impl Avx512 {
         /// The same lanes but for those that have a bit, which come from memory. Nothing of the others is read, wherever
         /// `from` lies.
         ///
@@ -335,9 +333,17 @@ mod x86 {
             // SAFETY: the caller's promise.
             unsafe { Avx512(_mm512_mask_loadu_ps(self.0, lanes, from)) }
         }
+
+        /// Lanes by their numbers, those of `other` from sixteen on.
+        #[inline(always)]
+        unsafe fn chosen(self, lanes: __m512i, other: Self) -> Self {
+            // SAFETY: the caller promises AVX-512F.
+            unsafe { Avx512(_mm512_permutex2var_ps(self.0, lanes, other.0)) }
+        }
     }
 
-    // SAFETY (of every block below): the caller promises AVX-512F, and pointers good for the lanes that are named.
+    // SAFETY (of every block below): the caller promises AVX-512F, for `put_halves` that [`Avx512::splits`] has said yes, and
+    // pointers good for the lanes that are named.
     impl Lanes for Avx512 {
         // 12 x 2 sums, 2 weights and 1 input fill 27 of 32 registers.
         const PIXELS: usize = 12;

@@ -509,14 +509,14 @@ impl Kernels {
         if out.is_empty() {
             return;
         }
-        // SAFETY: a `Kernels` exists only where its instructions do, and all lengths were checked above; columns are
-        // checked against `width` where they are computed.
+        // SAFETY: a `Kernels` exists only where its instructions do, and what splits with AVX-512 was asked for; all lengths
+        // were checked above, and columns are checked against `width` where they are computed.
         unsafe {
             match (self.vectors, conv.form) {
                 (Vectors::Portable, Form::Halves) => depthwise::split::<lanes::Portable>(conv, out),
                 (Vectors::Portable, _) => depthwise::depthwise::<lanes::Portable>(conv, out),
                 #[cfg(target_arch = "x86_64")]
-                (Vectors::Avx512, Form::Halves) if amx::splits() => x86::split_avx512(conv, out),
+                (Vectors::Avx512, Form::Halves) if lanes::Avx512::splits() => x86::split_avx512(conv, out),
                 #[cfg(target_arch = "x86_64")]
                 (_, Form::Halves) => x86::split_avx2(conv, out),
                 #[cfg(target_arch = "x86_64")]

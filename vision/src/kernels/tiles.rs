@@ -14,11 +14,11 @@ use std::mem::MaybeUninit;
 
 use super::bf16::{flushed, of_word, split, widened};
 use super::pack::{TILE, TILE_DEPTH, packed_len};
-use super::{Arithmetic, Clamp, Halves, LANES, Layout, Patches, Product};
+use super::{Arithmetic, Clamp, Form, Halves, LANES, Layout, Patches, Product};
 
 /// Room for one pixel's vector in halves, or for a few: for every 32 of k the high ones, then the low ones.
 pub(super) fn halves_len(depth: usize) -> usize {
-    depth.div_ceil(TILE_DEPTH) * 2 * TILE_DEPTH
+    2 * Form::Halves.numbers(1, depth).expect("a pixel within memory")
 }
 
 /// Puts down a pixel's halves, zeros after them.

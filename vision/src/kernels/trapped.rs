@@ -5,6 +5,9 @@
 //! and the order of sums. What the instructions do is written by Intel's manual (Software Developer's Manual, volume 2,
 //! `LDTILECFG`, `TILELOADD`, `TILESTORED`, `TDPBF16PS`), and only those that occur are known.
 
+#[path = "../../tests/common/guarded.rs"]
+mod guarded;
+
 use std::cell::RefCell;
 use std::sync::Once;
 
@@ -180,16 +183,18 @@ impl State {
 
 mod tests {
     use super::super::bf16::as_word;
+    use super::super::lanes::Avx512;
     use super::super::tiles::{halves_len, split_pixel};
     use super::super::{
-        Arithmetic, Clamp, Halves, Kernels, LANES, Layout, Patches, Product, Tiles, Vectors, Work, amx, pack,
+        Arithmetic, Clamp, Halves, Kernels, LANES, Layout, Patches, Product, Tiles, Vectors, Work, pack,
     };
+    use super::guarded::{Guarded, Side};
     use super::*;
     use crate::{Network, Scratch, weights};
 
     /// What products on tiles need besides them.
     fn has_vectors() -> bool {
-        let has = amx::splits();
+        let has = Avx512::splits();
         if !has {
             eprintln!("SKIPPED: this processor has no AVX512-BF16");
         }
@@ -239,10 +244,13 @@ mod tests {
             let (bias, weights, residual) = (numbers(channels), numbers(depth * channels), numbers(pixels * channels));
             let mut packed = Vec::new();
             pack(Arithmetic::Bf16x3, depth, &bias, |k, channel| weights[k * channels + channel], &mut packed);
+            // Against a page that must not be touched, at either end in turn.
+            let guard = |numbers: &[f32]| Guarded::of(numbers, Side::BOTH[case / 3 % 2]);
+            let [values, packed, residual] = [&values, &packed, &residual].map(|numbers| guard(numbers));
             let apart = pixels * LANES + 3;
             let (layout, residual, len) = match case % 3 {
                 0 => (Layout::ChannelsLast, None, pixels * channels),
-                1 => (Layout::ChannelsLast, Some(residual.as_slice()), pixels * channels),
+                1 => (Layout::ChannelsLast, Some(&*residual), pixels * channels),
                 _ => (Layout::Blocked { apart }, None, (channels.div_ceil(LANES) - 1) * apart + pixels * LANES),
             };
             let product = Product {
@@ -254,22 +262,28 @@ mod tests {
                 layout,
                 next: &[],
             };
-            let by = |kernels: Kernels| {
-                let mut out = vec![f32::NAN; len];
-                kernels.product(&product, &mut out, &mut Work::default());
+            let by = |run: &dyn Fn(&mut [f32])| {
+                let mut out = guard(&vec![f32::NAN; len]);
+                run(&mut out);
+                assert!(out.rest_is_untouched(), "written past the result");
                 bits(&out)
             };
-            assert_eq!(by(amx), by(plain()), "{pixels} x {segments} x {segment_len} x {channels}, {layout:?}");
+            let product_by = |kernels: Kernels| by(&|out| kernels.product(&product, out, &mut Work::default()));
+            let wanted = product_by(plain());
+            assert_eq!(product_by(amx), wanted, "{pixels} x {segments} x {segment_len} x {channels}, {layout:?}");
             if layout == Layout::ChannelsLast {
                 let len = halves_len(depth);
                 let mut halves = vec![0u16; pixels * len];
                 halves.chunks_exact_mut(len).enumerate().for_each(|(pixel, to)| split_pixel(&product.x, pixel, to));
-                let values: Vec<f32> = halves.as_chunks().0.iter().map(|[even, odd]| as_word(*even, *odd)).collect();
+                let words: Vec<f32> = halves.as_chunks().0.iter().map(|[even, odd]| as_word(*even, *odd)).collect();
+                let values = guard(&words);
                 let Product { weights, channels, clamp, residual, .. } = product;
-                let of_halves = Halves { values: &values, pixels, depth, weights, channels, clamp, residual };
-                let mut out = Vec::new();
-                amx.halves_append(&of_halves, &mut out);
-                assert_eq!(bits(&out), by(plain()), "{pixels} x {depth} x {channels}, split before");
+                let halves = Halves { values: &values, pixels, depth, weights, channels, clamp, residual };
+                assert_eq!(
+                    by(&|out| amx.halves(&halves, out)),
+                    wanted,
+                    "{pixels} x {depth} x {channels}, split before"
+                );
             }
         }
         assert!(Kernels::named("amx").is_some() || trap() > before + 10_000, "nothing was trapped");
