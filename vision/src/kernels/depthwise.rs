@@ -10,48 +10,32 @@ use super::{Depthwise, Form, TAPS};
 const TAPS_LEN: usize = (1 + TAPS) * LANES;
 
 /// All rows of all groups. Groups are outside: a row is then read three times from the nearest cache, and where there are
-/// enough registers a group's weights stay in them.
+/// enough registers a group's weights stay in them. Two groups at a time are split, which makes whole cache lines.
 ///
 /// # Safety
-/// The processor must have `V`'s instructions; `Kernels::depthwise` has checked every length.
+/// The processor must have `V`'s instructions, and to split those of its `put_halves` too; `Kernels::depthwise` has
+/// checked every length, and the form is that of the convolution.
 #[inline(always)]
-pub(super) unsafe fn depthwise<V: Lanes>(conv: &Depthwise, out: &mut [f32]) {
+pub(super) unsafe fn depthwise<V: Lanes, const FORM: Forms>(conv: &Depthwise, out: &mut [f32]) {
     // Two by two where they are put down so.
-    let unit = if conv.form == Form::Pairs { 2 } else { 1 };
+    let unit = if FORM == PAIRS { 2 } else { 1 };
+    let together = if FORM == HALVES { 2 } else { 1 };
     let plan = Plan::of(conv, V::DEPTHWISE_PIXELS, unit);
-    for group in 0..conv.channels.div_ceil(LANES) {
+    for group in (0..conv.channels.div_ceil(LANES)).step_by(together) {
         // SAFETY: lengths were checked for all groups.
         unsafe {
-            let group = Group::of(conv, group, out.as_mut_ptr().add(group * LANES * unit));
-            match conv.form {
-                Form::ChannelsLast => group.columns::<V, LAST>(&plan),
-                Form::Pairs => group.columns::<V, PAIRS>(&plan),
-                Form::Halves => unreachable!("`split` makes these"),
-            }
+            let out = out.as_mut_ptr().add(group * LANES * unit);
+            Group::of::<FORM>(conv, group, out).columns::<V, FORM>(&plan);
         }
     }
 }
 
-/// The same where the result is split: then two groups at a time make whole cache lines of it.
-///
-/// # Safety
-/// The processor must have `V`'s instructions, those of its `put_halves` too; `Kernels::depthwise` has checked every
-/// length.
-#[inline(always)]
-pub(super) unsafe fn split<V: Lanes>(conv: &Depthwise, out: &mut [f32]) {
-    assert_eq!(conv.form, Form::Halves);
-    let plan = Plan::of(conv, V::DEPTHWISE_PIXELS, 1);
-    for group in (0..conv.channels.div_ceil(LANES)).step_by(2) {
-        // SAFETY: lengths were checked for all groups.
-        unsafe { Group::of(conv, group, out.as_mut_ptr().add(group * LANES)).columns::<V, HALVES>(&plan) };
-    }
-}
-
-/// [`Form`] as a constant that code can be compiled for.
-type Forms = u8;
-const LAST: Forms = Form::ChannelsLast as Forms;
-const PAIRS: Forms = Form::Pairs as Forms;
-const HALVES: Forms = Form::Halves as Forms;
+/// [`Form`] as a constant that code can be compiled for, each form in a function of its own: the constants of one would
+/// take registers from the tiles of another.
+pub(super) type Forms = u8;
+pub(super) const LAST: Forms = Form::ChannelsLast as Forms;
+pub(super) const PAIRS: Forms = Form::Pairs as Forms;
+pub(super) const HALVES: Forms = Form::Halves as Forms;
 
 /// How the output pixels of a row are made: some in tiles, the others one by one.
 struct Plan {
@@ -134,10 +118,16 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
+    /// From that number of the result on.
+    ///
     /// # Safety
     /// `Kernels::depthwise` must have checked every length.
     #[inline(always)]
-    unsafe fn of(conv: &'a Depthwise<'a>, group: usize, out: *mut f32) -> Group<'a> {
+    unsafe fn of<const FORM: Forms>(conv: &'a Depthwise<'a>, group: usize, out: *mut f32) -> Group<'a> {
+        let (pixel, most) = match FORM {
+            HALVES => (conv.channels.next_multiple_of(2 * LANES), 2 * LANES),
+            _ => (conv.channels, LANES),
+        };
         // SAFETY: there are values and weights for all groups.
         unsafe {
             Group {
@@ -145,8 +135,8 @@ impl<'a> Group<'a> {
                 values: conv.values.as_ptr().add(group * conv.apart),
                 weights: conv.weights.as_ptr().add(group * TAPS_LEN),
                 out,
-                pixel: conv.form.numbers(1, conv.channels).expect("lengths were checked"),
-                lanes: conv.channels - group * LANES,
+                pixel,
+                lanes: (conv.channels - group * LANES).min(most),
             }
         }
     }
@@ -265,7 +255,7 @@ impl<'a> Group<'a> {
             self.clamped(sum).store(lanes.as_mut_ptr());
             // Beside the numbers of its neighbour.
             let to = out.add(pixel / 2 * 2 * self.conv.channels + pixel % 2);
-            for (lane, value) in lanes[..self.lanes.min(LANES)].iter().enumerate() {
+            for (lane, value) in lanes[..self.lanes].iter().enumerate() {
                 to.add(2 * lane).write(*value);
             }
         }
@@ -324,6 +314,40 @@ macro_rules! tiles_of {
 tiles_of!(tiles_of_stride_1, 1);
 tiles_of!(tiles_of_stride_2, 2);
 
+/// The sums of a tile that begins at that number of each row. A column is loaded once for all the pixels that read it. As a
+/// function it would keep some of them in memory.
+macro_rules! sums_of {
+    ($taps:ident, $rows:ident, $first:ident) => {{
+        let (bias, weights) = $taps;
+        let mut sums = [bias; PIXELS];
+        for (ky, row) in $rows.iter().enumerate() {
+            let Some(row) = row else { continue };
+            let columns: [V; COLUMNS] = std::array::from_fn(|column| {
+                let there = !(LEFT && column == 0 || RIGHT && column == COLUMNS - 1);
+                let at = row.wrapping_add($first).wrapping_add(column * LANES);
+                if there { V::load(at) } else { V::splat(0.0) }
+            });
+            for kx in 0..3 {
+                unrolled!(pixel in PIXELS => {
+                    let in_padding = LEFT && pixel == 0 && kx == 0 || RIGHT && pixel == PIXELS - 1 && kx == 2;
+                    if !in_padding {
+                        let column = columns[pixel * STRIDE + kx];
+                        sums[pixel] = column.mul_add(weights[ky * 3 + kx], sums[pixel]);
+                    }
+                });
+            }
+        }
+        sums
+    }};
+}
+
+/// The bias of a group, and its weights.
+#[inline(always)]
+unsafe fn taps<V: Lanes>(from: *const f32) -> (V, [V; TAPS]) {
+    // SAFETY: passed on from `depthwise`.
+    unsafe { (V::load(from), std::array::from_fn(|tap| V::load(from.add((1 + tap) * LANES)))) }
+}
+
 /// Neighbours whose columns all lie inside the row, but perhaps for the first of all and the last of all.
 #[inline(always)]
 unsafe fn tiles<
@@ -341,21 +365,21 @@ unsafe fn tiles<
 ) {
     // SAFETY: passed on from `depthwise`.
     unsafe {
-        let taps = Taps::<V>::load(group.weights);
+        let taps: (V, [V; TAPS]) = taps(group.weights);
         // Left of the row in a tile that begins in the padding.
         let first = (from * STRIDE).wrapping_sub(group.conv.pad_left).wrapping_mul(LANES);
         for (rows, out) in group.rows() {
             for tile in 0..count {
                 let first = first.wrapping_add(tile * PIXELS * STRIDE * LANES);
-                let mut to = out.add((from + tile * PIXELS) * group.pixel);
-                let sums = taps.sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first);
+                let mut to = out.add((from + tile * PIXELS) * group.conv.channels);
+                let sums = sums_of!(taps, rows, first);
                 unrolled!(pixel in PIXELS => {
                     if FORM == LAST {
                         group.put(to, sums[pixel]);
-                        to = to.wrapping_add(group.pixel);
+                        to = to.wrapping_add(group.conv.channels);
                     } else if pixel % 2 == 1 {
                         group.put_pair(to, [sums[pixel & !1], sums[pixel]]);
-                        to = to.wrapping_add(2 * group.pixel);
+                        to = to.wrapping_add(2 * group.conv.channels);
                     }
                 });
             }
@@ -385,11 +409,12 @@ unsafe fn tiles_of_two<
         for (rows, out) in group.rows() {
             for tile in 0..count {
                 let first = first.wrapping_add(tile * PIXELS * STRIDE * LANES);
-                let taps = Taps::<V>::load(group.weights);
-                let these = taps.sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first);
+                let these_taps: (V, [V; TAPS]) = taps(group.weights);
+                let these = sums_of!(these_taps, rows, first);
                 let those = match group.beside(rows) {
                     Some((weights, rows)) => {
-                        Taps::load(weights).sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first)
+                        let those_taps: (V, [V; TAPS]) = taps(weights);
+                        sums_of!(those_taps, rows, first)
                     }
                     None => [V::splat(0.0); PIXELS],
                 };
@@ -400,60 +425,5 @@ unsafe fn tiles_of_two<
                 });
             }
         }
-    }
-}
-
-/// The bias and the weights of a group.
-struct Taps<V> {
-    bias: V,
-    weights: [V; TAPS],
-}
-
-impl<V: Lanes> Taps<V> {
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Taps<V> {
-        // SAFETY: passed on from `depthwise`.
-        unsafe {
-            let weights = std::array::from_fn(|tap| V::load(from.add((1 + tap) * LANES)));
-            Taps { bias: V::load(from), weights }
-        }
-    }
-
-    /// The sums of a tile, which begins at that number of each row. A column is loaded once for all the pixels that read
-    /// it.
-    #[inline(always)]
-    unsafe fn sums<
-        const LEFT: bool,
-        const RIGHT: bool,
-        const STRIDE: usize,
-        const PIXELS: usize,
-        const COLUMNS: usize,
-    >(
-        &self,
-        rows: [Option<*const f32>; 3],
-        first: usize,
-    ) -> [V; PIXELS] {
-        let mut sums = [self.bias; PIXELS];
-        for (ky, row) in rows.iter().enumerate() {
-            let Some(row) = row else { continue };
-            // SAFETY: passed on from `depthwise`.
-            unsafe {
-                let columns: [V; COLUMNS] = std::array::from_fn(|column| {
-                    let there = !(LEFT && column == 0 || RIGHT && column == COLUMNS - 1);
-                    let at = row.wrapping_add(first).wrapping_add(column * LANES);
-                    if there { V::load(at) } else { V::splat(0.0) }
-                });
-                for kx in 0..3 {
-                    unrolled!(pixel in PIXELS => {
-                        let in_padding = LEFT && pixel == 0 && kx == 0 || RIGHT && pixel == PIXELS - 1 && kx == 2;
-                        if !in_padding {
-                            let column = columns[pixel * STRIDE + kx];
-                            sums[pixel] = column.mul_add(self.weights[ky * 3 + kx], sums[pixel]);
-                        }
-                    });
-                }
-            }
-        }
-        sums
     }
 }

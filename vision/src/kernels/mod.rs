@@ -509,20 +509,35 @@ impl Kernels {
         if out.is_empty() {
             return;
         }
-        // SAFETY: a `Kernels` exists only where its instructions do, and what splits with AVX-512 was asked for; all lengths
-        // were checked above, and columns are checked against `width` where they are computed.
+        // SAFETY: all lengths were checked above; columns are checked against `width` where they are computed.
         unsafe {
-            match (self.vectors, conv.form) {
-                (Vectors::Portable, Form::Halves) => depthwise::split::<lanes::Portable>(conv, out),
-                (Vectors::Portable, _) => depthwise::depthwise::<lanes::Portable>(conv, out),
+            match conv.form {
+                Form::ChannelsLast => self.depthwise_as::<{ depthwise::LAST }>(conv, out),
+                Form::Pairs => self.depthwise_as::<{ depthwise::PAIRS }>(conv, out),
+                Form::Halves => self.depthwise_as::<{ depthwise::HALVES }>(conv, out),
+            }
+        }
+    }
+
+    /// # Safety
+    /// `conv` was checked, and is of that form.
+    unsafe fn depthwise_as<const FORM: depthwise::Forms>(self, conv: &Depthwise, out: &mut [f32]) {
+        // SAFETY: a `Kernels` exists only where its instructions do, and what splits with AVX-512 is asked for here.
+        unsafe {
+            match self.vectors {
+                Vectors::Portable => depthwise::depthwise::<lanes::Portable, FORM>(conv, out),
                 #[cfg(target_arch = "x86_64")]
-                (Vectors::Avx512, Form::Halves) if lanes::Avx512::splits() => x86::split_avx512(conv, out),
+                Vectors::Avx2 => x86::depthwise_avx2::<FORM>(conv, out),
                 #[cfg(target_arch = "x86_64")]
-                (_, Form::Halves) => x86::split_avx2(conv, out),
-                #[cfg(target_arch = "x86_64")]
-                (Vectors::Avx2, _) => x86::depthwise_avx2(conv, out),
-                #[cfg(target_arch = "x86_64")]
-                (Vectors::Avx512, _) => x86::depthwise_avx512(conv, out),
+                Vectors::Avx512 => {
+                    if FORM != depthwise::HALVES {
+                        x86::depthwise_avx512::<FORM>(conv, out);
+                    } else if lanes::Avx512::splits() {
+                        x86::split_avx512(conv, out);
+                    } else {
+                        x86::depthwise_avx2::<FORM>(conv, out);
+                    }
+                }
             }
         }
     }
@@ -613,35 +628,27 @@ mod x86 {
     }
 
     /// # Safety
-    /// As for [`depthwise::split`].
-    #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn split_avx2(conv: &Depthwise, out: &mut [f32]) {
-        // SAFETY: passed on.
-        unsafe { depthwise::split::<Avx2>(conv, out) }
-    }
-
-    /// # Safety
-    /// As for [`depthwise::split`].
-    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512bf16")]
-    pub unsafe fn split_avx512(conv: &Depthwise, out: &mut [f32]) {
-        // SAFETY: passed on.
-        unsafe { depthwise::split::<Avx512>(conv, out) }
-    }
-
-    /// # Safety
     /// As for [`depthwise::depthwise`].
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn depthwise_avx2(conv: &Depthwise, out: &mut [f32]) {
+    pub unsafe fn depthwise_avx2<const FORM: depthwise::Forms>(conv: &Depthwise, out: &mut [f32]) {
         // SAFETY: passed on.
-        unsafe { depthwise::depthwise::<Avx2>(conv, out) }
+        unsafe { depthwise::depthwise::<Avx2, FORM>(conv, out) }
     }
 
     /// # Safety
     /// As for [`depthwise::depthwise`].
     #[target_feature(enable = "avx2,fma,avx512f")]
-    pub unsafe fn depthwise_avx512(conv: &Depthwise, out: &mut [f32]) {
+    pub unsafe fn depthwise_avx512<const FORM: depthwise::Forms>(conv: &Depthwise, out: &mut [f32]) {
         // SAFETY: passed on.
-        unsafe { depthwise::depthwise::<Avx512>(conv, out) }
+        unsafe { depthwise::depthwise::<Avx512, FORM>(conv, out) }
+    }
+
+    /// # Safety
+    /// As for [`depthwise::depthwise`].
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512bf16")]
+    pub unsafe fn split_avx512(conv: &Depthwise, out: &mut [f32]) {
+        // SAFETY: passed on.
+        unsafe { depthwise::depthwise::<Avx512, { depthwise::HALVES }>(conv, out) }
     }
 
     #[target_feature(enable = "avx2,fma")]
