@@ -314,40 +314,6 @@ macro_rules! tiles_of {
 tiles_of!(tiles_of_stride_1, 1);
 tiles_of!(tiles_of_stride_2, 2);
 
-/// The sums of a tile that begins at that number of each row. A column is loaded once for all the pixels that read it. As a
-/// function it would keep some of them in memory.
-macro_rules! sums_of {
-    ($taps:ident, $rows:ident, $first:ident) => {{
-        let (bias, weights) = $taps;
-        let mut sums = [bias; PIXELS];
-        for (ky, row) in $rows.iter().enumerate() {
-            let Some(row) = row else { continue };
-            let columns: [V; COLUMNS] = std::array::from_fn(|column| {
-                let there = !(LEFT && column == 0 || RIGHT && column == COLUMNS - 1);
-                let at = row.wrapping_add($first).wrapping_add(column * LANES);
-                if there { V::load(at) } else { V::splat(0.0) }
-            });
-            for kx in 0..3 {
-                unrolled!(pixel in PIXELS => {
-                    let in_padding = LEFT && pixel == 0 && kx == 0 || RIGHT && pixel == PIXELS - 1 && kx == 2;
-                    if !in_padding {
-                        let column = columns[pixel * STRIDE + kx];
-                        sums[pixel] = column.mul_add(weights[ky * 3 + kx], sums[pixel]);
-                    }
-                });
-            }
-        }
-        sums
-    }};
-}
-
-/// The bias of a group, and its weights.
-#[inline(always)]
-unsafe fn taps<V: Lanes>(from: *const f32) -> (V, [V; TAPS]) {
-    // SAFETY: passed on from `depthwise`.
-    unsafe { (V::load(from), std::array::from_fn(|tap| V::load(from.add((1 + tap) * LANES)))) }
-}
-
 /// Neighbours whose columns all lie inside the row, but perhaps for the first of all and the last of all.
 #[inline(always)]
 unsafe fn tiles<
@@ -365,14 +331,14 @@ unsafe fn tiles<
 ) {
     // SAFETY: passed on from `depthwise`.
     unsafe {
-        let taps: (V, [V; TAPS]) = taps(group.weights);
+        let taps = Taps::<V>::load(group.weights);
         // Left of the row in a tile that begins in the padding.
         let first = (from * STRIDE).wrapping_sub(group.conv.pad_left).wrapping_mul(LANES);
         for (rows, out) in group.rows() {
             for tile in 0..count {
                 let first = first.wrapping_add(tile * PIXELS * STRIDE * LANES);
                 let mut to = out.add((from + tile * PIXELS) * group.conv.channels);
-                let sums = sums_of!(taps, rows, first);
+                let sums = taps.sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first);
                 unrolled!(pixel in PIXELS => {
                     if FORM == LAST {
                         group.put(to, sums[pixel]);
@@ -409,12 +375,11 @@ unsafe fn tiles_of_two<
         for (rows, out) in group.rows() {
             for tile in 0..count {
                 let first = first.wrapping_add(tile * PIXELS * STRIDE * LANES);
-                let these_taps: (V, [V; TAPS]) = taps(group.weights);
-                let these = sums_of!(these_taps, rows, first);
+                let taps = Taps::<V>::load(group.weights);
+                let these = taps.sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first);
                 let those = match group.beside(rows) {
                     Some((weights, rows)) => {
-                        let those_taps: (V, [V; TAPS]) = taps(weights);
-                        sums_of!(those_taps, rows, first)
+                        Taps::load(weights).sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first)
                     }
                     None => [V::splat(0.0); PIXELS],
                 };
@@ -425,5 +390,60 @@ unsafe fn tiles_of_two<
                 });
             }
         }
+    }
+}
+
+/// The bias and the weights of a group.
+struct Taps<V> {
+    bias: V,
+    weights: [V; TAPS],
+}
+
+impl<V: Lanes> Taps<V> {
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Taps<V> {
+        // SAFETY: passed on from `depthwise`.
+        unsafe {
+            let weights = std::array::from_fn(|tap| V::load(from.add((1 + tap) * LANES)));
+            Taps { bias: V::load(from), weights }
+        }
+    }
+
+    /// The sums of a tile, which begins at that number of each row. A column is loaded once for all the pixels that read
+    /// it.
+    #[inline(always)]
+    unsafe fn sums<
+        const LEFT: bool,
+        const RIGHT: bool,
+        const STRIDE: usize,
+        const PIXELS: usize,
+        const COLUMNS: usize,
+    >(
+        &self,
+        rows: [Option<*const f32>; 3],
+        first: usize,
+    ) -> [V; PIXELS] {
+        let mut sums = [self.bias; PIXELS];
+        for (ky, row) in rows.iter().enumerate() {
+            let Some(row) = row else { continue };
+            // SAFETY: passed on from `depthwise`.
+            unsafe {
+                let columns: [V; COLUMNS] = std::array::from_fn(|column| {
+                    let there = !(LEFT && column == 0 || RIGHT && column == COLUMNS - 1);
+                    let at = row.wrapping_add(first).wrapping_add(column * LANES);
+                    if there { V::load(at) } else { V::splat(0.0) }
+                });
+                for kx in 0..3 {
+                    unrolled!(pixel in PIXELS => {
+                        let in_padding = LEFT && pixel == 0 && kx == 0 || RIGHT && pixel == PIXELS - 1 && kx == 2;
+                        if !in_padding {
+                            let column = columns[pixel * STRIDE + kx];
+                            sums[pixel] = column.mul_add(self.weights[ky * 3 + kx], sums[pixel]);
+                        }
+                    });
+                }
+            }
+        }
+        sums
     }
 }
