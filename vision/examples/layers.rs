@@ -100,15 +100,6 @@ fn packed(arithmetic: Arithmetic, depth: usize, channels: usize) -> Lines {
     lines
 }
 
-/// How rows of so many pixels lie that are projected to so many channels.
-fn form(kernels: Kernels, width: usize, outputs: usize) -> Form {
-    match kernels.arithmetic() {
-        Arithmetic::Bf16x3 => Form::Halves,
-        Arithmetic::F32 if Pairs::suit(outputs) && width.is_multiple_of(2) => Form::Pairs,
-        Arithmetic::F32 => Form::ChannelsLast,
-    }
-}
-
 /// One convolution, as its shape and what it takes to run it.
 struct Layer {
     name: String,
@@ -184,7 +175,7 @@ impl Layer {
     /// Whose result is projected to so many channels.
     fn depthwise(kernels: Kernels, size: usize, channels: usize, stride: usize, outputs: usize) -> Layer {
         let size_out = size.div_ceil(stride);
-        let form = form(kernels, size_out, outputs);
+        let form = Form::of(kernels.arithmetic(), size_out, outputs);
         let (row, row_out) = (size * LANES, form.numbers(size_out, channels).expect("a row within memory"));
         let strip = evenly(size_out, strip_len(kernels) / (stride * size * channels + row_out));
         let apart = ((strip - 1) * stride + 3) * row;
@@ -266,7 +257,7 @@ fn network(kernels: Kernels) -> Vec<Layer> {
             }
             layers.push(Layer::depthwise(kernels, size, wide, stride, outputs));
             size /= stride;
-            layers.push(match form(kernels, size, outputs) {
+            layers.push(match Form::of(kernels.arithmetic(), size, outputs) {
                 Form::ChannelsLast => Layer::product(kernels, "project", size * size, wide, outputs),
                 Form::Pairs => Layer::product_of_pairs(kernels, "project", size * size, wide, outputs),
                 Form::Halves => Layer::product_of_halves(kernels, "project", size * size, wide, outputs),

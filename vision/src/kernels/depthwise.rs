@@ -174,6 +174,12 @@ impl<'a> Group<'a> {
         })
     }
 
+    /// Where that column begins in a row, padding counted: left of the row in a tile that begins there.
+    #[inline(always)]
+    fn first(&self, column: usize) -> usize {
+        column.wrapping_sub(self.conv.pad_left).wrapping_mul(LANES)
+    }
+
     /// One pixel of all rows, whatever of it lies in the padding.
     #[inline(always)]
     unsafe fn lone<V: Lanes, const FORM: Forms>(&self, pixel: usize) {
@@ -332,20 +338,19 @@ unsafe fn tiles<
     // SAFETY: passed on from `depthwise`.
     unsafe {
         let taps = Taps::<V>::load(group.weights);
-        // Left of the row in a tile that begins in the padding.
-        let first = (from * STRIDE).wrapping_sub(group.conv.pad_left).wrapping_mul(LANES);
+        let first = group.first(from * STRIDE);
         for (rows, out) in group.rows() {
             for tile in 0..count {
                 let first = first.wrapping_add(tile * PIXELS * STRIDE * LANES);
-                let mut to = out.add((from + tile * PIXELS) * group.conv.channels);
+                let mut to = out.add((from + tile * PIXELS) * group.pixel);
                 let sums = taps.sums::<LEFT, RIGHT, STRIDE, PIXELS, COLUMNS>(rows, first);
                 unrolled!(pixel in PIXELS => {
                     if FORM == LAST {
                         group.put(to, sums[pixel]);
-                        to = to.wrapping_add(group.conv.channels);
+                        to = to.wrapping_add(group.pixel);
                     } else if pixel % 2 == 1 {
                         group.put_pair(to, [sums[pixel & !1], sums[pixel]]);
-                        to = to.wrapping_add(2 * group.conv.channels);
+                        to = to.wrapping_add(2 * group.pixel);
                     }
                 });
             }
@@ -370,8 +375,7 @@ unsafe fn tiles_of_two<
 ) {
     // SAFETY: passed on from `depthwise`.
     unsafe {
-        // Left of the row in a tile that begins in the padding.
-        let first = (from * STRIDE).wrapping_sub(group.conv.pad_left).wrapping_mul(LANES);
+        let first = group.first(from * STRIDE);
         for (rows, out) in group.rows() {
             for tile in 0..count {
                 let first = first.wrapping_add(tile * PIXELS * STRIDE * LANES);

@@ -1,20 +1,30 @@
 //! Where the numbers of an image lie.
 
-use super::LANES;
 use super::pack::TILE_DEPTH;
+use super::{Arithmetic, LANES, Pairs};
 
 /// How a depthwise convolution puts its result down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// All channels of a pixel together, pixel by pixel.
     ChannelsLast,
-    /// The same numbers by pairs of pixels, as [`Pairs`](super::Pairs) takes them. Rows are of whole pairs then.
+    /// The same numbers by pairs of pixels, as [`Pairs`] takes them. Rows are of whole pairs then.
     Pairs,
     /// Split into bf16 halves, as [`Halves`](super::Halves) takes them.
     Halves,
 }
 
 impl Form {
+    /// What suits a projection to so many channels, of rows of so many pixels; it is a matter of speed alone.
+    pub fn of(arithmetic: Arithmetic, width: usize, outputs: usize) -> Form {
+        match arithmetic {
+            Arithmetic::Bf16x3 => Form::Halves,
+            // The depthwise convolution makes rows of whole pairs.
+            Arithmetic::F32 if Pairs::suit(outputs) && width.is_multiple_of(2) => Form::Pairs,
+            Arithmetic::F32 => Form::ChannelsLast,
+        }
+    }
+
     /// Numbers that pixels of so many channels take, or words.
     ///
     /// `None` is more than can be counted.

@@ -379,12 +379,8 @@ impl Kernels {
         assert_eq!(product.layout, Layout::ChannelsLast, "a result with gaps");
         let numbers = product.x.pixels.checked_mul(product.channels).expect("a result within memory");
         product.check(self.arithmetic(), numbers);
-        out.reserve(numbers);
         // SAFETY: lengths were checked, and kernels write every number of a result with channels last.
-        unsafe {
-            self.product_into(product, &mut out.spare_capacity_mut()[..numbers], work);
-            out.set_len(out.len() + numbers);
-        }
+        unsafe { append(out, numbers, |room| self.product_into(product, room, work)) };
     }
 
     /// # Safety
@@ -430,12 +426,8 @@ impl Kernels {
     pub fn pairs_append(self, product: &Pairs, out: &mut Vec<f32>) {
         let numbers = product.pixels.checked_mul(product.channels).expect("a result within memory");
         product.check(self.arithmetic(), numbers);
-        out.reserve(numbers);
         // SAFETY: lengths were checked, and kernels write every number.
-        unsafe {
-            self.pairs_into(product, &mut out.spare_capacity_mut()[..numbers]);
-            out.set_len(out.len() + numbers);
-        }
+        unsafe { append(out, numbers, |room| self.pairs_into(product, room)) };
     }
 
     /// # Safety
@@ -473,12 +465,8 @@ impl Kernels {
     pub fn halves_append(self, product: &Halves, out: &mut Vec<f32>) {
         let numbers = product.pixels.checked_mul(product.channels).expect("a result within memory");
         product.check(self.arithmetic(), numbers);
-        out.reserve(numbers);
         // SAFETY: lengths were checked, and kernels write every number.
-        unsafe {
-            self.halves_into(product, &mut out.spare_capacity_mut()[..numbers]);
-            out.set_len(out.len() + numbers);
-        }
+        unsafe { append(out, numbers, |room| self.halves_into(product, room)) };
     }
 
     /// # Safety
@@ -562,6 +550,17 @@ impl Kernels {
             }
         }
     }
+}
+
+/// Lets so many numbers be written behind those that are there.
+///
+/// # Safety
+/// `write` must write all of them.
+unsafe fn append(out: &mut Vec<f32>, numbers: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) {
+    out.reserve(numbers);
+    write(&mut out.spare_capacity_mut()[..numbers]);
+    // SAFETY: there is room for them, and the caller's promise.
+    unsafe { out.set_len(out.len() + numbers) };
 }
 
 /// Numbers as memory that may hold numbers.

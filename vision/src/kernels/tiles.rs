@@ -16,7 +16,7 @@ use super::bf16::{flushed, of_word, split, widened};
 use super::pack::{TILE, TILE_DEPTH, packed_len};
 use super::{Arithmetic, Clamp, Form, Halves, LANES, Layout, Patches, Product};
 
-/// Room for one pixel's vector in halves, or for a few: for every 32 of k the high ones, then the low ones.
+/// Halves of one pixel's vector: for every 32 of k the high ones, then the low ones.
 pub(super) fn halves_len(depth: usize) -> usize {
     2 * Form::Halves.numbers(1, depth).expect("a pixel within memory")
 }

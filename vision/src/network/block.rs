@@ -48,7 +48,8 @@ pub struct Block {
 
 impl Block {
     pub fn new(plan: &BlockPlan, arithmetic: Arithmetic) -> Result<Block> {
-        let form = form(&plan.project, arithmetic);
+        let Geometry { outputs, size_in: [_, width], .. } = plan.project.geometry;
+        let form = Form::of(arithmetic, width, outputs);
         let groups = Packing::Groups(arithmetic);
         let expand = plan.expand.as_ref().map(|conv| (conv, groups));
         // Depthwise convolutions are f32 chains in any arithmetic.
@@ -210,17 +211,6 @@ fn strip_rows(depthwise: &Geometry, form: Form, bytes: usize) -> usize {
     let most = (bytes.saturating_sub(fixed) / each).clamp(1, depthwise.size_out[0]);
     // Strips of even height: 14 rows are 7 + 7 rather than 12 + 2.
     depthwise.size_out[0].div_ceil(depthwise.size_out[0].div_ceil(most))
-}
-
-/// How a projection takes its pixels, which is a matter of speed alone.
-fn form(project: &Conv, arithmetic: Arithmetic) -> Form {
-    let Geometry { outputs, size_in: [_, width], .. } = project.geometry;
-    match arithmetic {
-        Arithmetic::Bf16x3 => Form::Halves,
-        // The depthwise convolution makes rows of whole pairs.
-        Arithmetic::F32 if Pairs::suit(outputs) && width.is_multiple_of(2) => Form::Pairs,
-        Arithmetic::F32 => Form::ChannelsLast,
-    }
 }
 
 /// How a convolution's weights are packed.
