@@ -36,7 +36,7 @@ pub fn root_url(typed: &str, place: &Place) -> Result<String, String> {
             check_key(prefix)?;
             Ok(if prefix.is_empty() { format!("s3://{bucket}/") } else { format!("s3://{bucket}/{prefix}/") })
         }
-        Typed::Http => Err("a web address can't be listed; use a folder or s3://bucket/prefix/".to_owned()),
+        Typed::Http { .. } => Err("a web address can't be listed; use a folder or s3://bucket/prefix/".to_owned()),
     }
 }
 
@@ -55,7 +55,7 @@ pub fn object_url(typed: &str, place: &Place) -> Result<String, String> {
             }
             Ok(format!("s3://{bucket}/{key}"))
         }
-        Typed::Http => Ok(typed.to_owned()),
+        Typed::Http { scheme, rest } => Ok(format!("{}://{rest}", scheme.to_ascii_lowercase())),
     }
 }
 
@@ -66,7 +66,7 @@ pub fn object_url(typed: &str, place: &Place) -> Result<String, String> {
 pub fn local_folder(typed: &str, place: &Place) -> Result<PathBuf, String> {
     match Typed::parse(typed)? {
         Typed::Path(path) => absolute(path, place),
-        Typed::S3 { .. } | Typed::Http => Err("this has to be a folder on this machine".to_owned()),
+        Typed::S3 { .. } | Typed::Http { .. } => Err("this has to be a folder on this machine".to_owned()),
     }
 }
 
@@ -82,10 +82,12 @@ pub fn file_url(path: &Path) -> Result<String, String> {
     Ok(format!("file://{text}"))
 }
 
+const FILE_URL: &str = "a file URL has three slashes and then a whole path: file:///home/me/photos";
+
 enum Typed<'a> {
     Path(&'a str),
     S3 { bucket: &'a str, key: &'a str },
-    Http,
+    Http { scheme: &'a str, rest: &'a str },
 }
 
 impl<'a> Typed<'a> {
@@ -97,14 +99,16 @@ impl<'a> Typed<'a> {
             return Err("there is a control character in this name".to_owned());
         }
         let Some((scheme, rest)) = typed.split_once("://") else {
-            return match typed.split_once(":/") {
-                Some((scheme @ ("s3" | "file"), rest)) => Err(format!("write {scheme}://{rest}")),
+            // What follows may be a password: it is not repeated.
+            return match typed.split_once(":/").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
+                Some("file") => Err(FILE_URL.to_owned()),
+                Some(scheme @ ("s3" | "http" | "https")) => Err(format!("there are two slashes in {scheme}://")),
                 _ => Ok(Self::Path(typed)),
             };
         };
-        match scheme {
+        match scheme.to_ascii_lowercase().as_str() {
             "file" if rest.starts_with('/') => Ok(Self::Path(rest)),
-            "file" => Err("a file URL has three slashes and then a whole path: file:///home/me/photos".to_owned()),
+            "file" => Err(FILE_URL.to_owned()),
             "s3" => {
                 let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
                 if bucket.is_empty() {
@@ -118,7 +122,7 @@ impl<'a> Typed<'a> {
                 Ok(Self::S3 { bucket, key })
             }
             "http" | "https" if rest.trim_matches('/').is_empty() => Err(format!("there is no host after {scheme}://")),
-            "http" | "https" => Ok(Self::Http),
+            "http" | "https" => Ok(Self::Http { scheme, rest }),
             _ => Err(format!("`{scheme}://` is not known; use a path, file:// or s3://")),
         }
     }
@@ -185,6 +189,8 @@ mod tests {
             ("s3://bucket/", "s3://bucket/"),
             ("s3://bucket/a b/c", "s3://bucket/a b/c/"),
             ("s3://bucket/a/", "s3://bucket/a/"),
+            ("S3://Bucket/A", "s3://Bucket/A/"),
+            ("a:/b", "file:///home/me/work/a:/b/"),
         ] {
             assert_eq!(root_url(typed, &place()).as_deref(), Ok(expected), "{typed}");
         }
@@ -202,7 +208,9 @@ mod tests {
             ("s3://", "no bucket"),
             ("s3:///key", "no bucket"),
             ("s3://AKIA:hunter2@bucket/a", "keys have no place in a URL"),
-            ("s3:/bucket/key", "write s3://bucket/key"),
+            ("s3:/bucket/key", "two slashes in s3://"),
+            ("file:/data/x", "three slashes"),
+            ("https:/user:hunter2@host/x", "two slashes in https://"),
             ("s3://bucket/a//b", "two slashes"),
             ("s3://bucket//a", "two slashes"),
             ("s3://bucket/../a", "`..` has no meaning"),
@@ -220,6 +228,7 @@ mod tests {
             ("w.onnx", "file:///home/me/work/w.onnx"),
             ("s3://b/w 1.onnx", "s3://b/w 1.onnx"),
             ("https://host/w.onnx?x=1", "https://host/w.onnx?x=1"),
+            ("HTTPS://Host/w.onnx?X=1", "https://Host/w.onnx?X=1"),
         ] {
             assert_eq!(object_url(typed, &place()).as_deref(), Ok(expected));
         }

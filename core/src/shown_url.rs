@@ -19,7 +19,7 @@ pub fn shown_url(url: &str) -> Cow<'_, str> {
 
 /// Whether a URL has lost its query to [`shown_url`], so that it can't be fetched.
 pub fn lacks_query(url: &str) -> bool {
-    url.ends_with(QUERY_WAS) && is_web(url.split_once("://").map_or("", |(scheme, _)| scheme))
+    url.ends_with(QUERY_WAS) && split(url).is_some_and(|(scheme, _)| is_web(scheme))
 }
 
 /// The same without that sign: what the name of the file is the last part of.
@@ -31,11 +31,15 @@ pub fn without_query(url: &str) -> &str {
 /// the quotation mark that it began with, and without one at white space.
 pub fn masked(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
-    let mut done = 0;
-    while let Some(found) = text[done..].find("://") {
-        let (slashes, before) = (done + found, &text[done..done + found]);
+    let (mut done, mut looked) = (0, 0);
+    while let Some(found) = text[looked..].find(":/") {
+        let (slashes, before) = (looked + found, &text[done..looked + found]);
         let scheme = before.rfind(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c));
         let scheme = scheme.map_or(done, |at| done + at + before[at..].chars().next().map_or(0, char::len_utf8));
+        if split(&text[scheme..]).is_none() {
+            looked = slashes + 1;
+            continue;
+        }
         let quote = text[..scheme].chars().next_back().filter(|c| "\"'`".contains(*c));
         // In quotation marks that may have one within.
         let escaped =
@@ -46,7 +50,7 @@ pub fn masked(text: &str) -> Cow<'_, str> {
         let end = text[slashes..].char_indices().find(ends).map_or(text.len(), |(at, _)| slashes + at);
         out += &text[done..scheme];
         out += &mask(&text[scheme..end]);
-        done = end;
+        (done, looked) = (end, end);
     }
     match done {
         0 => Cow::Borrowed(text),
@@ -69,8 +73,18 @@ fn mask(url: &str) -> String {
     format!("{before}{}{at}{rest}", dots(user_info.start..user_info_end))
 }
 
+/// Scheme and what is after its slashes. Some that were certainly meant are known by one slash too.
+fn split(url: &str) -> Option<(&str, &str)> {
+    let (scheme, after) = url.split_once(":/")?;
+    match after.strip_prefix('/') {
+        Some(after) => Some((scheme, after)),
+        None if ["s3", "http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => Some((scheme, after)),
+        None => None,
+    }
+}
+
 fn is_web(scheme: &str) -> bool {
-    !matches!(scheme, "" | "file" | "s3" | "memory")
+    !["", "file", "s3", "memory"].iter().any(|ours| scheme.eq_ignore_ascii_case(ours))
 }
 
 /// Where they are in a URL.
@@ -83,13 +97,14 @@ struct Secrets {
 
 impl Secrets {
     fn of(url: &str) -> Option<Self> {
-        let (scheme, after) = url.split_once("://")?;
-        if !is_web(scheme) && scheme != "s3" {
+        let (scheme, after) = split(url)?;
+        let is_s3 = scheme.eq_ignore_ascii_case("s3");
+        if !is_web(scheme) && !is_s3 {
             return None;
         }
         let start = url.len() - after.len();
         let authority = &after[..after.find(['/', '?', '#']).unwrap_or(after.len())];
-        if scheme == "s3" {
+        if is_s3 {
             let end = start + authority.rfind('@')? + 1;
             return Some(Self { user_info: start..end, rest: url.len()..url.len() });
         }
@@ -123,11 +138,16 @@ mod tests {
             ("https://[::1]:80/w?e", "https://[::1]:80/w?…"),
             ("HTTPS://u:p@h/w", "HTTPS://h/w"),
             ("ftp://u:p@h/w", "ftp://h/w"),
+            ("https:/u:p@h/w?e", "https:/h/w?…"),
+            ("S3://AKIA:hunter2@bucket/a", "S3://bucket/a"),
+            ("s3:/AKIA:hunter2@bucket/a", "s3:/bucket/a"),
             // Here they are letters like others.
             ("s3://bucket/a?b#c@d", "s3://bucket/a?b#c@d"),
             ("s3://AKIA:hunter2@bucket/a@b?c", "s3://bucket/a@b?c"),
             ("file:///a?b#c@d:e", "file:///a?b#c@d:e"),
             ("memory://n/a?b", "memory://n/a?b"),
+            ("FILE:///a?b#c@d:e", "FILE:///a?b#c@d:e"),
+            ("a:/b?c@d", "a:/b?c@d"),
             ("a?b@c", "a?b@c"),
             ("", ""),
         ] {
@@ -157,6 +177,7 @@ mod tests {
                 "[\"https://h/?…\", \"s3://b/c?d\", \"https://h/?…\"]",
             ),
             ("über://u:p@h\nx?y", "über://………@h\nx?y"),
+            ("C:/x?y --input https:/u:p@h b:/c", "C:/x?y --input https:/………@h b:/c"),
         ] {
             assert_eq!(masked(text), shown);
             assert_eq!(masked(text).chars().count(), text.chars().count(), "columns stay");
