@@ -10,11 +10,13 @@ use crate::workers_service::WorkersService;
 use anyhow::Context;
 use futures::Stream;
 use hyper_util::rt::TokioIo;
+use mr_core::shown_url;
 use mr_metrics::{Health, Page};
 use mr_proto::v1::jobs_server::JobsServer;
 use mr_proto::v1::workers_server::WorkersServer;
 use mr_proto::{DESCRIPTORS, MESSAGE_BYTES_MAX};
-use mr_storage::DynStore;
+use mr_storage::{DynStore, StoreError};
+use mr_table::LOG_FOLDERS;
 use mr_tls::Role;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -48,6 +50,7 @@ impl Coordinator {
     /// When the state can't be used.
     pub async fn start(settings: Settings) -> anyhow::Result<(Self, JoinHandle<anyhow::Result<()>>)> {
         let state = mr_storage::open(&settings.state).await.context("opening the state store")?;
+        check_is_no_table(&state, &settings.state).await?;
         mr_storage::check_conditional_writes(state.as_ref(), "probe/").await.context("checking the state store")?;
         let (shell, messages) = mpsc::channel(1024);
         let (tell, news) = watch::channel(0);
@@ -108,6 +111,20 @@ async fn decides(shell: &mpsc::Sender<Message>, within: Duration) -> Health {
         Ok(None) => Err("it is stopping".to_owned()),
         Err(_) => Err(format!("it leads, and has decided nothing for {} s", within.as_secs_f32())),
     }
+}
+
+/// Old work is swept from a state store, and readers list an output: neither may be the other.
+async fn check_is_no_table(state: &DynStore, url: &str) -> anyhow::Result<()> {
+    for log in LOG_FOLDERS {
+        match state.list(&format!("{log}/")).await {
+            Ok(entries) if entries.is_empty() => {}
+            // It will be made.
+            Err(StoreError::NotFound { .. }) => {}
+            Ok(_) => anyhow::bail!("{} is the output of a job: the state needs a place of its own", shown_url(url)),
+            Err(error) => return Err(error).context("looking at the state store"),
+        }
+    }
+    Ok(())
 }
 
 /// Unlike every other process's.

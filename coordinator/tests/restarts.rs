@@ -327,3 +327,18 @@ async fn a_result_is_acknowledged_when_it_is_in_the_journal() {
     cluster.start_coordinator().await;
     assert_eq!(cluster.status("one").await.stages[0].tasks_done, 1);
 }
+
+#[tokio::test]
+async fn the_output_of_a_job_is_no_place_for_a_state() {
+    let cluster = Cluster::start().await;
+    cluster.write(&["ape"]);
+    let _worker = cluster.worker(1);
+    cluster.submit("one", Wanted::default()).await;
+    cluster.committed("one").await;
+    let output = cluster.path("output");
+    let entries = || fs::read_dir(&output).unwrap().count();
+    let before = entries();
+    let refused = Coordinator::start(Settings::new(output.to_str().unwrap())).await.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("the output of a job"), "{refused:#}");
+    assert_eq!(entries(), before, "nothing was written there");
+}

@@ -4,7 +4,7 @@ use crate::certs::{self, Certs};
 use crate::fleet::Fleet;
 use crate::prices::PriceSettings;
 use crate::{process, secure, settings};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{CommandFactory, Parser, Subcommand};
 use mr_cli::Pages;
 use mr_coordinator::{Coordinator, Door, Fenced, Settings, serve};
@@ -124,11 +124,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let mut settings = Settings::new(absolute(state)?);
     settings.lease_ms = args.lease_ms.or(file.lease_ms).unwrap_or(settings.lease_ms);
     settings.unserved_ms = args.unserved_ms.or(file.unserved_ms).unwrap_or(settings.unserved_ms);
-    anyhow::ensure!(settings.lease_ms >= 1000, "`--lease-ms` should be at least 1000");
-    anyhow::ensure!(settings.unserved_ms >= 1000, "`--unserved-ms` should be at least 1000");
+    ensure!(settings.lease_ms >= 1000, "`--lease-ms` should be at least 1000");
+    ensure!(settings.unserved_ms >= 1000, "`--unserved-ms` should be at least 1000");
 
     if let Some(days) = args.keep_days.or(file.keep_days) {
-        anyhow::ensure!(days <= 3650, "`--keep-days` should be at most 3650");
+        ensure!(days <= 3650, "`--keep-days` should be at most 3650");
         settings.work_age_ms = u64::from(days) * 24 * 3600 * 1000;
     }
 
@@ -220,6 +220,7 @@ fn absolute(state: String) -> anyhow::Result<String> {
     if state.contains("://") {
         return Ok(state);
     }
+    ensure!(!state.starts_with("s3:/"), "`--state`: there are two slashes in s3://");
     let path = std::path::absolute(&state).with_context(|| format!("`--state {state}`"))?;
     path.into_os_string()
         .into_string()
@@ -248,6 +249,7 @@ mod tests {
             assert_eq!(absolute(whole.into()).unwrap(), whole);
         }
         assert!(absolute(String::new()).is_err());
+        assert!(absolute("s3:/bucket/prefix/".into()).is_err());
     }
 
     #[test]
