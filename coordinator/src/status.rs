@@ -52,7 +52,8 @@ fn stages(view: &JobView<'_>, progress: &BTreeMap<WorkerId, Vec<AttemptProgress>
             name: level.name.clone(),
             tasks: level.total,
             tasks_done: level.done,
-            tasks_running: level.running,
+            // Workers are told to let go of what a job had left, and have not yet said that they did.
+            tasks_running: if view.phase.ended() { 0 } else { level.running },
             records,
             records_total: total,
         };
