@@ -17,7 +17,13 @@ pub async fn check_conditional_writes(store: &dyn Store, prefix: &str) -> Result
 
 async fn probe(store: &dyn Store, key: &str) -> Result<(), StoreError> {
     let put = |text: &'static str, how| store.put(key, Bytes::from_static(text.as_bytes()), how);
-    let first = put("first", Put::IfAbsent).await?;
+    let first = put("first", Put::IfAbsent).await.map_err(|error| match error {
+        // The bucket is not: nobody knows of the probe.
+        StoreError::NotFound { source, .. } => {
+            StoreError::NotFound { doing: format!("writing to {}", store.url()), source }
+        }
+        error => error,
+    })?;
     match put("second", Put::IfAbsent).await {
         Err(StoreError::Exists { .. }) => {}
         Ok(_) => return Err(ignored(store, "a write that asked for an absent object replaced one")),

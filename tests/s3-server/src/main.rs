@@ -14,7 +14,7 @@ struct Args {
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// A bucket that is there from the start (repeatable); the first one is loaded into
-    #[arg(long = "bucket", value_name = "NAME", required = true)]
+    #[arg(long = "bucket", value_name = "NAME", required = true, value_parser = parse_bucket)]
     buckets: Vec<String>,
     /// A folder to hold from the start, and the prefix of its keys (repeatable)
     #[arg(long, value_name = "DIR=PREFIX", value_parser = parse_load)]
@@ -25,6 +25,13 @@ struct Args {
     /// Answer more requests a second than this with SlowDown
     #[arg(long, value_name = "N")]
     requests_per_second: Option<f64>,
+}
+
+fn parse_bucket(name: &str) -> Result<String, &'static str> {
+    match s3s::path::check_bucket_name(name) {
+        true => Ok(name.to_owned()),
+        false => Err("S3 has no such names: 3 to 63 lower-case letters, digits, dots and hyphens"),
+    }
 }
 
 /// A prefix is a folder; without `=` the keys begin with the paths below DIR.
