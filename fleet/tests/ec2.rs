@@ -238,3 +238,14 @@ async fn each_notice_is_heard() {
     let heard = tokio::time::timeout(Duration::from_secs(3), warned.next(Some(Notice::Rebalance))).await;
     assert!(heard.is_err(), "it has been told that already");
 }
+
+#[tokio::test]
+async fn a_service_that_says_no_is_told_in_a_sentence() {
+    let service = StandIn::new(|_| (403, "denied".into()));
+    let said = Notices::at(&service.endpoint).instance_id().await.unwrap_err();
+    assert!(
+        said.starts_with("asking the instance metadata service who this is: ") && said.contains("`--ec2`"),
+        "{said}"
+    );
+    assert!(!said.contains(['{', '\n']), "nothing is dumped: {said}");
+}

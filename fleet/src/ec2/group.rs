@@ -4,12 +4,13 @@
 //! with the size lowered by one in the same request. Should the coordinator be gone for good, a scheduled action that it
 //! puts off again and again sets the size to nothing.
 
+use super::in_words;
 use crate::provider::{Machine, Provider, ProviderError};
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::config::{Credentials, Region};
-use aws_sdk_autoscaling::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_autoscaling::error::ProvideErrorMetadata;
 use aws_sdk_autoscaling::primitives::DateTime;
 use aws_sdk_autoscaling::types::{AutoScalingGroup, Instance, LifecycleState};
 use std::collections::BTreeSet;
@@ -217,9 +218,9 @@ fn waits_to_go(instance: &Instance) -> bool {
     instance.lifecycle_state() == Some(&LifecycleState::TerminatingWait)
 }
 
-fn told(doing: &str, error: &(impl ProvideErrorMetadata + Error)) -> ProviderError {
+fn told(doing: &str, error: &(impl ProvideErrorMetadata + Error + 'static)) -> ProviderError {
     ProviderError(match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{doing}: {message} ({code})"),
-        _ => format!("{doing}: {}", DisplayErrorContext(error)),
+        _ => format!("{doing}: {}", in_words(error)),
     })
 }

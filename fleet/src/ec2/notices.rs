@@ -1,6 +1,7 @@
 //! What a machine is told of its own end, by the instance metadata service (IMDSv2): that spot capacity is wanted back, that
 //! that is likely soon, and that its Auto Scaling group lets it go.
 
+use super::in_words;
 use aws_config::imds::Client;
 use aws_config::imds::client::error::ImdsError;
 use std::fmt;
@@ -53,7 +54,12 @@ impl Notices {
     /// When it is none of EC2's, or does not say.
     pub async fn instance_id(&self) -> Result<String, String> {
         let id = self.client.get("/latest/meta-data/instance-id").await;
-        id.map(String::from).map_err(|error| format!("asking the instance metadata service who this is: {error:?}"))
+        id.map(String::from).map_err(|error| {
+            format!(
+                "asking the instance metadata service who this is: {}; away from EC2 leave `--ec2` out",
+                in_words(&error)
+            )
+        })
     }
 
     /// Waits for a notice, other than that one. A service that fails is asked again.
@@ -65,7 +71,10 @@ impl Notices {
                 Ok(_) => failing = false,
                 Err(error) if !failing => {
                     failing = true;
-                    tracing::warn!("the instance metadata service does not say whether this machine may stay: {error}");
+                    tracing::warn!(
+                        "the instance metadata service does not say whether this machine may stay: {}",
+                        in_words(&error)
+                    );
                 }
                 Err(_) => {}
             }
