@@ -220,7 +220,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let told = folder.path().join("told");
         let mut fleet = shell(&format!(
-            "echo $MR_INSTANCE $MR_COORDINATOR $MR_SLOTS >> {0}; trap 'echo ends >> {0}; exit' TERM; sleep 60 & wait",
+            "trap 'kill $!; echo ends >> {0}; exit' TERM; sleep 60 & echo $MR_INSTANCE $MR_COORDINATOR $MR_SLOTS >> {0}; wait",
             told.display()
         ));
         fleet.resize(2).await.unwrap();
