@@ -5,11 +5,10 @@ use mr_autoscaler::{Aim, Policy};
 use mr_coordinator::{FleetSettings, ProviderSettings};
 use mr_fleet::LocalSettings;
 use mr_fleet::ec2::GroupSettings;
-use mr_tls::{Identity, Role};
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// As it is written. What is missing is as [`Policy::default`] has it.
@@ -53,6 +52,11 @@ enum ProviderName {
 }
 
 impl Fleet {
+    /// A folder of its workers' certificates.
+    pub fn certs(&self) -> Option<&Path> {
+        self.certs.as_deref()
+    }
+
     /// For a coordinator that listens there, with `https` or `http`.
     ///
     /// # Errors
@@ -88,10 +92,7 @@ impl Fleet {
                 let reached = from_here(listens);
                 let mut args: Vec<OsString> = self.args.into_iter().map(Into::into).collect();
                 match (scheme, self.certs) {
-                    ("https", Some(certs)) => {
-                        Identity::read(&certs, Role::Worker).context("`certs`")?;
-                        args.extend(["--certs".into(), certs.into()]);
-                    }
+                    ("https", Some(certs)) => args.extend(["--certs".into(), certs.into()]),
                     (_, Some(_)) => anyhow::bail!("`certs` is of no use where the coordinator has none"),
                     ("https", None) => anyhow::bail!("`certs`, a folder of a worker's certificates, is needed"),
                     // It was said that this may be.

@@ -1,7 +1,7 @@
 //! What the two long-running programs need to know of certificates: where plain text may be spoken, and when they end.
 
 use anyhow::{Context, bail};
-use mr_tls::{Acceptor, Connector, Role, ends_soon};
+use mr_tls::{Acceptor, Connector, Role, ends_soon, try_out};
 use mr_worker::Trust;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,16 @@ pub fn acceptor(certs: Option<&Path>, insecure: bool, listen: SocketAddr) -> any
 pub fn trust(certs: Option<&Path>, insecure: bool) -> anyhow::Result<Trust> {
     let tls = certs.map(|folder| Connector::open(folder, Role::Worker)).transpose().context("`--certs`")?;
     Ok(Trust { tls: tls.map(Arc::new), insecure })
+}
+
+/// For a coordinator that starts its workers itself: each of them would be sent away, and another one started.
+///
+/// # Errors
+/// When workers with these certificates would not be let in, or would not believe the coordinator.
+pub async fn check_workers(acceptor: &Acceptor, certs: &Path) -> anyhow::Result<()> {
+    let connector = Connector::open(certs, Role::Worker).context("`certs`")?;
+    let tried = try_out(acceptor, &connector).await;
+    tried.with_context(|| format!("`certs`: workers of {} and this coordinator would not do", certs.display()))
 }
 
 /// # Errors

@@ -107,6 +107,21 @@ fn who_has_no_certificate_of_the_right_role_is_told_so() {
         coordinator.stderr().contains("is sent away: its certificate is of another CA").then_some(())
     });
 
+    // Nor does it start workers that it would send away.
+    let fleet = |name: &str, folder: &str| {
+        let text = format!("[fleet]\nprovider = \"local\"\ncerts = {folder:?}\n");
+        scratch.write(name, text).display().to_string()
+    };
+    for (name, folder, why) in [
+        ("half", others.of("worker"), "the coordinator's certificate is of another CA"),
+        ("role", certs.of("submitter"), "it is of submitter `submitter`, and a worker's is needed"),
+    ] {
+        let config = fleet(name, &folder);
+        let args =
+            ["--listen", "127.0.0.1:0", "--state", "none", "--certs", &certs.of("coordinator"), "--config", &config];
+        refused(&scratch, "mr-coordinator", &args, &["`[fleet]`: `certs`", why]);
+    }
+
     // In plain text nobody answers, and without certificates nobody is asked.
     let plain = coordinator.url().replace("https", "http");
     submit(&scratch, ["--coordinator", &plain, "--patience", "1", "list"]).stopped(3, &["can't reach the coordinator"]);

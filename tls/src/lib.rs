@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 pub use authority::{Authority, CaStep, Issued};
 pub use identity::{CA_FILE, CERT_FILE, Identity, KEY_FILE};
 pub use peer::{Peer, Role};
-pub use secured::{Acceptor, Connector, TlsClient, TlsServer};
+pub use secured::{Acceptor, Connector, TlsClient, TlsServer, try_out};
 
 /// There is time to get another certificate.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);

@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 pub type TlsServer<IO> = tokio_rustls::server::TlsStream<IO>;
@@ -92,6 +92,22 @@ impl Connector {
         }
         Ok(stream)
     }
+}
+
+/// Whether the two would let each other in: tried in memory.
+///
+/// # Errors
+/// Why they would not, as the connecting side would be told.
+pub async fn try_out(acceptor: &Acceptor, connector: &Connector) -> io::Result<()> {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let server = async {
+        let (_, mut stream) = acceptor.accept(far).await?;
+        // As a server of HTTP/2 does.
+        stream.write_all(b" ").await?;
+        stream.flush().await
+    };
+    let (_, client) = tokio::join!(server, connector.connect(near));
+    client.map(drop)
 }
 
 fn whose(chain: Option<&[rustls::pki_types::CertificateDer<'_>]>) -> io::Result<Peer> {
