@@ -9,6 +9,7 @@ use crate::job_id;
 use anyhow::Context;
 use mr_core::{JobSpec, sha256_hex};
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +24,9 @@ pub struct StateFolder {
 pub const KEEP: Duration = Duration::from_secs(3 * 24 * 3600);
 
 const LOCK: &str = "lock";
+/// What is being removed. It had its own name no more when that began, so that a run that is killed over it leaves no half
+/// of a state, which the next would take for a damaged one.
+const GOING: &str = "going";
 /// Runs of one job at the same time, at most.
 const SIDE_BY_SIDE_MAX: u32 = 1000;
 
@@ -36,6 +40,7 @@ impl StateFolder {
         for number in 1..=SIDE_BY_SIDE_MAX {
             let path = root.join(if number == 1 { name.clone() } else { format!("{name}-{number}") });
             if let Some(lock) = lock(&path)? {
+                remove_inner(&path.join(GOING));
                 let taken = Self { path, lock, keep };
                 sweep(root, &taken.path, keep.max(KEEP));
                 return Ok(taken);
@@ -152,7 +157,15 @@ fn is_empty(folder: &Path) -> bool {
 
 /// The lock goes last, so that a folder that is removed only in part is found again.
 fn remove(path: &Path) {
-    if !["state", "scratch"].iter().all(|name| remove_inner(&path.join(name))) {
+    let going = path.join(GOING);
+    let gone = |name: &&str| match fs::rename(path.join(name), &going) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!("removing {}: {error}", path.join(name).display());
+            false
+        }
+        _ => remove_inner(&going),
+    };
+    if !remove_inner(&going) || !["state", "scratch"].iter().all(gone) {
         return;
     }
     if let Err(error) = fs::remove_dir_all(path) {
@@ -162,7 +175,7 @@ fn remove(path: &Path) {
 
 fn remove_inner(path: &Path) -> bool {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             tracing::warn!("removing working files in {}: {error}", path.display());
             false
         }
@@ -214,8 +227,10 @@ mod tests {
         let emptied = second.path.clone();
         drop((one, second));
         assert!(!emptied.exists(), "nothing was done in it");
+        // As one that was killed while it removed its state leaves it.
+        fs::create_dir_all(root.path().join(name(&spec("file:///a/"))).join("going/journal")).unwrap();
         let again = take("file:///a/");
-        assert!(again.state().exists() && !again.scratch().exists());
+        assert!(again.state().exists() && !again.scratch().exists() && !again.path.join(GOING).exists());
         assert!(left(root.path()).iter().all(|name| is_name(name) && name.starts_with("toy-job-")));
     }
 
