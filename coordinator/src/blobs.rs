@@ -2,19 +2,35 @@
 
 use bytes::Bytes;
 use mr_core::{BlobRef, sha256_hex};
-use mr_storage::{DynStore, Put, StoreError};
+use mr_storage::{DynStore, GetOptions, Put, StoreError};
 use tonic::Status;
 
 /// More than any weights that a job would be given, and less than would bring the coordinator down.
 pub const BLOB_BYTES_MAX: u64 = 2 << 30;
 
-/// Whether the state store lacks the blob.
+/// Blobs up to this are read before they are relied on: weights are, and lists of many millions of keys are not.
+const READ_BYTES_MAX: u64 = 64 << 20;
+
+/// Whether the state store lacks the blob, or has something else in its place.
 pub async fn missing(state: &DynStore, blob: &BlobRef) -> Result<bool, Status> {
+    let doing = "looking for a blob";
     match state.head(&blob.key).await {
-        Ok(object) => Ok(object.bytes != blob.bytes),
-        Err(StoreError::NotFound { .. }) => Ok(true),
-        Err(error) => Err(of_store("looking for a blob", &error)),
+        Ok(object) if object.bytes != blob.bytes => return Ok(true),
+        Ok(_) if blob.bytes > READ_BYTES_MAX => return Ok(false),
+        Ok(_) => {}
+        Err(StoreError::NotFound { .. }) => return Ok(true),
+        Err(error) => return Err(of_store(doing, &error)),
     }
+    match state.get(&blob.key, GetOptions::default()).await {
+        Ok(got) => Ok(hash(got.bytes).await? != blob.sha256),
+        Err(StoreError::NotFound { .. }) => Ok(true),
+        Err(error) => Err(of_store(doing, &error)),
+    }
+}
+
+async fn hash(bytes: Bytes) -> Result<String, Status> {
+    let hashed = tokio::task::spawn_blocking(move || sha256_hex(&bytes)).await;
+    hashed.map_err(|_| Status::unavailable("the coordinator is stopping"))
 }
 
 /// Only shared blobs are brought by submitters, so that none writes anywhere else.
@@ -29,9 +45,7 @@ pub fn check(blob: &BlobRef) -> Result<(), Status> {
 }
 
 pub async fn store(state: &DynStore, blob: &BlobRef, bytes: Bytes) -> Result<(), Status> {
-    let hashed = bytes.clone();
-    let is = tokio::task::spawn_blocking(move || sha256_hex(&hashed)).await;
-    let is = is.map_err(|_| Status::unavailable("the coordinator is stopping"))?;
+    let is = hash(bytes.clone()).await?;
     if is != blob.sha256 {
         return Err(Status::data_loss(format!("the blob has SHA-256 {is} where {} was promised", blob.sha256)));
     }

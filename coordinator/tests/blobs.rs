@@ -38,6 +38,11 @@ async fn a_blob_is_missing_until_it_is_put() {
     put(&cluster, vec![Part::Blob(weights.clone()), chunk(b"some "), chunk(b"weights")]).await.unwrap();
     assert_eq!(missing(&cluster, weights.clone()).await, Ok(false));
     assert_eq!(fs::read(cluster.path("state").join(&weights.key)).unwrap(), b"some weights");
+    // Damaged since: the submitter has it, and brings it again.
+    fs::write(cluster.path("state").join(&weights.key), b"some weighta").unwrap();
+    assert_eq!(missing(&cluster, weights.clone()).await, Ok(true));
+    put(&cluster, vec![Part::Blob(weights.clone()), chunk(b"some weights")]).await.unwrap();
+    assert_eq!(missing(&cluster, weights.clone()).await, Ok(false));
     let empty = blob(b"");
     put(&cluster, vec![Part::Blob(empty.clone())]).await.unwrap();
     assert_eq!(missing(&cluster, empty).await, Ok(false));

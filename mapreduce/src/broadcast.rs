@@ -5,7 +5,7 @@ use crate::lost::{self, Unread};
 use crate::slots::beside;
 use bytes::Bytes;
 use mr_core::{BlobRef, BroadcastRef, Failure, FileRef, sha256_hex};
-use mr_storage::{GetOptions, Store};
+use mr_storage::{GetOptions, Store, object_url};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -76,10 +76,14 @@ impl BroadcastCache {
             if error.retryable() { Failure::transient(story) } else { Failure::application(story) }
         })?;
         let (name, sha256, most) = (name.to_owned(), blob.sha256.clone(), self.disk_bytes_max);
+        let url = object_url(state.url(), &blob.key);
         beside(move || {
             let is = sha256_hex(&got.bytes);
             if is != sha256 {
-                let story = format!("broadcast `{name}` has SHA-256 {is} where the job has {sha256}");
+                let story = format!(
+                    "broadcast `{name}` has SHA-256 {is} where the job has {sha256}: {url} is damaged, and another submission \
+                     stores it anew"
+                );
                 return Err(Failure::permanent(story));
             }
             // A convenience: without the copy the next one only fetches again.
