@@ -15,7 +15,7 @@ use crate::plan::{Planned, plan_of};
 use crate::stop::Stop;
 use crate::talk::say;
 use crate::{output, submit};
-use mr_core::{FRAMEWORK_VERSION, Report, shown_url};
+use mr_core::{FRAMEWORK_VERSION, OutputFormat, Report, shown_url};
 use mr_mapreduce::{Job, Registry};
 use mr_storage::{StoreError, story};
 use mr_table::{Audit, Audited, Findings, TableError, audit};
@@ -109,9 +109,13 @@ impl Verdict {
             Err(why) => return self.unchecked.add(&report.settings.input, format!("{why}; see --no-input")),
         };
         let Some(records) = &table.records else {
+            let why = match table.format {
+                OutputFormat::Parquet => "the rows do not say which objects they are of, or not all could be read",
+                OutputFormat::Text(_) | OutputFormat::Json(_) => "rows are lines",
+            };
             return self
                 .notes
-                .add("", "the rows do not say which objects they are of, so they are not held against the input");
+                .add("", format!("{why}: they are not held against the input, and none is computed again"));
         };
         let compared = input::compare(records, there.objects, filter.filter(|_| there.list_unread.is_none()));
         if filter.is_none() {

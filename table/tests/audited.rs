@@ -217,6 +217,9 @@ async fn what_is_no_table_is_told_from_a_table_whose_log_is_damaged() {
             "{why}"
         );
     }
+    output.delete(ENTRY).await.unwrap();
+    let Audited::NoLog(why) = audit(&output, |_, _| {}).await.unwrap() else { panic!() };
+    assert!(why.starts_with("it is gone"), "{why}");
 }
 
 #[tokio::test]
@@ -374,4 +377,28 @@ async fn a_commit_in_the_middle_of_it_is_told() {
     };
     let error = audit(&output, seen).await.unwrap_err();
     assert!(error.to_string().contains("version 1 was committed while version 0 was read"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_job_puts_right_meanwhile_is_no_fault() {
+    let output = memory();
+    write(&output, "one").await;
+    let copy = get(&output, "_report.json").await;
+    output.delete("_report.json").await.unwrap();
+    let Audited::Table(found) = audit(&output, |_, _| {}).await.unwrap() else { panic!() };
+    assert!(!found.faults.is_empty(), "nobody is at work there");
+    let theirs = output.clone();
+    let seen = move |done, _| {
+        if done == 1 {
+            let (theirs, copy) = (theirs.clone(), copy.clone());
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(theirs.put("_report.json", copy, Put::Overwrite)).unwrap();
+            })
+            .join()
+            .unwrap();
+        }
+    };
+    let error = audit(&output, seen).await.unwrap_err();
+    assert!(error.to_string().contains("a job was tidying up"), "{error}");
 }

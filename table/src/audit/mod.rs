@@ -19,7 +19,7 @@ use crate::settle::doomed;
 use crate::snapshot::{Run, Snapshot};
 use crate::state::{OutputState, uncommitted};
 use crate::survey::{self, Survey, survey};
-use mr_core::{JobId, KERNEL_FAMILY, NO_KERNELS, OutputFormat, Report};
+use mr_core::{JobId, KERNEL_FAMILY, NO_KERNELS, Object, OutputFormat, Report};
 use mr_storage::{DynStore, StoreError, story};
 use std::collections::BTreeMap;
 
@@ -115,6 +115,12 @@ pub async fn audit(output: &DynStore, seen: impl Fn(u64, u64)) -> Result<Audited
         OutputState::Ours(table) => table,
         OutputState::Absent => return Ok(Audited::NoTable(format!("there is nothing at {}", output.url()))),
         OutputState::Empty | OutputState::Foreign { .. } => {
+            let has = |what: &str| survey.listing.iter().any(|object| object.key.starts_with(what));
+            if survey.table().is_none() && has(names::SUCCESS) && has(names::RUNS) {
+                return Ok(Audited::NoLog(
+                    "it is gone, though a job of ours has committed here: restore it".to_owned(),
+                ));
+            }
             return Ok(Audited::NoTable(format!("{} is no table of ours", output.url())));
         }
     };
@@ -127,6 +133,9 @@ pub async fn audit(output: &DynStore, seen: impl Fn(u64, u64)) -> Result<Audited
     audit.parts(output, &survey, table, seen).await?;
     audit.books(newest);
     match output.head(&names::entry(table.log(), table.version + 1)).await {
+        Err(StoreError::NotFound { .. }) if !audit.faults.is_empty() && is_another(output, &survey).await? => {
+            Err(TableError::Invalid("a job was tidying up while this was read: verify it again".to_owned()))
+        }
         Err(StoreError::NotFound { .. }) => Ok(Audited::Table(Box::new(audit))),
         Ok(_) => Err(TableError::Invalid(format!(
             "version {} was committed while version {} was read: verify it again",
@@ -135,6 +144,19 @@ pub async fn audit(output: &DynStore, seen: impl Fn(u64, u64)) -> Result<Audited
         ))),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether anything is no longer as it was found, other than what jobs have put there that have not committed.
+async fn is_another(output: &DynStore, then: &Survey) -> Result<bool, TableError> {
+    let now = survey(output).await?;
+    let mut under_way = uncommitted(&then.listing, then.table());
+    under_way.extend(uncommitted(&now.listing, now.table()));
+    let theirs = |object: &&Object| {
+        let of_run = || names::job_of_run_file(&object.key).map(|(job, _)| job);
+        names::job_of_part(&object.key).or_else(of_run).is_some_and(|job| under_way.contains(&job))
+    };
+    let settled = |survey: &Survey| survey.listing.iter().filter(|object| !theirs(object)).cloned().collect::<Vec<_>>();
+    Ok(settled(then) != settled(&now))
 }
 
 impl Audit {
