@@ -57,7 +57,7 @@ pub fn resolve(file: &JobFile, registry: &Registry, adopt: bool, place: &Place) 
     let bytes_max = reader.bytes_from(keys::BYTES_MAX, 1).unwrap_or(split.bytes_max);
     let memory_bytes_max = reader.bytes_from(keys::MEMORY_BYTES_MAX, MEMORY_BYTES_MIN);
     let mode = reader.choice(keys::MODE, MODES).unwrap_or_default();
-    let format = reader.format();
+    let format = reader.format(job.as_deref());
     let params = job.as_ref().map(|job| reader.params(&job.params()));
     match (job, input, output, params) {
         (Some(job), Some(input), Some(output), Some(params)) if reader.mistakes.is_empty() => {
@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
         chosen.map(|(_, meant)| *meant)
     }
 
-    fn format(&mut self) -> OutputFormat {
+    fn format(&mut self, job: Option<&dyn Job>) -> OutputFormat {
         type Packed = fn(Option<Packing>) -> OutputFormat;
         let formats: [(_, Packed); 3] =
             [("parquet", |_| OutputFormat::Parquet), ("text", OutputFormat::Text), ("json", OutputFormat::Json)];
@@ -251,6 +251,10 @@ impl<'a> Reader<'a> {
             let why = "is of text and JSON alone, since Parquet is compressed inside: say output_format = \"text\" or \
                        \"json\", or leave it out";
             self.wrong(&at, format!("`{}` {why}", keys::OUTPUT_COMPRESSION));
+        }
+        if let (OutputFormat::Text(_), Some(why)) = (format, job.and_then(Job::no_text)) {
+            let at = self.file.value_at(keys::OUTPUT_FORMAT);
+            self.wrong(&at, format!("`{}` can't be \"text\" here, since {why}: say \"json\"", keys::OUTPUT_FORMAT));
         }
         format
     }

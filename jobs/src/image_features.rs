@@ -93,6 +93,10 @@ impl Job for ImageFeatures {
         param_specs()
     }
 
+    fn no_text(&self) -> Option<&'static str> {
+        Some("`features` and `pca` are lists")
+    }
+
     /// From the start of the job to its commit, with two slots.
     fn usual_speed(&self) -> Option<(f64, &'static str)> {
         Some((

@@ -41,6 +41,11 @@ pub trait Job: Send + Sync + 'static {
     /// The parameter that can't be, and why.
     fn plan(&self, spec: &JobSpec, broadcasts: &[Broadcast]) -> Result<JobPlan, ParamError>;
 
+    /// Which columns of its rows text has no place for, where that is known before anything runs.
+    fn no_text(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Makes again what a stage broadcast, from the files that it put beside the result, by their paths: with that, rows
     /// can be computed again when the job is long over. `None` when those files do not say it.
     ///

@@ -45,6 +45,7 @@ const MISTAKES: &[Mistake] = &[
     typed("+[limits]\nattempts_max = 0", &["`limits.attempts_max` is from 1 to 1000, not 0"]),
     typed("+[split]\nobjects_max = 0", &["`split.objects_max` is from 1 to 10000, not 0"]),
     typed("+[split]\nbytes_max = \"lots\"", &["`split.bytes_max` takes a number of bytes"]),
+    typed("+output_format = \"text\"", &["job.toml:4:17: `output_format` can't be \"text\" here, since `features` and `pca` are lists: say \"json\""]),
     typed("+mode = \"append\"", &["`mode` is \"fail\" or \"overwrite\", not \"append\""]),
     typed("job = \"image-feature\"\ninput = \"photos\"\noutput = \"out\"", &["job.toml:1:7: there is no job `image-feature`; did you mean `image-features`?"]),
     typed("input = \"photos\"\noutput = \"out\"", &["`job` is missing", "job = \"image-features\""]),
