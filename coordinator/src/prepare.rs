@@ -150,7 +150,9 @@ async fn work_files(state: &DynStore) -> Result<BTreeMap<String, u64>, Failure> 
 
 /// Tries to make something where the output, or the first folder on the way to it, would be made.
 fn may_be_made(folder: &Path) -> std::io::Result<()> {
-    // What is there but is no folder is an error of `create_dir` below, links to nothing included.
+    // What is there but is no folder is an error of `create_dir` below, links to nothing included: with a slash at its end
+    // the system would look behind those.
+    let folder = folder.components().as_path();
     let there = folder.ancestors().find(|folder| folder.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
     let probe = there.join(format!(".mr-probe-{}", std::process::id()));
     match std::fs::create_dir(&probe) {
@@ -171,5 +173,20 @@ fn refused(failure: Failure) -> Failure {
     match failure.class {
         FailureClass::Permanent => Failure::refused(failure.message),
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_nothing_is_no_place_for_an_output() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
+        for (output, may) in [("new/", true), ("new/deep/", true), ("", true), ("link", false), ("link/", false)] {
+            assert_eq!(may_be_made(&folder.path().join(output)).is_ok(), may, "{output}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
     }
 }

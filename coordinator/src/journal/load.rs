@@ -11,7 +11,7 @@ use mr_core::{Epoch, FileRef, JobId, TaskKind, expand, task_keys};
 use mr_proto::v1::journal_fact::What as Wire;
 use mr_proto::{convert, journal, v1};
 use mr_scheduler::{Fact, Millis, What};
-use mr_storage::{DynStore, GetOptions, StoreError};
+use mr_storage::{DynStore, GetOptions, StoreError, object_url};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ async fn read(store: &DynStore) -> anyhow::Result<(u64, (Epoch, Option<Process>)
         if expected != *number {
             bail!(
                 "entry {expected} is not there, though entry {number} is: restore {}, or begin with another state",
-                entry_key(expected)
+                object_url(store.url(), &entry_key(expected))
             );
         }
     }
@@ -84,7 +84,8 @@ async fn read(store: &DynStore) -> anyhow::Result<(u64, (Epoch, Option<Process>)
         let got = store.get(&key, GetOptions::default()).await?;
         let entry = journal::entry_from(&got.bytes).with_context(|| {
             format!(
-                "{key} is damaged: restore it, or begin with another state, which costs what was done under this one"
+                "{} is damaged: restore it, or begin with another state, which costs what was done under this one",
+                object_url(store.url(), &key)
             )
         })?;
         anyhow::Ok(entry)
