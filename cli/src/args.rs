@@ -4,6 +4,7 @@ use crate::pages::Pages;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use mr_core::ParamValue;
 use mr_mapreduce::{Registry, param_key};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -293,6 +294,17 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>, mut command: clap::Comma
     }
 }
 
+/// Which variables that stand for its options are set and empty, as a script leaves them whose own are not set; for whoever
+/// is told that a value makes no sense which they did not type.
+pub fn empty_variables(command: &clap::Command) -> Option<String> {
+    let commands = std::iter::once(command).chain(command.get_subcommands());
+    let variables = commands.flat_map(clap::Command::get_arguments).filter_map(clap::Arg::get_env);
+    let empty = variables.filter(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+    let empty: BTreeSet<_> = empty.map(|name| name.to_string_lossy()).collect();
+    let names: Vec<_> = empty.into_iter().collect();
+    (!names.is_empty()).then(|| format!("note: set and empty: {}; unset what should not count", names.join(", ")))
+}
+
 /// What clap cannot tell apart by itself: a job's options beside a command, and those of a run here beside a cluster.
 fn conflict(cli: &Cli) -> Option<String> {
     let Run { job, changes, adopt, slots, state, renew_quarantined, keep_days, decode_budget_mb, assumed } = &cli.run;
@@ -341,6 +353,14 @@ mod tests {
     #[test]
     fn clap_finds_no_fault_with_it() {
         command(&registry()).debug_assert();
+    }
+
+    #[test]
+    fn variables_that_are_set_and_empty_are_named() {
+        let arg = |name: &'static str| clap::Arg::new(name).env(name);
+        // Tests may not change their environment, but what is not set is not empty.
+        let nothing = clap::Command::new("x").arg(arg("MR_NO_SUCH_VARIABLE")).arg(arg("PATH"));
+        assert_eq!(empty_variables(&nothing), None);
     }
 
     #[test]

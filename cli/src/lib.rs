@@ -35,6 +35,7 @@ mod typed;
 mod verify;
 mod words;
 
+pub use args::empty_variables;
 pub use pages::{Pages, Told};
 #[doc(hidden)]
 pub use typed::job_spec;
@@ -58,11 +59,14 @@ pub fn submit_of(program: &str, registry: Registry) -> ExitCode {
 
 fn submit(typed: impl IntoIterator<Item = OsString>, command: clap::Command, registry: Registry) -> ExitCode {
     let began = Instant::now();
-    let cli = match args::parse(typed, command) {
+    let cli = match args::parse(typed, command.clone()) {
         Ok(cli) => cli,
         Err(error) => {
             // Help that nobody reads is no failure.
             _ = error.print();
+            if let Some(note) = empty_variables(&command).filter(|_| error.use_stderr()) {
+                eprintln!("{note}");
+            }
             return ExitCode::from(error.exit_code() as u8);
         }
     };

@@ -102,7 +102,7 @@ impl<'a> Typed<'a> {
             // What follows may be a password: it is not repeated.
             return match typed.split_once(":/").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
                 Some("file") => Err(FILE_URL.to_owned()),
-                Some(scheme @ ("s3" | "http" | "https")) => Err(format!("there are two slashes in {scheme}://")),
+                Some(scheme @ ("s3" | "http" | "https")) => Err(format!("write {scheme}:// with two slashes")),
                 _ => Ok(Self::Path(typed)),
             };
         };
@@ -208,9 +208,9 @@ mod tests {
             ("s3://", "no bucket"),
             ("s3:///key", "no bucket"),
             ("s3://AKIA:hunter2@bucket/a", "keys have no place in a URL"),
-            ("s3:/bucket/key", "two slashes in s3://"),
+            ("s3:/bucket/key", "write s3:// with two slashes"),
             ("file:/data/x", "three slashes"),
-            ("https:/user:hunter2@host/x", "two slashes in https://"),
+            ("https:/user:hunter2@host/x", "write https:// with two slashes"),
             ("s3://bucket/a//b", "two slashes"),
             ("s3://bucket//a", "two slashes"),
             ("s3://bucket/../a", "`..` has no meaning"),

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpSocket};
 /// Shards jobs into tasks, hands them to workers and commits their results.
 ///
 /// Prints its address on stdout when it is ready. A second one over the same state stands by, and takes over when the first
-/// is silent; workers and submitters are told both addresses. Credentials, region and endpoint of S3 come from the environment or
+/// is silent; workers and submitters have to be given both addresses. Credentials, region and endpoint of S3 come from the environment or
 /// the usual AWS files.
 #[derive(Parser)]
 #[command(name = "mr-coordinator", version, args_conflicts_with_subcommands = true)]
@@ -33,7 +33,7 @@ struct Args {
     /// A folder with ca.pem, cert.pem and key.pem of a coordinator, as `mr-coordinator certs` makes them: callers show theirs
     /// (mTLS). Needed on addresses that other machines reach
     #[arg(long, env = "MR_CERTS", value_name = "DIR")]
-    certs: Option<PathBuf>,
+    certs: Option<OsString>,
     /// Plain text on addresses that other machines reach, where there are no certificates: whoever is on the network may do
     /// anything
     #[arg(long, env = "MR_INSECURE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
@@ -98,11 +98,11 @@ pub fn coordinator() -> ExitCode {
 }
 
 pub(crate) fn from_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut args = Args::parse_from(args);
+    let mut args: Args = process::parse(args);
     match args.command.take() {
         Some(Command::Certs(certs)) => process::exit(certs::run(certs)),
         Some(Command::Pages(pages)) => process::exit(process::tell(&pages, Args::command())),
-        None => exit(run(args)),
+        None => exit(process::run(run(args))),
     }
 }
 
@@ -115,7 +115,6 @@ fn exit(outcome: anyhow::Result<()>) -> ExitCode {
 /// Then somebody should know that it does not come.
 const STARTS_WITHIN: Duration = Duration::from_secs(600);
 
-#[tokio::main]
 async fn run(args: Args) -> anyhow::Result<()> {
     process::start_logging();
     let file: File = settings::read(args.config.as_deref())?;
@@ -133,7 +132,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
 
     let insecure = args.insecure.or(file.insecure).unwrap_or(false);
-    let tls = secure::acceptor(secure::folder(args.certs.or(file.certs))?.as_deref(), insecure, listen)?;
+    let tls =
+        secure::acceptor(secure::folder(args.certs.map(PathBuf::from).or(file.certs))?.as_deref(), insecure, listen)?;
     let metrics = args.metrics.or(file.metrics);
     let metrics_insecure = args.metrics_insecure.or(file.metrics_insecure).unwrap_or(false);
     metrics.map_or(Ok(()), |address| secure::check_metrics(address, metrics_insecure))?;
@@ -143,6 +143,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
     // Before it takes over from anyone.
     let listener = queue_at(listen).with_context(|| format!("listening on {listen}"))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
+    if let (Some(acceptor), Some(certs)) = (&tls, file.fleet.as_ref().and_then(Fleet::certs)) {
+        secure::check_workers(acceptor, certs).await.context("`[fleet]`")?;
+    }
     let fleet = file.fleet.map(|fleet| fleet.settings(scheme, listener.local_addr()?)).transpose();
     settings.fleet = fleet.context("`[fleet]`")?;
     let of_fleet = settings.fleet.as_ref().map(|fleet| fleet.policy.usd_per_worker_hour);
@@ -220,7 +223,7 @@ fn absolute(state: String) -> anyhow::Result<String> {
     if state.contains("://") {
         return Ok(state);
     }
-    ensure!(!state.starts_with("s3:/"), "`--state`: there are two slashes in s3://");
+    ensure!(!state.starts_with("s3:/"), "`--state`: write s3:// with two slashes");
     let path = std::path::absolute(&state).with_context(|| format!("`--state {state}`"))?;
     path.into_os_string()
         .into_string()

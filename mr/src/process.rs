@@ -1,7 +1,10 @@
 //! What the two long-running programs share: logs, signals, and how they end.
 
-use mr_cli::{Pages, Told};
+use anyhow::Context;
+use clap::Parser;
+use mr_cli::{Pages, Told, empty_variables};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -22,6 +25,29 @@ pub fn start_logging() {
 
 /// A process and its group are often told at once, by `timeout` or a terminal: that is one signal.
 const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// A reading that hangs is not ended by anyone.
+const LEFT_AFTER: Duration = Duration::from_secs(1);
+
+/// Does it to its end. Whatever still waits then for a folder that does not answer, as of a network drive, is left.
+pub fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFT_AFTER);
+    done
+}
+
+/// The arguments of a program; or its help, or what is wrong with them, and the process ends.
+pub fn parse<A: Parser>(args: impl IntoIterator<Item = OsString>) -> A {
+    A::try_parse_from(args).unwrap_or_else(|error| {
+        // Help that nobody reads is no failure.
+        _ = error.print();
+        if let Some(note) = empty_variables(&A::command()).filter(|_| error.use_stderr()) {
+            eprintln!("{note}");
+        }
+        std::process::exit(error.exit_code())
+    })
+}
 
 /// Cancelled by SIGTERM or SIGINT. A second signal ends the process at once.
 pub fn stop_on_signal() -> anyhow::Result<CancellationToken> {
@@ -88,5 +114,24 @@ pub fn exit(outcome: anyhow::Result<()>) -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn what_never_answers_keeps_no_process() {
+        let (answer, waiting) = mpsc::channel::<()>();
+        let work = async {
+            let (begins, begun) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || begins.send(()).map(|()| waiting.recv()));
+            begun.await?;
+            Ok(7)
+        };
+        assert_eq!(run(work).unwrap(), 7);
+        drop(answer);
     }
 }

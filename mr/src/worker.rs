@@ -29,7 +29,7 @@ struct Args {
     /// A folder with ca.pem, cert.pem and key.pem of a worker, as `mr-coordinator certs` makes them, for a coordinator at
     /// https://
     #[arg(long, env = "MR_CERTS", value_name = "DIR")]
-    certs: Option<PathBuf>,
+    certs: Option<OsString>,
     /// Speaks to a coordinator on another machine in plain text too: for networks on which there is nobody else
     #[arg(long, env = "MR_INSECURE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     insecure: Option<bool>,
@@ -107,7 +107,7 @@ pub fn worker(registry: Registry) -> ExitCode {
 }
 
 pub(crate) fn from_args(args: impl IntoIterator<Item = OsString>, registry: Registry) -> ExitCode {
-    let args = Args::parse_from(args);
+    let args: Args = process::parse(args);
     match &args.pages {
         Some(pages) => process::exit(process::tell(pages, Args::command())),
         None => process::exit(run(args, registry)),
@@ -158,7 +158,7 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     }
 
     let insecure = args.insecure.or(file.insecure).unwrap_or(false);
-    let trust = secure::trust(secure::folder(args.certs.or(file.certs))?.as_deref(), insecure)?;
+    let trust = secure::trust(secure::folder(args.certs.map(PathBuf::from).or(file.certs))?.as_deref(), insecure)?;
     let coordinators = mr_worker::connect(&coordinator, &trust).map_err(anyhow::Error::msg)?;
     let metrics = args.metrics.or(file.metrics);
     let metrics_insecure = args.metrics_insecure.or(file.metrics_insecure).unwrap_or(false);
