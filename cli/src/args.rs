@@ -5,7 +5,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use mr_core::ParamValue;
 use mr_mapreduce::{Registry, param_key};
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 const USAGE: &str = "mr-submit [OPTIONS] JOB.toml\n       mr-submit --coordinator URL [OPTIONS] JOB.toml\n       mr-submit --coordinator URL list | status ID | watch ID | cancel ID | retry ID\n       mr-submit plan JOB.toml\n       mr-submit verify OUTPUT";
@@ -297,9 +297,13 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>, mut command: clap::Comma
 /// Which variables that stand for its options are set and empty, as a script leaves them whose own are not set; for whoever
 /// is told that a value makes no sense which they did not type.
 pub fn empty_variables(command: &clap::Command) -> Option<String> {
+    empty_in(|name| std::env::var_os(name), command)
+}
+
+fn empty_in(env: impl Fn(&OsStr) -> Option<OsString>, command: &clap::Command) -> Option<String> {
     let commands = std::iter::once(command).chain(command.get_subcommands());
     let variables = commands.flat_map(clap::Command::get_arguments).filter_map(clap::Arg::get_env);
-    let empty = variables.filter(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+    let empty = variables.filter(|name| env(name).is_some_and(|value| value.is_empty()));
     let empty: BTreeSet<_> = empty.map(|name| name.to_string_lossy()).collect();
     let names: Vec<_> = empty.into_iter().collect();
     (!names.is_empty()).then(|| format!("note: set and empty: {}; unset what should not count", names.join(", ")))
@@ -358,9 +362,17 @@ mod tests {
     #[test]
     fn variables_that_are_set_and_empty_are_named() {
         let arg = |name: &'static str| clap::Arg::new(name).env(name);
-        // Tests may not change their environment, but what is not set is not empty.
-        let nothing = clap::Command::new("x").arg(arg("MR_NO_SUCH_VARIABLE")).arg(arg("PATH"));
-        assert_eq!(empty_variables(&nothing), None);
+        let inner = clap::Command::new("y").arg(arg("B")).arg(arg("A"));
+        let command = clap::Command::new("x").arg(arg("A")).arg(arg("C")).arg(arg("D")).subcommand(inner);
+        let empty = |set: &[(&str, &str)]| {
+            let value = |name: &OsStr| set.iter().find(|(of, _)| *of == name).map(|(_, value)| value.into());
+            empty_in(value, &command)
+        };
+        assert_eq!(empty(&[("C", "7"), ("PATH", "")]), None);
+        assert_eq!(
+            empty(&[("B", ""), ("C", "7"), ("A", "")]).unwrap(),
+            "note: set and empty: A, B; unset what should not count"
+        );
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl<'a> Typed<'a> {
                 if bucket.is_empty() {
                     return Err("there is no bucket; write s3://bucket/prefix/".to_owned());
                 }
-                if bucket.contains('@') {
+                if bucket.contains(['@', ':']) {
                     return Err(
                         "keys have no place in a URL: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned()
                     );
@@ -208,6 +208,7 @@ mod tests {
             ("s3://", "no bucket"),
             ("s3:///key", "no bucket"),
             ("s3://AKIA:hunter2@bucket/a", "keys have no place in a URL"),
+            ("s3://AKIA:hun/ter2@bucket/a", "keys have no place in a URL"),
             ("s3:/bucket/key", "write s3:// with two slashes"),
             ("file:/data/x", "three slashes"),
             ("https:/user:hunter2@host/x", "write https:// with two slashes"),

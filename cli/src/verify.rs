@@ -72,7 +72,7 @@ async fn check(args: &Verify, registry: &Registry) -> Result<Verdict, Stop> {
         Ok(Audited::Table(table)) => table,
         Ok(Audited::NoTable(why)) => return Err(Stop::Refused(why)),
         Ok(Audited::NoLog(why)) => {
-            verdict.faults.add("_delta_log", format!("{why}; nothing else was checked"));
+            verdict.faults.add("log", format!("{why}; nothing else was checked"));
             return Ok(verdict);
         }
         Err(TableError::Store(error)) => return Err(of_store(&error)),
@@ -110,7 +110,7 @@ impl Verdict {
         };
         let Some(records) = &table.records else {
             let why = match table.format {
-                OutputFormat::Parquet => "the rows do not say which objects they are of, or not all could be read",
+                OutputFormat::Parquet => "the rows do not say which objects they are of",
                 OutputFormat::Text(_) | OutputFormat::Json(_) => "rows are lines",
             };
             return self

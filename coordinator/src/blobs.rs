@@ -8,15 +8,21 @@ use tonic::Status;
 /// More than any weights that a job would be given, and less than would bring the coordinator down.
 pub const BLOB_BYTES_MAX: u64 = 2 << 30;
 
-/// Blobs up to this are read before they are relied on: weights are, and lists of many millions of keys are not.
-const READ_BYTES_MAX: u64 = 64 << 20;
+/// What may be asked about at once, and more than any job has.
+pub const ASKED_MAX: usize = 64;
 
-/// Whether the state store lacks the blob, or has something else in its place.
-pub async fn missing(state: &DynStore, blob: &BlobRef) -> Result<bool, Status> {
+/// Memory for a blob as a whole, in permits of a MiB each.
+pub fn room(blob: &BlobRef) -> u32 {
+    u32::try_from(blob.bytes.div_ceil(1 << 20)).expect("it was checked")
+}
+
+/// Whether the state store lacks the blob, or has something of another length in its place; of another content, if it may be
+/// `read`, which holds it as a whole.
+pub async fn missing(state: &DynStore, blob: &BlobRef, read: bool) -> Result<bool, Status> {
     let doing = "looking for a blob";
     match state.head(&blob.key).await {
         Ok(object) if object.bytes != blob.bytes => return Ok(true),
-        Ok(_) if blob.bytes > READ_BYTES_MAX => return Ok(false),
+        Ok(_) if !read => return Ok(false),
         Ok(_) => {}
         Err(StoreError::NotFound { .. }) => return Ok(true),
         Err(error) => return Err(of_store(doing, &error)),

@@ -9,7 +9,7 @@ use mr_core::{
 use mr_cost::{Rates, Used, bill};
 use mr_scheduler::{JobView, Millis, Scheduler};
 use mr_storage::{DynStore, Meter, StoreError, metered};
-use mr_table::{Commit, Late, OutputState, RunFile, RunSource, StagedPart, TableError};
+use mr_table::{Commit, Late, OutputState, PROBES, RunFile, RunSource, StagedPart, TableError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -216,7 +216,7 @@ async fn tidy_up(output: &DynStore, finished: &Finished) -> Result<(), TableErro
 
 /// Where a job looks whether its output's store honours conditions.
 pub fn probes(job: &JobId) -> String {
-    format!("_probe/{job}/")
+    format!("{PROBES}{job}/")
 }
 
 async fn has_committed(output: &DynStore, job: &JobId) -> Result<bool, TableError> {

@@ -56,11 +56,17 @@ impl Jobs for JobsService {
         request: Request<v1::MissingBlobsRequest>,
     ) -> Result<Response<v1::MissingBlobsResponse>, Status> {
         check_leads(&self.standing)?;
+        let asked = request.into_inner().blobs;
+        if asked.len() > blobs::ASKED_MAX {
+            return Err(Status::invalid_argument(format!("no job has more than {} blobs", blobs::ASKED_MAX)));
+        }
         let mut sha256 = Vec::new();
-        for blob in request.into_inner().blobs {
+        for blob in asked {
             let blob = convert::blob_from(blob).map_err(invalid)?;
             blobs::check(&blob)?;
-            if self.unless_in_doubt(blobs::missing(&self.state, &blob)).await? {
+            // Who asks is not to wait for others' uploads: with no room now, its length has to do.
+            let room = self.uploads.try_acquire_many(blobs::room(&blob));
+            if self.unless_in_doubt(blobs::missing(&self.state, &blob, room.is_ok())).await? {
                 sha256.push(blob.sha256);
             }
         }
@@ -79,8 +85,7 @@ impl Jobs for JobsService {
         let blob = convert::blob_from(blob).map_err(invalid)?;
         blobs::check(&blob)?;
         // Each is held as a whole.
-        let room = u32::try_from(blob.bytes.div_ceil(1 << 20)).expect("it was checked");
-        let _room = self.uploads.acquire_many(room).await.map_err(|_| stopping())?;
+        let _room = self.uploads.acquire_many(blobs::room(&blob)).await.map_err(|_| stopping())?;
         let mut bytes = Vec::with_capacity(blob.bytes as usize);
         let until = Instant::now() + UPLOAD_MAX;
         let late = |_| Status::deadline_exceeded("the rest of the blob did not come in time");

@@ -62,7 +62,9 @@ pub async fn read(state: &DynStore, blob: &BlobRef) -> Result<KeyList, Failure> 
     let read = tokio::task::spawn_blocking(move || match sha256_hex(&got.bytes) {
         is if is == sha256 => KeyList::decode(&got.bytes).map_err(Failure::refused),
         // The store says what it has; another time it may be what was put there.
-        is => Err(Failure::transient(format!("what the input's list names has SHA-256 {is} where it had {sha256}"))),
+        is => Err(Failure::transient(format!(
+            "what the input's list names has SHA-256 {is} where it had {sha256}; who submits the job anew stores it again"
+        ))),
     });
     read.await.map_err(|_| Failure::transient("the coordinator is stopping"))?
 }

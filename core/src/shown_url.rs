@@ -73,14 +73,13 @@ fn mask(url: &str) -> String {
     format!("{before}{}{at}{rest}", dots(user_info.start..user_info_end))
 }
 
-/// Scheme and what is after its slashes. Some that were certainly meant are known by one slash too.
+/// Scheme and what is after its slashes. Some that were certainly meant are known by one slash too, or by three.
 fn split(url: &str) -> Option<(&str, &str)> {
     let (scheme, after) = url.split_once(":/")?;
-    match after.strip_prefix('/') {
-        Some(after) => Some((scheme, after)),
-        None if ["s3", "http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => Some((scheme, after)),
-        None => None,
+    if ["s3", "http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return Some((scheme, after.trim_start_matches('/')));
     }
+    Some((scheme, after.strip_prefix('/')?))
 }
 
 fn is_web(scheme: &str) -> bool {
@@ -105,7 +104,9 @@ impl Secrets {
         let start = url.len() - after.len();
         let authority = &after[..after.find(['/', '?', '#']).unwrap_or(after.len())];
         if is_s3 {
-            let end = start + authority.rfind('@')? + 1;
+            // A key may have slashes in it; a bucket's name has no colon.
+            let keys = if authority.contains(':') && !authority.contains('@') { after } else { authority };
+            let end = start + keys.rfind('@')? + 1;
             return Some(Self { user_info: start..end, rest: url.len()..url.len() });
         }
         let no_port = || authority.rsplit_once(':').is_some_and(|(_, port)| !port.bytes().all(|b| b.is_ascii_digit()));
@@ -141,6 +142,8 @@ mod tests {
             ("https:/u:p@h/w?e", "https:/h/w?…"),
             ("S3://AKIA:hunter2@bucket/a", "S3://bucket/a"),
             ("s3:/AKIA:hunter2@bucket/a", "s3:/bucket/a"),
+            ("s3://AKIA:hun/ter2@bucket/a", "s3://bucket/a"),
+            ("https:///u:p@h/w", "https:///h/w"),
             // Here they are letters like others.
             ("s3://bucket/a?b#c@d", "s3://bucket/a?b#c@d"),
             ("s3://AKIA:hunter2@bucket/a@b?c", "s3://bucket/a@b?c"),

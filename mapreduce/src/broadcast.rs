@@ -81,8 +81,8 @@ impl BroadcastCache {
             let is = sha256_hex(&got.bytes);
             if is != sha256 {
                 let story = format!(
-                    "broadcast `{name}` has SHA-256 {is} where the job has {sha256}: {url} is damaged, and another submission \
-                     stores it anew"
+                    "broadcast `{name}` has SHA-256 {is} where the job has {sha256}: {url} is damaged; who submits the job anew \
+                     stores it again"
                 );
                 return Err(Failure::permanent(story));
             }

@@ -41,7 +41,7 @@ pub trait Job: Send + Sync + 'static {
     /// The parameter that can't be, and why.
     fn plan(&self, spec: &JobSpec, broadcasts: &[Broadcast]) -> Result<JobPlan, ParamError>;
 
-    /// Which columns of its rows text has no place for, where that is known before anything runs.
+    /// Why its rows can't be written as text, as it goes on after "since", where that is known before anything runs.
     fn no_text(&self) -> Option<&'static str> {
         None
     }

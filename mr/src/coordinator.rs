@@ -119,7 +119,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
     process::start_logging();
     let file: File = settings::read(args.config.as_deref())?;
     let listen = args.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7171)));
-    let state = args.state.or(file.state).context("`--state DIR` or `--state s3://bucket/prefix/` is needed")?;
+    let state = process::given(args.state)
+        .or(file.state)
+        .context("`--state DIR` or `--state s3://bucket/prefix/` is needed")?;
     let mut settings = Settings::new(absolute(state)?);
     settings.lease_ms = args.lease_ms.or(file.lease_ms).unwrap_or(settings.lease_ms);
     settings.unserved_ms = args.unserved_ms.or(file.unserved_ms).unwrap_or(settings.unserved_ms);
@@ -220,10 +222,17 @@ fn queue_at(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Workers are told the place of the state, and they were started elsewhere.
 fn absolute(state: String) -> anyhow::Result<String> {
-    if state.contains("://") {
-        return Ok(state);
+    if let Some((scheme, rest)) = state.split_once(":/") {
+        let scheme = scheme.to_ascii_lowercase();
+        if rest.starts_with('/') {
+            return Ok(format!("{scheme}:/{rest}"));
+        }
+        // What follows may be a password: it is not repeated.
+        ensure!(
+            !["s3", "file", "http", "https"].contains(&scheme.as_str()),
+            "`--state`: write {scheme}:// with two slashes"
+        );
     }
-    ensure!(!state.starts_with("s3:/"), "`--state`: write s3:// with two slashes");
     let path = std::path::absolute(&state).with_context(|| format!("`--state {state}`"))?;
     path.into_os_string()
         .into_string()
@@ -251,8 +260,11 @@ mod tests {
         for whole in ["/var/lib/mr", "s3://bucket/prefix/", "file:///a b/"] {
             assert_eq!(absolute(whole.into()).unwrap(), whole);
         }
+        assert_eq!(absolute("S3://bucket/Prefix/".into()).unwrap(), "s3://bucket/Prefix/");
         assert!(absolute(String::new()).is_err());
-        assert!(absolute("s3:/bucket/prefix/".into()).is_err());
+        for short in ["s3:/bucket/prefix/", "S3:/bucket", "file:/srv/state"] {
+            assert!(absolute(short.into()).is_err(), "{short}");
+        }
     }
 
     #[test]

@@ -26,8 +26,8 @@ pub fn start_logging() {
 /// A process and its group are often told at once, by `timeout` or a terminal: that is one signal.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// A reading that hangs is not ended by anyone.
-const LEFT_AFTER: Duration = Duration::from_secs(1);
+/// A reading that hangs is not ended by anyone. A stop has ten seconds in all, most of which are gone then.
+const LEFT_AFTER: Duration = Duration::from_millis(500);
 
 /// Does it to its end. Whatever still waits then for a folder that does not answer, as of a network drive, is left.
 pub fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -47,6 +47,11 @@ pub fn parse<A: Parser>(args: impl IntoIterator<Item = OsString>) -> A {
         }
         std::process::exit(error.exit_code())
     })
+}
+
+/// An empty variable says nothing.
+pub fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 /// Cancelled by SIGTERM or SIGINT. A second signal ends the process at once.

@@ -110,15 +110,14 @@ pub(crate) fn from_args(args: impl IntoIterator<Item = OsString>, registry: Regi
     let args: Args = process::parse(args);
     match &args.pages {
         Some(pages) => process::exit(process::tell(pages, Args::command())),
-        None => process::exit(run(args, registry)),
+        None => process::exit(process::run(run(args, registry))),
     }
 }
 
-#[tokio::main]
 async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
     process::start_logging();
     let file: File = settings::read(args.config.as_deref())?;
-    let coordinator = args.coordinator.or(file.coordinator).context("`--coordinator URL` is needed")?;
+    let coordinator = process::given(args.coordinator).or(file.coordinator).context("`--coordinator URL` is needed")?;
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let slots = args.slots.or(file.slots).unwrap_or(cores);
     anyhow::ensure!((1..=4096).contains(&slots), "`--slots` should be between 1 and 4096");
@@ -133,7 +132,7 @@ async fn run(args: Args, registry: Registry) -> anyhow::Result<()> {
         settings.memory_bytes = Some(bytes(mb, "--memory-mb")?);
     }
 
-    settings.instance = args.instance.or(file.instance);
+    settings.instance = process::given(args.instance).or(file.instance);
     anyhow::ensure!(
         settings.instance.as_ref().is_none_or(|id| (1..=256).contains(&id.len())),
         "`--instance` should have between 1 and 256 letters"

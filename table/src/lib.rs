@@ -53,7 +53,7 @@ pub use begin::may_begin;
 pub use commit::{Commit, Committed, Late, RunFile, RunSource, StagedPart, commit};
 pub use error::{Refusal, TableError};
 pub use findings::{Finding, Findings};
-pub use names::{LOG_FOLDERS, part_name, run_folder};
+pub use names::{LOG_FOLDERS, PROBES, part_name, run_folder};
 pub use quarantine::quarantine_parquet;
 pub use settle::{Abandoned, RUNS_KEPT, Settled, abandon, after_commit, repair};
 pub use snapshot::{AddFile, Snapshot};

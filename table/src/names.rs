@@ -53,6 +53,8 @@ impl Log {
     }
 }
 pub(crate) const RUNS: &str = "_runs/";
+/// Where a job that is about to begin tries the store.
+pub const PROBES: &str = "_probe/";
 pub(crate) const SUCCESS: &str = "_SUCCESS";
 
 /// The file of a run that is written before any part, so that a part without an entry is known as ours.

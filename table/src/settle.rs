@@ -69,6 +69,18 @@ pub(crate) fn success(newest: &Run) -> Bytes {
     json!({ "jobId": newest.job, "version": newest.version }).to_string().into()
 }
 
+/// Whether a mark of success lies there that a job of ours has written.
+pub(crate) async fn has_our_mark(output: &DynStore) -> Result<bool, StoreError> {
+    let mark = match output.get(SUCCESS, GetOptions::default()).await {
+        Ok(mark) => mark.bytes,
+        Err(StoreError::NotFound { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // Other programs' marks are empty.
+    let mark = serde_json::from_slice::<serde_json::Value>(&mark).unwrap_or_default();
+    Ok(mark["jobId"].is_string() && mark["version"].is_u64())
+}
+
 /// Keys that go. Nothing that the table refers to, and nothing that the log does not give to us to delete.
 pub(crate) fn doomed(listing: &[Object], table: &Snapshot, newest: &Run) -> Vec<String> {
     let active = active(table);

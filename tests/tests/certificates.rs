@@ -110,10 +110,15 @@ fn who_has_no_certificate_of_the_right_role_is_told_so() {
     // Nor does it start workers that it would send away.
     let fleet = |name: &str, folder: &str| {
         let text = format!("[fleet]\nprovider = \"local\"\ncerts = {folder:?}\n");
-        scratch.write(name, text).display().to_string()
+        scratch.write(&format!("{name}.toml"), text).display().to_string()
     };
+    fs::create_dir(others.of("half")).unwrap();
+    for (name, from) in [("ca.pem", &certs), ("cert.pem", &others), ("key.pem", &others)] {
+        fs::copy(from.of(&format!("worker/{name}")), others.of(&format!("half/{name}"))).unwrap();
+    }
     for (name, folder, why) in [
-        ("half", others.of("worker"), "the coordinator's certificate is of another CA"),
+        ("others", others.of("worker"), "the coordinator's certificate is of another CA"),
+        ("half", others.of("half"), "it does not accept this certificate"),
         ("role", certs.of("submitter"), "it is of submitter `submitter`, and a worker's is needed"),
     ] {
         let config = fleet(name, &folder);

@@ -15,7 +15,7 @@ pub use compare::{Exactness, compare_rows};
 use crate::error::{Refusal, TableError};
 use crate::findings::Findings;
 use crate::names;
-use crate::settle::doomed;
+use crate::settle::{self, doomed};
 use crate::snapshot::{Run, Snapshot};
 use crate::state::{OutputState, uncommitted};
 use crate::survey::{self, Survey, survey};
@@ -115,11 +115,9 @@ pub async fn audit(output: &DynStore, seen: impl Fn(u64, u64)) -> Result<Audited
         OutputState::Ours(table) => table,
         OutputState::Absent => return Ok(Audited::NoTable(format!("there is nothing at {}", output.url()))),
         OutputState::Empty | OutputState::Foreign { .. } => {
-            let has = |what: &str| survey.listing.iter().any(|object| object.key.starts_with(what));
-            if survey.table().is_none() && has(names::SUCCESS) && has(names::RUNS) {
-                return Ok(Audited::NoLog(
-                    "it is gone, though a job of ours has committed here: restore it".to_owned(),
-                ));
+            if survey.table().is_none() && settle::has_our_mark(output).await? {
+                let why = "the log is gone, though a job of ours has committed here: restore it";
+                return Ok(Audited::NoLog(why.to_owned()));
             }
             return Ok(Audited::NoTable(format!("{} is no table of ours", output.url())));
         }
@@ -146,17 +144,24 @@ pub async fn audit(output: &DynStore, seen: impl Fn(u64, u64)) -> Result<Audited
     }
 }
 
-/// Whether anything is no longer as it was found, other than what jobs have put there that have not committed.
+/// Whether what a commit touches is no longer as it was found, other than what jobs have put there that still are under way.
+/// Whatever else lies in the folder may change as it likes.
 async fn is_another(output: &DynStore, then: &Survey) -> Result<bool, TableError> {
-    let now = survey(output).await?;
-    let mut under_way = uncommitted(&then.listing, then.table());
-    under_way.extend(uncommitted(&now.listing, now.table()));
-    let theirs = |object: &&Object| {
-        let of_run = || names::job_of_run_file(&object.key).map(|(job, _)| job);
-        names::job_of_part(&object.key).or_else(of_run).is_some_and(|job| under_way.contains(&job))
+    let now = match survey(output).await {
+        Ok(now) => now,
+        // The faults say why.
+        Err(TableError::Refused(_)) => return Ok(false),
+        Err(error) => return Err(error),
     };
-    let settled = |survey: &Survey| survey.listing.iter().filter(|object| !theirs(object)).cloned().collect::<Vec<_>>();
-    Ok(settled(then) != settled(&now))
+    let (before, after) = (uncommitted(&then.listing, then.table()), uncommitted(&now.listing, now.table()));
+    let settled = |object: &&Object| {
+        let key = &object.key;
+        let job = names::job_of_part(key).or_else(|| names::job_of_run_file(key).map(|(job, _)| job));
+        let under_way = job.is_some_and(|job| before.contains(&job) && after.contains(&job));
+        let ours = key.starts_with('_') && !key.starts_with(names::PROBES);
+        !under_way && (ours || then.table().is_some_and(|table| table.log().has(key)))
+    };
+    Ok(!then.listing.iter().filter(settled).eq(now.listing.iter().filter(settled)))
 }
 
 impl Audit {
