@@ -71,6 +71,8 @@ async fn what_is_not_as_it_was_said_to_be_is_refused() {
     }
     assert_eq!(missing(&cluster, elsewhere).await, Err(Code::InvalidArgument));
     assert_eq!(missing(&cluster, outside).await, Err(Code::InvalidArgument));
+    let many = v1::MissingBlobsRequest { blobs: vec![weights.clone(); 65] };
+    assert_eq!(cluster.jobs().missing_blobs(many).await.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(missing(&cluster, weights).await, Ok(true));
     assert!(!cluster.path("state/blobs").exists());
     assert!(!cluster.folder.path().join("x").exists());
