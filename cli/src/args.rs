@@ -294,12 +294,18 @@ pub fn parse(typed: impl IntoIterator<Item = OsString>, mut command: clap::Comma
     }
 }
 
-/// Which variables that stand for its options are set and empty, as a script leaves them whose own are not set; for whoever
-/// is told that a value makes no sense which they did not type.
-pub fn empty_variables(command: &clap::Command) -> Option<String> {
-    empty_in(|name| std::env::var_os(name), command)
+/// Prints what is wrong with the arguments of that command, or its help, and says the exit code.
+pub fn tell_mistyped(error: &clap::Error, command: &clap::Command) -> u8 {
+    // Help that nobody reads is no failure.
+    _ = error.print();
+    if let Some(note) = empty_in(|name| std::env::var_os(name), command).filter(|_| error.use_stderr()) {
+        eprintln!("{note}");
+    }
+    error.exit_code() as u8
 }
 
+/// Which variables that stand for its options are set and empty, as a script leaves them whose own are not set; for whoever
+/// is told that a value makes no sense which they did not type.
 fn empty_in(env: impl Fn(&OsStr) -> Option<OsString>, command: &clap::Command) -> Option<String> {
     let commands = std::iter::once(command).chain(command.get_subcommands());
     let variables = commands.flat_map(clap::Command::get_arguments).filter_map(clap::Arg::get_env);

@@ -35,7 +35,7 @@ mod typed;
 mod verify;
 mod words;
 
-pub use args::empty_variables;
+pub use args::tell_mistyped;
 pub use pages::{Pages, Told};
 #[doc(hidden)]
 pub use typed::job_spec;
@@ -61,14 +61,7 @@ fn submit(typed: impl IntoIterator<Item = OsString>, command: clap::Command, reg
     let began = Instant::now();
     let cli = match args::parse(typed, command.clone()) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help that nobody reads is no failure.
-            _ = error.print();
-            if let Some(note) = empty_variables(&command).filter(|_| error.use_stderr()) {
-                eprintln!("{note}");
-            }
-            return ExitCode::from(error.exit_code() as u8);
-        }
+        Err(error) => return ExitCode::from(tell_mistyped(&error, &command)),
     };
     log::start();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

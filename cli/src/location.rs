@@ -36,7 +36,7 @@ pub fn root_url(typed: &str, place: &Place) -> Result<String, String> {
             check_key(prefix)?;
             Ok(if prefix.is_empty() { format!("s3://{bucket}/") } else { format!("s3://{bucket}/{prefix}/") })
         }
-        Typed::Http { .. } => Err("a web address can't be listed; use a folder or s3://bucket/prefix/".to_owned()),
+        Typed::Http(_) => Err("a web address can't be listed; use a folder or s3://bucket/prefix/".to_owned()),
     }
 }
 
@@ -55,7 +55,7 @@ pub fn object_url(typed: &str, place: &Place) -> Result<String, String> {
             }
             Ok(format!("s3://{bucket}/{key}"))
         }
-        Typed::Http { scheme, rest } => Ok(format!("{}://{rest}", scheme.to_ascii_lowercase())),
+        Typed::Http(url) => Ok(url),
     }
 }
 
@@ -66,7 +66,7 @@ pub fn object_url(typed: &str, place: &Place) -> Result<String, String> {
 pub fn local_folder(typed: &str, place: &Place) -> Result<PathBuf, String> {
     match Typed::parse(typed)? {
         Typed::Path(path) => absolute(path, place),
-        Typed::S3 { .. } | Typed::Http { .. } => Err("this has to be a folder on this machine".to_owned()),
+        Typed::S3 { .. } | Typed::Http(_) => Err("this has to be a folder on this machine".to_owned()),
     }
 }
 
@@ -87,7 +87,7 @@ const FILE_URL: &str = "a file URL has three slashes and then a whole path: file
 enum Typed<'a> {
     Path(&'a str),
     S3 { bucket: &'a str, key: &'a str },
-    Http { scheme: &'a str, rest: &'a str },
+    Http(String),
 }
 
 impl<'a> Typed<'a> {
@@ -106,7 +106,8 @@ impl<'a> Typed<'a> {
                 _ => Ok(Self::Path(typed)),
             };
         };
-        match scheme.to_ascii_lowercase().as_str() {
+        let scheme = scheme.to_ascii_lowercase();
+        match scheme.as_str() {
             "file" if rest.starts_with('/') => Ok(Self::Path(rest)),
             "file" => Err(FILE_URL.to_owned()),
             "s3" => {
@@ -122,7 +123,7 @@ impl<'a> Typed<'a> {
                 Ok(Self::S3 { bucket, key })
             }
             "http" | "https" if rest.trim_matches('/').is_empty() => Err(format!("there is no host after {scheme}://")),
-            "http" | "https" => Ok(Self::Http { scheme, rest }),
+            "http" | "https" => Ok(Self::Http(format!("{scheme}://{rest}"))),
             _ => Err(format!("`{scheme}://` is not known; use a path, file:// or s3://")),
         }
     }

@@ -24,8 +24,8 @@ pub struct StateFolder {
 pub const KEEP: Duration = Duration::from_secs(3 * 24 * 3600);
 
 const LOCK: &str = "lock";
-/// What is being removed. It had its own name no more when that began, so that a run that is killed over it leaves no half
-/// of a state, which the next would take for a damaged one.
+/// Where what is removed is moved first: a run that is killed over it leaves no half of a state under that name, which the
+/// next would take for a damaged one.
 const GOING: &str = "going";
 /// Runs of one job at the same time, at most.
 const SIDE_BY_SIDE_MAX: u32 = 1000;

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use mr_cli::{Pages, Told, empty_variables};
+use mr_cli::{Pages, Told, tell_mistyped};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -39,14 +39,7 @@ pub fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T
 
 /// The arguments of a program; or its help, or what is wrong with them, and the process ends.
 pub fn parse<A: Parser>(args: impl IntoIterator<Item = OsString>) -> A {
-    A::try_parse_from(args).unwrap_or_else(|error| {
-        // Help that nobody reads is no failure.
-        _ = error.print();
-        if let Some(note) = empty_variables(&A::command()).filter(|_| error.use_stderr()) {
-            eprintln!("{note}");
-        }
-        std::process::exit(error.exit_code())
-    })
+    A::try_parse_from(args).unwrap_or_else(|error| std::process::exit(tell_mistyped(&error, &A::command()).into()))
 }
 
 /// An empty variable says nothing.
